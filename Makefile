@@ -1,0 +1,56 @@
+# Every target sets up what it needs. `make` alone lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench servers up format clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SERVERS_DIR := $(or $(OTM_SERVERS),$(CURDIR)/.cache/servers)
+
+# Tests and the command line look on PATH, so the cached servers only have to be on it.
+export PATH := $(SERVERS_DIR)/bin:$(PATH)
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or later is needed; say which one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli,otlp,dev]'
+	@touch $@
+
+.venv: $(STAMP)  ## the virtual environment, from constraints.txt
+
+servers:  ## find or fetch the real servers (Prometheus, Alertmanager, VictoriaMetrics, docker-compose)
+	@$(PYTHON) scripts/servers.py
+
+demo: $(STAMP)  ## run the example application and show its dashboard
+	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
+	@$(BIN)/otel-metrics demo
+
+test: $(STAMP) servers  ## everything, against the real servers
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP)  ## formatting, lint, types, generated files up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/otel-metrics render --check
+
+format: $(STAMP)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) servers  ## measure record calls, scrapes and reads
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+up: $(STAMP)  ## the whole stack in containers
+	@$(PYTHON) scripts/up.py
+
+clean:  ## remove the virtual environment and what tools left behind; keeps the cached servers
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
