@@ -1,0 +1,203 @@
+"""Who folds when: the recording call itself every ``LIMIT`` rows, a ticker every second, a reader before it collects.
+
+One lock guards all folding. A record call only ever *tries* it, so a signal handler, a ``__del__`` or a log handler that
+records while its own thread folds appends its value and goes on; nothing here waits for a lock that its own thread holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opentelemetry.context import get_current
+from opentelemetry.trace import get_current_span
+
+from otel_metrics.recording.cells import LIMIT, Cell, Tally
+from otel_metrics.recording.sinks import InstrumentSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+    from otel_metrics.recording.cells import Column, Sink
+
+AnyCell = TypeVar("AnyCell", Cell, Tally)
+
+_log: Final = logging.getLogger("otel_metrics")
+
+HOOK_NAME: Final = "otel_metrics.hook"
+"""An observable gauge without values: the SDK calls it before it collects anything else."""
+
+SECONDS_PER_DAY: Final = 86_400
+BEFORE_MIDNIGHT: Final = 0.005
+"""How long before midnight UTC, in seconds, the ticker folds, so that values go to the day they were recorded in."""
+
+_BACKLOG: Final = 64 * LIMIT
+"""Rows after which a recording call waits for the lock instead of leaving the work to its holder."""
+
+
+def sampled() -> Context | None:
+    """Return the current context if it carries a sampled span: such a value is offered as an exemplar."""
+    context = get_current()
+    if context and get_current_span(context).get_span_context().trace_flags.sampled:
+        return context
+    return None
+
+
+class Hub:
+    """All cells of one meter.
+
+    Args:
+        meter: gets one more instrument, whose callback tells that a collection begins.
+        clock: unix time in seconds.
+        tick: seconds between the folds of the ticker thread; None for no ticker.
+    """
+
+    def __init__(self, meter: Meter, clock: Callable[[], float] = time.time, tick: float | None = 1.0) -> None:
+        self.clock = clock
+        self._tick = tick
+        self._lock = threading.RLock()
+        self._folding = False
+        self._cells: list[Cell | Tally] = []
+        self._dirty: list[Cell | Tally] = []
+        self._ticker: threading.Thread | None = None
+        self._stop = threading.Event()
+        meter.create_observable_gauge(HOOK_NAME, callbacks=[self._before_collection])
+
+    def cell(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Cell:
+        """Make the cell of a series: per column its sinks, and sinks that count the rows."""
+        return self._register(Cell(columns, sinks, rows))
+
+    def tally(self, rows: Sequence[Sink]) -> Tally:
+        """Make the tally of a series."""
+        return self._register(Tally(rows))
+
+    def fold(self, cell: Cell) -> None:
+        """Fold what a cell collected, unless somebody else is folding; they, or the next call, will."""
+        if self._acquire(blocking=len(cell) > _BACKLOG * len(cell.columns)):
+            try:
+                self._take(cell)
+            finally:
+                self._release()
+
+    def record(self, cell: Cell, row: Sequence[Any], context: Context, extra: dict[str, str] | None = None) -> None:
+        """Record one row at once, with the context that its exemplar shall carry.
+
+        ``extra`` are attributes that only the exemplar gets (where the views are ours).
+        """
+        if not self._acquire():
+            cell.extend(row)
+            return
+        try:
+            self._take(cell)
+            cell.fold(list(row), self.clock(), context, extra)
+        finally:
+            self._release()
+
+    def hit(self, tally: Tally, context: Context, extra: dict[str, str] | None = None) -> None:
+        """Count one call at once, with the context that its exemplar shall carry."""
+        if not self._acquire():
+            tally.hit()
+            return
+        try:
+            tally.fold(1, self.clock(), context, extra)
+        finally:
+            self._release()
+
+    def drain(self) -> None:
+        """Fold everything that is pending, so that sinks can be read."""
+        for cell in list(self._cells):
+            if cell or isinstance(cell, Tally):
+                with self._held() as held:
+                    if held:
+                        self._take(cell)
+
+    def flush(self) -> None:
+        """Fold everything and hand it to the instruments: what happens before every collection."""
+        self.drain()
+        dirty, self._dirty = self._dirty, []
+        for cell in dirty:  # one at a time, so that recording calls never wait long
+            with self._held() as held:
+                if not held:
+                    self._dirty.append(cell)
+                    continue
+                cell.dirty = False
+                for sink in self._sinks(cell):
+                    sink.flush()
+
+    def close(self) -> None:
+        """Stop the ticker and fold the rest."""
+        self._stop.set()
+        self.drain()
+
+    def _register(self, cell: AnyCell) -> AnyCell:
+        cell.dirty = True  # counters appear at zero
+        self._dirty.append(cell)
+        self._cells.append(cell)
+        if self._ticker is None and self._tick is not None:
+            self._ticker = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
+            self._ticker.start()
+        return cell
+
+    @staticmethod
+    def _sinks(cell: Cell | Tally) -> Iterator[InstrumentSink]:
+        groups = [cell.rows, *(cell.sinks if isinstance(cell, Cell) else ())]
+        return (sink for group in groups for sink in group if isinstance(sink, InstrumentSink))
+
+    def _take(self, cell: Cell | Tally) -> None:
+        if not cell.dirty:
+            cell.dirty = True
+            self._dirty.append(cell)
+        cell.take(self.clock())
+
+    def _acquire(self, *, blocking: bool = True) -> bool:
+        """Take the lock, unless this thread is folding already or the lock's holder died with the interpreter.
+
+        The lock is re-entrant so that a signal handler can never wait for the code that it interrupted; the flag tells
+        it that it did interrupt a fold.
+        """
+        if not self._lock.acquire(blocking=blocking and not sys.is_finalizing()):
+            return False
+        if self._folding:
+            self._lock.release()
+            return False
+        self._folding = True
+        return True
+
+    def _release(self) -> None:
+        self._folding = False
+        self._lock.release()
+
+    @contextmanager
+    def _held(self) -> Iterator[bool]:
+        held = self._acquire()
+        try:
+            yield held
+        finally:
+            if held:
+                self._release()
+
+    def _before_collection(self, _options: CallbackOptions) -> Iterable[Observation]:
+        try:
+            self.flush()
+        except Exception:  # a collection must go on without us
+            _log.exception("values could not be handed over")
+        return ()
+
+    def _run(self) -> None:
+        tick = self._tick or 1.0
+        while not self._stop.wait(self._pause(tick)):
+            try:
+                self.drain()
+            except Exception:  # the ticker must go on
+                _log.exception("values could not be folded")
+
+    def _pause(self, tick: float) -> float:
+        until_midnight = SECONDS_PER_DAY - self.clock() % SECONDS_PER_DAY - BEFORE_MIDNIGHT
+        return min(tick, until_midnight) if until_midnight > 0 else tick
