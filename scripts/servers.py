@@ -49,6 +49,7 @@ class Server:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Every name the program goes by."""
         return (self.name, *self.also_called)
 
 
@@ -85,6 +86,7 @@ def version_of(program: Path, server: Server) -> tuple[int, ...] | None:
 
 
 def dotted(version: tuple[int, ...]) -> str:
+    """A version as people write it."""
     return ".".join(map(str, version)) or "any"
 
 
@@ -154,7 +156,9 @@ def deb822_sources(text: str, codename: str, suite: str) -> Iterator[str]:
     for stanza in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n?", "", text)):
         suites = re.search(r"(?mi)^Suites:(.*(?:\n[ \t].*)*)", stanza)
         if suites and {codename, *ROLLING_SUITES} & set(suites[1].split()) and "-security" not in suites[1]:
-            yield re.sub(r"(?mi)^Types:.*", "Types: deb", stanza.replace(suites[0], f"Suites: {suite}")).strip() + "\n\n"
+            yield (
+                re.sub(r"(?mi)^Types:.*", "Types: deb", stanza.replace(suites[0], f"Suites: {suite}")).strip() + "\n\n"
+            )
 
 
 def write_sources(folder: Path, codename: str, suite: str) -> list[Path]:
@@ -163,7 +167,9 @@ def write_sources(folder: Path, codename: str, suite: str) -> list[Path]:
     found = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]
     texts = {path: path.read_text(encoding="utf-8") for path in found if path.is_file() and os.access(path, os.R_OK)}
     parts = {
-        "list": {line for p, t in texts.items() if p.suffix == ".list" for line in one_line_sources(t, codename, suite)},
+        "list": {
+            line for p, t in texts.items() if p.suffix == ".list" for line in one_line_sources(t, codename, suite)
+        },
         "sources": {s for p, t in texts.items() if p.suffix == ".sources" for s in deb822_sources(t, codename, suite)},
     }
     if not any(parts.values()):
@@ -213,6 +219,25 @@ def run(command: list[str], cwd: Path) -> None:
         raise Unavailable("\n    ".join([f"{command[0]} {command[-1]} failed:", *lines[-6:]]))
 
 
+def make_relocatable(program: Path, assets: Path) -> None:
+    """Let a program that has the absolute folder of its templates compiled in run from where it was unpacked.
+
+    The folder's name is overwritten in place by one of the same length that leads to file descriptor 9, and a script
+    in front opens the unpacked folder there. Debian's Alertmanager does not start without its templates.
+    """
+    compiled_in = b"/usr/share/prometheus/alertmanager"
+    descriptor = b"/proc/self/fd/9".ljust(len(compiled_in), b"/")
+    patched = program.with_name(f".{program.name}")
+    patched.write_bytes(program.read_bytes().replace(compiled_in, descriptor))
+    patched.chmod(0o755)
+    program.write_text(
+        "#!/bin/sh\n"
+        'here=$(dirname "$(readlink -f "$0")")\n'
+        f'exec "$here/{patched.name}" "$@" 9<"$here/{os.path.relpath(assets, program.parent)}"\n',
+        encoding="utf-8",
+    )
+
+
 def fetch(package: str, apt: list[str], work: Path, cache: Path) -> None:
     """Download one package and unpack it into `<cache>/<package>`."""
     downloads = Path(tempfile.mkdtemp(dir=work))
@@ -221,6 +246,8 @@ def fetch(package: str, apt: list[str], work: Path, cache: Path) -> None:
     unpacked = downloads / "tree"
     run(["dpkg", "-x", str(archive), str(unpacked)], cwd=downloads)
     (unpacked / "PACKAGE").write_text(archive.stem + "\n", encoding="utf-8")
+    if package == "prometheus-alertmanager":
+        make_relocatable(unpacked / "usr/bin/prometheus-alertmanager", unpacked / "usr/share/prometheus/alertmanager")
     shutil.rmtree(cache / package, ignore_errors=True)
     unpacked.replace(cache / package)
 
@@ -274,7 +301,9 @@ def main() -> int:
         found = {server: find(server, cache) for server in SERVERS}
         missing = [server for server, at in found.items() if at is None]
         if missing:
-            print("Fetching from the distribution's packages:", ", ".join(server.name for server in missing), flush=True)
+            print(
+                "Fetching from the distribution's packages:", ", ".join(server.name for server in missing), flush=True
+            )
             problems = fetch_missing(missing, cache)
             found.update({server: find(server, cache) for server in missing})
         for server, at in found.items():

@@ -1,0 +1,39 @@
+"""Fixtures that every test may ask for."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers import Servers
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+
+@pytest.fixture
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Real servers for one test."""
+    with contextlib.closing(Servers(tmp_path_factory.mktemp("servers"))) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def session_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Real servers that stay up for the whole run; for module- and session-scoped fixtures to build on."""
+    with contextlib.closing(Servers(tmp_path_factory.mktemp("servers"))) as started:
+        yield started
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of the servers in the report of a failed test."""
+    report = yield
+    if report.failed:
+        fixtures: dict[str, Any] = getattr(item, "funcargs", {})
+        for started in fixtures.values():
+            if isinstance(started, Servers):
+                report.sections += [(f"log of {server.name}", server.tail()) for server in started.running]
+    return report
