@@ -1,0 +1,275 @@
+"""Time slots of one series: minutes that widen with age and with the pressure on memory.
+
+Everything here runs under the lock of the :class:`~otel_metrics.recording.window.Window` that the series belongs to.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otel_metrics.recording.sketch import Sketch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_metrics.recording.cells import Chunk
+    from otel_metrics.recording.window import Window
+
+    Part = array[float] | Sketch
+
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 24 * HOUR
+KEEP: Final = 49 * HOUR
+"""Seconds that values are kept: today, yesterday, and an hour to read them in."""
+
+
+class Level(NamedTuple):
+    """How sparing the window is with memory. ``widths``: (age in seconds, slot width) from fine to coarse."""
+
+    share: float
+    widths: tuple[tuple[int, int], ...]
+    raw: int
+    bins: int
+
+
+LEVELS: Final = (
+    Level(0.5, ((2 * HOUR, 600), (26 * HOUR, HOUR)), 16384, 2**20),
+    Level(0.7, ((600, 600), (2 * HOUR, HOUR)), 2048, 2**20),
+    Level(0.85, ((0, HOUR),), 256, 1024),
+    Level(inf, ((0, DAY),), 128, 160),
+)
+_SLOT_BYTES: Final = 250
+_SKETCH_BYTES: Final = 400
+_BIN_BYTES: Final = 12
+
+
+class HistogramSlots:
+    """One series of values. Everything is called with the window's lock held, except ``fold``."""
+
+    __slots__ = ("_minute", "_past", "_sketch", "_values", "_window")
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._minute = -1.0
+        self._values = array("d")
+        self._sketch: Sketch | None = None
+        self._past: list[_Slot] | tuple[()] = ()
+
+    def fold(self, chunk: Chunk, now: float, /) -> None:
+        """Keep a chunk's values."""
+        values, window = chunk.values, self._window
+        with window.lock:
+            if (minute := now // MINUTE) != self._minute:
+                self._roll(minute, now)
+            self._values.fromlist(values)
+            window.account(8 * len(values))
+            if len(self._values) > window.level.raw:
+                self._condense()
+
+    def _condense(self) -> None:
+        """Turn the open slot's values into a sketch."""
+        sketch, before = Sketch.of(self._values), 8 * len(self._values)
+        if self._sketch is not None:
+            sketch, before = sketch.plus(self._sketch), before + _size(self._sketch)
+        self._sketch, self._values = _coarse(sketch, self._window.level), array("d")
+        self._window.account(_size(self._sketch) - before)
+
+    def _roll(self, minute: float, now: float) -> None:
+        """Close the open slot and open that of ``minute``."""
+        if self._sketch is not None and self._values:
+            self._condense()
+        part: Part = self._values[:] if self._sketch is None else self._sketch
+        last, self._minute = self._minute, minute
+        self._values, self._sketch = array("d"), None
+        if part:
+            self._store(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
+            if minute // 10 != last // 10 or self._window.level is not LEVELS[0]:
+                self._window.account(_SLOT_BYTES + self.age(now), now)
+
+    def _store(self, slot: _Slot) -> None:
+        """Add a closed slot, in order even when the clock stepped back."""
+        past = self._past = list(self._past)
+        at = bisect_right(past, slot.start, key=_start)
+        if at and past[at - 1].end > slot.start:
+            past[at - 1] = past[at - 1].plus(slot, self._window.level)
+        else:
+            past.insert(at, slot)
+
+    def age(self, now: float) -> int:
+        """Widen slots by age and memory pressure, forget the oldest; return by how many bytes the series grew."""
+        level, before = self._window.level, sum(map(_Slot.size, self._past))
+        kept: list[_Slot] = []
+        for slot in self._past:
+            if slot.end > now - KEEP:
+                slot = slot.at(*_home(slot.start, slot.end, now, level), level)  # noqa: PLW2901
+                if kept and slot.start < kept[-1].end:
+                    kept[-1] = kept[-1].plus(slot, level)
+                else:
+                    kept.append(slot)
+        self._past = kept or ()
+        return sum(map(_Slot.size, kept)) - before
+
+    def slot(self, when: float) -> tuple[float, float]:
+        """Return (start, end) of the slot that a time lies within; (when, when) if it is on an edge or in none."""
+        at = bisect_right(self._past, when, key=_start) - 1
+        if at >= 0 and self._past[at].start < when < self._past[at].end:
+            return self._past[at].start, self._past[at].end
+        return _minute_around(when, self._minute)
+
+    def parts(self, start: float, end: float) -> list[Part]:
+        """Return what the slots that overlap the time from ``start`` to ``end`` hold."""
+        found = [slot.part for slot in self._past if slot.start < end and slot.end > start]
+        if self._minute * MINUTE < end and self._minute * MINUTE + MINUTE > start:
+            if self._sketch is not None:
+                found.append(self._sketch)
+            if self._values:
+                found.append(self._values[:])
+        return found
+
+
+class CounterSlots:
+    """One series of increments: flat triples (start, end, amount) of closed slots, and the open one."""
+
+    __slots__ = ("_amount", "_minute", "_past", "_total", "_window")
+
+    def __init__(self, window: Window, *, total: bool) -> None:
+        self._window = window
+        self._total = total
+        self._minute = -1.0
+        self._amount = 0.0
+        self._past: array[float] | tuple[()] = ()
+
+    def fold(self, chunk: Chunk, now: float, /) -> None:
+        """Add a chunk's rows or sum."""
+        self.add(chunk.total if self._total else chunk.n, now)
+
+    def add(self, amount: float, now: float) -> None:
+        """Add ``amount``."""
+        with self._window.lock:
+            if (minute := now // MINUTE) != self._minute:
+                self._roll(minute, now)
+            self._amount += amount
+
+    def _roll(self, minute: float, now: float) -> None:
+        last, amount, self._minute, self._amount = self._minute, self._amount, minute, 0.0
+        if amount:
+            self._past = array("d", (*self._past, last * MINUTE, last * MINUTE + MINUTE, amount))
+            aging = minute // 10 != last // 10 or self._window.level is not LEVELS[0]
+            self._window.account(24 + (self.age(now) if aging else 0), now if aging else None)
+
+    def age(self, now: float) -> int:
+        """Widen slots by age and memory pressure, forget the oldest; return by how many bytes the series grew."""
+        slots: dict[tuple[int, int], float] = {}
+        for start, end, amount in self._slots():
+            if end > now - KEEP:
+                home = _home(int(start), int(end), now, self._window.level)
+                slots[home] = slots.get(home, 0.0) + amount
+        before = len(self._past)
+        self._past = array("d", (number for home, amount in sorted(slots.items()) for number in (*home, amount)))
+        return 8 * (len(self._past) - before)
+
+    def slot(self, when: float) -> tuple[float, float]:
+        """Return (start, end) of the slot that a time lies within; (when, when) if it is on an edge or in none."""
+        at = bisect_right(range(0, len(self._past), 3), when, key=self._past.__getitem__) - 1
+        if at >= 0 and self._past[3 * at] < when < self._past[3 * at + 1]:
+            return self._past[3 * at], self._past[3 * at + 1]
+        return _minute_around(when, self._minute)
+
+    def amount(self, start: float, end: float) -> float:
+        """Return the increments of the slots that overlap the time from ``start`` to ``end``."""
+        closed = sum(amount for bottom, top, amount in self._slots() if bottom < end and top > start)
+        is_open = self._minute * MINUTE < end and self._minute * MINUTE + MINUTE > start
+        return closed + (self._amount if is_open else 0.0)
+
+    def _slots(self) -> Iterator[tuple[float, float, float]]:
+        numbers = iter(self._past)
+        return zip(numbers, numbers, numbers)  # noqa: B905  # one iterator three times: triples
+
+
+class LastValue:
+    """The last value of one series and the time it was set."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state = (0.0, inf)
+
+    def fold(self, chunk: Chunk, now: float, /) -> None:
+        """Keep the value recorded last."""
+        self.state = (chunk.last, now)
+
+    def set(self, value: float, now: float) -> None:
+        """Keep ``value``."""
+        self.state = (value, now)
+
+
+class _Slot:
+    """A closed slot. Never changed once made, so that readers need no copy."""
+
+    __slots__ = ("end", "part", "start")
+
+    def __init__(self, start: int, end: int, part: Part) -> None:
+        self.start = start
+        self.end = end
+        self.part = part
+
+    def size(self) -> int:
+        """Return about how many bytes this takes."""
+        return _SLOT_BYTES + _size(self.part)
+
+    def at(self, start: int, end: int, level: Level) -> _Slot:
+        """Return the slot, widened."""
+        part = _thrifty(self.part, level)
+        return self if part is self.part and start == self.start and end == self.end else _Slot(start, end, part)
+
+    def plus(self, other: _Slot, level: Level) -> _Slot:
+        """Return the slot with another one's values added."""
+        part = _thrifty(_joined(self.part, other.part), level)
+        return _Slot(min(self.start, other.start), max(self.end, other.end), part)
+
+
+def _start(slot: _Slot) -> int:
+    return slot.start
+
+
+def _minute_around(when: float, minute: float) -> tuple[float, float]:
+    start = minute * MINUTE
+    return (start, start + MINUTE) if start < when < start + MINUTE else (when, when)
+
+
+def _home(start: int, end: int, now: float, level: Level) -> tuple[int, int]:
+    """Return the (start, end) that a slot has at its age: the widest whose whole span is old enough."""
+    for age, width in reversed(level.widths):
+        bottom = start // width * width
+        if width > end - start and (age == 0 or now - bottom - width >= age):
+            return bottom, bottom + width
+    return start, end
+
+
+def _joined(part: Part, other: Part) -> Part:
+    """Return both parts as one: a sketch if one of them is."""
+    if isinstance(part, array) and isinstance(other, array):
+        return part + other
+    one, two = (Sketch.of(p) if isinstance(p, array) else p for p in (part, other))
+    return one.plus(two)
+
+
+def _thrifty(part: Part, level: Level) -> Part:
+    """Return a part as small as the level asks for."""
+    if isinstance(part, array) and len(part) <= level.raw:
+        return part
+    return _coarse(Sketch.of(part) if isinstance(part, array) else part, level)
+
+
+def _coarse(sketch: Sketch, level: Level) -> Sketch:
+    while len(sketch) > level.bins and sketch.bits:
+        sketch = sketch.coarser()
+    return sketch
+
+
+def _size(part: Part) -> int:
+    return 8 * len(part) if isinstance(part, array) else _SKETCH_BYTES + _BIN_BYTES * len(part)

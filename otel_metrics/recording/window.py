@@ -1,0 +1,158 @@
+"""The local window: what this process recorded in the last two days, kept for the read API in bounded memory.
+
+Recording side (sinks of a cell, see :mod:`~otel_metrics.recording.cells`); asking twice for one series gives the same sink::
+
+    window = Window(clock)
+    window.histogram(metric, labels)              # Sink: keeps a chunk's values
+    window.counter(metric, labels)                # Sink: counts a chunk's rows;     add(n, now)
+    window.counter(metric, labels, total=True)    # Sink: adds a chunk's sum;        add(n, now)
+    window.gauge(metric, labels)                  # Sink: keeps a chunk's last value; set(value, now)
+
+Reading side (from any thread), for the time from ``start`` to ``end`` in unix seconds::
+
+    window.covered(metrics, start, end)           # the time that is really answered for: both edges snapped to slots
+    window.values(metric, start, end)             # (labels, parts) of every series; parts are arrays of values and sketches
+    window.counts(metric, start, end)             # (labels, sum) of every series
+    window.latest(metric, end)                    # (labels, value, time) of every gauge set before end
+
+**Slots.** Values are kept by slots of UTC time: minutes while younger than two hours, ten minutes up to 26 hours, hours up to
+:data:`KEEP`, so that any UTC day up to yesterday is made of whole slots. A slot keeps its values as they are, which makes
+all statistics exact, up to 16,384 of them, then a :class:`~otel_metrics.recording.sketch.Sketch` of them.
+
+**Memory.** ``budget`` bytes (64 MiB), plus at most 12 kB per series. As it fills, slots widen (in the last resort to UTC
+days), values become sketches, and sketches coarser; ``covered`` and the parts show what was lost. A new series takes less
+than 400 bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.recording.slots import KEEP, LEVELS, CounterSlots, HistogramSlots, LastValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.recording.slots import Part
+
+    Labels = dict[str, str]
+
+BUDGET: Final = 64 * 2**20
+
+
+class Window:
+    """Everything that this process recorded in the last two days.
+
+    Args:
+        clock: unix time in seconds.
+        budget: bytes that values may take before the window becomes sparing.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, budget: int = BUDGET) -> None:
+        self.clock = clock
+        self.born = clock()
+        self.lock = RLock()  # held for one series at a time, never while anything else is waited for
+        self.level = LEVELS[0]
+        self._budget = budget
+        self._used = 0
+        self._floor, self._ceiling = 0.0, self.level.share * budget
+        self._hand = 0
+        self._histograms: dict[str, dict[tuple[str, ...], HistogramSlots]] = {}
+        self._counters: dict[str, dict[tuple[str, ...], CounterSlots]] = {}
+        self._gauges: dict[str, dict[tuple[str, ...], LastValue]] = {}
+        self._aging: list[HistogramSlots | CounterSlots] = []
+
+    # ------------------------------------------------------------------------------------------------- recording
+
+    def histogram(self, metric: Metric, labels: Mapping[str, str]) -> HistogramSlots:
+        """Return the sink that keeps the values of one series."""
+        with self.lock:
+            family, key = self._histograms.setdefault(metric.name, {}), _key(metric, labels)
+            if key not in family:
+                family[key] = HistogramSlots(self)
+                self._aging.append(family[key])
+            return family[key]
+
+    def counter(self, metric: Metric, labels: Mapping[str, str], *, total: bool = False) -> CounterSlots:
+        """Return the sink that counts the rows (``total``: adds up the values) of one series."""
+        with self.lock:
+            family, key = self._counters.setdefault(metric.name, {}), _key(metric, labels)
+            if key not in family:
+                family[key] = CounterSlots(self, total=total)
+                self._aging.append(family[key])
+            return family[key]
+
+    def gauge(self, metric: Metric, labels: Mapping[str, str]) -> LastValue:
+        """Return the sink that keeps the last value of one series."""
+        with self.lock:
+            return self._gauges.setdefault(metric.name, {}).setdefault(_key(metric, labels), LastValue())
+
+    def account(self, size: int, now: float | None = None) -> None:
+        """Note that ``size`` more bytes are used; with ``now``, look after a few other series as well."""
+        self._used += size
+        if not self._floor <= self._used < self._ceiling:
+            self._floor = 0.0
+            for self.level in LEVELS:
+                self._ceiling = self.level.share * self._budget
+                if self._used < self._ceiling:
+                    break
+                self._floor = self._ceiling
+        if now is not None:
+            for _ in range(1 if self.level is LEVELS[0] else 8):
+                self._hand = (self._hand + 1) % len(self._aging)
+                self.account(self._aging[self._hand].age(now))
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def covered(self, metrics: Iterable[Metric], start: float, end: float) -> tuple[float, float]:
+        """Return (start, end) of the time that a question for ``start`` to ``end`` is answered for.
+
+        Not before this window was made, not longer ago than :data:`KEEP`, not after now; otherwise a slot is in as a whole.
+        """
+        now = self.clock()
+        first, last = max(start, self.born, now - KEEP), min(end, now)
+        every: list[HistogramSlots | CounterSlots] = []
+        for metric in metrics:
+            every += self._histograms.get(metric.name, {}).values()
+            every += self._counters.get(metric.name, {}).values()
+        while first < last:
+            before = first, last
+            for series in every:
+                with self.lock:
+                    first, last = series.slot(first)[0], series.slot(last)[1]
+            first, last = max(first, self.born), min(last, now)
+            if before == (first, last):
+                return before
+        return last, last
+
+    def values(self, metric: Metric, start: float, end: float) -> Iterator[tuple[Labels, list[Part]]]:
+        """Yield every series of a histogram with what its slots between ``start`` and ``end`` hold."""
+        for key, series in list(self._histograms.get(metric.name, {}).items()):
+            with self.lock:
+                parts = series.parts(start, end)
+            yield _labels(metric, key), parts
+
+    def counts(self, metric: Metric, start: float, end: float) -> Iterator[tuple[Labels, float]]:
+        """Yield every series of a counter with its increments between ``start`` and ``end``."""
+        for key, series in list(self._counters.get(metric.name, {}).items()):
+            with self.lock:
+                amount = series.amount(start, end)
+            yield _labels(metric, key), amount
+
+    def latest(self, metric: Metric, end: float) -> Iterator[tuple[Labels, float, float]]:
+        """Yield every series of a gauge that was set at or before ``end``: labels, value, unix time."""
+        for key, gauge in list(self._gauges.get(metric.name, {}).items()):
+            value, when = gauge.state
+            if when <= end:
+                yield _labels(metric, key), value, when
+
+
+def _key(metric: Metric, labels: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(str(labels.get(name, "")) for name in metric.label_names)
+
+
+def _labels(metric: Metric, key: tuple[str, ...]) -> Labels:
+    return dict(zip(metric.label_names, key, strict=True))
