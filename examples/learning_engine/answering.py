@@ -1,0 +1,93 @@
+"""Answering: which package is this code from? With a second opinion where the first one is doubtful."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+from examples.learning_engine.learning import FEATURE, PATTERNS
+from examples.learning_engine.patterns import PatternRecognitionError
+from examples.learning_engine.results import Answer
+from examples.learning_engine.usage import used
+from otel_metrics import get_advanced_metrics
+
+if TYPE_CHECKING:
+    from examples.learning_engine.classifier import NaiveBayes
+    from examples.learning_engine.corpus import Document
+    from examples.learning_engine.patterns import PatternRecognizer
+
+_DOUBTFUL: Final = 0.5
+
+
+class Responder:
+    """Answers questions with a classifier, and with a recognizer of patterns where the classifier is not sure."""
+
+    def __init__(self, model: NaiveBayes, recognizer: PatternRecognizer) -> None:
+        self._model, self._recognizer = model, recognizer
+        self._metrics = get_advanced_metrics()
+
+    def answer(self, document: Document, asked: float) -> Answer:
+        """Answer the question that was ``asked`` at that reading of :func:`time.perf_counter`."""
+        record = self._metrics.record_performance_metric
+        record(FEATURE, "latency", "queue_ms", (time.perf_counter() - asked) * 1000, unit="ms")
+        with used(FEATURE, "classify", user_context=document.label) as use:
+            ranking = self._model.rank(document.text)
+            doubtful = ranking.confidence < _DOUBTFUL
+            if doubtful:
+                # Nobody can say yet whether this was a success.
+                use.success = None
+        record(
+            FEATURE, "response_time", "classification_ms", use.duration_ms, unit="milliseconds", context="production"
+        )
+        # The logarithm of a probability is below zero, and no table knows its unit.
+        record(FEATURE, "model_quality", "log_confidence", math.log(ranking.confidence), unit="nats")
+        given = self._second_opinion(document) == ranking.labels[0] or not doubtful
+        if doubtful:
+            self._metrics.record_error(
+                feature=FEATURE,
+                error_type="LowConfidenceError",
+                error_severity="warning",
+                error_message=f"{document.name}: only {ranking.confidence:.0%} sure that it is {ranking.labels[0]}",
+                recovery_attempted=True,
+                recovery_successful=given,
+                impact_level="low" if given else "medium",
+            )
+        return Answer(document, ranking, given, use.duration_ms)
+
+    def _second_opinion(self, document: Document) -> str | None:
+        opinion = None
+        started = time.perf_counter()
+        try:
+            with used(PATTERNS, "recognize_pattern", user_context=document.label):
+                opinion, share = self._recognizer.recognize(self._model.tokenize(document.text))
+        except PatternRecognitionError as error:
+            self._metrics.record_error(
+                feature=PATTERNS,
+                error_type=type(error).__name__,
+                error_severity="warning",
+                error_message=str(error),
+                impact_level="low",
+            )
+        else:
+            right = float(opinion == document.label)
+            self._metrics.record_learning_effectiveness(
+                feature=PATTERNS, learning_type="pattern_recognition", accuracy=right, confidence=share, sample_size=1
+            )
+            self._metrics.record_satisfaction(
+                feature=PATTERNS,
+                satisfaction_type="accuracy",
+                score=right,
+                feedback=f"The patterns say {opinion}, it is {document.label}",
+                interaction_id=document.name,
+                scale="0-1",
+            )
+        self._metrics.record_performance_metric(
+            feature=PATTERNS,
+            metric_category="response_time",
+            metric_name="pattern_recognition_ms",
+            value=(time.perf_counter() - started) * 1000,
+            unit="milliseconds",
+            context="production",
+        )
+        return opinion

@@ -1,0 +1,102 @@
+"""The text: functions and classes of the standard library, and the help topics of :mod:`pydoc`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sysconfig
+import textwrap
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDS: Final = 5
+"""One document in five is held out for testing; each generation holds out another fifth."""
+
+_NOT_A_SUBJECT: Final = frozenset(
+    {"test", "tests", "idle_test", "lib2to3", "site-packages", "dist-packages", "pydoc_data"}
+)
+_CODE: Final = re.compile(r"^\s*(>>>|@\w|(class|def|for|from|import|try|while|with)\b.*[:\w]$)", re.MULTILINE)
+_SHORTEST: Final = 200
+_MOST_PER_FILE: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of the standard library and the package that it belongs to."""
+
+    path: Path
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One function, class or help topic; ``label`` is what the engine shall find out."""
+
+    name: str
+    label: str
+    text: str
+
+    def held_out(self, generation: int) -> bool:
+        """Say whether this document is for testing, not for learning, in ``generation``."""
+        return zlib.crc32(self.name.encode()) % FOLDS == generation % FOLDS
+
+
+def sources(packages: frozenset[str] = frozenset(), *, fewest: int = 2) -> list[Source]:
+    """Return the files of the standard library's packages of at least ``fewest`` files, packages taking turns.
+
+    Taking turns lets the engine meet every package early. ``packages`` keeps only those named.
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    turns: list[tuple[int, str, Source]] = []
+    for folder in sorted(path.parent for path in root.glob("*/__init__.py")):
+        if folder.name in _NOT_A_SUBJECT or (packages and folder.name not in packages):
+            continue
+        files = [
+            path for path in sorted(folder.rglob("*.py")) if not _NOT_A_SUBJECT & set(path.parts[len(root.parts) :])
+        ]
+        if len(files) >= fewest:
+            turns += [(turn, folder.name, Source(path, folder.name)) for turn, path in enumerate(files)]
+    return [source for _, _, source in sorted(turns, key=lambda entry: entry[:2])]
+
+
+def definitions(source: Source, text: str) -> list[Document]:
+    """Return the larger functions and classes defined in ``text``.
+
+    Raises:
+        SyntaxError: ``text`` is not Python.
+    """
+    tree = ast.parse(text, filename=str(source.path))
+    lines = text.splitlines()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            body = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            if len(body) >= _SHORTEST:
+                found.append(
+                    Document(f"{source.package}/{source.path.name}:{node.name}:{node.lineno}", source.package, body)
+                )
+    return found[:_MOST_PER_FILE]
+
+
+def topic_texts() -> list[Document]:
+    """Return the help topics of :mod:`pydoc`, in their order."""
+    return [Document(name, "topic", text) for name, text in sorted(topics.items())]
+
+
+def code_examples(topic: Document) -> Iterator[str]:
+    """Yield what looks like Python code in a help topic: indented blocks with a prompt or the head of a statement."""
+    block: list[str] = []
+    for line in [*topic.text.splitlines(), "end"]:
+        if line.startswith("   ") or (block and not line.strip()):
+            block.append(line)
+        elif block:
+            example = textwrap.dedent("\n".join(block)).strip("\n")
+            if _CODE.search(example):
+                yield example
+            block = []
