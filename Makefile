@@ -49,8 +49,8 @@ format: $(STAMP)  ## let ruff rewrite what it can
 bench: $(STAMP) servers  ## measure record calls, scrapes and reads
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-up: $(STAMP)  ## the whole stack in containers
-	@$(PYTHON) scripts/up.py
+up:  ## the whole stack in containers
+	@scripts/up.sh
 
 clean:  ## remove the virtual environment and what tools left behind; keeps the cached servers
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -158,7 +158,7 @@ def fetch_packages(lacking: Callable[[], set[str]], cache: Path) -> list[str]:
     family = next((f for f in (release.get("ID", ""), *release.get("ID_LIKE", "").split()) if f in SUITES), None)
     if family is None or not shutil.which("apt-get") or not shutil.which("dpkg"):
         return ["this is no Debian or Ubuntu system, its packages are unknown to this script"]
-    problems = []
+    problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="apt-", dir=cache) as name:
         for suite in SUITES[family]:
             if not (packages := lacking()):
@@ -166,15 +166,18 @@ def fetch_packages(lacking: Callable[[], set[str]], cache: Path) -> list[str]:
             work = Path(name) / suite
             work.mkdir()
             try:
-                # `apt-get` takes one SourceList file; a machine with both forms has the second in parts.
+                # apt reads one SourceList file; a machine with both forms has the second among its parts.
                 first, *others = write_sources(work, release.get("VERSION_CODENAME", ""), suite)
                 apt = apt_command(work, first)
                 for other in others:
                     other.rename(work / "parts" / other.name)
+            except (Unavailable, OSError) as error:
+                return [*problems, str(error)]
+            try:
                 run([*apt, "update"], cwd=work)
             except (Unavailable, OSError, subprocess.TimeoutExpired) as error:
+                # Not the end: a third party's archive may lack the suite while the one that counts has it.
                 problems.append(f"{suite}: {error}")
-                continue
             for package in sorted(packages):
                 try:
                     fetch(package, apt, work, cache)

@@ -1,0 +1,99 @@
+"""Rules about the repository itself that no other tool checks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+# The paths of somebody's own machine: home folders, and roots that no system has.
+MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:root|work|Users/\w+|home/\w+)/")
+
+
+def tracked_files() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def text_of(path: Path) -> str | None:
+    """None for files that are no text, such as pictures."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def test_constraints_are_exact_pins_and_nothing_else() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)] == []
+    names = [re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines]
+    assert len(names) == len(set(names))
+
+
+def test_every_dependency_is_pinned() -> None:
+    """A name in pyproject.toml without a pin would install whatever is newest on the day."""
+    pinned = {
+        re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower()
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    }
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lists = re.findall(r"(?ms)^(?:dependencies|cli|otlp|dev|requires) = \[(.*?)\]", project)
+    assert len(lists) == 5
+    required = {
+        re.sub(r"[-_.]+", "-", re.split(r"[<>=!~;\[ ]", name)[0]).lower()
+        for text in lists
+        for name in re.findall(r'"([^"]+)"', text)
+    }
+    assert required - pinned == set()
+
+
+def test_no_paths_of_a_machine_in_tracked_files() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in tracked_files()
+        for number, line in enumerate((text_of(path) or "").splitlines(), 1)
+        if MACHINE_PATH.search(line) or (str(ROOT) in line and len(ROOT.parts) > 2)
+    ]
+    assert found == []
+
+
+def test_modules_stay_readable() -> None:
+    """At most 300 lines or so: a module with more has more than one reason to change."""
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / "otel_metrics").rglob("*.py")
+    }
+    assert {name: length for name, length in lengths.items() if length > 320} == {}
+
+
+def test_changelog_mentions_the_version() -> None:
+    found = re.search(r'(?m)^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert found is not None
+    assert re.search(rf"(?m)^## \[?{re.escape(found[1])}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+
+
+def test_package_is_marked_as_typed() -> None:
+    assert (ROOT / "otel_metrics" / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "servers", "up"])
+def test_makefile_has_the_target_and_explains_it(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"(?m)^  {target} +\w", shown)
+
+
+@pytest.mark.parametrize("name", [".ci/run", "scripts/servers.py", "scripts/up.sh"])
+def test_is_executable(name: str) -> None:
+    assert os.access(ROOT / name, os.X_OK)
+
+
+def test_continuous_integration_checks_and_tests() -> None:
+    text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make check" in text
+    assert "make test" in text
