@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.processes import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The paths of somebody's own machine: home folders, and roots that no system has.
 MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:root|work|Users/\w+|home/\w+)/")
