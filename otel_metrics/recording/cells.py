@@ -26,13 +26,13 @@ In strict mode validate before appending: ``column.check(value)`` returns the re
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import chain, count
 from math import inf, isfinite, isnan
 from operator import mul
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.context import Context
 
@@ -187,6 +187,10 @@ class Cell(list[Any]):
             del self[:n]
             self.fold(raw, now)
 
+    def all_sinks(self) -> Iterator[Sink]:
+        """Yield every sink of the series."""
+        return chain(self.rows, *self.sinks)
+
     def fold(
         self, raw: list[Any], now: float, context: Context | None = None, extra: dict[str, str] | None = None
     ) -> None:
@@ -227,6 +231,10 @@ class Tally:
         if n:
             self._counted = hits
             self.fold(n, now)
+
+    def all_sinks(self) -> Iterator[Sink]:
+        """Yield every sink of the series."""
+        return iter(self.rows)
 
     def fold(self, n: int, now: float, context: Context | None = None, extra: dict[str, str] | None = None) -> None:
         """Give ``n`` hits to the sinks."""

@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span
 
 from otel_metrics.recording.cells import LIMIT, Cell, Tally
-from otel_metrics.recording.sinks import InstrumentSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,7 +67,7 @@ class Hub:
         self._cells: list[Cell | Tally] = []
         self._dirty: list[Cell | Tally] = []
         self._ticker: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._new: SimpleQueue[Cell | Tally | None] = SimpleQueue()  # safe to fill from a signal handler
         meter.create_observable_gauge(HOOK_NAME, callbacks=[self._before_collection])
 
     def cell(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Cell:
@@ -128,27 +128,32 @@ class Hub:
                     self._dirty.append(cell)
                     continue
                 cell.dirty = False
-                for sink in self._sinks(cell):
-                    sink.flush()
+                self._each(cell, "flush")
 
     def close(self) -> None:
         """Stop the ticker and fold the rest."""
-        self._stop.set()
+        self._tick = None
+        self._new.put(None)
         self.drain()
 
     def _register(self, cell: AnyCell) -> AnyCell:
         cell.dirty = True  # counters appear at zero
         self._dirty.append(cell)
         self._cells.append(cell)
-        if self._ticker is None and self._tick is not None:
-            self._ticker = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
-            self._ticker.start()
+        if self._tick is not None:
+            self._new.put(cell)
+            if self._ticker is None:
+                self._ticker = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
+                self._ticker.start()
         return cell
 
     @staticmethod
-    def _sinks(cell: Cell | Tally) -> Iterator[InstrumentSink]:
-        groups = [cell.rows, *(cell.sinks if isinstance(cell, Cell) else ())]
-        return (sink for group in groups for sink in group if isinstance(sink, InstrumentSink))
+    def _each(cell: Cell | Tally, action: str) -> None:
+        """Call a method of the sinks that have it; those that end in no instrument do not."""
+        for sink in cell.all_sinks():
+            method = getattr(sink, action, None)
+            if method is not None:
+                method()
 
     def _take(self, cell: Cell | Tally) -> None:
         if not cell.dirty:
@@ -191,12 +196,32 @@ class Hub:
         return ()
 
     def _run(self) -> None:
-        tick = self._tick or 1.0
-        while not self._stop.wait(self._pause(tick)):
+        while self._tick is not None:
             try:
-                self.drain()
+                self._tick_once(self._tick)
             except Exception:  # the ticker must go on
                 _log.exception("values could not be folded")
+
+    def _tick_once(self, tick: float) -> None:
+        """Fold when it is time; meanwhile make new counters appear at zero, so that their start is their first call's."""
+        try:
+            cell = self._new.get(timeout=self._pause(tick))
+        except Empty:
+            self.drain()
+            self._relieve()
+        else:
+            if cell is not None:
+                with self._held() as held:
+                    if held:
+                        self._each(cell, "seed")
+
+    def _relieve(self) -> None:
+        """Hand over values that wait one by one, because no collection may be near."""
+        for cell in self._dirty[:]:
+            if any(getattr(sink, "crowded", False) for sink in cell.all_sinks()):
+                with self._held() as held:
+                    if held:
+                        self._each(cell, "flush")
 
     def _pause(self, tick: float) -> float:
         until_midnight = SECONDS_PER_DAY - self.clock() % SECONDS_PER_DAY - BEFORE_MIDNIGHT

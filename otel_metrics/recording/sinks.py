@@ -6,7 +6,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from time import time_ns
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, runtime_checkable
+from weakref import WeakValueDictionary
+
+from opentelemetry.context import Context
+
+from otel_metrics.recording.bulk import Batch, Rest
+from otel_metrics.recording.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,82 +21,175 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, UpDownCounter, _Gauge
 
     from otel_metrics.recording.cells import Chunk
+    from otel_metrics.recording.digest import Needs
 
     Attributes = Mapping[str, str | bool | int | float]
 
+_NO_CONTEXT: Final = Context()
+"""Values are handed over by whoever collects; the span that is active there has nothing to do with them."""
 
-class InstrumentSink:
+_CROWDED: Final = 1024
+"""Values of one series that may wait one by one for a collection; the ticker hands over what is more."""
+
+_OVERCROWDED: Final = 65_536
+"""Values that do not even wait for the ticker: who records faster than one by one can be taken must pay for it."""
+
+
+@runtime_checkable
+class Flushable(Protocol):
     """A sink that keeps what was folded until a collection."""
 
-    __slots__ = ()
-
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Take in a chunk."""
-        raise NotImplementedError
-
     def flush(self) -> None:
-        """Hand over what is pending to the instrument."""
-        raise NotImplementedError
+        """Hand over what is pending."""
 
 
-class HistogramSink(InstrumentSink):
-    """Values of one series of a histogram."""
+class Target:
+    """A histogram, and what its acknowledgements have told about who listens to it. Shared by all its series.
 
-    __slots__ = ("_attributes", "_instrument", "_values")
+    ``needs`` is what values may be summed up into before they are handed over; None as long as that is not known, or if
+    the values themselves are wanted. ``others`` tells that aggregations listen which take one value at a time.
+    """
+
+    __slots__ = ("__weakref__", "instrument", "needs", "others")
+
+    _all: ClassVar[WeakValueDictionary[int, Target]] = WeakValueDictionary()
+
+    def __init__(self, instrument: Histogram) -> None:
+        self.instrument = instrument
+        self.needs: Needs | None = None
+        self.others = False
+
+    @classmethod
+    def of(cls, instrument: Histogram) -> Target:
+        """Return the one target of an instrument."""
+        target = cls._all.get(id(instrument))
+        return target or cls._all.setdefault(id(instrument), cls(instrument))
+
+    def send(self, batch: Batch, attributes: Attributes, context: Context = _NO_CONTEXT) -> None:
+        """Record a batch and learn from what comes back."""
+        self.instrument.record(batch, attributes, context)
+        self.others = batch.others or (self.others and not batch.takers)
+        self.needs = batch.needs if batch.takers else self.needs
+
+
+class HistogramSink:
+    """Values of one series of a histogram; negative ones are no values of a histogram and left out.
+
+    What is folded is summed up as the listeners to the instrument want it, and handed over as one batch per collection.
+    """
+
+    __slots__ = ("_attributes", "_born", "_digest", "_last", "_target", "_values")
 
     def __init__(self, instrument: Histogram, attributes: Attributes) -> None:
-        self._instrument = instrument
+        self._target = Target.of(instrument)
         self._attributes = attributes
-        self._values: list[float] = []
+        self._born: int | None = time_ns()
+        self._digest: Digest | None = None
+        self._values: list[float] | None = None
+        self._last = 0.0
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Keep the values, or record one that belongs to a span at once."""
+        """Sum up a chunk, or hand over at once the value that belongs to a span."""
+        values, total = chunk.values, chunk.total
+        if chunk.low < 0.0:
+            values = values[bisect_left(values, 0.0) :]
+            total = sum(values)
+            if not values:
+                return
         if chunk.context is not None:
-            for value in chunk.values:
-                self._instrument.record(value, self._attributes, chunk.context)
-        else:
-            self._values += chunk.values
+            for value in values:
+                self._send(Batch.of(value, [value], self._born, chunk.extra), chunk.context)
+            return
+        needs = self._target.needs
+        if needs is not None and not self._target.others:
+            if self._digest is None:
+                self._digest = Digest(needs)
+            self._digest.add(values, total, chunk.last)
+            return
+        self._last = chunk.last
+        if self._values is None:
+            self._values = []
+        self._values += values
+        if len(self._values) >= _OVERCROWDED:
+            self.flush()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many values wait one by one that they take up memory."""
+        return self._values is not None and len(self._values) >= _CROWDED
 
     def flush(self) -> None:
-        """Record what is pending."""
-        values, self._values = self._values, []
-        for value in values:
-            self._instrument.record(value, self._attributes)
+        """Hand over what is pending."""
+        if self._values:
+            values, self._values = self._values, None
+            self._send_values(values)
+        if self._digest is not None:
+            digest, self._digest = self._digest, None
+            self._send(Batch.of(digest.last, digest, self._born))
+
+    def _send(self, batch: Batch, context: Context = _NO_CONTEXT) -> None:
+        self._target.send(batch, self._attributes, context)
+        self._born = None
+
+    def _send_values(self, values: list[float]) -> None:
+        # The value recorded last goes last, for aggregations that keep only that.
+        values.remove(self._last)
+        values.append(self._last)
+        record, attributes = self._target.instrument.record, self._attributes
+        if self._target.others:
+            for value in values[:-1]:
+                record(Rest(value), attributes, _NO_CONTEXT)
+            self._send(Batch.of(self._last, sorted(values), self._born))
+            return
+        batch = Batch.of(values[0], sorted(values), self._born)
+        self._send(batch)
+        if batch.others or not batch.takers:
+            self._target.others = True
+            for value in values[1:]:
+                record(Rest(value), attributes, _NO_CONTEXT)
 
 
-class CounterSink(InstrumentSink):
+class CounterSink:
     """Adds the number of values or rows, or (``total=True``) their sum, to one series of a counter.
 
     The series appears, at zero, with the first collection, whether or not anything was counted.
     """
 
-    __slots__ = ("_attributes", "_instrument", "_pending", "_total")
+    __slots__ = ("_attributes", "_instrument", "_new", "_pending", "_total")
 
     def __init__(self, instrument: Counter | UpDownCounter, attributes: Attributes, *, total: bool = False) -> None:
         self._instrument = instrument
         self._attributes = attributes
         self._total = total
-        self._pending: float | None = 0
+        self._pending: float = 0
+        self._new = True
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
         """Add a chunk's count or sum."""
         self.add(chunk.total if self._total else chunk.n, chunk.context)
 
-    def add(self, amount: float, context: object = None) -> None:
+    def add(self, amount: float, context: Context | None = None) -> None:
         """Add ``amount``; at once if it belongs to a span."""
         if context is not None:
-            self._instrument.add(amount, self._attributes, context)  # type: ignore[arg-type]
+            self._new = False
+            self._instrument.add(amount, self._attributes, context)
         else:
-            self._pending = amount + (self._pending or 0)
+            self._pending += amount
+
+    def seed(self) -> None:
+        """Make the series appear at zero."""
+        if self._new:
+            self._new = False
+            self._instrument.add(0, self._attributes, _NO_CONTEXT)
 
     def flush(self) -> None:
         """Add what is pending."""
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._instrument.add(pending, self._attributes)
+        if self._pending or self._new:
+            pending, self._pending, self._new = self._pending, 0, False
+            self._instrument.add(pending, self._attributes, _NO_CONTEXT)
 
 
-class GaugeSink(InstrumentSink):
+class GaugeSink:
     """Sets one series of a gauge to the value recorded last."""
 
     __slots__ = ("_attributes", "_instrument", "_last")
@@ -107,10 +207,10 @@ class GaugeSink(InstrumentSink):
         """Set the gauge."""
         if self._last is not None:
             last, self._last = self._last, None
-            self._instrument.set(last, self._attributes)
+            self._instrument.set(last, self._attributes, _NO_CONTEXT)
 
 
-class ThresholdSink(InstrumentSink):
+class ThresholdSink:
     """Counts values at or above a threshold and values below it, exactly, at record time."""
 
     __slots__ = ("_above", "_below", "_threshold")
@@ -127,6 +227,11 @@ class ThresholdSink(InstrumentSink):
             self._below.add(below, chunk.context)
         if below < chunk.n:
             self._above.add(chunk.n - below, chunk.context)
+
+    def seed(self) -> None:
+        """Make both series appear at zero."""
+        self._below.seed()
+        self._above.seed()
 
     def flush(self) -> None:
         """Add what is pending to both counters."""

@@ -1,0 +1,275 @@
+"""Teaches the SDK to take many values in one measurement. Everything here that is private to the SDK is private to us.
+
+A :class:`Batch` is a float: one true measurement of its series, which any aggregation can take. An aggregation of ours
+(installed by :func:`otel_metrics.recording.views.views`) sees what else it carries, takes all of it and acknowledges; so the sender knows, without
+asking the SDK, whether the rest of the values must follow one by one. They follow as :class:`Rest`, which aggregations of
+ours leave alone, so that several views of one instrument, ours and others, all get every value exactly once.
+
+What is relied upon: the hook ``_create_aggregation`` of the public aggregation classes, and of what it makes ``aggregate``,
+``collect``, ``_sample_exemplar`` and ``_collect_exemplars``. :mod:`~otel_metrics.recording.views` probes it before use.
+
+With ``exponential=True`` a data point is a :class:`CombinedDataPoint`: an explicit-bucket ``HistogramDataPoint`` for every
+exporter, whose attribute ``exponential`` is the ``ExponentialHistogramDataPoint`` of the same values (at most 640 buckets,
+scale at most 8), or None. One instrument has one stream per view and two views of one name conflict; so both travel in one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache, partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+)
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+)
+
+from otel_metrics.recording.digest import MAX_BUCKETS, SCALE, Accumulation, Digest, Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.context import Context
+
+    _Sample = Callable[[Any, bool], None]
+
+
+class Batch(float):
+    """Many measurements in one. As a float it is one of them; ``content`` is all of them.
+
+    ``born`` is the time (unix nanoseconds) of the first measurement of its series, ``extra`` attributes for the exemplar.
+    """
+
+    __slots__ = ("born", "content", "extra", "needs", "others", "takers")
+
+    content: Sequence[float] | Digest
+    born: int | None
+    extra: Mapping[str, str] | None
+    takers: int
+    needs: Needs | None
+    others: bool
+
+    @classmethod
+    def of(
+        cls,
+        value: float,
+        content: Sequence[float] | Digest,
+        born: int | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> Batch:
+        """Make a batch of ``content`` that is ``value`` to those who know no better."""
+        self = cls(value)
+        self.content = content
+        self.born = born
+        self.extra = extra
+        self.takers = 0
+        self.needs = None
+        self.others = False
+        return self
+
+    def taken(self, needs: Needs | None) -> None:
+        """Acknowledge; ``needs`` tells what the next batch may be summed up into, None that values are wanted."""
+        self.needs = self.needs.union(needs) if self.takers and self.needs else needs if not self.takers else None
+        self.takers += 1
+
+    def __radd__(self, other: float) -> float:
+        """Notice that an aggregation which is not ours adds this value to its sum."""
+        self.others = True
+        return other + float(self)
+
+
+class Rest(float):
+    """A value that aggregations of ours have taken already, in a batch."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class CombinedDataPoint(HistogramDataPoint):
+    """An explicit-bucket data point that carries the exponential one of the same values along."""
+
+    exponential: ExponentialHistogramDataPoint | None = None
+
+
+class ExemplarFilter(TraceBasedExemplarFilter):
+    """Also admits values that were recorded with attributes of their own for the exemplar, such as an interaction id."""
+
+    def should_sample(self, value: float, time_unix_nano: int, attributes: Any, context: Context) -> bool:
+        """Tell whether a measurement is offered to the exemplar reservoir."""
+        own = isinstance(value, Batch) and value.extra is not None
+        return own or super().should_sample(value, time_unix_nano, attributes, context)
+
+
+class _Single:
+    """The measurement of one value out of a batch."""
+
+    __slots__ = ("attributes", "context", "time_unix_nano", "value")
+
+    def __init__(self, measurement: Any, value: float, extra: Mapping[str, str] | None = None) -> None:
+        self.value = value
+        self.time_unix_nano = measurement.time_unix_nano
+        self.context = measurement.context
+        self.attributes = {**(measurement.attributes or {}), **extra} if extra else measurement.attributes
+
+
+class _Intake:
+    """What an aggregation of ours keeps beside the fields that the SDK gave it."""
+
+    __slots__ = ("begin", "guard", "labels", "needs", "sums")
+
+    def __init__(self, needs: Needs, labels: Any, begin: int) -> None:
+        self.needs = needs
+        self.labels = labels
+        self.begin = begin
+        self.sums = Accumulation(needs)
+        self.guard = Lock()
+
+    def take(self, measurement: Any, sample: _Sample | None, each: Callable[[Any], None] | None = None) -> None:
+        """Take one measurement or a batch of them; ``each`` is called with every single one, where it is wanted."""
+        value = measurement.value
+        if type(value) is Rest:
+            return
+        batch = value if type(value) is Batch else None
+        with self.guard:
+            if batch is not None and batch.born is not None and not self.sums.n:
+                self.begin = min(self.begin, batch.born)
+            content = [value] if batch is None else batch.content
+            if isinstance(content, Digest):
+                self.sums.add(content)
+            else:
+                self.sums.add_values(content)
+                if each is not None:
+                    for one in content:
+                        each(_Single(measurement, one))
+            if batch is not None:
+                batch.taken(None if each else self.needs)
+        if sample is not None:
+            sample(_Single(measurement, float(value), batch.extra if batch else None), True)
+
+    def turn(self, temporality: AggregationTemporality, now: int) -> tuple[Accumulation, int]:
+        """Return the sums to report and their start; after a delta collection they start anew."""
+        sums, begin = self.sums, self.begin
+        if temporality is AggregationTemporality.DELTA:
+            self.sums, self.begin = Accumulation(self.needs), now
+        return sums, begin
+
+    def exponential_point(self, sums: Accumulation, begin: int, now: int, exemplars: Any) -> Any:
+        """Return the data point of the exponential buckets, None if there are none."""
+        buckets = sums.exponential
+        if buckets is None:
+            return None
+        return ExponentialHistogramDataPoint(
+            attributes=self.labels,
+            exemplars=exemplars,
+            start_time_unix_nano=begin,
+            time_unix_nano=now,
+            count=sums.n,
+            sum=sums.total,
+            scale=buckets.scale,
+            zero_count=buckets.zeros,
+            positive=Buckets(offset=buckets.offset, bucket_counts=tuple(buckets.counts) or (0,)),
+            negative=Buckets(offset=0, bucket_counts=(0,)),
+            flags=0,
+            min=sums.low,
+            max=sums.high,
+        )
+
+    def point(self, temporality: AggregationTemporality, now: int, exemplars: Callable[[], Any]) -> Any:
+        """Return the data point of a collection, None if there is nothing to report."""
+        with self.guard:
+            sums, begin = self.turn(temporality, now)
+            if not sums.n:
+                return None
+            sampled = exemplars()
+            exponential = self.exponential_point(sums, begin, now, sampled)
+            if sums.buckets is None:
+                return exponential
+            return CombinedDataPoint(
+                attributes=self.labels,
+                exemplars=sampled,
+                start_time_unix_nano=begin,
+                time_unix_nano=now,
+                count=sums.n,
+                sum=sums.total,
+                bucket_counts=tuple(sums.buckets),
+                explicit_bounds=self.needs.bounds or (),
+                min=sums.low,
+                max=sums.high,
+                exponential=exponential,
+            )
+
+    def beside(self, point: Any, temporality: AggregationTemporality, now: int) -> Any:
+        """Return the SDK's data point with the exponential one beside it."""
+        with self.guard:
+            sums, begin = self.turn(temporality, now)
+            if point is None or sums.exponential is None:
+                return point
+            values = {field.name: getattr(point, field.name) for field in fields(point)}
+            return CombinedDataPoint(**values, exponential=self.exponential_point(sums, begin, now, point.exemplars))
+
+
+@cache
+def _merging(base: Any) -> Any:
+    class Merging(base):  # type: ignore[misc]
+        """Keeps its own sums: the SDK's stay empty."""
+
+        def aggregate(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
+            self.intake.take(measurement, self._sample_exemplar if should_sample_exemplar else None)
+
+        def collect(self, temporality: AggregationTemporality, now: int) -> Any:
+            return self.intake.point(temporality, now, self._collect_exemplars)
+
+    return Merging
+
+
+@cache
+def _repeating(base: Any) -> Any:
+    class Repeating(base):  # type: ignore[misc]
+        """Lets the SDK's aggregation take the values one by one; only the exponential companion is our own."""
+
+        def aggregate(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
+            each = partial(super().aggregate, should_sample_exemplar=False)
+            self.intake.take(measurement, self._sample_exemplar if should_sample_exemplar else None, each)
+
+        def collect(self, temporality: AggregationTemporality, now: int) -> Any:
+            return self.intake.beside(super().collect(temporality, now), temporality, now)
+
+    return Repeating
+
+
+class BulkHistogramAggregation(ExplicitBucketHistogramAggregation):
+    """Explicit buckets, and optionally exponential ones of the same values, that take batches."""
+
+    def __init__(self, boundaries: Sequence[float], *, exponential: bool, merging: bool = True) -> None:
+        super().__init__(boundaries)
+        self._derive = _merging if merging else _repeating
+        self._needs = Needs(tuple(boundaries) if merging else None, exponential)
+
+    def _create_aggregation(self, instrument: Any, attributes: Any, reservoir_factory: Any, begin: int) -> Any:
+        made: Any = super()._create_aggregation(instrument, attributes, reservoir_factory, begin)
+        kind: Any = type(made)
+        made.__class__ = self._derive(kind)
+        made.intake = _Intake(self._needs, attributes, begin)
+        return made
+
+
+class BulkExponentialAggregation(ExponentialBucketHistogramAggregation):
+    """Exponential buckets alone that take batches."""
+
+    def __init__(self) -> None:
+        super().__init__(max_size=MAX_BUCKETS, max_scale=SCALE)
+
+    def _create_aggregation(self, instrument: Any, attributes: Any, reservoir_factory: Any, begin: int) -> Any:
+        made: Any = super()._create_aggregation(instrument, attributes, reservoir_factory, begin)
+        kind: Any = type(made)
+        made.__class__ = _merging(kind)
+        made.intake = _Intake(Needs(None, exponential=True), attributes, begin)
+        return made

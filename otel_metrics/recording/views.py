@@ -1,0 +1,119 @@
+"""Views that make the SDK take values in bulk, for our own provider and for a user's: ``MeterProvider(views=views(...))``.
+
+How that is done depends on the SDK's inner workings, so it is tried out first, best way first (:class:`Way`). Without these
+views, or where none of it works, everything is still recorded, value by value.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
+
+from otel_metrics.recording.bulk import Batch, BulkExponentialAggregation, BulkHistogramAggregation, Rest
+from otel_metrics.recording.digest import MAX_BUCKETS, SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+_log: Final = logging.getLogger("otel_metrics")
+
+
+class Way(Enum):
+    """How values reach an aggregation."""
+
+    MERGE = "a batch is added at once, to sums of our own"
+    REPEAT = "the SDK's aggregation is called per value, without the 6 µs in front of it"
+    PUBLIC = "values are recorded one by one; no exponential buckets beside the explicit ones"
+
+
+class Buckets(Enum):
+    """Which buckets a histogram gets."""
+
+    EXPLICIT = "explicit"
+    EXPONENTIAL = "exponential"
+    BOTH = "explicit and exponential, see CombinedDataPoint"
+
+
+def views(
+    histograms: Mapping[str, Sequence[float]],
+    buckets: Buckets = Buckets.BOTH,
+    way: Way | None = None,
+    **criteria: Any,
+) -> list[View]:
+    """Return one view per histogram.
+
+    Args:
+        histograms: instrument name -> upper bounds of its explicit buckets.
+        buckets: which buckets to keep.
+        way: how to hand over values; None for the best that this SDK allows.
+        criteria: further arguments of every ``View``, such as ``meter_name``.
+    """
+    chosen = way or best_way()
+    return [
+        View(instrument_name=name, aggregation=aggregation(bounds, buckets, chosen), **criteria)
+        for name, bounds in histograms.items()
+    ]
+
+
+def aggregation(bounds: Sequence[float], buckets: Buckets, way: Way) -> Aggregation:
+    """Return the aggregation of one histogram."""
+    if buckets is Buckets.EXPONENTIAL:
+        if way is Way.MERGE:
+            return BulkExponentialAggregation()
+        return ExponentialBucketHistogramAggregation(max_size=MAX_BUCKETS, max_scale=SCALE)
+    if way is Way.PUBLIC:
+        return ExplicitBucketHistogramAggregation(bounds)
+    return BulkHistogramAggregation(bounds, exponential=buckets is Buckets.BOTH, merging=way is Way.MERGE)
+
+
+@lru_cache(maxsize=1)
+def best_way() -> Way:
+    """Return the best way that works with the SDK that is installed."""
+    for way in (Way.MERGE, Way.REPEAT):
+        try:
+            if _works(way):
+                return way
+        except Exception:  # an SDK whose inside has changed may raise anything
+            _log.debug("%s does not work with this OpenTelemetry SDK", way, exc_info=True)
+    _log.warning("this OpenTelemetry SDK takes values one by one only; recording costs more")
+    return Way.PUBLIC
+
+
+def _works(way: Way) -> bool:
+    """Try a way out on a provider of its own: batches, single values, two readers, both temporalities."""
+    total = InMemoryMetricReader()
+    delta = InMemoryMetricReader(preferred_temporality={Histogram: AggregationTemporality.DELTA})
+    provider = MeterProvider([total, delta], shutdown_on_exit=False, views=views({"probe": (1.0, 2.0)}, way=way))
+    try:
+        histogram = provider.get_meter("otel_metrics.probe").create_histogram("probe")
+        batch = Batch.of(0.5, [0.5, 1.0, 3.0])
+        histogram.record(batch)
+        histogram.record(1.5)
+        histogram.record(Rest(9.0))
+        seen = [_seen(total), _seen(delta)]
+        histogram.record(2.0)
+        seen += [_seen(total), _seen(delta)]
+    finally:
+        provider.shutdown()
+    first, second, last = (4, 6.0, (2, 1, 1), 0.5, 3.0), (5, 8.0, (2, 2, 1), 0.5, 3.0), (1, 2.0, (0, 1, 0), 2.0, 2.0)
+    return batch.takers == 2 and seen == [first, first, second, last]
+
+
+def _seen(reader: InMemoryMetricReader) -> tuple[Any, ...]:
+    data: Any = reader.get_metrics_data()
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    if point.exponential.count != point.count:
+        return ()
+    return point.count, point.sum, tuple(point.bucket_counts), point.min, point.max
