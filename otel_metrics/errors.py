@@ -58,6 +58,6 @@ def _shown(value: object, limit: int = 80) -> str:
         value = value[: limit + 1]
     try:
         text = ascii(value)
-    except Exception:  # noqa: BLE001  # a broken __repr__ must not hide the real error
+    except Exception:  # a broken __repr__ must not hide the real error
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[:limit] + "…"

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from otel_metrics.catalogue import Kind, Metric
+from otel_metrics.catalogue import Kind
+
+if TYPE_CHECKING:
+    from otel_metrics.catalogue import Metric
 
 _BAD_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9:]+")
 _BAD_IN_LABEL: Final = re.compile(r"[^a-zA-Z0-9]+")

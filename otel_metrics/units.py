@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import (
     PERFORMANCE_DURATION,
@@ -12,8 +11,14 @@ from otel_metrics.catalogue import (
     PERFORMANCE_RATIO,
     PERFORMANCE_SIZE,
     PERFORMANCE_VALUE,
-    Metric,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from otel_metrics.catalogue import (
+        Metric,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,11 @@ class Unit:
     metric: Metric
     factor: float = 1.0
     divisor: float = 1.0
+
+    @property
+    def converter(self) -> Callable[[Sequence[float]], list[float]] | None:
+        """:meth:`to_base`, or ``None`` where values are in the base unit already."""
+        return None if self.factor == self.divisor == 1.0 else self.to_base
 
     def to_base(self, values: Sequence[float]) -> list[float]:
         """Return ``values``, recorded in this unit, in the base unit."""

@@ -1,0 +1,3 @@
+"""The documented classes: their signatures, their call caches, and what their arguments mean."""
+
+from __future__ import annotations

@@ -1,0 +1,276 @@
+"""The documented ``AdvancedMetrics``: seven record calls and the getters that read them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import get_current
+
+from otel_metrics.facade.base import Facade
+from otel_metrics.recording.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_metrics.settings import Scale
+
+Row = dict[str, Any]
+
+
+class AdvancedMetrics(Facade):
+    """Detailed tracking of performance, satisfaction, usage, learning, optimization, resources and errors.
+
+    Record calls return at once and never raise, except in strict mode (:class:`~otel_metrics.InvalidArgumentError`). What
+    cannot be a label (feedback, error messages, interaction ids, ``metadata``) leaves as a log event, see ``docs/events.md``.
+
+    Getters take a positive number of ``hours`` and raise :class:`~otel_metrics.QueryError` when a configured Prometheus
+    cannot answer. ``feature=None`` means all features. With no data counts are 0 and averages and rates ``nan``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._performance = self._cache()
+        self._satisfaction = self._cache()
+        self._usage = self._cache()
+        self._learning = self._cache()
+        self._optimization = self._cache()
+        self._resource = self._cache()
+        self._errors = self._cache()
+
+    # ------------------------------------------------------------------------------------------------- recording
+
+    def record_performance_metric(
+        self,
+        feature: str,
+        metric_category: str,
+        metric_name: str,
+        value: float,
+        unit: str | None = None,
+        context: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record one measured ``value`` in ``unit`` (``milliseconds``, ``MB``, ``percent``, …; unknown ones are kept as they are)."""
+        key = (feature, metric_category, metric_name, unit, context)
+        try:
+            cell = self._performance[key]
+        except (KeyError, TypeError):
+            cell = self._bind(self._performance, key, self._binding.performance)
+        if not (get_current() and self._offered(cell, (value,))):
+            cell.append(value)
+            if len(cell) >= self._limit:
+                self._fold(cell)
+        if metadata:
+            self._events.emit(
+                Event.PERFORMANCE,
+                feature=feature,
+                metric_category=metric_category,
+                metric_name=metric_name,
+                value=value,
+                unit=unit,
+                context=context,
+                metadata=metadata,
+            )
+
+    def record_satisfaction(
+        self,
+        feature: str,
+        satisfaction_type: str,
+        score: float,
+        feedback: str | None = None,
+        interaction_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        *,
+        scale: Scale | None = None,
+    ) -> None:
+        """Record a satisfaction ``score`` of 0 to 1, or of 1 to 5.
+
+        A score above 1 is on 1 to 5, one below 1 on 0 to 1. Exactly 1 is ambiguous: ``scale``, the setting
+        ``satisfaction_scales`` or else the scale last seen for this type decides, otherwise 0 to 1.
+        """
+        key = (feature, satisfaction_type, scale)
+        try:
+            scales = self._satisfaction[key]
+        except (KeyError, TypeError):
+            scales = self._bind(self._satisfaction, key, self._binding.satisfaction)
+        cell = scales.cell_for(score)
+        if not ((interaction_id or get_current()) and self._offered(cell, (score,), interaction_id)):
+            cell.append(score)
+            if len(cell) >= self._limit:
+                self._fold(cell)
+        if feedback or interaction_id or metadata:
+            self._events.emit(
+                Event.SATISFACTION,
+                feature=feature,
+                satisfaction_type=satisfaction_type,
+                score=score,
+                feedback=feedback,
+                interaction_id=interaction_id,
+                metadata=metadata,
+            )
+
+    def record_feature_usage(
+        self,
+        feature: str,
+        action: str,
+        duration_ms: float | None = None,
+        success: bool | None = True,
+        error_type: str | None = None,
+        user_context: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record one use of an ``action``. A ``duration_ms`` or ``success`` of ``None`` is unknown, not zero."""
+        key = (feature, action, success, error_type, user_context)
+        try:
+            cell = self._usage[key]
+        except (KeyError, TypeError):
+            cell = self._bind(self._usage, key, self._binding.usage)
+        if not (get_current() and self._offered(cell, (duration_ms,))):
+            cell.append(duration_ms)
+            if len(cell) >= self._limit:
+                self._fold(cell)
+        if metadata:
+            self._events.emit(
+                Event.USAGE,
+                feature=feature,
+                action=action,
+                duration_ms=duration_ms,
+                success=success,
+                error_type=error_type,
+                user_context=user_context,
+                metadata=metadata,
+            )
+
+    def record_learning_effectiveness(
+        self,
+        feature: str,
+        learning_type: str,
+        accuracy: float | None = None,
+        confidence: float | None = None,
+        sample_size: int | None = None,
+        improvement_rate: float | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record how well something was learnt: ``accuracy`` and ``confidence`` of 0 to 1, ``improvement_rate`` of -1 and above."""
+        key = (feature, learning_type)
+        try:
+            cell = self._learning[key]
+        except (KeyError, TypeError):
+            cell = self._bind(self._learning, key, self._binding.learning)
+        row = (accuracy, confidence, improvement_rate, sample_size)
+        if not (get_current() and self._offered(cell, row)):
+            cell += row
+            if len(cell) >= 4 * self._limit:
+                self._fold(cell)
+        if metadata:
+            self._events.emit(
+                Event.LEARNING,
+                feature=feature,
+                learning_type=learning_type,
+                accuracy=accuracy,
+                confidence=confidence,
+                sample_size=sample_size,
+                improvement_rate=improvement_rate,
+                metadata=metadata,
+            )
+
+    def record_optimization_impact(
+        self,
+        feature: str,
+        optimization_id: str,
+        impact_category: str,
+        before_value: float,
+        after_value: float,
+        user_impact_score: float | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record a value measured before and after an optimization, both in the same unit, and its impact on users, 0 to 1."""
+        key = (feature, optimization_id, impact_category)
+        try:
+            cell = self._optimization[key]
+        except (KeyError, TypeError):
+            cell = self._bind(self._optimization, key, self._binding.optimization)
+        row = (before_value, after_value, self._binding.change(before_value, after_value), user_impact_score)
+        if not (get_current() and self._offered(cell, row)):
+            cell += row
+            if len(cell) >= 4 * self._limit:
+                self._fold(cell)
+        if self._events.enabled():  # always: the id may be past its cap
+            self._events.emit(
+                Event.OPTIMIZATION,
+                feature=feature,
+                optimization_id=optimization_id,
+                impact_category=impact_category,
+                before_value=before_value,
+                after_value=after_value,
+                user_impact_score=user_impact_score,
+                metadata=metadata,
+            )
+
+    def record_resource_utilization(
+        self,
+        resource_type: str,
+        resource_name: str,
+        utilization_percent: float,
+        allocated: float | None = None,
+        used: float | None = None,
+        unit: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record the state of a resource: percent in use, and ``allocated`` and ``used`` in ``unit`` (``MB``, ``GiB``, ``cores``, …)."""
+        key = (resource_type, resource_name, unit)
+        try:
+            cell = self._resource[key]
+        except (KeyError, TypeError):
+            cell = self._bind(self._resource, key, self._binding.resource)
+        row = (utilization_percent, allocated, used)
+        if not (get_current() and self._offered(cell, row)):
+            cell += row
+            if len(cell) >= 3 * self._limit:
+                self._fold(cell)
+        if metadata:
+            self._events.emit(
+                Event.RESOURCE,
+                resource_type=resource_type,
+                resource_name=resource_name,
+                utilization_percent=utilization_percent,
+                allocated=allocated,
+                used=used,
+                unit=unit,
+                metadata=metadata,
+            )
+
+    def record_error(
+        self,
+        feature: str,
+        error_type: str,
+        error_severity: str = "error",
+        error_message: str | None = None,
+        recovery_attempted: bool = False,
+        recovery_successful: bool | None = False,
+        impact_level: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record one error.
+
+        ``error_severity`` is ``critical``, ``error``, ``warning`` or ``info``; ``impact_level`` ``high``, ``medium``, ``low`` or ``None``.
+        """
+        key = (feature, error_type, error_severity, recovery_attempted, recovery_successful, impact_level)
+        try:
+            tally = self._errors[key]
+        except (KeyError, TypeError):
+            tally = self._bind(self._errors, key, self._binding.error)
+        if not (get_current() and self._offered_hit(tally)):
+            tally.hit()
+        if error_message or metadata:
+            self._events.emit(
+                Event.ERROR,
+                severity=error_severity,
+                feature=feature,
+                error_type=error_type,
+                error_severity=error_severity,
+                error_message=error_message,
+                recovery_attempted=recovery_attempted,
+                recovery_successful=recovery_successful,
+                impact_level=impact_level,
+                metadata=metadata,
+            )

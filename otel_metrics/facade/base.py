@@ -1,0 +1,139 @@
+"""What both documented classes share: bounded call caches, folding, events, and never breaking the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opentelemetry.context import get_current
+
+from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.recording.cells import LIMIT
+from otel_metrics.recording.hub import sampled
+from otel_metrics.recording.labels import RefusedCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from otel_metrics.facade.binding import Binding
+    from otel_metrics.querying.source import Source
+    from otel_metrics.recording.cells import Cell, Tally
+    from otel_metrics.recording.events import Events
+    from otel_metrics.recording.hub import Hub
+    from otel_metrics.recording.refusals import Refusals
+
+CACHE_LIMIT: Final = 16_384
+"""Argument combinations that one call remembers; beyond it the cache starts anew, the series stay."""
+
+EXEMPLAR_LIMIT: Final = 50
+"""Characters of an interaction id on an exemplar: OpenMetrics allows 128 for all its labels, the trace takes 61."""
+
+Bound = TypeVar("Bound")
+Cache = dict[Any, Any]
+
+
+class Refused:
+    """Takes the place of a cell for a call that was refused (and counted): swallows what it is given."""
+
+    def append(self, value: object) -> None:
+        """Swallow a value."""
+
+    def __iadd__(self, row: object) -> Self:
+        return self
+
+    def __len__(self) -> int:
+        return 0
+
+    def hit(self) -> None:
+        """Swallow a call."""
+
+    def cell_for(self, _score: object) -> Refused:
+        """Swallow a score."""
+        return self
+
+
+_REFUSED: Final[Any] = Refused()
+
+
+class Facade:
+    """A documented class on top of whatever recorder and source are configured.
+
+    Instances outlive :func:`otel_metrics.configure` and a fork: they are attached anew and forget what they had bound.
+    """
+
+    def __init__(self) -> None:
+        self._caches: list[Cache] = []
+
+    def _cache(self) -> Cache:
+        """Return a new call cache, emptied whenever the facade is attached."""
+        cache: Cache = {}
+        self._caches.append(cache)
+        return cache
+
+    def attach(self, binding: Binding, hub: Hub, refusals: Refusals, events: Events, source: Source) -> None:
+        """Use these from now on."""
+        self._binding = binding
+        self._hub = hub
+        self._refusals = refusals
+        self._events = events
+        self._source = source
+        self._fold: Callable[[Cell], None] = hub.fold
+        self._limit = LIMIT
+        if refusals.strict:
+            self._fold = self._fold_strictly
+            self._limit = 1
+        for cache in self._caches:
+            cache.clear()
+
+    def _bind(self, cache: Cache, key: tuple[object, ...], make: Callable[..., Bound]) -> Bound:
+        """Return what ``make(*key)`` binds, and remember it unless something about the arguments was refused.
+
+        Never raises, except in strict mode; ``key`` may hold anything, also what cannot be hashed.
+        """
+        refused = self._refusals.total
+        try:
+            bound = make(*key)
+            if self._refusals.total == refused:
+                if len(cache) >= CACHE_LIMIT:
+                    cache.clear()
+                cache[key] = bound
+        except InvalidArgumentError:
+            raise
+        except RefusedCallError:
+            return _REFUSED
+        except Exception:
+            self._refusals.failed(make.__name__)
+            return _REFUSED
+        return bound
+
+    def _fold_strictly(self, cell: Cell) -> None:
+        """Refuse the row just appended before it is counted, or fold it."""
+        width = len(cell.columns)
+        for column, value in zip(cell.columns, cell[-width:], strict=True):
+            reason = column.check(value)
+            if reason is not None:
+                del cell[-width:]
+                column.refuse(value, reason)
+        self._hub.fold(cell)
+
+    def _offered(self, cell: Cell, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
+        """Record ``row`` at once if it belongs to a sampled span or an interaction: as an exemplar it keeps that id."""
+        if cell is _REFUSED:
+            return True
+        context = sampled()
+        if context is None and interaction_id is None:
+            return False
+        extra = {"interaction_id": str(interaction_id)[:EXEMPLAR_LIMIT]} if interaction_id else None
+        self._hub.record(cell, row, context or get_current(), extra)
+        return True
+
+    def _offered_hit(self, tally: Tally) -> bool:
+        """Count a call at once if it belongs to a sampled span."""
+        if tally is _REFUSED:
+            return True
+        context = sampled()
+        if context is None:
+            return False
+        self._hub.hit(tally, context)
+        return True

@@ -1,0 +1,49 @@
+"""What a meter provider needs to hold the catalogue: views for its buckets, room for its series, a resource of its own."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.resources import Resource
+
+from otel_metrics.catalogue import CATALOGUE, Kind
+from otel_metrics.recording.views import views as histogram_views
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INSTANCE: Final = "service.instance.id"
+"""The resource attribute that is a label of every series: one value per process, so that no series ever resets."""
+
+METER_NAME: Final = "otel_metrics"
+
+_VARIANTS: Final = 4
+"""Series of one metric per combination of open labels, at most: outcomes, recoveries and signs are seeded or split."""
+
+
+def views(series_limit: int = 10_000) -> Sequence[View]:
+    """Return the views for a ``MeterProvider`` of the application's own: ``MeterProvider(views=otel_metrics.views())``.
+
+    They give every histogram the catalogue's buckets, classic and exponential, and let values be handed over in bulk.
+    ``series_limit`` is that of the settings; the SDK's own limit, which would fold all labels into one overflow series,
+    is put out of the way.
+    """
+    limit: dict[str, Any] = {}
+    if "aggregation_cardinality_limit" in inspect.signature(View).parameters:
+        limit["aggregation_cardinality_limit"] = _VARIANTS * series_limit
+    buckets = {metric.name: metric.buckets for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM}
+    others = [
+        View(instrument_name=metric.name, meter_name=METER_NAME, **limit)
+        for metric in CATALOGUE
+        if metric.name not in buckets
+    ]
+    return [*histogram_views(buckets, meter_name=METER_NAME, **limit), *(others if limit else ())]
+
+
+def resource() -> Resource:
+    """Return the specification's resource (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) with an instance id."""
+    found = Resource.create()
+    return found if INSTANCE in found.attributes else found.merge(Resource({INSTANCE: str(uuid4())}))

@@ -1,0 +1,90 @@
+"""What cannot be a label leaves as a log event: feedback, error messages, interaction ids, metadata.
+
+One event per call that carries such a thing, named after the call (``feature.satisfaction.recorded``, …), attributes as
+documented in ``docs/events.md``. By default it is a record of the standard library's logger ``otel_metrics.events`` at level
+INFO, with ``event_name`` and ``event_attributes`` on the record; with ``Settings.logger_provider`` it is an OpenTelemetry log event.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry._logs import SeverityNumber
+
+from otel_metrics.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+
+LONGEST: Final = 16_384
+"""Characters of one attribute that are kept."""
+
+_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_log: Final = logging.getLogger("otel_metrics.events")
+
+
+class Event(Enum):
+    """The events, one per record call."""
+
+    PERFORMANCE = "feature.performance.recorded"
+    SATISFACTION = "feature.satisfaction.recorded"
+    USAGE = "feature.usage.recorded"
+    LEARNING = "feature.learning.recorded"
+    OPTIMIZATION = "feature.optimization.recorded"
+    RESOURCE = "resource.recorded"
+    ERROR = "feature.error.recorded"
+
+
+_SEVERITIES: Final = {
+    "critical": SeverityNumber.FATAL,
+    "error": SeverityNumber.ERROR,
+    "warning": SeverityNumber.WARN,
+}
+
+
+class Events:
+    """Emits events to one destination, chosen when the package is configured."""
+
+    def __init__(self, provider: LoggerProvider | None = None) -> None:
+        self._logger = provider.get_logger("otel_metrics") if provider else None
+        if self._logger and "event_name" not in inspect.signature(self._logger.emit).parameters:
+            raise ConfigurationError(
+                "logger_provider is not allowed: its Logger.emit() has no event_name; update opentelemetry-sdk"
+            )
+
+    def enabled(self) -> bool:
+        """Return whether anybody listens."""
+        return self._logger is not None or _log.isEnabledFor(logging.INFO)
+
+    def emit(self, event: Event, severity: str = "info", **attributes: object) -> None:
+        """Emit ``event`` with those of ``attributes`` that are not ``None``; never raises.
+
+        ``severity`` is one of the documented error severities; it becomes the OpenTelemetry severity.
+        """
+        if not self.enabled():
+            return
+        try:
+            cleaned = {key: _clean(value) for key, value in attributes.items() if value is not None}
+            if self._logger is None:
+                text = json.dumps(cleaned, ensure_ascii=False)
+                _log.info("%s %s", event.value, text, extra={"event_name": event.value, "event_attributes": cleaned})
+            else:
+                number = _SEVERITIES.get(severity, SeverityNumber.INFO)
+                self._logger.emit(event_name=event.value, severity_number=number, attributes=cleaned)
+        except Exception:
+            _log.warning("%s could not be emitted", event.value, exc_info=True)
+
+
+def _clean(value: object) -> Any:
+    """Return ``value`` as an attribute: numbers and booleans as they are, anything else as bounded, printable text."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}… ({len(text)} characters)"
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,133 @@
+"""Callers' strings to label values that are safe to expose and few enough to store."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.catalogue import CATALOGUE, OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_metrics.catalogue import Label
+    from otel_metrics.recording.refusals import Refusals
+
+LONGEST: Final = 200
+"""Characters that a label value may have."""
+
+EVERY: Final = "*"
+"""The label name that overflow of a whole call's series is counted under."""
+
+_CLOSED: Final = frozenset(label.name for metric in CATALOGUE for label in metric.labels if label.values)
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_log: Final = logging.getLogger("otel_metrics")
+
+
+class RefusedCallError(Exception):
+    """Internal: a call cannot be attributed to any series and has been refused and counted."""
+
+
+class Labels:
+    """Cleans label values and bounds how many there are.
+
+    Each label has a cap of its own. Past it *that* label becomes ``other`` for new values, values seen before keep their
+    identity, and so do the series' other labels. A value that is too long, or outside a closed domain, becomes
+    ``other`` too: the event is kept, the bad argument is refused and counted.
+    """
+
+    def __init__(self, caps: Mapping[str, int], limit: int, refusals: Refusals) -> None:
+        self._caps = caps
+        self._limit = limit
+        self._series: dict[str, set[tuple[str, ...]]] = {}
+        self._refusals = refusals
+        self._lock = RLock()
+        self._seen: dict[str, set[str]] = {}
+        self._overflow: Counter[str] = Counter()
+
+    def required(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
+        """Return the label value for an argument that a series cannot do without.
+
+        Raises:
+            RefusedCallError: ``value`` is no string, or an empty one.
+            InvalidArgumentError: instead, in strict mode.
+        """
+        argument = argument or label.name
+        if not isinstance(value, str):
+            self._refusals.refuse(call, argument, value, "type", "a string")
+            raise RefusedCallError
+        if not value or value.isspace():
+            self._refusals.refuse(call, argument, value, "empty", "a string that is not empty")
+            raise RefusedCallError
+        return self._bounded(label, self._clean(call, label, value, argument))
+
+    def optional(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
+        """Return the label value for an argument that may be ``None`` or empty: then the empty string, Prometheus's "absent".
+
+        An unusable one becomes ``other``: the event is worth more than the label.
+        """
+        if value is None or value == "":
+            return ""
+        try:
+            return self.required(call, label, value, argument)
+        except RefusedCallError:
+            return OTHER
+
+    def within(self, call: str, labels: dict[str, str]) -> dict[str, str]:
+        """Return ``labels``, or, once ``call`` is bound to as many series as the limit allows, with every open label ``other``."""
+        values = tuple(labels.values())
+        with self._lock:
+            series = self._series.setdefault(call, set())
+            if values in series or len(series) < self._limit:
+                series.add(values)
+                return labels
+        self._overflowed(EVERY)
+        return {name: value if name in _CLOSED else OTHER for name, value in labels.items()}
+
+    def series(self) -> int:
+        """Return how many label combinations record calls are bound to."""
+        with self._lock:
+            return sum(map(len, self._series.values()))
+
+    def overflow(self) -> dict[str, int]:
+        """Return how many new series lost a value to ``other``, by label name."""
+        with self._lock:
+            return dict(self._overflow)
+
+    def _overflowed(self, name: str) -> None:
+        """Count one collapse of label ``name``, log the first."""
+        with self._lock:
+            self._overflow[name] += 1
+            first = self._overflow[name] == 1
+        if first:
+            _log.warning("label %s is past its cap: new values are recorded as %r, and counted", name, OTHER)
+
+    def _clean(self, call: str, label: Label, value: str, argument: str) -> str:
+        if label.values:
+            if value in label.values:
+                return value
+            self._refusals.refuse(call, argument, value, "unknown", ", ".join(label.values))
+            return OTHER
+        if len(value) > LONGEST:
+            self._refusals.refuse(call, argument, value, "length", f"at most {LONGEST} characters")
+            return OTHER
+        cleaned, replaced = _UNPRINTABLE.subn("\N{REPLACEMENT CHARACTER}", value)
+        if replaced:
+            self._refusals.refuse(call, argument, value, "characters", "printable characters")
+        return cleaned
+
+    def _bounded(self, label: Label, value: str) -> str:
+        if label.values:
+            return value
+        with self._lock:
+            seen = self._seen.setdefault(label.name, set())
+            if value in seen or value == OTHER:
+                return value
+            if len(seen) < self._caps.get(label.name, label.cap):
+                seen.add(value)
+                return value
+        self._overflowed(label.name)
+        return OTHER

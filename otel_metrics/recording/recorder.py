@@ -1,0 +1,178 @@
+"""Binds a catalogue row and its label values to everything that keeps the row's values: one series, three keepers.
+
+The OpenTelemetry instrument (what readers export), the day accumulator (the daily table), the local window (``get_*`` without a
+server). A series is bound once; after that a record call touches nothing of this module.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import Observation
+
+from otel_metrics import catalogue
+from otel_metrics.catalogue import Kind
+from otel_metrics.provider import METER_NAME
+from otel_metrics.recording.cells import Column
+from otel_metrics.recording.days import DayKey, Days
+from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.labels import Labels
+from otel_metrics.recording.refusals import Refusals
+from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
+from otel_metrics.recording.splits import SignSplit
+from otel_metrics.recording.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.metrics import CallbackOptions, MeterProvider
+
+    from otel_metrics.catalogue import Daily, Metric
+    from otel_metrics.recording.cells import Sink
+    from otel_metrics.settings import Settings
+
+
+Attributes = dict[str, str]
+
+
+class Recorder:
+    """All series of one process and one meter provider."""
+
+    def __init__(self, provider: MeterProvider, settings: Settings, version: str) -> None:
+        self.settings = settings
+        self.refusals = Refusals(strict=settings.strict)
+        self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals)
+        self.window = Window(settings.clock)
+        self._days = Days(settings.clock)
+        self._meter = provider.get_meter(METER_NAME, version)
+        self.hub = Hub(self._meter, settings.clock)
+        self._lock = RLock()
+        self._columns: dict[tuple[object, ...], Column] = {}
+        self._instruments: dict[str, Any] = {}
+        self._observe()
+
+    def column(
+        self,
+        call: str,
+        argument: str,
+        metric: Metric | None,
+        convert: Callable[[list[float]], list[float]] | None = None,
+        spelling: str = "",
+    ) -> Column:
+        """Return how ``argument`` of ``call`` becomes values of ``metric``; shared by all series (``spelling`` tells units apart)."""
+        key = (call, argument, metric.name if metric else "", spelling)
+        low, high = (metric.low, metric.high) if metric else (0.0, inf)
+        with self._lock:
+            found = self._columns.get(key)
+            if found is None:
+                refuse = partial(self._refuse, call, argument, _allowed(low, high))
+                found = self._columns[key] = Column(convert, low, high, refuse)
+            return found
+
+    def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
+        """Return the keepers of one series of a histogram."""
+        instrument = self._instrument(metric)
+        keepers: list[Sink] = [self.window.histogram(metric, attributes)]
+        if metric.daily:
+            keepers.append(self._days.sink(_day_key(metric.daily, attributes)))
+        if catalogue.SIGN in metric.labels:
+            signs = (HistogramSink(instrument, {**attributes, catalogue.SIGN.name: s}) for s in catalogue.SIGN.values)
+            return (SignSplit(*signs), *keepers)
+        return (HistogramSink(instrument, attributes), *keepers)
+
+    def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> tuple[Sink, ...]:
+        """Return the keepers of one series of a counter: of rows, or (``total``) of the sum of values."""
+        sink = CounterSink(self._instrument(metric), attributes, total=total)
+        return (sink, self.window.counter(metric, attributes, total=total))
+
+    def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
+        """Return the keepers of one series of a gauge."""
+        return (GaugeSink(self._instrument(metric), attributes), self.window.gauge(metric, attributes))
+
+    def seed(self, metric: Metric, attributes: Attributes) -> None:
+        """Make one series of a counter appear at zero, so that its first increment is seen as one."""
+        self._instrument(metric).add(0, attributes)
+
+    def info(self, metric: Metric, attributes: Attributes) -> None:
+        """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
+        self._instrument(metric).set(1, attributes)
+        self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
+
+    def _refuse(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
+        self.refusals.refuse(call, argument, value, reason, allowed)
+
+    def _instrument(self, metric: Metric) -> Any:
+        with self._lock:
+            found = self._instruments.get(metric.name)
+            if found is None:
+                found = self._instruments[metric.name] = self._create(metric)
+            return found
+
+    def _create(self, metric: Metric) -> Any:
+        if metric.kind is Kind.COUNTER:
+            return self._meter.create_counter(metric.name, metric.unit, metric.description)
+        if metric.kind is Kind.GAUGE:
+            return self._meter.create_gauge(metric.name, metric.unit, metric.description)
+        return self._meter.create_histogram(
+            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
+        )
+
+    # ----------------------------------------------------------------------------- observed when a reader collects
+
+    def _observe(self) -> None:
+        observers: dict[Metric, Callable[[], Iterable[Observation]]] = {
+            catalogue.DAILY_COUNT: lambda: self._daily("count"),
+            catalogue.DAILY_SUM: lambda: self._daily("total"),
+            catalogue.DAILY_SUMSQ: lambda: self._daily("squares"),
+            catalogue.DAILY_MIN: lambda: self._daily("low"),
+            catalogue.DAILY_MAX: lambda: self._daily("high"),
+            catalogue.REJECTED: self._rejected,
+            catalogue.LABEL_OVERFLOW: self._overflowed,
+            catalogue.SERIES: self._series_count,
+        }
+        for metric, observe in observers.items():
+            kind = (
+                self._meter.create_observable_counter
+                if metric.kind is Kind.COUNTER
+                else self._meter.create_observable_gauge
+            )
+            kind(metric.name, [partial(_callback, observe)], metric.unit, metric.description)
+
+    def _daily(self, field: str) -> Iterable[Observation]:
+        for key, day, totals in self._days.observations():
+            labels = dict(zip(catalogue.DAILY_COUNT.label_names, (*key, day), strict=True))
+            yield Observation(getattr(totals, field), labels)
+
+    def _rejected(self) -> Iterable[Observation]:
+        names = catalogue.REJECTED.label_names
+        for values, count in self.refusals.counts().items():
+            yield Observation(count, dict(zip(names, values, strict=True)))
+
+    def _overflowed(self) -> Iterable[Observation]:
+        for label, count in self.labels.overflow().items():
+            yield Observation(count, {catalogue.LABEL.name: label})
+
+    def _series_count(self) -> Iterable[Observation]:
+        yield Observation(self.labels.series())
+
+
+def _callback(observe: Callable[[], Iterable[Observation]], _options: CallbackOptions) -> Iterable[Observation]:
+    return observe()
+
+
+def _day_key(daily: Daily, attributes: Attributes) -> DayKey:
+    return DayKey(
+        attributes[catalogue.FEATURE.name],
+        attributes[daily.type_label] if daily.type_label else daily.metric_type,
+        attributes[daily.name_label],
+        attributes[daily.unit_label] if daily.unit_label else daily.unit,
+    )
+
+
+def _allowed(low: float, high: float) -> str:
+    if high != inf:
+        return f"a number from {low:g} to {high:g}"
+    return "a finite number" if low == -inf else f"a finite number of at least {low:g}"

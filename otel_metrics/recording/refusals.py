@@ -1,0 +1,54 @@
+"""What happens to bad input: refused, counted and logged once per kind; in strict mode raised."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from threading import RLock
+from typing import Final
+
+from otel_metrics.errors import InvalidArgumentError
+
+_log: Final = logging.getLogger("otel_metrics")
+
+
+class Refusals:
+    """Collects the refused arguments of record calls.
+
+    The counts are exposed as ``otel_metrics_rejected_total`` when metrics are collected, so that refusing costs no
+    measurement and cannot recurse.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+        self.total = 0
+        self._lock = RLock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def refuse(self, call: str, argument: str, value: object, reason: str, allowed: str) -> None:
+        """Refuse ``value``.
+
+        Raises:
+            InvalidArgumentError: in strict mode.
+        """
+        error = InvalidArgumentError(call, argument, value, reason, allowed)
+        if self.strict:
+            raise error
+        if self._first(call, f"{argument}_{reason}"):
+            _log.warning("%s; further ones are only counted", error)
+
+    def failed(self, call: str) -> None:
+        """Count and log an error of our own (inside an ``except`` block), which must not reach the caller."""
+        if self._first(call, "internal_error"):
+            _log.exception("%s: internal error; further ones are only counted", call)
+
+    def _first(self, call: str, reason: str) -> bool:
+        with self._lock:
+            self.total += 1
+            self._counts[call, reason] += 1
+            return self._counts[call, reason] == 1
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return how many arguments were refused so far, by (call, reason)."""
+        with self._lock:
+            return dict(self._counts)

@@ -1,0 +1,76 @@
+"""Sinks that split a chunk between two others: by a threshold, by sign."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from otel_metrics.recording.cells import Chunk
+from otel_metrics.recording.sinks import Flushable
+
+if TYPE_CHECKING:
+    from otel_metrics.recording.cells import Sink
+
+
+class ThresholdSplit:
+    """Counts the values at or above a threshold in some sinks, those below it in others; exact, at record time."""
+
+    __slots__ = ("_above", "_below", "_threshold")
+
+    def __init__(self, threshold: float, at_or_above: tuple[Sink, ...], below: tuple[Sink, ...]) -> None:
+        self._threshold = threshold
+        self._above = at_or_above
+        self._below = below
+
+    def fold(self, chunk: Chunk, now: float) -> None:
+        """Count a chunk on both sides of the threshold."""
+        below = bisect_left(chunk.values, self._threshold)
+        for n, sinks in ((below, self._below), (chunk.n - below, self._above)):
+            if n:
+                rows = Chunk([], n, 0.0, chunk.context)
+                rows.extra = chunk.extra
+                for sink in sinks:
+                    sink.fold(rows, now)
+
+    def flush(self) -> None:
+        """Hand over what is pending on both sides."""
+        _flush(*self._above, *self._below)
+
+
+class SignSplit:
+    """Gives values of zero and above to one sink, the absolute values of those below zero to another.
+
+    Histograms on the wire hold no negative values: their sum would not be a counter.
+    """
+
+    __slots__ = ("_negative", "_positive")
+
+    def __init__(self, positive: Sink, negative: Sink) -> None:
+        self._positive = positive
+        self._negative = negative
+
+    def fold(self, chunk: Chunk, now: float) -> None:
+        """Give each side its part."""
+        if chunk.low >= 0:
+            self._positive.fold(chunk, now)
+            return
+        values = chunk.values
+        zero = bisect_left(values, 0.0)
+        for sink, part in (
+            (self._negative, [-value for value in reversed(values[:zero])]),
+            (self._positive, values[zero:]),
+        ):
+            if part:
+                half = Chunk(part, len(part), part[-1], chunk.context)
+                half.extra = chunk.extra
+                sink.fold(half, now)
+
+    def flush(self) -> None:
+        """Hand over what is pending on both sides."""
+        _flush(self._positive, self._negative)
+
+
+def _flush(*sinks: Sink) -> None:
+    for sink in sinks:
+        if isinstance(sink, Flushable):
+            sink.flush()

@@ -1,0 +1,187 @@
+"""Puts the parts together: settings -> provider and reader -> recorder -> the documented classes, and their lifetime."""
+
+from __future__ import annotations
+
+import logging
+import os
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from otel_metrics.errors import ConfigurationError
+from otel_metrics.exporter import PrometheusReader
+from otel_metrics.facade.advanced import AdvancedMetrics
+from otel_metrics.facade.basic import MetricsCollector
+from otel_metrics.facade.binding import Binding
+from otel_metrics.provider import INSTANCE, resource, views
+from otel_metrics.recording.events import Events
+from otel_metrics.recording.recorder import Recorder
+from otel_metrics.settings import Settings
+from otel_metrics.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.core import Metric as MetricFamily
+
+    from otel_metrics.exporter import ServerHandle
+
+_log: Final = logging.getLogger("otel_metrics")
+
+
+class Runtime:
+    """Everything that one configuration made. ``basic`` and ``advanced`` may be handed on from an earlier one."""
+
+    def __init__(
+        self, settings: Settings, basic: MetricsCollector | None = None, advanced: AdvancedMetrics | None = None
+    ) -> None:
+        self.settings = settings
+        self._reader: PrometheusReader | None = None
+        self._servers: list[ServerHandle] = []
+        self._private: MeterProvider | None = None
+        if settings.meter_provider is None:
+            registry = CollectorRegistry()
+            self._reader = PrometheusReader(registry=registry, resource_attributes=(INSTANCE,))
+            registry.register(_Rest())  # after our reader: what the application registered itself comes last
+            self._private = MeterProvider([self._reader], resource(), views=views(settings.series_limit))
+        self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
+        self.source: Any = None
+        self.basic = basic or MetricsCollector()
+        self.advanced = advanced or AdvancedMetrics()
+        binding, events = Binding(self.recorder), Events(settings.logger_provider)
+        for facade in (self.basic, self.advanced):
+            facade.attach(binding, self.recorder.hub, self.recorder.refusals, events, self.source)
+
+    @property
+    def reader(self) -> PrometheusReader:
+        """The reader of the private provider.
+
+        Raises:
+            ConfigurationError: the application brought its own provider, whose readers are its own.
+        """
+        if self._reader is None:
+            raise ConfigurationError(
+                "meter_provider is yours, so its readers serve its metrics: "
+                "give it an otel_metrics.exporter.PrometheusReader() and call that one's serve()"
+            )
+        return self._reader
+
+    def serve(self, **options: Any) -> ServerHandle:
+        """Serve the metrics over HTTP; see :func:`otel_metrics.serve`."""
+        options = {"host": self.settings.host, "port": self.settings.port, **options}
+        handle = self.reader.serve(**options)
+        self._servers.append(handle)
+        return handle
+
+    def close(self) -> None:
+        """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
+        for server in self._servers:
+            server.close()
+        self.recorder.hub.close()
+        if self._private is not None:
+            self._private.shutdown()
+
+
+class _Rest:
+    """The process-wide prometheus_client registry, as one more collector of the private one: asked, never touched."""
+
+    def collect(self) -> Iterable[MetricFamily]:
+        return REGISTRY.collect()
+
+
+# ------------------------------------------------------------------------------------- the process's default runtime
+_lock: Final = RLock()
+_current: Runtime | None = None
+
+
+def current() -> Runtime:
+    """Return the process's runtime, made from the environment at its first use."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = Runtime(Settings.from_env())
+        return _current
+
+
+def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
+    """Configure the process's metrics: call it once at start-up, before anything is recorded.
+
+    Takes a :class:`~otel_metrics.Settings`, or its fields as keywords on top of the environment's. Objects that
+    ``get_metrics_collector()`` and ``get_advanced_metrics()`` returned earlier use the new configuration.
+
+    Raises:
+        ConfigurationError: a setting that cannot work, or both forms at once.
+    """
+    if settings is not None and overrides:
+        raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
+    _replace(settings or Settings.from_env(**overrides))
+    return current().settings
+
+
+def get_metrics_collector() -> MetricsCollector:
+    """Return the process's basic collector. Needs no configuration."""
+    return current().basic
+
+
+def get_advanced_metrics() -> AdvancedMetrics:
+    """Return the process's advanced metrics. Needs no configuration."""
+    return current().advanced
+
+
+def serve(host: str | None = None, port: int | None = None, **options: Any) -> ServerHandle:
+    """Serve the metrics at ``http://host:port/metrics`` from daemon threads and return a handle (``url``, ``port``, ``close()``).
+
+    Listens on loopback unless told otherwise; port 0 takes any free one. ``options`` are those of
+    :meth:`otel_metrics.exporter.PrometheusReader.serve` (TLS, authentication, limits).
+
+    Raises:
+        ConfigurationError: with a ``meter_provider`` of the application's own.
+        OSError: the address cannot be listened on.
+    """
+    given = {"host": host, "port": port}
+    return current().serve(**{name: value for name, value in given.items() if value is not None}, **options)
+
+
+def asgi_app() -> Callable[..., Any]:
+    """Return an ASGI application that answers scrapes, to mount in the application's own server."""
+    return current().reader.asgi_app()
+
+
+def wsgi_app() -> Callable[..., Any]:
+    """Return a WSGI application that answers scrapes, to mount in the application's own server."""
+    return current().reader.wsgi_app()
+
+
+def shutdown() -> None:
+    """Stop serving and release what ``configure()`` and ``serve()`` took. A later call starts anew."""
+    global _current
+    with _lock:
+        runtime, _current = _current, None
+    if runtime is not None:
+        runtime.close()
+
+
+def _replace(settings: Settings) -> None:
+    global _current
+    with _lock:
+        old = _current
+        if old is None:
+            _current = Runtime(settings)
+            return
+        if old.recorder.labels.series():
+            _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
+        _current = Runtime(settings, old.basic, old.advanced)
+    old.close()
+
+
+def _after_fork_in_child() -> None:
+    """Start anew in a forked child: its parent's totals are not its own, and the parent's locks may be held by nobody."""
+    global _current, _lock
+    _lock = RLock()  # type: ignore[misc]
+    if _current is not None:
+        _current = Runtime(_current.settings, _current.basic, _current.advanced)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,169 @@
+"""One frozen object with every setting, checked when it is made."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from otel_metrics.catalogue import CATALOGUE
+from otel_metrics.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+
+Scale = Literal["0-1", "1-5"]
+
+SCALES: Final[tuple[Scale, ...]] = ("0-1", "1-5")
+_LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What :func:`otel_metrics.configure` takes. Everything has a default that works.
+
+    The resource (service name, instance, …) follows the specification's ``OTEL_SERVICE_NAME`` and
+    ``OTEL_RESOURCE_ATTRIBUTES``.
+
+    Raises:
+        ConfigurationError: a value that cannot work; the message names it and what is allowed.
+    """
+
+    meter_provider: MeterProvider | None = None
+    """Record into this provider instead of a private one. Give it ``views=otel_metrics.views()`` for speed and buckets;
+    its readers are yours, so ``serve()`` is not available."""
+
+    logger_provider: LoggerProvider | None = None
+    """Send events (feedback, error messages, metadata) here as OpenTelemetry log events instead of to :mod:`logging`."""
+
+    prometheus_url: str | None = None
+    """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
+
+    prometheus_timeout: float = 10.0
+    """Seconds that one query may take, retries not counted (``OTM_PROMETHEUS_TIMEOUT``)."""
+
+    prometheus_username: str | None = None
+    """User name for basic authentication (``OTM_PROMETHEUS_USERNAME``); the password is read from ``prometheus_password_file``."""
+
+    prometheus_password_file: str | None = None
+    """File holding the password for basic authentication (``OTM_PROMETHEUS_PASSWORD_FILE``)."""
+
+    prometheus_token_file: str | None = None
+    """File holding a bearer token (``OTM_PROMETHEUS_TOKEN_FILE``)."""
+
+    prometheus_ca_file: str | None = None
+    """Certificates to trust instead of the system's (``OTM_PROMETHEUS_CA_FILE``)."""
+
+    host: str = "localhost"
+    """Address that ``serve()`` listens on (``OTEL_EXPORTER_PROMETHEUS_HOST``)."""
+
+    port: int = 9464
+    """Port that ``serve()`` listens on, 0 for any free one (``OTEL_EXPORTER_PROMETHEUS_PORT``)."""
+
+    strict: bool = False
+    """Raise :class:`~otel_metrics.errors.InvalidArgumentError` on bad input instead of counting and logging it (``OTM_STRICT``)."""
+
+    satisfaction_threshold: float = 0.7
+    """Scores at or above this, on the 0 to 1 scale, count as satisfied (``OTM_SATISFACTION_THRESHOLD``)."""
+
+    satisfaction_scales: Mapping[str, Scale] = field(default_factory=dict)
+    """The scale that a satisfaction type is recorded on, where a score of 1 would be ambiguous."""
+
+    label_caps: Mapping[str, int] = field(default_factory=dict)
+    """Distinct values kept per label name, instead of the catalogue's caps."""
+
+    series_limit: int = 10_000
+    """Series kept per metric; beyond it new label combinations collapse to ``other``."""
+
+    clock: Callable[[], float] = time.time
+    """Unix time in seconds; tests inject their own."""
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if self.prometheus_url is not None:
+            parts = urlsplit(self.prometheus_url)
+            _require(
+                parts.scheme in {"http", "https"} and bool(parts.hostname),
+                "prometheus_url",
+                self.prometheus_url,
+                "an http:// or https:// address",
+            )
+            _require(
+                parts.password is None,
+                "prometheus_url",
+                "…",
+                "an address without a password; use prometheus_password_file",
+            )
+        _require(self.prometheus_timeout > 0, "prometheus_timeout", self.prometheus_timeout, "seconds above 0")
+        _require(
+            (self.prometheus_username is None) == (self.prometheus_password_file is None),
+            "prometheus_username",
+            self.prometheus_username,
+            "a user name together with prometheus_password_file",
+        )
+        _require(
+            self.prometheus_token_file is None or self.prometheus_username is None,
+            "prometheus_token_file",
+            self.prometheus_token_file,
+            "a token or a user name, not both",
+        )
+        _require(0 <= self.port <= 65535, "port", self.port, "0 to 65535")
+        _require(
+            0 <= self.satisfaction_threshold <= 1, "satisfaction_threshold", self.satisfaction_threshold, "0.0 to 1.0"
+        )
+        for kind, scale in self.satisfaction_scales.items():
+            _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
+        for name, cap in self.label_caps.items():
+            _require(name in _LABEL_NAMES, "label_caps", name, ", ".join(sorted(_LABEL_NAMES)))
+            _require(cap >= 1, f"label_caps[{name!r}]", cap, "at least 1")
+        _require(self.series_limit >= 1, "series_limit", self.series_limit, "at least 1")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Return the settings that ``environ`` (default: the process's) describes, with ``overrides`` on top."""
+        environ = os.environ if environ is None else environ
+        known = {setting.name for setting in fields(cls)}
+        if unknown := overrides.keys() - known:
+            raise ConfigurationError(f"unknown setting {sorted(unknown)}; allowed: {', '.join(sorted(known))}")
+        values: dict[str, Any] = {}
+        for name, (variable, convert) in _ENVIRONMENT.items():
+            text = environ.get(variable, "")
+            if text and name not in overrides:
+                try:
+                    values[name] = convert(text)
+                except ValueError as error:
+                    raise ConfigurationError(f"{variable}={text!r} is not allowed: {error}") from None
+        return cls(**values, **overrides)
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered not in _TRUE | _FALSE:
+        raise ValueError("expected true or false")
+    return lowered in _TRUE
+
+
+_ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
+    "prometheus_url": ("OTM_PROMETHEUS_URL", str),
+    "prometheus_timeout": ("OTM_PROMETHEUS_TIMEOUT", float),
+    "prometheus_username": ("OTM_PROMETHEUS_USERNAME", str),
+    "prometheus_password_file": ("OTM_PROMETHEUS_PASSWORD_FILE", str),
+    "prometheus_token_file": ("OTM_PROMETHEUS_TOKEN_FILE", str),
+    "prometheus_ca_file": ("OTM_PROMETHEUS_CA_FILE", str),
+    "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
+    "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
+    "strict": ("OTM_STRICT", _boolean),
+    "satisfaction_threshold": ("OTM_SATISFACTION_THRESHOLD", float),
+}
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise ConfigurationError(f"{name}={value!r} is not allowed; allowed: {allowed}")
