@@ -7,12 +7,16 @@ records while its own thread folds appends its value and goes on; nothing here w
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span
@@ -64,11 +68,12 @@ class Hub:
         self._tick = tick
         self._lock = threading.RLock()
         self._folding = False
+        self._due = 0.0
         self._cells: list[Cell | Tally] = []
-        self._dirty: list[Cell | Tally] = []
+        self._dirty: deque[Cell | Tally] = deque()
         self._ticker: threading.Thread | None = None
         self._new: SimpleQueue[Cell | Tally | None] = SimpleQueue()  # safe to fill from a signal handler
-        meter.create_observable_gauge(HOOK_NAME, callbacks=[self._before_collection])
+        _hook(meter, self)
 
     def cell(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Cell:
         """Make the cell of a series: per column its sinks, and sinks that count the rows."""
@@ -111,30 +116,38 @@ class Hub:
             self._release()
 
     def drain(self) -> None:
-        """Fold everything that is pending, so that sinks can be read."""
+        """Fold everything that was recorded before this call, so that sinks can be read."""
         for cell in list(self._cells):
             if cell or isinstance(cell, Tally):
                 with self._held() as held:
                     if held:
                         self._take(cell)
+        with self._held():
+            pass  # a cell that looked empty may have been with another thread, which is done with it now
 
     def flush(self) -> None:
         """Fold everything and hand it to the instruments: what happens before every collection."""
         self.drain()
-        dirty, self._dirty = self._dirty, []
-        for cell in dirty:  # one at a time, so that recording calls never wait long
+        for _ in range(len(self._dirty)):  # one at a time, so that recording calls never wait long
             with self._held() as held:
-                if not held:
-                    self._dirty.append(cell)
-                    continue
+                if not held or not self._dirty:
+                    return
+                cell = self._dirty.popleft()
                 cell.dirty = False
                 self._each(cell, "flush")
 
     def close(self) -> None:
-        """Stop the ticker and fold the rest."""
+        """Stop the ticker and hand over what is pending. What is recorded later still waits for a collection."""
         self._tick = None
         self._new.put(None)
-        self.drain()
+        self.flush()
+
+    def forget(self) -> None:
+        """Start anew in a forked child: what is pending is the parent's, as may be the lock. Cells made before are dead."""
+        self._lock = threading.RLock()
+        self._folding = False
+        self._cells, self._dirty = [], deque()
+        self._ticker, self._new = None, SimpleQueue()
 
     def _register(self, cell: AnyCell) -> AnyCell:
         cell.dirty = True  # counters appear at zero
@@ -188,13 +201,6 @@ class Hub:
             if held:
                 self._release()
 
-    def _before_collection(self, _options: CallbackOptions) -> Iterable[Observation]:
-        try:
-            self.flush()
-        except Exception:  # a collection must go on without us
-            _log.exception("values could not be handed over")
-        return ()
-
     def _run(self) -> None:
         while self._tick is not None:
             try:
@@ -203,10 +209,11 @@ class Hub:
                 _log.exception("values could not be folded")
 
     def _tick_once(self, tick: float) -> None:
-        """Fold when it is time; meanwhile make new counters appear at zero, so that their start is their first call's."""
+        """Fold when it is due; meanwhile make new counters appear at zero, so that their start is their first call's."""
         try:
-            cell = self._new.get(timeout=self._pause(tick))
+            cell = self._new.get(timeout=max(0.0, self._due - time.monotonic()))
         except Empty:
+            self._due = time.monotonic() + self._pause(tick)
             self.drain()
             self._relieve()
         else:
@@ -217,7 +224,7 @@ class Hub:
 
     def _relieve(self) -> None:
         """Hand over values that wait one by one, because no collection may be near."""
-        for cell in self._dirty[:]:
+        for cell in list(self._dirty):
             if any(getattr(sink, "crowded", False) for sink in cell.all_sinks()):
                 with self._held() as held:
                     if held:
@@ -226,3 +233,35 @@ class Hub:
     def _pause(self, tick: float) -> float:
         until_midnight = SECONDS_PER_DAY - self.clock() % SECONDS_PER_DAY - BEFORE_MIDNIGHT
         return min(tick, until_midnight) if until_midnight > 0 else tick
+
+
+# --------------------------------------------------------------------------------------- collections and forks, per meter
+_hubs: Final[WeakKeyDictionary[Meter, list[Hub]]] = WeakKeyDictionary()
+
+
+def _hook(meter: Meter, hub: Hub) -> None:
+    """Have ``hub`` hand over before the readers of ``meter`` collect. A meter makes an instrument of one name only once."""
+    hubs = _hubs.get(meter)
+    if hubs is None:
+        hubs = _hubs[meter] = []
+        meter.create_observable_gauge(HOOK_NAME, callbacks=[partial(_before_collection, hubs)])
+    hubs.append(hub)
+
+
+def _before_collection(hubs: list[Hub], _options: CallbackOptions) -> Iterable[Observation]:
+    for hub in hubs:
+        try:
+            hub.flush()
+        except Exception:  # a collection must go on without us
+            _log.exception("values could not be handed over")
+    return ()
+
+
+def _after_fork_in_child() -> None:
+    for hubs in list(_hubs.values()):
+        for hub in hubs:
+            hub.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

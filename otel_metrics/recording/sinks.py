@@ -200,8 +200,12 @@ class GaugeSink:
         self._last: float | None = None
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Remember the last value."""
-        self._last = chunk.last
+        """Remember the last value, or set at once the one that belongs to a span."""
+        if chunk.context is None:
+            self._last = chunk.last
+        else:
+            self._last = None
+            self._instrument.set(chunk.last, self._attributes, chunk.context)
 
     def flush(self) -> None:
         """Set the gauge."""
