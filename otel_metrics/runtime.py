@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from otel_metrics.settings import Settings
 from otel_metrics.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.core import Metric as MetricFamily
 
@@ -50,9 +51,14 @@ class Runtime:
         self.source: Any = None
         self.basic = basic or MetricsCollector()
         self.advanced = advanced or AdvancedMetrics()
-        binding, events = Binding(self.recorder), Events(settings.logger_provider)
+        self._binding = Binding(self.recorder)
+        self._events = Events(settings.logger_provider)
+        self.attach()
+
+    def attach(self) -> None:
+        """Make the documented objects record and read here."""
         for facade in (self.basic, self.advanced):
-            facade.attach(binding, self.recorder.hub, self.recorder.refusals, events, self.source)
+            facade.attach(self._binding, self.recorder.hub, self.recorder.refusals, self._events, self.source)
 
     @property
     def reader(self) -> PrometheusReader:
@@ -174,6 +180,22 @@ def _replace(settings: Settings) -> None:
             _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
         _current = Runtime(settings, old.basic, old.advanced)
     old.close()
+
+
+@contextmanager
+def replaced_by(settings: Settings) -> Iterator[Runtime]:
+    """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`."""
+    global _current
+    with _lock:
+        before = current()
+        made = _current = Runtime(settings, before.basic, before.advanced)
+    try:
+        yield made
+    finally:
+        with _lock:
+            _current = before
+            before.attach()
+        made.close()
 
 
 def _after_fork_in_child() -> None:

@@ -59,6 +59,7 @@ class Labels:
         if not isinstance(value, str):
             self._refusals.refuse(call, argument, value, "type", "a string")
             raise RefusedCallError
+        value = str.__str__(value)  # an Enum of strings prints as something else
         if not value or value.isspace():
             self._refusals.refuse(call, argument, value, "empty", "a string that is not empty")
             raise RefusedCallError

@@ -1,0 +1,211 @@
+"""Bad input never takes the application down and never passes silently."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_metrics import InvalidArgumentError, testing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def metrics() -> Iterator[testing.Recording]:
+    """As in production: nothing raises."""
+    with testing.recording(strict=False) as recording:
+        yield recording
+
+
+def rejected(metrics: testing.Recording) -> dict[str, float]:
+    return {s.labels["reason"]: s.value for s in metrics.samples() if s.name == "otel_metrics_rejected_total"}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (math.nan, "value_nan"),
+        (math.inf, "value_infinite"),
+        (-math.inf, "value_infinite"),
+        (10**400, "value_infinite"),
+        (-1, "value_negative"),
+        ("12", "value_type"),
+        (True, "value_type"),
+        ([1], "value_type"),
+        (1j, "value_type"),
+    ],
+)
+def test_a_value_that_is_no_duration_is_refused_and_counted(
+    metrics: testing.Recording, value: Any, reason: str
+) -> None:
+    for each in (1, value, 3):
+        metrics.advanced.record_performance_metric("api", "response_time", "lookup", each, "ms")
+
+    assert metrics.value("feature_performance_duration_seconds_count") == 2
+    assert rejected(metrics) == {reason: 1}
+
+
+def test_numbers_of_other_libraries_are_numbers(metrics: testing.Recording) -> None:
+    from decimal import Decimal
+    from fractions import Fraction
+
+    for value in (Decimal("0.5"), Fraction(1, 2)):
+        metrics.advanced.record_satisfaction("api", "speed", value)  # type: ignore[arg-type]
+
+    assert metrics.value("feature_satisfaction_score_sum") == 1.0
+    assert rejected(metrics) == {}
+
+
+@pytest.mark.parametrize("score", [-0.1, 5.1, 7])
+def test_a_score_off_both_scales_is_refused(metrics: testing.Recording, score: float) -> None:
+    metrics.advanced.record_satisfaction("api", "speed", score)
+
+    assert metrics.value("feature_satisfaction_score_count") is None
+    assert sum(rejected(metrics).values()) == 1
+
+
+def test_an_unknown_severity_keeps_the_error_and_refuses_the_word(metrics: testing.Recording) -> None:
+    for _ in range(3):
+        metrics.advanced.record_error("api", "Timeout", "fatal")
+
+    assert metrics.value("feature_errors_total", severity="other", recovery="none") == 3
+    assert rejected(metrics) == {"error_severity_unknown": 3}
+
+
+def test_a_negative_duration_keeps_the_use_and_refuses_the_duration(metrics: testing.Recording) -> None:
+    metrics.advanced.record_feature_usage("api", "search", duration_ms=-5)
+
+    assert metrics.value("feature_usage_total", outcome="success") == 1
+    assert rejected(metrics) == {"duration_ms_negative": 1}
+
+
+@pytest.mark.parametrize(
+    ("feature", "reason"),
+    [("", "feature_empty"), ("  ", "feature_empty"), (None, "feature_type"), (["x"], "feature_type")],
+)
+def test_a_call_that_belongs_to_nothing_is_refused_as_a_whole(
+    metrics: testing.Recording, feature: Any, reason: str
+) -> None:
+    metrics.advanced.record_feature_usage(feature, "search")
+    metrics.advanced.record_error(feature, "Timeout")
+    metrics.advanced.record_satisfaction(feature, "speed", 0.5)
+    metrics.basic.record_learning_metric(feature, "accuracy", 0.5)
+
+    calls = {s.labels["call"]: s.value for s in metrics.samples() if s.labels.get("reason") == reason}
+    assert calls == {
+        "record_feature_usage": 1,
+        "record_error": 1,
+        "record_satisfaction": 1,
+        "record_learning_metric": 1,
+    }
+    assert metrics.value("otel_metrics_series") == 0
+
+
+def test_ten_megabytes_in_a_label_become_other(metrics: testing.Recording) -> None:
+    metrics.advanced.record_feature_usage("x" * 10_000_000, "search")
+
+    assert metrics.value("feature_usage_total", feature="other", outcome="success") == 1
+    assert rejected(metrics) == {"feature_length": 1}
+
+
+@pytest.mark.parametrize("feature", ["a\x00b", "a\x1b[31mb", "a\ud800b", "a\nb", "a\u2028b"])
+def test_what_cannot_be_printed_is_replaced(metrics: testing.Recording, feature: str) -> None:
+    metrics.advanced.record_feature_usage(feature, "search")
+
+    shown = [s.labels["feature"] for s in metrics.samples() if s.name == "feature_usage_total" and s.value]
+    assert len(shown) == 1
+    assert shown[0].startswith("a\N{REPLACEMENT CHARACTER}")
+    assert rejected(metrics) == {"feature_characters": 1}
+
+
+def test_it_is_logged_once_per_kind_naming_argument_value_and_what_is_allowed(
+    metrics: testing.Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        metrics.advanced.record_error("api", "Timeout", "fatal")
+
+    assert caplog.text.count("error_severity='fatal'") == 1
+    assert "allowed: critical, error, warning, info" in caplog.text
+
+
+def test_strict_mode_raises_and_records_nothing_of_the_call() -> None:
+    with testing.recording() as metrics:
+        with pytest.raises(
+            InvalidArgumentError, match=r"value=-1 is not allowed .negative.; allowed: a finite number of at least 0"
+        ):
+            metrics.advanced.record_performance_metric("api", "response_time", "lookup", -1, "ms")
+        with pytest.raises(InvalidArgumentError, match="error_severity='fatal'"):
+            metrics.advanced.record_error("api", "Timeout", "fatal")
+        with pytest.raises(InvalidArgumentError, match="duration_ms='soon'"):
+            metrics.advanced.record_feature_usage("api", "search", "soon")  # type: ignore[arg-type]
+        metrics.advanced.record_performance_metric("api", "response_time", "lookup", 1, "ms")
+
+        assert metrics.value("feature_performance_duration_seconds_count") == 1
+        assert metrics.value("feature_usage_total", outcome="success") in {None, 0}
+
+
+def test_a_label_bomb_collapses_only_that_label() -> None:
+    with testing.recording(strict=False, label_caps={"action": 3}) as metrics:
+        for user in range(1000):
+            metrics.advanced.record_feature_usage("api", f"user-{user}", success=user % 2 == 0)
+
+    assert metrics.value("feature_usage_total", action="user-0", outcome="success") == 1
+    assert metrics.value("feature_usage_total", action="other", feature="api", outcome="success") == 498
+    assert metrics.value("feature_usage_total", outcome="failure") == 500, "nothing is lost"
+    assert metrics.value("otel_metrics_label_overflow_total", label="action") == 997
+
+
+def test_the_series_limit_collapses_open_labels_and_keeps_the_closed_ones() -> None:
+    with testing.recording(strict=False, series_limit=4) as metrics:
+        for user in range(10):
+            metrics.advanced.record_feature_usage(f"f-{user}", "search", success=False)
+
+    assert metrics.value("feature_usage_total", outcome="failure") == 10
+    assert metrics.value("feature_usage_total", feature="other", action="other", outcome="failure") == 6
+    assert metrics.value("otel_metrics_label_overflow_total", label="*") == 6
+
+
+class Severity(str, Enum):
+    WARNING = "warning"
+
+
+def test_an_enum_of_strings_is_a_string(metrics: testing.Recording) -> None:
+    metrics.advanced.record_error("api", "Timeout", Severity.WARNING)
+
+    assert metrics.value("feature_errors_total", severity="warning", recovery="none") == 1
+
+
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.lists(st.integers()),
+    st.just(object()),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(arguments=st.lists(anything, min_size=6, max_size=6))
+def test_no_argument_whatever_makes_a_record_call_raise(arguments: list[Any]) -> None:
+    a, b, c, d, e, f = arguments
+    with testing.recording(strict=False) as metrics:
+        metrics.advanced.record_performance_metric(a, b, c, d, e, f, {"any": a})
+        metrics.advanced.record_satisfaction(a, b, c, d, e, {"any": f}, scale=f)
+        metrics.advanced.record_feature_usage(a, b, c, d, e, f)
+        metrics.advanced.record_learning_effectiveness(a, b, c, d, e, f)
+        metrics.advanced.record_optimization_impact(a, b, c, d, e, f)
+        metrics.advanced.record_resource_utilization(a, b, c, d, e, f)
+        metrics.advanced.record_error(a, b, c, d, e, f)
+        metrics.basic.record_performance_metric(a, b, c)
+        metrics.basic.record_learning_metric(a, b, c)
+        metrics.basic.record_optimization_metric(a, b, c)
+        assert metrics.samples()
