@@ -17,7 +17,7 @@ from operator import mul, rshift
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 BITS: Final = 8
 """Mantissa bits kept: a quantile read from a bin is off by 0.2 % on average, 0.4 % at most."""
@@ -46,7 +46,7 @@ class Moments:
         if all(map(first.__eq__, values)):
             return cls(count, total, 0.0, first, first)
         shifted = list(map((-mean).__add__, values))
-        return cls(count, total, _sum(map(mul, shifted, shifted)), min(values), max(values))
+        return cls(count, total, sum(map(mul, shifted, shifted)), min(values), max(values))
 
     def plus(self, other: Moments) -> Moments:
         """Return the moments of both together."""
@@ -117,9 +117,8 @@ def edges(key: int, bits: int = BITS) -> tuple[float, float]:
     return (inner, outer) if key >= 0 else (outer, inner)
 
 
-def _sum(values: Iterable[float]) -> float:
+def _sum(values: Sequence[float]) -> float:
     """Add up exactly, or as far as doubles go."""
-    values = list(values)
     try:
         return fsum(values)
     except OverflowError:

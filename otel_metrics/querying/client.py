@@ -1,0 +1,201 @@
+"""A client for the HTTP API of Prometheus, and of everything that speaks it, which does not hang and tells failures apart."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+from urllib3.exceptions import (
+    HTTPError,
+    LocationValueError,
+    NewConnectionError,
+    ProtocolError,
+)
+from urllib3.exceptions import (
+    TimeoutError as TimedOut,
+)
+
+from otel_metrics.errors import BadAnswerError, BadQueryError, ConfigurationError, RefusedError, UnreachableError
+
+RETRIES: Final = 2
+LARGEST: Final = 64 * 2**20
+"""Bytes that an answer may have, unpacked."""
+
+LONGEST_PAUSE: Final = 5.0
+"""Seconds that are waited at most before a retry, also when the server asks for more."""
+
+_TRANSIENT: Final = frozenset({429, 502, 503, 504})
+_DENIED: Final = frozenset({401, 403, 429})
+_CHUNK: Final = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to get in. Files are read anew for every request, so that they can be replaced.
+
+    ``token_file`` holds a bearer token; ``username`` and ``password_file`` are for basic authentication; ``ca_file`` holds
+    the certificates to trust instead of the system's.
+    """
+
+    token_file: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the header that authenticates a request, if any.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        if self.token_file:
+            return {"Authorization": f"Bearer {_secret(self.token_file)}"}
+        if self.username and self.password_file:
+            return urllib3.make_headers(basic_auth=f"{self.username}:{_secret(self.password_file)}")
+        return {}
+
+
+class PrometheusClient:
+    """Asks one server.
+
+    Args:
+        url: address of the server, with the path prefix that it may have.
+        timeout: seconds for connecting and, again, for the whole answer; the server is told, too.
+        access: credentials and certificates.
+        retries: how often a request is repeated that failed before the server could work on it, or that it asked to repeat.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 10.0,
+        access: Access = Access(),
+        retries: int = RETRIES,  # frozen
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._access = access
+        self._retries = retries
+        ca = {"ca_certs": access.ca_file} if access.ca_file else {}
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, **ca)  # type: ignore[arg-type]
+
+    def query(self, expression: str, when: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Return the samples of an instant query and the server's warnings.
+
+        Raises:
+            UnreachableError: nothing answered in time, also after the retries.
+            RefusedError: the server would not answer: credentials, rate limit, unavailable.
+            BadQueryError: the server says that the query is wrong or could not be executed.
+            BadAnswerError: the answer is not one of a Prometheus HTTP API.
+            ConfigurationError: a file with credentials or certificates cannot be read.
+        """
+        fields = {"query": expression, "time": f"{when:.3f}", "timeout": f"{self._timeout:g}s", "nocache": "1"}
+        answer = self._answer("/api/v1/query", fields)
+        data = answer.get("data")
+        if not isinstance(data, dict) or data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
+            raise BadAnswerError(f"{self.url}: the answer to an instant query holds no vector")
+        remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
+        return data["result"], tuple(str(remark) for remark in remarks)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._pool.clear()
+
+    def _answer(self, path: str, fields: dict[str, str]) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._access.headers()}
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            pause = 0.1 * 4**attempt
+            try:
+                status, asked, body = self._post(path, fields, headers)
+            except (NewConnectionError, ProtocolError) as error:
+                if last:
+                    raise UnreachableError(f"{self.url}: {_reason(error)}") from error
+            except TimedOut as error:  # the server may still be at work: asking again would add to it
+                raise UnreachableError(f"{self.url}: no answer within {self._timeout:g} s") from error
+            except LocationValueError as error:
+                raise ConfigurationError(f"{self.url}: {error}") from error
+            except (HTTPError, OSError) as error:
+                raise UnreachableError(f"{self.url}: {_reason(error)}") from error
+            else:
+                answer = _parsed(body)
+                failed = answer is not None and answer.get("status") == "error" and status not in _DENIED
+                if status not in _TRANSIENT or last or failed:
+                    return self._checked(status, answer, body)
+                pause = max(pause, asked)
+            time.sleep(min(pause, LONGEST_PAUSE))
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _post(self, path: str, fields: dict[str, str], headers: dict[str, str]) -> tuple[int, float, bytes]:
+        """Return status, seconds to wait before asking again, body."""
+        deadline = time.monotonic() + 2 * self._timeout
+        response = self._pool.request(
+            "POST",
+            self.url + path,
+            fields=fields,
+            encode_multipart=False,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        chunks, size = [], 0
+        try:
+            while chunk := response.read1(_CHUNK):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > LARGEST:
+                    raise BadAnswerError(f"{self.url}: the answer is larger than {LARGEST // 2**20} MiB")
+                if time.monotonic() > deadline:
+                    raise TimedOut("the answer comes too slowly")
+        except BaseException:
+            response.close()  # half-read: of no use to the next request
+            raise
+        response.release_conn()
+        return response.status, _seconds(response.headers.get("Retry-After")), b"".join(chunks)
+
+    def _checked(self, status: int, answer: dict[str, Any] | None, body: bytes) -> dict[str, Any]:
+        """Return a successful answer."""
+        if status in _DENIED:
+            raise RefusedError(f"{self.url} refused the query: HTTP status {status}", status)
+        if answer is not None and answer.get("status") == "error":
+            kind = str(answer.get("errorType") or "unknown")
+            raise BadQueryError(f"{self.url}: {kind}: {answer.get('error')}", kind)
+        if status >= 500:
+            raise RefusedError(f"{self.url} cannot answer: HTTP status {status}", status)
+        if status == 200 and answer is not None and answer.get("status") == "success":
+            return answer
+        start = body[:80].decode(errors="replace")
+        raise BadAnswerError(f"{self.url}: not the answer of a Prometheus HTTP API (status {status}): {start!r}")
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _seconds(header: str | None) -> float:
+    """Return what a Retry-After header asks for; its form as a date is not worth the trouble."""
+    try:
+        return max(float(header or 0), 0.0)
+    except ValueError:
+        return 0.0
+
+
+def _reason(error: BaseException) -> str:
+    return str(error.__cause__ or error) or type(error).__name__
+
+
+def _secret(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,98 @@
+"""The local source: answers from what this process itself recorded, exactly while its values are few enough to be kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from heapq import nlargest
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from otel_metrics import catalogue as c
+from otel_metrics.catalogue import Kind
+from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row, Total
+from otel_metrics.querying.statistics import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import date
+
+    from otel_metrics.catalogue import Daily, Metric
+    from otel_metrics.querying.source import Query
+    from otel_metrics.recording.slots import Part
+    from otel_metrics.recording.window import Window
+
+
+class LocalSource:
+    """Reads the local window.
+
+    Args:
+        window: what this process recorded.
+        drain: called before reading; folds what record calls have not folded yet.
+    """
+
+    name = "local"
+
+    def __init__(self, window: Window, drain: Callable[[], object]) -> None:
+        self._window = window
+        self._drain = drain
+
+    def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
+        """Answer every query of ``plan``; the answer says which period it covers, see :meth:`Window.covered`."""
+        self._drain()
+        covered = Period(*self._window.covered({query.metric for query in plan.values()}, period.start, period.end))
+        return Answer({name: self._rows(query, covered) for name, query in plan.items()}, self.name, covered)
+
+    def day(self, day: date) -> DayTable:
+        """Return the daily table's rows of a day; partial unless this process saw all of it and it is over."""
+        self._drain()
+        period = Period.of_day(day)
+        metrics = [metric for metric in c.CATALOGUE if metric.daily]
+        covered = Period(*self._window.covered(metrics, period.start, period.end))
+        found: defaultdict[DayKey, list[Part]] = defaultdict(list)
+        for metric in metrics:
+            if metric.daily:
+                for labels, parts in self._window.values(metric, covered.start, covered.end):
+                    found[day_key(metric.daily, labels)] += parts
+        rows = {key: Values(tuple(parts)).statistics() for key, parts in found.items() if parts}
+        units = [labels for labels, _, _ in self._window.latest(c.PERFORMANCE_UNIT, self._window.clock())]
+        return DayTable(day, rows, units, self.name, partial=covered != period)
+
+    def _rows(self, query: Query, period: Period) -> list[Row]:
+        groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)
+        for labels, value in self._series(query.metric, period):
+            if all(labels.get(name, "") == wanted for name, wanted in query.where):
+                groups[tuple(labels.get(name, "") for name in query.by)].append(value)
+        together: Callable[[list[Any]], Any] = max
+        if isinstance(query, Distribution):
+            together = Values.of
+        elif isinstance(query, Total):
+            together = sum
+        rows = [Row(dict(zip(query.by, key, strict=True)), together(values)) for key, values in groups.items()]
+        if query.limit and len(rows) > query.limit:
+            rank = _count if isinstance(query, Distribution) else itemgetter(1)
+            rows = nlargest(query.limit, rows, key=rank)
+        return rows
+
+    def _series(self, metric: Metric, period: Period) -> Iterator[tuple[Mapping[str, str], Any]]:
+        if metric.kind is Kind.HISTOGRAM:
+            yield from self._window.values(metric, period.start, period.end)
+        elif metric.kind is Kind.COUNTER:
+            yield from self._window.counts(metric, period.start, period.end)
+        else:
+            for labels, value, _ in self._window.latest(metric, period.end):
+                yield labels, value
+
+
+def _count(row: Row) -> int:
+    count: int = row.value.count
+    return count
+
+
+def day_key(daily: Daily, labels: Mapping[str, str]) -> DayKey:
+    """Return the daily table's key for the values of a series."""
+    return DayKey(
+        labels.get(c.FEATURE.name, ""),
+        labels.get(daily.type_label, "") if daily.type_label else daily.metric_type,
+        labels.get(daily.name_label, ""),
+        labels.get(daily.unit_label, "") if daily.unit_label else daily.unit,
+    )

@@ -1,0 +1,140 @@
+"""What each getter asks, as data. Pure functions; :mod:`~otel_metrics.querying.results` reads the answers by the same names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics import catalogue as c
+from otel_metrics.querying.source import Distribution, Latest, Total
+
+if TYPE_CHECKING:
+    from otel_metrics.catalogue import Label, Metric
+    from otel_metrics.querying.source import Query
+
+    Plan = dict[str, Query]
+
+GENERAL: Final = "general"
+"""The metric category of the basic collector."""
+
+PERFORMANCE: Final[dict[str, Metric]] = {
+    "duration": c.PERFORMANCE_DURATION,
+    "size": c.PERFORMANCE_SIZE,
+    "ratio": c.PERFORMANCE_RATIO,
+    "rate": c.PERFORMANCE_RATE,
+    "value": c.PERFORMANCE_VALUE,
+}
+"""Query name -> metric, of everything that performance values are recorded in."""
+
+DASHBOARD_RESOURCES: Final = 100
+"""Resources that a dashboard shows, the fullest ones."""
+
+
+def performance(feature: str | None = None, metric_category: str | None = None, limit: int = 1000) -> Plan:
+    """Ask for one row per performance series."""
+    where = _where((c.FEATURE, feature), (c.METRIC_CATEGORY, metric_category))
+    return _performance(where, (c.FEATURE, c.METRIC_CATEGORY, c.METRIC_NAME, c.CONTEXT), limit)
+
+
+def metric_statistics(feature: str, metric_name: str) -> Plan:
+    """Ask for everything that the basic collector records under a name."""
+    where = _where((c.FEATURE, feature), (c.METRIC_NAME, metric_name))
+    general = (*where, *_where((c.METRIC_CATEGORY, GENERAL)))
+    return {
+        **_performance(general, (c.FEATURE, c.METRIC_CATEGORY, c.METRIC_NAME)),
+        "learning": Distribution(c.LEARNING_VALUE, (), where),
+        "optimization": Distribution(c.OPTIMIZATION_VALUE, (), where),
+    }
+
+
+def satisfaction(feature: str | None = None, satisfaction_type: str | None = None) -> Plan:
+    """Ask for scores and for who was satisfied, by satisfaction type."""
+    where = _where((c.FEATURE, feature), (c.SATISFACTION_TYPE, satisfaction_type))
+    return {
+        "score": Distribution(c.SATISFACTION_SCORE, _names(c.SATISFACTION_TYPE), where),
+        "responses": Total(c.SATISFACTION_RESPONSES, _names(c.SATISFACTION_TYPE, c.SATISFIED), where),
+    }
+
+
+def usage(feature: str | None = None) -> Plan:
+    """Ask for uses and how long they took, by action."""
+    where = _where((c.FEATURE, feature))
+    return {
+        "usage": Total(c.USAGE, _names(c.ACTION, c.OUTCOME, c.ERROR_TYPE), where),
+        "usage_duration": Distribution(c.USAGE_DURATION, _names(c.ACTION), where),
+    }
+
+
+def errors(feature: str | None = None) -> Plan:
+    """Ask for errors by everything but the feature."""
+    by = _names(c.ERROR_TYPE, c.SEVERITY, c.IMPACT_LEVEL, c.RECOVERY)
+    return {"errors": Total(c.ERRORS, by, _where((c.FEATURE, feature)))}
+
+
+def learning(feature: str | None = None, learning_type: str | None = None) -> Plan:
+    """Ask how well things were learnt, by learning type."""
+    where, by = _where((c.FEATURE, feature), (c.LEARNING_TYPE, learning_type)), _names(c.LEARNING_TYPE)
+    return {
+        "accuracy": Distribution(c.LEARNING_ACCURACY, by, where),
+        "confidence": Distribution(c.LEARNING_CONFIDENCE, by, where),
+        "improvement": Distribution(c.LEARNING_IMPROVEMENT, by, where),
+        "samples": Total(c.LEARNING_SAMPLES, by, where),
+    }
+
+
+def optimization(feature: str | None = None, impact_category: str | None = None, limit: int = 1000) -> Plan:
+    """Ask what optimizations changed, by category, and for the values before and after of ``limit`` of them (0: of none)."""
+    where, by = _where((c.FEATURE, feature), (c.IMPACT_CATEGORY, impact_category)), _names(c.IMPACT_CATEGORY)
+    plan: Plan = {
+        "change": Distribution(c.OPTIMIZATION_CHANGE, by, where),
+        "user_impact": Distribution(c.OPTIMIZATION_USER_IMPACT, by, where),
+    }
+    if limit:
+        single = _names(c.FEATURE, c.OPTIMIZATION_ID, c.IMPACT_CATEGORY)
+        plan["before"] = Latest(c.OPTIMIZATION_BEFORE, single, where)
+        plan["after"] = Latest(c.OPTIMIZATION_AFTER, single, where)
+    return plan
+
+
+def resources(resource_type: str | None = None, resource_name: str | None = None, limit: int = 0) -> Plan:
+    """Ask for the state of resources."""
+    where = _where((c.RESOURCE_TYPE, resource_type), (c.RESOURCE_NAME, resource_name))
+    by = _names(c.RESOURCE_TYPE, c.RESOURCE_NAME)
+    with_unit = (*by, c.UNIT.name)
+    return {
+        "utilization": Latest(c.RESOURCE_UTILIZATION, by, where, limit),
+        "allocated": Latest(c.RESOURCE_ALLOCATED, by, where, limit),
+        "used": Latest(c.RESOURCE_USED, by, where, limit),
+        "allocated_value": Latest(c.RESOURCE_ALLOCATED_VALUE, with_unit, where, limit),
+        "used_value": Latest(c.RESOURCE_USED_VALUE, with_unit, where, limit),
+    }
+
+
+def dashboard(feature: str | None = None) -> Plan:
+    """Ask everything at once, in groups whose number does not grow with the number of series."""
+    return {
+        **_performance(_where((c.FEATURE, feature)), (c.METRIC_CATEGORY,)),
+        **satisfaction(feature),
+        **usage(feature),
+        **errors(feature),
+        **learning(feature),
+        **optimization(feature, limit=0),
+        **resources(limit=DASHBOARD_RESOURCES),
+    }
+
+
+def _performance(where: tuple[tuple[str, str], ...], by: tuple[Label, ...], limit: int = 0) -> Plan:
+    plan: Plan = {}
+    for name, metric in PERFORMANCE.items():
+        labels = (*by, c.UNIT) if c.UNIT in metric.labels else by
+        plan[name] = Distribution(metric, _names(*labels), where, limit)
+    known = tuple(label for label in by if label in c.PERFORMANCE_UNIT.labels)
+    plan["unit"] = Latest(c.PERFORMANCE_UNIT, _names(*known, c.UNIT), where)
+    return plan
+
+
+def _where(*filters: tuple[Label, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((label.name, value) for label, value in filters if value is not None)
+
+
+def _names(*labels: Label) -> tuple[str, ...]:
+    return tuple(label.name for label in labels)

@@ -1,0 +1,128 @@
+"""The Prometheus source: asks a server for what all processes recorded, one request for a whole plan.
+
+Metrics are read as the server stores them: native histograms where it has them, classic ones otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_metrics.catalogue import SIGN
+from otel_metrics.errors import BadAnswerError
+from otel_metrics.querying import promql
+from otel_metrics.querying.buckets import Buckets
+from otel_metrics.querying.source import Answer, Distribution, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import date
+
+    from otel_metrics.querying.client import PrometheusClient
+    from otel_metrics.querying.source import DayTable, Period, Query
+
+_LONG: float = 2 * 3600.0
+"""Seconds from which on a period is worth a request of its own to find out which processes have ended."""
+
+_NEGATIVE = SIGN.values[1]
+
+
+class Sample(NamedTuple):
+    """One element of an instant vector."""
+
+    labels: Mapping[str, str]
+    value: float
+    histogram: Mapping[str, Any] | None
+
+
+class PrometheusSource:
+    """Asks a server with Prometheus' HTTP API.
+
+    Args:
+        client: for the server.
+        clock: unix time in seconds.
+    """
+
+    name = "prometheus"
+
+    def __init__(self, client: PrometheusClient, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._clock = clock
+
+    def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
+        """Answer every query of ``plan`` in one request, two if ``period`` is long."""
+        ended = None
+        if period.seconds >= _LONG:
+            samples, _ = self.samples(promql.ended(period), period.end)
+            ended = promql.Ended(tuple(sample.labels.get(promql.INSTANCE, "") for sample in samples))
+        parts, warnings = self.parts(promql.plan(plan, period, ended), period.end)
+        tables = {name: rows(query, name, parts) for name, query in plan.items()}
+        return Answer(tables, self.name, period, warnings)
+
+    def day(self, day: date) -> DayTable:
+        """Return the daily table's rows of a day."""
+        raise NotImplementedError
+
+    def parts(self, expression: str, when: float) -> tuple[Mapping[str, Sequence[Sample]], tuple[str, ...]]:
+        """Return the samples of a joined expression, by part, and the server's warnings."""
+        samples, warnings = self.samples(expression, when)
+        parts: defaultdict[str, list[Sample]] = defaultdict(list)
+        for sample in samples:
+            parts[sample.labels.get(promql.PART, "")].append(sample)
+        return parts, warnings
+
+    def samples(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
+        """Return the samples of an expression and the server's warnings."""
+        result, warnings = self._client.query(expression, when)
+        try:
+            return [_sample(element) for element in result], warnings
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise BadAnswerError(f"{self._client.url}: a sample that cannot be read: {error!r}") from error
+
+
+def rows(query: Query, name: str, parts: Mapping[str, Sequence[Sample]]) -> list[Row]:
+    """Return the rows that answer one query."""
+    if not isinstance(query, Distribution):
+        found = parts.get(f"{name}:{promql.NUMBER}", ())
+        return [Row(_picked(sample.labels, query.by), sample.value) for sample in found]
+    histograms = _native(parts.get(f"{name}:{promql.NATIVE}", ()))
+    classic = _classic(parts.get(f"{name}:{promql.BUCKETS}", ()), parts.get(f"{name}:{promql.SUM}", ()))
+    histograms.update({labels: buckets for labels, buckets in classic.items() if labels not in histograms})
+    groups: dict[tuple[str, ...], Buckets] = {}
+    for labels, buckets in histograms.items():
+        named = dict(labels)
+        signed = buckets.mirrored() if named.get(SIGN.name) == _NEGATIVE else buckets
+        group = tuple(named.get(label, "") for label in query.by)
+        groups[group] = groups[group].plus(signed) if group in groups else signed
+    return [Row(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
+
+
+_Labels = tuple[tuple[str, str], ...]
+
+
+def _native(samples: Iterable[Sample]) -> dict[_Labels, Buckets]:
+    return {_identity(sample): Buckets.native(sample.histogram) for sample in samples if sample.histogram is not None}
+
+
+def _classic(samples: Iterable[Sample], sums: Iterable[Sample]) -> dict[_Labels, Buckets]:
+    bounds: defaultdict[_Labels, dict[float, float]] = defaultdict(dict)
+    for sample in samples:
+        bounds[_identity(sample)][float(sample.labels.get("le", "nan"))] = sample.value
+    totals = {_identity(sample): sample.value for sample in sums}
+    return {
+        labels: Buckets.classic(cumulative, totals.get(labels, float("nan"))) for labels, cumulative in bounds.items()
+    }
+
+
+def _identity(sample: Sample) -> _Labels:
+    return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in {promql.PART, "le"}))
+
+
+def _picked(labels: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
+    return {name: labels.get(name, "") for name in by}
+
+
+def _sample(element: Mapping[str, Any]) -> Sample:
+    if "histogram" in element:
+        return Sample(element["metric"], float("nan"), element["histogram"][1])
+    return Sample(element["metric"], float(element["value"][1]), None)

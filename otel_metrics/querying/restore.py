@@ -1,0 +1,59 @@
+"""From base units and non-negative wire values back to what callers recorded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics import catalogue as c
+from otel_metrics.units import MILLISECONDS, UNITS, Unit, unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from otel_metrics.catalogue import Metric
+
+BASE: Final[dict[Metric, Unit]] = {
+    # Times are reported in milliseconds unless something else was recorded.
+    c.PERFORMANCE_DURATION: MILLISECONDS,
+    c.PERFORMANCE_SIZE: UNITS["bytes"],
+    c.PERFORMANCE_RATIO: UNITS["ratio"],
+    c.PERFORMANCE_RATE: UNITS["per_second"],
+}
+"""What a performance metric is reported in when its callers' unit is not known, or they do not agree."""
+
+DAILY: Final[dict[str, Metric]] = {m.daily.unit: m for m in BASE if m.daily}
+"""Unit of a daily row -> the performance metric that it may come from."""
+
+
+class CallersUnits:
+    """The units that values were recorded with, from the rows of the info metric.
+
+    Args:
+        rows: labels of the info metric.
+        by: the labels, besides the unit, that tell what a unit belongs to.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, str]], by: tuple[str, ...]) -> None:
+        self._by = by
+        self._names: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+        for labels in rows:
+            self._names[self._key(labels)].add(labels.get(c.UNIT.name, ""))
+
+    def unit(self, metric: Metric, labels: Mapping[str, str]) -> Unit:
+        """Return the unit to report a row of ``metric`` in."""
+        base = BASE.get(metric)
+        if base is None:
+            return Unit(labels.get(c.UNIT.name, ""), metric)
+        units = [unit for name in sorted(self._names[self._key(labels)]) if (unit := unit_of(name)).metric is metric]
+        if units and all((unit.factor, unit.divisor) == (units[0].factor, units[0].divisor) for unit in units):
+            return units[0]
+        return base
+
+    def _key(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(labels.get(name, "") for name in self._by)
+
+
+def minus_one(value: float) -> float:
+    """Return the improvement rate for one plus the rate."""
+    return value - 1

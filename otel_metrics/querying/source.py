@@ -1,0 +1,164 @@
+"""What a source of recorded data is asked, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timezone
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from otel_metrics.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.querying.statistics import Digest, Statistics
+
+SECONDS_PER_DAY: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The time from ``start`` up to, not including, ``end``, in unix seconds."""
+
+    start: float
+    end: float
+
+    @classmethod
+    def last(cls, hours: Any, now: float, call: str = "get_*") -> Period:
+        """Return the last ``hours``, of which there must be more than none.
+
+        Raises:
+            InvalidArgumentError: ``hours`` is not a positive, finite number that reaches back to 1970 at most.
+        """
+        if isinstance(hours, bool) or not isinstance(hours, (int, float)) or not 0 < hours * 3600 <= now:
+            raise InvalidArgumentError(call, "hours", hours, "range", "a positive number")
+        return cls(now - hours * 3600, now)
+
+    @classmethod
+    def of_day(cls, day: date) -> Period:
+        """Return a UTC day."""
+        start = datetime.combine(day, time(), timezone.utc).timestamp()
+        return cls(start, start + SECONDS_PER_DAY)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it is."""
+        return self.end - self.start
+
+
+def parse_day(value: str | date | None, now: float, call: str = "aggregate_daily_metrics") -> date:
+    """Return the UTC day that ``value`` means: ``2025-12-14``, a date, or ``None`` for today.
+
+    Raises:
+        InvalidArgumentError: it is none of these.
+    """
+    if value is None:
+        return datetime.fromtimestamp(now, timezone.utc).date()
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).date()
+    if isinstance(value, date):
+        return value
+    try:
+        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=timezone.utc).date()
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(call, "date", value, "format", "YYYY-MM-DD") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to ask of one metric.
+
+    ``by``: labels to group by, all others are added up. ``where``: labels that must have these values. ``limit``: return this
+    many groups at most, those with the most values (of a gauge: the highest); 0 for all.
+    """
+
+    metric: Metric
+    by: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
+    limit: int = 0
+
+
+class Distribution(Query):
+    """Asks for the values recorded in a histogram: rows of :class:`~otel_metrics.querying.statistics.Digest`."""
+
+    __slots__ = ()
+
+
+class Total(Query):
+    """Asks for the increments of a counter: rows of numbers."""
+
+    __slots__ = ()
+
+
+class Latest(Query):
+    """Asks for the value that a gauge has at the end, the highest of several processes': rows of numbers."""
+
+    __slots__ = ()
+
+
+class Row(NamedTuple):
+    """One group of an answer."""
+
+    labels: Mapping[str, str]
+    value: Any
+    """A digest, or a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a source knows. A query without any data has no rows, which is not the same as rows that hold zero."""
+
+    tables: Mapping[str, Sequence[Row]]
+    source: str
+    period: Period
+    """What is really covered."""
+    warnings: tuple[str, ...] = ()
+
+    def digests(self, name: str) -> list[tuple[Mapping[str, str], Digest]]:
+        """Return the rows of a :class:`Distribution` that hold any values."""
+        return [(row.labels, row.value) for row in self.tables.get(name, ()) if row.value.count]
+
+    def numbers(self, name: str) -> list[tuple[Mapping[str, str], float]]:
+        """Return the rows of a :class:`Total` or :class:`Latest`."""
+        return [(row.labels, row.value) for row in self.tables.get(name, ()) if isfinite(row.value)]
+
+
+class DayKey(NamedTuple):
+    """What the daily table has one row for; ``unit`` is a base unit."""
+
+    feature: str
+    metric_type: str
+    metric_name: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayTable:
+    """The values recorded in one UTC day, in base units."""
+
+    day: date
+    rows: Mapping[DayKey, Statistics]
+    units: Sequence[Mapping[str, str]]
+    """Labels of the info metric that tells the units that callers recorded with."""
+    source: str
+    partial: bool
+    """More may come, or part of the day is not known to this source."""
+    warnings: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Answers what was recorded.
+
+    Raises:
+        QueryError: any method, when the answer cannot be had.
+    """
+
+    name: str
+
+    def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
+        """Answer every query of ``plan`` for the same period."""
+
+    def day(self, day: date) -> DayTable:
+        """Return the daily table's rows of a day."""
