@@ -1,20 +1,71 @@
-"""The reader."""
+"""The reader: what a `MeterProvider` takes, and what a Prometheus server scrapes."""
 
 from __future__ import annotations
 
+import inspect
+import threading
+from os import environ
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_wsgi_app
+from opentelemetry.sdk.metrics import (
+    Counter,
+    Histogram,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
+from prometheus_client import REGISTRY
 
-from otel_metrics.exporter.server import ServerHandle
+from otel_metrics.exporter.apps import asgi_app, wsgi_app
+from otel_metrics.exporter.auth import Users
+from otel_metrics.exporter.collector import RegistryCollector
+from otel_metrics.exporter.endpoint import MAX_SCRAPES, Endpoint
+from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
+from otel_metrics.exporter.exposition import Exposition
+from otel_metrics.exporter.families import Collisions, Options
+from otel_metrics.exporter.names import STRATEGIES
+from otel_metrics.exporter.server import ServerHandle, ServerLimits, tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    import os
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from prometheus_client import CollectorRegistry
+
+    from otel_metrics.exporter.apps import ASGIApp, WSGIApp
+    from otel_metrics.exporter.names import Strategy
+
+_CUMULATIVE: dict[type, AggregationTemporality] = dict.fromkeys(
+    (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge),
+    AggregationTemporality.CUMULATIVE,
+)
 
 
 class PrometheusReader(PrometheusMetricReader):
-    """A metric reader that Prometheus can scrape."""
+    """A metric reader for Prometheus, accepted wherever OpenTelemetry's own `PrometheusMetricReader` is.
+
+    Args:
+        disable_target_info: leave out the ``target_info`` metric, which carries the resource's attributes.
+        prefix: put in front of every metric's name, with an underscore.
+        scope_info_enabled: whether the instrumentation scope becomes labels of every series (``otel_scope_name``, …). Off,
+            unlike there: a new version of an instrumentation would start all its series anew.
+        resource_attribute_filter: tells by key which attributes of the resource become labels of every series.
+        resource_attributes: the same as a collection of keys.
+        registry: the registry that the metrics are registered with, and whose other collectors are exposed along with them.
+        cardinality_limits: series kept per instrument class, handed to the SDK; SDKs that have no limits ignore it.
+        translation_strategy: how names are made, in the terms of OpenTelemetry's configuration; see docs/reader.md.
+        classic_bounds: bucket bounds that exponential histograms are shown with to scrapers that know no native histograms.
+        created_samples: whether OpenMetrics has ``_created`` samples. Prometheus stores them as series of their own unless it
+            runs with ``created-timestamp-zero-ingestion``; protobuf carries start times at no such cost, always.
+        self_metrics: whether the bridge's own ``otel_metrics_…`` metrics are exposed along with the others.
+
+    Raises:
+        ValueError: an unknown translation strategy.
+    """
 
     def __init__(
         self,
@@ -25,27 +76,153 @@ class PrometheusReader(PrometheusMetricReader):
         resource_attribute_filter: Callable[[str], bool] | None = None,
         resource_attributes: Collection[str] = (),
         registry: CollectorRegistry = REGISTRY,
-        cardinality_limits: Any = None,
+        cardinality_limits: Mapping[Any, int] | None = None,
+        translation_strategy: Strategy = "UnderscoreEscapingWithSuffixes",
+        classic_bounds: Sequence[float] = CLASSIC_LADDER,
+        created_samples: bool = False,
+        self_metrics: bool = True,
     ) -> None:
-        chosen = frozenset(resource_attributes)
-        super().__init__(
+        if translation_strategy not in STRATEGIES:
+            raise ValueError(f"translation_strategy={translation_strategy!r} is not allowed: {', '.join(STRATEGIES)}")
+        # Not the official reader's constructor: it registers a collector that fails on exponential histograms.
+        MetricReader.__init__(self, preferred_temporality=_CUMULATIVE, **_supported(cardinality_limits))
+        self._received = threading.local()
+        self._collisions = Collisions()
+        ladders = Ladders(classic_bounds)
+        options = Options(
             disable_target_info,
             prefix,
             scope_info_enabled,
-            resource_attribute_filter=resource_attribute_filter or (chosen.__contains__ if chosen else None),
-            registry=registry,
-            cardinality_limits=cardinality_limits,
+            _chosen(resource_attribute_filter, frozenset(resource_attributes)),
+            translation_strategy,
         )
         self.registry = registry
+        self._exposition = Exposition(
+            registry,
+            self._collected,
+            options,
+            ladders,
+            self._collisions,
+            created=created_samples,
+            self_metrics=self_metrics,
+        )
+        self._registered: RegistryCollector | None = RegistryCollector(
+            self._collected, options, ladders, self._collisions
+        )
+        registry.register(self._registered)
+        self._handles: list[ServerHandle] = []
 
-    def serve(self, *, host: str = "127.0.0.1", port: int = 9464) -> ServerHandle:
-        """Serve the exposition from daemon threads."""
-        return ServerHandle(self.wsgi_app(), host, port)
+    def serve(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9464,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        client_cafile: str | None = None,
+        users_file: str | os.PathLike[str] | None = None,
+        metrics_path: str = "/metrics",
+        max_scrapes: int = MAX_SCRAPES,
+        limits: ServerLimits | None = None,
+    ) -> ServerHandle:
+        """Serve the metrics from daemon threads, until the handle or the reader is closed.
 
-    def wsgi_app(self) -> Callable[..., Any]:
-        """Return a WSGI application that serves the exposition."""
-        return make_wsgi_app(self.registry)
+        Args:
+            host: address to listen on; loopback unless told otherwise.
+            port: 0 for any free one, see the handle's ``port``.
+            certfile: certificate chain, which turns TLS on; with ``keyfile`` and ``client_cafile`` see `tls_context`.
+            keyfile: private key.
+            client_cafile: authorities of the clients that are let in (mutual TLS).
+            users_file: lines of ``user:hash`` for basic authentication, see `otel_metrics.exporter.auth`.
+            metrics_path: where the metrics are.
+            max_scrapes: scrapes at once; further ones are answered with 503.
+            limits: what clients may take of the application.
 
-    def asgi_app(self) -> Callable[..., Any]:
-        """Return an ASGI application that serves the exposition."""
-        return make_asgi_app(self.registry)
+        Raises:
+            OSError: the address is taken, or a file cannot be read.
+            ValueError: the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
+        """
+        if certfile is None and (keyfile or client_cafile):
+            raise ValueError("keyfile and client_cafile need a certfile")
+        tls = None if certfile is None else tls_context(certfile, keyfile, client_cafile)
+        endpoint = self._endpoint(metrics_path, max_scrapes, users_file)
+        handle = ServerHandle(endpoint, host, port, tls=tls, limits=limits or ServerLimits())
+        self._handles.append(handle)
+        return handle
+
+    def wsgi_app(
+        self,
+        *,
+        metrics_path: str = "/metrics",
+        max_scrapes: int = MAX_SCRAPES,
+        users_file: str | os.PathLike[str] | None = None,
+    ) -> WSGIApp:
+        """Return a WSGI application with the same answers; ``metrics_path="/"`` where it is mounted below a path."""
+        return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
+
+    def asgi_app(
+        self,
+        *,
+        metrics_path: str = "/metrics",
+        max_scrapes: int = MAX_SCRAPES,
+        users_file: str | os.PathLike[str] | None = None,
+    ) -> ASGIApp:
+        """Return an ASGI application with the same answers; ``metrics_path="/"`` where it is mounted below a path."""
+        return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)
+        """Stop all servers, and take the metrics out of the registry. Called by the provider's ``shutdown``."""
+        for handle in self._handles:
+            handle.close()
+        self._handles.clear()
+        registered, self._registered = self._registered, None
+        if registered is not None:
+            self.registry.unregister(registered)
+
+    def _endpoint(self, metrics_path: str, max_scrapes: int, users_file: str | os.PathLike[str] | None) -> Endpoint:
+        users = None if users_file is None else Users(users_file)
+        return Endpoint(self._exposition.scrape, metrics_path=metrics_path, max_scrapes=max_scrapes, users=users)
+
+    def _receive_metrics(self, metrics_data: MetricsData, *_: Any, **__: Any) -> None:
+        # Only for the scrape that asked, in this thread: what ``force_flush`` collects goes nowhere.
+        if getattr(self._received, "waiting", False):
+            self._received.data = metrics_data
+
+    def _collected(self) -> MetricsData | None:
+        """Collect now, and return the result to this thread alone."""
+        if self._registered is None:  # shut down
+            return None
+        self._received.waiting, self._received.data = True, None
+        try:
+            self.collect()
+            data: MetricsData | None = self._received.data
+            return data
+        finally:
+            self._received.waiting, self._received.data = False, None
+
+
+class AutoPrometheusReader(PrometheusReader):
+    """The reader that ``OTEL_METRICS_EXPORTER=otel_metrics`` names: serves at once, where the standard variables say.
+
+    ``OTEL_EXPORTER_PROMETHEUS_HOST`` (default ``localhost``) and ``OTEL_EXPORTER_PROMETHEUS_PORT`` (9464).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        host = environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost"
+        self.handle = self.serve(host=host, port=int(environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or 9464))
+
+
+def _chosen(chosen: Callable[[str], bool] | None, keys: frozenset[str]) -> Callable[[str], bool] | None:
+    if not keys:
+        return chosen
+    if chosen is None:
+        return keys.__contains__
+    return lambda key: key in keys or chosen(key)
+
+
+def _supported(cardinality_limits: Mapping[Any, int] | None) -> dict[str, Any]:
+    """Return those arguments of the SDK's reader that this version of it knows."""
+    wanted = {"cardinality_limits": cardinality_limits} if cardinality_limits else {}
+    known = inspect.signature(MetricReader.__init__).parameters
+    return {name: value for name, value in wanted.items() if name in known}

@@ -1,37 +1,205 @@
-"""A small HTTP server for one reader."""
+"""A small HTTP server: a thread per connection, few connections, a deadline on everything.
+
+It is there for scrapers. Whatever clients do, they cost the application a bounded number of threads, bytes and seconds.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import ssl
 import threading
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import make_server
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from prometheus_client.exposition import ThreadingWSGIServer, _SilentHandler
+from otel_metrics.exporter.connection import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
+
+    from typing_extensions import Self
+
+    from otel_metrics.exporter.endpoint import Endpoint
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What a client may take of the application."""
+
+    connections: int = 32
+    """Connections at once; further ones are closed unanswered."""
+
+    request_timeout: float = 10.0
+    """Seconds for the TLS handshake and the head of the request together."""
+
+    response_timeout: float = 60.0
+    """Seconds for receiving the whole response."""
+
+
+def tls_context(certfile: str, keyfile: str | None = None, client_cafile: str | None = None) -> ssl.SSLContext:
+    """Return a server's TLS settings: Python's secure defaults, TLS 1.2 at least.
+
+    Args:
+        certfile: the certificate chain, PEM.
+        keyfile: its private key, unless it is in ``certfile`` too.
+        client_cafile: certificates of the authorities whose clients are let in; all others are refused (mutual TLS).
+
+    Raises:
+        OSError: a file cannot be read, or is not what it should be (`ssl.SSLError`).
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_cafile)
+    if client_cafile is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certfile, keyfile)
+    return context
 
 
 class ServerHandle:
     """A running server: where it listens, and how to stop it. Also a context manager."""
 
-    def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
-        self._server = make_server(host, port, app, ThreadingWSGIServer, handler_class=_SilentHandler)
+    def __init__(
+        self, endpoint: Endpoint, host: str, port: int, *, tls: ssl.SSLContext | None, limits: ServerLimits
+    ) -> None:
+        """Listen and answer, from daemon threads.
+
+        Raises:
+            OSError: the address is taken, or not one of this machine's.
+        """
+        self._endpoint = endpoint
+        self._tls = tls
+        self._limits = limits
+        self._slots = threading.BoundedSemaphore(limits.connections)
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._listener = _listen(host, port)
         self.host = host
-        self.port: int = self._server.server_port
-        self.url = f"http://{host}:{self.port}/metrics"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="otel-metrics-server", daemon=True)
+        """The address that was asked for."""
+        self.port: int = self._listener.getsockname()[1]
+        """The port, also where any free one was asked for."""
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._accept, name="otel-metrics-server", daemon=True)
         self._thread.start()
+        _handles.add(self)
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104 (compared)
+        host = f"[{host}]" if ":" in host else host
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}{self._endpoint.metrics_path}"
 
     def close(self) -> None:
-        """Stop listening. Closing twice is fine."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        """Stop listening, and cut open connections. Closing twice is fine."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._wake.send(b"x")
+            for connection in self._open:
+                _shut(connection)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self._release()
 
-    def __enter__(self) -> ServerHandle:
+    def _release(self) -> None:
+        for each in (self._listener, self._wake, self._woken):
+            each.close()
+
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+    def _accept(self) -> None:
+        self._listener.setblocking(False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while True:
+                selector.select()
+                with self._lock:
+                    if self._closed:
+                        return
+                try:
+                    connection, _ = self._listener.accept()
+                except (BlockingIOError, ConnectionError):
+                    continue
+                except OSError:
+                    # Out of file descriptors, most likely: the pending connection stays, so do not spin on it.
+                    _logger.warning("cannot accept a connection", exc_info=True)
+                    selector.unregister(self._listener)
+                    selector.select(1.0)
+                    selector.register(self._listener, selectors.EVENT_READ)
+                    continue
+                self._start(connection)
+
+    def _start(self, connection: socket.socket) -> None:
+        if not self._slots.acquire(blocking=False):
+            connection.close()
+            return
+        with self._lock:
+            self._open.add(connection)
+        try:
+            threading.Thread(target=self._serve, args=(connection,), name="otel-metrics-scrape", daemon=True).start()
+        except RuntimeError:  # the interpreter is finishing, or out of threads
+            self._end(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            answer(self._endpoint, connection, self._tls, self._limits.request_timeout, self._limits.response_timeout)
+        except OSError:
+            # Clients come and go; that is no news.
+            _logger.debug("a connection broke", exc_info=True)
+        except Exception:
+            _logger.exception("answering a scraper failed")
+        finally:
+            self._end(connection)
+
+    def _end(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(connection)
+        connection.close()
+        self._slots.release()
+
+    def _forget(self) -> None:
+        """In a forked child: the threads are the parent's, and so is the port."""
+        self._closed = True
+        self._lock = threading.Lock()
+        for connection in self._open:
+            connection.close()
+        self._release()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # Where a name has both kinds of addresses, scrapers try IPv4 more often.
+    family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return socket.create_server(address[:2], family=family, backlog=64)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+_handles: weakref.WeakSet[ServerHandle] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for handle in list(_handles):
+        handle._forget()  # noqa: SLF001 (same module)
+    _handles.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

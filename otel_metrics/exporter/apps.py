@@ -1,0 +1,82 @@
+"""The endpoint as an ASGI and as a WSGI application, to be mounted in the application's own web server."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+    from otel_metrics.exporter.endpoint import Endpoint, Response
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+    StartResponse = Callable[..., Any]
+    WSGIApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+def wsgi_app(endpoint: Endpoint) -> WSGIApp:
+    """Return a WSGI application."""
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        headers = {
+            name[5:].replace("_", "-").lower(): str(value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), environ.get("PATH_INFO", ""), headers)
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+        if environ.get("REQUEST_METHOD") == "HEAD":
+            response.body.close()
+            return ()
+        return response.body
+
+    return app
+
+
+def asgi_app(endpoint: Endpoint) -> ASGIApp:
+    """Return an ASGI application. Scrapes are made in worker threads, the event loop goes on meanwhile."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"cannot handle a connection of type {scope['type']!r}")
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        # Servers differ in whether the path still has the prefix that the application is mounted under.
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+        response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers)
+        try:
+            await _send(response, scope["method"], send)
+        finally:
+            response.body.close()
+
+    return app
+
+
+async def _send(response: Response, method: str, send: Send) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if method != "HEAD":
+        while True:
+            # What is ready is sent at once; making more of it is work for a thread.
+            chunk = (
+                next(response.body, None) if response.body.ready else await asyncio.to_thread(next, response.body, None)
+            )
+            if chunk is None:
+                break
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

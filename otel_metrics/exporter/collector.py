@@ -1,0 +1,142 @@
+"""Our metrics for whoever reads the prometheus_client registry itself (``generate_latest``, another exposition, a test)."""
+
+from __future__ import annotations
+
+import threading
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
+from prometheus_client.core import (
+    CounterMetricFamily,
+    Exemplar,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    UnknownMetricFamily,
+)
+from prometheus_client.core import Metric as ClientMetric
+
+from otel_metrics.exporter import exemplars
+from otel_metrics.exporter.exponential import classic_counts
+from otel_metrics.exporter.families import Claims, group
+from otel_metrics.exporter.labels import label_set
+from otel_metrics.exporter.series import Series
+from otel_metrics.exporter.text import as_float, bound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from otel_metrics.exporter.exponential import Ladders
+    from otel_metrics.exporter.families import Collisions, Family, Options
+
+
+class Direct(ClientMetric):
+    """What a collector yields to our own endpoint instead of families: the collected data, to be rendered as they are."""
+
+    def __init__(self, data: MetricsData, options: Options) -> None:
+        super().__init__("otel_metrics_direct", "", "unknown")
+        self.data = data
+        self.options = options
+
+
+class _Asking(threading.local):
+    directly = False
+
+
+_asking = _Asking()
+
+
+def registered(collect: Callable[[], Iterable[ClientMetric]]) -> Iterator[ClientMetric]:
+    """Run ``collect`` (a registry's) so that readers of ours yield :class:`Direct` instead of families."""
+    metrics = iter(collect())
+    while True:
+        _asking.directly = True
+        try:
+            metric = next(metrics, None)
+        finally:
+            _asking.directly = False
+        if metric is None:
+            return
+        yield metric
+
+
+class RegistryCollector:
+    """The collector that a reader registers."""
+
+    def __init__(
+        self, collect: Callable[[], MetricsData | None], options: Options, ladders: Ladders, collisions: Collisions
+    ) -> None:
+        self._collect = collect
+        self._options = options
+        self._series: Series[tuple[tuple[str, str], ...]] = Series(
+            lambda labels: tuple(labels.items()), ladders, collisions
+        )
+        self._collisions = collisions
+
+    def describe(self) -> Iterable[ClientMetric]:
+        """Return nothing: what there will be is not known when a registry asks for it, at registration."""
+        return ()
+
+    def collect(self) -> Iterator[ClientMetric]:
+        """Yield the families, exponential histograms as classic ones."""
+        data = self._collect()
+        if data is None:
+            return
+        if _asking.directly:
+            yield Direct(data, self._options)
+            return
+        for family in group([(data, self._options)], Claims(self._collisions), self._collisions):
+            yield self._family(family)
+        self._series.prune()
+
+    def _family(self, family: Family) -> ClientMetric:
+        if family.kind == "histogram":
+            return self._histogram(family)
+        if family.kind == "info":
+            info = InfoMetricFamily(family.name.removesuffix("_info"), family.help)
+            for block in family.blocks:
+                info.add_metric([], label_set(block.points[0].attributes, {}, family.strategy))
+            return info
+        counter = family.kind == "counter" and family.name.endswith("_total")
+        made: ClientMetric
+        if counter:
+            made = CounterMetricFamily(family.name, family.help, unit=family.unit)
+        elif family.kind == "gauge":
+            made = GaugeMetricFamily(family.name, family.help, unit=family.unit)
+        else:  # a counter that was to keep its name has no place in prometheus_client's
+            made = UnknownMetricFamily(family.name, family.help)
+        for point, labels in self._series.of(family):
+            newest = exemplars.latest(point.exemplars or (), family.strategy, "allow-utf-8") if counter else None
+            made.add_sample(family.name, dict(labels), as_float(point.value), exemplar=_exemplar(newest))
+        return made
+
+    def _histogram(self, family: Family) -> HistogramMetricFamily:
+        made = HistogramMetricFamily(family.name, family.help, unit=family.unit)
+        ladder: tuple[float, ...] | None = None
+        for point, pairs in self._series.of(family):
+            if isinstance(point, ExponentialHistogramDataPoint):
+                ladder = self._series.ladder(family) if ladder is None else ladder
+                bounds, counts = ladder, classic_counts(point, ladder)
+            else:
+                bounds, counts = point.explicit_bounds, point.bucket_counts
+            labels = dict(pairs)
+            found = exemplars.by_bucket(bounds, point.exemplars or (), family.strategy, "allow-utf-8")
+            for index, (le, count) in enumerate(
+                zip([*map(bound, map(float, bounds)), "+Inf"], accumulate(counts), strict=True)
+            ):
+                exemplar = _exemplar(found.get(index))
+                made.add_sample(f"{family.name}_bucket", {**labels, "le": le}, count, exemplar=exemplar)
+            if not bounds or bounds[0] >= 0:
+                made.add_sample(f"{family.name}_count", labels, count)
+                made.add_sample(f"{family.name}_sum", labels, as_float(point.sum))
+        return made
+
+
+def _exemplar(shown: exemplars.Shown | None) -> Exemplar | None:
+    if shown is None:
+        return None
+    labels: Mapping[str, str] = shown.labels
+    return Exemplar(dict(labels), shown.value, shown.time_unix_nano / 1e9)

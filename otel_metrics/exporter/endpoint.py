@@ -1,0 +1,190 @@
+"""What is answered to a request: one function of method, path, query and headers, shared by the server, ASGI and WSGI."""
+
+from __future__ import annotations
+
+import html
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.exporter.negotiation import choose_compression, choose_format
+from otel_metrics.exporter.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from otel_metrics.exporter.auth import Users
+    from otel_metrics.exporter.negotiation import Compressor, Format
+
+_logger = logging.getLogger(__name__)
+
+MAX_SCRAPES: Final = 4
+BURST: Final = 1 << 22
+"""Bytes that are made in one go, with the garbage collector held back, before any of them is sent."""
+
+HEALTHY: Final = "/-/healthy"
+
+_INDEX: Final = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>
+<body><h1>{title}</h1><ul><li><a href="{metrics}">Metrics</a></li><li><a href="{healthy}">Health</a></li></ul></body></html>
+"""
+
+
+class Body(Iterator[bytes]):
+    """The body of a response: bytes to send, and :meth:`close`, which must be called, to let the next scrape in.
+
+    Bytes are made in bursts; a client that takes its time over them holds neither the garbage collector nor a lock.
+    """
+
+    def __init__(self, chunks: Iterable[bytes] = (), done: Callable[[], None] | None = None) -> None:
+        self._chunks = iter(chunks)
+        self._done = done
+        self._ready: list[bytes] = []
+        self.complete = False
+        """Whether everything that will be sent has been made."""
+
+    def prepare(self) -> None:
+        """Make the first burst now, so that what fails, fails before the status is sent."""
+        if not self._ready and not self.complete:
+            self._ready = self._burst()
+            self._ready.reverse()
+
+    def __next__(self) -> bytes:
+        self.prepare()
+        if not self._ready:
+            self.close()
+            raise StopIteration
+        return self._ready.pop()
+
+    def _burst(self) -> list[bytes]:
+        made: list[bytes] = []
+        size = 0
+        with quiet():
+            for chunk in self._chunks:
+                if chunk:
+                    made.append(chunk)
+                    size += len(chunk)
+                if size >= BURST:
+                    return made
+        self.complete = True
+        self.close()
+        return made
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next bytes, or the end, can be had without any work."""
+        return bool(self._ready) or self.complete
+
+    @property
+    def length(self) -> int | None:
+        """Number of bytes still to be sent, or None if that is not known yet."""
+        return sum(map(len, self._ready)) if self.complete else None
+
+    def close(self) -> None:
+        """Let go of everything that is not going to be sent. Closing twice is fine."""
+        done, self._done = self._done, None
+        if done is not None:
+            self._chunks = iter(())
+            done()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Status, headers and body of an answer."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: Body
+
+
+def _plain(status: int, text: str, *headers: tuple[str, str], kind: str = "text/plain") -> Response:
+    content = text.encode()
+    body = Body((content,))
+    body.prepare()
+    fixed = (
+        ("Content-Type", f"{kind}; charset=utf-8"),
+        ("Content-Length", str(len(content))),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    return Response(status, (*fixed, *headers), body)
+
+
+class Endpoint:
+    """Answers requests for one reader."""
+
+    def __init__(
+        self,
+        scrape: Callable[[Format], Iterable[bytes]],
+        *,
+        metrics_path: str = "/metrics",
+        max_scrapes: int = MAX_SCRAPES,
+        users: Users | None = None,
+        title: str = "OpenTelemetry metrics",
+    ) -> None:
+        """``max_scrapes``: how many may be under way at once; further ones are answered with 503.
+        ``users``: who may see more than the health check.
+        """
+        if not metrics_path.startswith("/"):
+            raise ValueError(f"metrics_path={metrics_path!r} is not allowed: it starts with a slash")
+        if max_scrapes < 1:
+            raise ValueError(f"max_scrapes={max_scrapes!r} is not allowed: at least 1")
+        self._scrape = scrape
+        self.metrics_path = metrics_path
+        self._slots = threading.BoundedSemaphore(max_scrapes)
+        self._users = users
+        self._title = title
+
+    def respond(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
+        """Return the answer; ``headers`` with lower-case names. Never raises. The caller closes the body."""
+        path = path or "/"
+        if path not in {self.metrics_path, HEALTHY, "/"}:
+            return _plain(404, "not found\n")
+        if method not in {"GET", "HEAD"}:
+            return _plain(405, "method not allowed\n", ("Allow", "GET, HEAD"))
+        if path == HEALTHY and path != self.metrics_path:
+            return _plain(200, "healthy\n")
+        if self._users is not None and not self._users.admit(headers.get("authorization", "")):
+            return _plain(401, "unauthorized\n", ("WWW-Authenticate", 'Basic realm="metrics", charset="UTF-8"'))
+        if path == self.metrics_path:
+            return self._metrics(method, headers)
+        # Relative, so that the links hold where the application is mounted below a path.
+        links = {"metrics": "." + self.metrics_path, "healthy": "." + HEALTHY, "title": self._title}
+        page = _INDEX.format(**{name: html.escape(text) for name, text in links.items()})
+        return _plain(200, page, kind="text/html")
+
+    def _metrics(self, method: str, headers: Mapping[str, str]) -> Response:
+        form = choose_format(headers.get("accept", ""))
+        compression = choose_compression(headers.get("accept-encoding", ""))
+        stated = [
+            ("Content-Type", form.content_type),
+            ("Vary", "Accept, Accept-Encoding"),
+            ("Cache-Control", "no-store"),
+        ]
+        if compression is not None:
+            stated.append(("Content-Encoding", compression[0]))
+        if method == "HEAD":
+            return Response(200, tuple(stated), Body())
+        if not self._slots.acquire(blocking=False):
+            return _plain(503, "too many scrapes at once\n", ("Retry-After", "1"))
+        body: Body | None = None
+        try:
+            with quiet():  # one pause from the collection to the first burst
+                blocks = iter(self._scrape(form))
+                chunks = blocks if compression is None else _compressed(blocks, compression[1]())
+                body = Body(chunks, self._slots.release)
+                body.prepare()
+        except Exception:
+            _logger.exception("a scrape failed")
+            (self._slots.release if body is None else body.close)()
+            return _plain(500, "the scrape failed, see the log of the application\n")
+        if body.length is not None:
+            stated.append(("Content-Length", str(body.length)))
+        return Response(200, tuple(stated), body)
+
+
+def _compressed(blocks: Iterator[bytes], compressor: Compressor) -> Iterator[bytes]:
+    for block in blocks:
+        yield compressor.compress(block)
+    yield compressor.flush()

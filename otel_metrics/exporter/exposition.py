@@ -1,0 +1,198 @@
+"""One scrape: collect everything that a registry knows, and render it in the format asked for, piece by piece."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics.export import NumberDataPoint
+
+from otel_metrics.catalogue import COLLISIONS, SCRAPE_DURATION, SCRAPES
+from otel_metrics.exporter import foreign, wire
+from otel_metrics.exporter.collector import Direct, registered
+from otel_metrics.exporter.families import Block, Claims, Family, group
+from otel_metrics.exporter.labels import text_labels
+from otel_metrics.exporter.names import escaped_label, translated_metric
+from otel_metrics.exporter.protobuf import ProtobufRenderer
+from otel_metrics.exporter.series import Series
+from otel_metrics.exporter.text import TextRenderer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric as ClientMetric
+
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.exporter.exponential import Ladders
+    from otel_metrics.exporter.families import Collisions, Options
+    from otel_metrics.exporter.names import Escaping, Kind
+    from otel_metrics.exporter.negotiation import Format
+
+_logger = logging.getLogger(__name__)
+
+BLOCK: Final = 1 << 16
+"""Characters, about, that are encoded and handed on at a time."""
+
+
+class Exposition:
+    """Everything that is kept between scrapes of one registry."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        collect: Callable[[], MetricsData | None],
+        options: Options,
+        ladders: Ladders,
+        collisions: Collisions,
+        *,
+        created: bool,
+        self_metrics: bool,
+    ) -> None:
+        """``collect`` is that of the reader this exposition belongs to."""
+        self._registry = registry
+        self._collect = collect
+        self._options = options
+        self._ladders = ladders
+        self._collisions = collisions
+        self._created = created
+        self._self_metrics = self_metrics
+        self._text: dict[Escaping, Series[str]] = {}
+        self._wire: dict[Escaping, Series[bytes]] = {}
+        self._lock = threading.Lock()
+        self._scrapes = 0
+        self._duration = 0.0
+
+    def scrape(self, form: Format) -> Iterator[bytes]:
+        """Collect now, and return the exposition, rendered while it is iterated."""
+        started = time.perf_counter()
+        direct, others = self._gather()
+        claims = Claims(self._collisions)
+        families = group(direct, claims, self._collisions)
+        admitted = [metric for metric in others if claims.take(foreign.exposed_family(metric), metric.type)]
+        if self._self_metrics:
+            families += self._own_families(claims)
+        blocks = self._protobuf if form.name == "protobuf" else self._lines
+        return self._timed(started, blocks(form, families, admitted, claims))
+
+    def _gather(self) -> tuple[list[tuple[MetricsData, Options]], list[ClientMetric]]:
+        """Return what all readers on the registry collected, and the families of other collectors."""
+        direct: list[Direct] = []
+        others: list[ClientMetric] = []
+        try:
+            for metric in registered(self._registry.collect):
+                if isinstance(metric, Direct):
+                    direct.append(metric)
+                else:
+                    others.append(metric)
+        except Exception:
+            # A collector that fails must not hide everything else.
+            _logger.exception("a collector of the registry failed, its metrics and those of later ones are missing")
+        found = [(metric.data, metric.options) for metric in direct]
+        if all(options is not self._options for _, options in found):
+            own = self._collect()
+            if own is not None:
+                found.append((own, self._options))
+        return found, others
+
+    def _lines(
+        self, form: Format, families: list[Family], others: list[ClientMetric], claims: Claims
+    ) -> Iterator[bytes]:
+        escaping, openmetrics = form.escaping, form.name == "openmetrics"
+        series = self._text.get(escaping)
+        if series is None:
+            series = self._text[escaping] = Series(
+                lambda labels: text_labels(labels, escaping), self._ladders, self._collisions
+            )
+        renderer = TextRenderer(series, escaping, openmetrics=openmetrics, created=self._created)
+        pieces: list[str] = []
+        size = 0
+        while families:
+            family = families.pop(0)
+            try:
+                for piece in renderer.family(family, claims):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > BLOCK:
+                        yield "".join(pieces).encode()
+                        pieces.clear()
+                        size = 0
+            except Exception:
+                # Pieces are whole series, so what is there is valid.
+                self._failed(family.name)
+        for metric in others:
+            try:
+                pieces.append("".join(foreign.text_lines(metric, claims, escaping, openmetrics=openmetrics)))
+            except Exception:
+                self._failed(metric.name)
+        if openmetrics:
+            pieces.append("# EOF\n")
+        yield "".join(pieces).encode()
+        series.prune()
+
+    def _protobuf(self, form: Format, families: list[Family], others: list[ClientMetric], _: Claims) -> Iterator[bytes]:
+        escaping = form.escaping
+        series = self._wire.get(escaping)
+        if series is None:
+            series = self._wire[escaping] = Series(
+                lambda labels: wire.label_pairs({escaped_label(k, escaping): v for k, v in labels.items()}),
+                self._ladders,
+                self._collisions,
+            )
+        renderer = ProtobufRenderer(series, escaping)
+        while families:
+            family = families.pop(0)
+            try:
+                pieces = renderer.family(family)
+            except Exception:
+                self._failed(family.name)
+                continue
+            for start in range(0, len(pieces), 256):
+                yield b"".join(pieces[start : start + 256])
+        for metric in others:
+            try:
+                yield b"".join(foreign.protobuf_pieces(metric, escaping))
+            except Exception:
+                self._failed(metric.name)
+        series.prune()
+
+    def _failed(self, name: str) -> None:
+        _logger.debug("rendering %s failed", name, exc_info=True)  # noqa: LOG014 (called while handling it)
+        self._collisions.report(name, "rendering it failed, see the debug log")
+
+    def _timed(self, started: float, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass ``blocks`` on; count the scrape, and the time that was spent on it here and not in the network."""
+        spent = time.perf_counter() - started
+        while True:
+            resumed = time.perf_counter()
+            block = next(blocks, None)
+            spent += time.perf_counter() - resumed
+            if block is None:
+                break
+            yield block
+        with self._lock:
+            self._scrapes += 1
+            self._duration = spent
+
+    def _own_families(self, claims: Claims) -> list[Family]:
+        """Return the bridge's figures about itself, as of the scrape before this one."""
+        values: Mapping[Metric, float] = {
+            SCRAPES: self._scrapes,
+            SCRAPE_DURATION: self._duration,
+            COLLISIONS: self._collisions.count,
+        }
+        families = []
+        for metric, value in values.items():
+            kind: Kind = "counter" if metric is SCRAPES else "gauge"
+            strategy = self._options.strategy
+            name, unit = translated_metric(metric.name, metric.unit, kind, strategy)
+            block = Block([NumberDataPoint(_NO_ATTRIBUTES, 0, 0, value)], {})
+            if claims.take(name, kind):
+                families.append(Family(name, kind, metric.description, unit, strategy, [block]))
+        return families
+
+
+_NO_ATTRIBUTES: Final[dict[str, Any]] = {}

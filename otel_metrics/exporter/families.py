@@ -1,0 +1,189 @@
+"""From what the SDK collected to metric families: exposed name, type, and the data points that belong there.
+
+Renderers and the collector for prometheus_client all start from here, so that names, merging and collisions are
+decided once, whatever the format.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics.export import (
+    ExponentialHistogram,
+    Gauge,
+    Histogram,
+    NumberDataPoint,
+    Sum,
+)
+
+from otel_metrics.exporter.names import translated_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import (
+        Metric,
+        MetricsData,
+    )
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from otel_metrics.exporter.names import Kind, Strategy
+
+_logger = logging.getLogger(__name__)
+
+TARGET_INFO: Final = "target_info"
+_SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "histogram": ("", "_bucket", "_count", "_sum"),
+    "gaugehistogram": ("", "_bucket", "_gcount", "_gsum"),
+    "summary": ("", "_count", "_sum"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a reader names and labels things."""
+
+    disable_target_info: bool = False
+    prefix: str = ""
+    scope_labels: bool = False
+    resource_filter: Callable[[str], bool] | None = None
+    strategy: Strategy = "UnderscoreEscapingWithSuffixes"
+
+
+@dataclass(slots=True)
+class Block:
+    """Data points of one OpenTelemetry metric, and the labels that all of them share."""
+
+    points: Sequence[Any]
+    constant: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Family:
+    """One metric family. A counter's ``name`` ends in ``_total``, unless the strategy keeps suffixes away."""
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str
+    strategy: Strategy
+    blocks: list[Block] = field(default_factory=list)
+
+
+class Collisions:
+    """What was left out because its name, or its labels, were taken. Logged once per name, counted for ever."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    @property
+    def count(self) -> int:
+        """Distinct collisions seen so far."""
+        return len(self._known)
+
+    def report(self, name: str, problem: str) -> None:
+        """Remember and log that (a part of) the metric exposed as ``name`` is left out."""
+        if (name, problem) not in self._known:
+            self._known.add((name, problem))
+            _logger.warning("left out of the exposition: %s: %s", name, problem)
+
+
+class Claims:
+    """The series names of one scrape: each belongs to one family."""
+
+    def __init__(self, collisions: Collisions) -> None:
+        self._owners: dict[str, str] = {}
+        self._collisions = collisions
+
+    def take(self, name: str, kind: str) -> bool:
+        """Claim all series names of a family; false, and reported, if one of them is taken."""
+        wanted = [name + suffix for suffix in _SUFFIXES.get(kind, ("",))]
+        for series in wanted:
+            if (owner := self._owners.get(series)) is not None:
+                self._collisions.report(name, f"the {kind} would expose {series!r}, which belongs to {owner}")
+                return False
+        for series in wanted:
+            self._owners[series] = f"the {kind} {name!r}"
+        return True
+
+    def __contains__(self, series: str) -> bool:
+        return series in self._owners
+
+
+def kind_of(metric: Metric) -> Kind | None:
+    """Return the Prometheus type of an OpenTelemetry metric; None if there is none."""
+    data = metric.data
+    if isinstance(data, Sum):
+        # The specification: non-monotonic cumulative sums are gauges.
+        return "counter" if data.is_monotonic else "gauge"
+    if isinstance(data, Gauge):
+        return "gauge"
+    if isinstance(data, Histogram | ExponentialHistogram):
+        return "histogram"
+    return None  # types that a later SDK may bring
+
+
+def group(collected: Iterable[tuple[MetricsData, Options]], claims: Claims, collisions: Collisions) -> list[Family]:
+    """Return the families of everything that was collected, in order; target information first."""
+    families: dict[str, Family] = {}
+    for data, options in collected:
+        for part in data.resource_metrics:
+            if not options.disable_target_info:
+                _add_target_info(families, claims, part.resource, options)
+            shared = _resource_labels(part.resource, options)
+            for scoped in part.scope_metrics:
+                constant = {**shared, **_scope_labels(scoped.scope, options)}
+                for metric in scoped.metrics:
+                    _add(families, claims, collisions, metric, constant, options)
+    return list(families.values())
+
+
+def _add(
+    families: dict[str, Family],
+    claims: Claims,
+    collisions: Collisions,
+    metric: Metric,
+    constant: Mapping[str, Any],
+    options: Options,
+) -> None:
+    kind = kind_of(metric)
+    if kind is None:
+        collisions.report(metric.name, f"metrics of type {type(metric.data).__name__} cannot be exposed")
+        return
+    name = f"{options.prefix}_{metric.name}" if options.prefix else metric.name
+    exposed, unit = translated_metric(name, metric.unit or "", kind, options.strategy)
+    block = Block(metric.data.data_points, constant)
+    family = families.get(exposed)
+    if family is not None and family.kind == kind:
+        # The same name from two meters, or two names that became one: one family, series apart by their labels.
+        family.blocks.append(block)
+    elif claims.take(exposed, kind):
+        families[exposed] = Family(exposed, kind, metric.description or "", unit, options.strategy, [block])
+
+
+def _add_target_info(families: dict[str, Family], claims: Claims, resource: Resource, options: Options) -> None:
+    block = Block([NumberDataPoint(resource.attributes, 0, 0, 1)], {})
+    family = families.get(TARGET_INFO)
+    if family is None:
+        if claims.take(TARGET_INFO, "info"):
+            families[TARGET_INFO] = Family(TARGET_INFO, "info", "Target metadata", "", options.strategy, [block])
+    elif all(other.points[0].attributes != resource.attributes for other in family.blocks):
+        family.blocks.append(block)
+
+
+def _resource_labels(resource: Resource, options: Options) -> dict[str, Any]:
+    chosen = options.resource_filter
+    return {key: value for key, value in resource.attributes.items() if chosen(key)} if chosen else {}
+
+
+def _scope_labels(scope: InstrumentationScope, options: Options) -> dict[str, Any]:
+    if not options.scope_labels:
+        return {}
+    labels = {f"otel_scope_{key}": value for key, value in (getattr(scope, "attributes", None) or {}).items()}
+    labels["otel_scope_name"] = scope.name or ""
+    labels["otel_scope_version"] = scope.version or ""
+    labels["otel_scope_schema_url"] = scope.schema_url or ""
+    return labels

@@ -1,0 +1,132 @@
+"""Metric families of other prometheus_client collectors (process, platform, garbage collector, the user's own)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_metrics.exporter import wire
+from otel_metrics.exporter.labels import text_labels
+from otel_metrics.exporter.names import clean, escaped_label, escaped_metric
+from otel_metrics.exporter.protobuf import metric as wire_metric
+from otel_metrics.exporter.text import as_float, header, number, openmetrics_type, seconds, selector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client.core import Metric
+    from prometheus_client.samples import Sample
+
+    from otel_metrics.exporter.families import Claims
+    from otel_metrics.exporter.names import Escaping
+
+_TEXT_TYPES: Final = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram", "unknown": "untyped"}
+_OPENMETRICS_ONLY: Final = ("_created", "_gsum", "_gcount")
+
+
+def exposed_family(metric: Metric) -> str:
+    """Return the family's name outside OpenMetrics: a counter's with ``_total``, an info's with ``_info``."""
+    suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+    return metric.name + suffix
+
+
+def text_lines(metric: Metric, claims: Claims, escaping: Escaping, *, openmetrics: bool) -> Iterator[str]:
+    """Yield the lines of a family in one of the text formats."""
+    name, kind = exposed_family(metric), metric.type
+    if openmetrics:
+        name, kind = openmetrics_type(name, kind, claims)
+    else:
+        kind = _TEXT_TYPES.get(kind, kind)
+    unit = metric.unit if name.endswith(f"_{metric.unit}") and kind != "unknown" else ""
+    yield header(name, kind, metric.documentation, unit, escaping, openmetrics=openmetrics)
+    later: dict[str, list[str]] = {}
+    for sample in metric.samples:
+        suffix = next((s for s in _OPENMETRICS_ONLY if sample.name == metric.name + s), "")
+        if suffix and openmetrics and kind == "unknown":
+            continue
+        line = _line(sample, escaping, openmetrics=openmetrics)
+        if suffix and not openmetrics:
+            # Text 0.0.4 knows no such samples: they are gauges of their own.
+            later.setdefault(metric.name + suffix, []).append(line)
+        else:
+            yield line
+    for series, lines in later.items():
+        yield header(series, "gauge", metric.documentation, "", escaping, openmetrics=False)
+        yield from lines
+
+
+def _line(sample: Sample, escaping: Escaping, *, openmetrics: bool) -> str:
+    labels = {name: clean(str(value)) for name, value in sorted(sample.labels.items())}
+    line = f"{selector(sample.name, text_labels(labels, escaping), escaping)} {number(sample.value)}"
+    if sample.timestamp is not None:
+        line += f" {float(sample.timestamp)!r}" if openmetrics else f" {int(float(sample.timestamp) * 1000)}"
+    if openmetrics and sample.exemplar and sample.name.endswith(("_bucket", "_total")):
+        exemplar = sample.exemplar
+        shown = {name: clean(str(value)) for name, value in sorted(exemplar.labels.items())}
+        line += f" # {{{text_labels(shown, escaping)}}} {number(exemplar.value)}"
+        if exemplar.timestamp is not None:
+            line += f" {seconds(int(float(exemplar.timestamp) * 1e9))}"
+    return line + "\n"
+
+
+def protobuf_pieces(metric: Metric, escaping: Escaping) -> list[bytes]:
+    """Return a family as a delimited MetricFamily, in pieces."""
+    kind = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}.get(metric.type, metric.type)
+    groups: dict[Any, list[Sample]] = {}
+    apart = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}.get(kind, "")
+    for sample in metric.samples:
+        key = tuple(sorted((name, str(value)) for name, value in sample.labels.items() if name != apart))
+        groups.setdefault(key, []).append(sample)
+    metrics = []
+    for key, samples in groups.items():
+        labels = wire.label_pairs({escaped_label(name, escaping): value for name, value in key})
+        content = _content(metric, kind, samples, apart, escaping)
+        # A time stamp belongs to the Metric message, in milliseconds.
+        stamp = samples[0].timestamp
+        after = b"" if stamp is None else wire.unsigned(6, int(float(stamp) * 1000))
+        metrics.append(wire_metric(labels, content + after))
+    name = escaped_metric(exposed_family(metric), escaping)
+    unit = metric.unit if metric.name.endswith(f"_{metric.unit}") else ""
+    return wire.family(name, metric.documentation, wire.TYPES[kind], unit, metrics)
+
+
+def _content(metric: Metric, kind: str, samples: list[Sample], apart: str, escaping: Escaping) -> bytes:
+    if kind in {"gauge", "untyped"}:
+        return wire.message(2 if kind == "gauge" else 5, wire.float_(1, as_float(samples[0].value)))
+    by_suffix: dict[str, Sample] = {}
+    steps: list[bytes] = []
+    for sample in samples:
+        suffix = sample.name.removeprefix(metric.name)
+        if suffix == "_bucket":
+            bucket = wire.unsigned(1, int(sample.value)) + wire.float_(2, float(sample.labels[apart]))
+            steps.append(wire.message(3, bucket + _exemplar(3, sample, escaping)))
+        elif apart == "quantile" and not suffix:
+            quantile = wire.float_(1, float(sample.labels[apart])) + wire.float_(2, as_float(sample.value))
+            steps.append(wire.message(3, quantile))
+        else:
+            by_suffix[suffix] = sample
+    created = by_suffix.get("_created")
+    born = None if created is None else int(as_float(created.value) * 1e9)
+    if kind == "counter":
+        total = by_suffix.get("_total", samples[0])
+        stamp = b"" if born is None else wire.timestamp(3, born)
+        content = wire.float_(1, as_float(total.value)) + _exemplar(2, total, escaping) + stamp
+        return wire.message(3, content)
+    count = by_suffix.get("_count", by_suffix.get("_gcount"))
+    sum_ = by_suffix.get("_sum", by_suffix.get("_gsum"))
+    content = b"" if count is None else wire.unsigned(1, int(count.value))
+    content += b"" if sum_ is None else wire.float_(2, as_float(sum_.value))
+    content += b"".join(steps)
+    if born is not None:
+        content += wire.timestamp(4 if kind == "summary" else 15, born)
+    return wire.message(4 if kind == "summary" else 7, content)
+
+
+def _exemplar(field: int, sample: Sample, escaping: Escaping) -> bytes:
+    if sample.exemplar is None:
+        return b""
+    labels: Mapping[str, str] = {
+        escaped_label(name, escaping): str(value) for name, value in sorted(sample.exemplar.labels.items())
+    }
+    stamp = sample.exemplar.timestamp
+    nanoseconds = 0 if stamp is None else int(float(stamp) * 1e9)
+    return wire.exemplar(field, labels, as_float(sample.exemplar.value), nanoseconds)

@@ -1,0 +1,113 @@
+"""From OpenTelemetry names to exposed ones, and from those to what a scraper accepts. Pure functions.
+
+Two steps, as in the specifications: a *translation strategy* (the user's choice, names as in OpenTelemetry's configuration)
+decides what a metric is called, an *escaping* (the scraper's choice, a parameter of its ``Accept`` header) decides how a
+name outside ``[a-zA-Z_:][a-zA-Z0-9_:]*`` is written.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, Literal, get_args
+
+from otel_metrics.naming import exposed_name, label_name, metric_name, unit_name
+
+Strategy = Literal[
+    "UnderscoreEscapingWithSuffixes",
+    "UnderscoreEscapingWithoutSuffixes",
+    "NoUTF8EscapingWithSuffixes",
+    "NoTranslation",
+]
+Escaping = Literal["underscores", "allow-utf-8", "dots", "values"]
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
+ESCAPINGS: Final[tuple[Escaping, ...]] = get_args(Escaping)
+
+_LEGACY_METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_LEGACY_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+_FIRST_METRIC: Final = re.compile(r"[a-zA-Z_:]")
+_FIRST_LABEL: Final = re.compile(r"[a-zA-Z_]")
+_REST_METRIC: Final = re.compile(r"[a-zA-Z0-9_:]")
+_REST_LABEL: Final = re.compile(r"[a-zA-Z0-9_]")
+
+
+def clean(text: str) -> str:
+    """Return ``text`` as valid UTF-8: lone surrogates, which Python strings may hold, are written as ASCII escapes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+@lru_cache(maxsize=4096)
+def translated_metric(name: str, unit: str, kind: Kind, strategy: Strategy) -> tuple[str, str]:
+    """Return the name that a metric is exposed under (a counter's with ``_total``), and its unit if the name ends in it."""
+    if strategy == "UnderscoreEscapingWithSuffixes":
+        exposed = exposed_name(name, unit, counter=kind == "counter")
+    elif strategy == "UnderscoreEscapingWithoutSuffixes":
+        exposed = metric_name(name)
+    elif strategy == "NoTranslation":
+        exposed = clean(name)
+    else:
+        exposed, suffix = clean(name), unit_name(unit)
+        if kind == "counter":
+            exposed = exposed.removesuffix("_total")
+        if suffix and not exposed.endswith(f"_{suffix}"):
+            exposed += f"_{suffix}"
+        if kind == "counter":
+            exposed += "_total"
+    suffix = unit_name(unit)
+    base = exposed.removesuffix("_total") if kind == "counter" else exposed
+    return exposed or "_", suffix if suffix and base.endswith(f"_{suffix}") else ""
+
+
+@lru_cache(maxsize=4096)
+def translated_label(key: str, strategy: Strategy) -> str:
+    """Return the label name for the attribute key ``key``."""
+    if strategy.startswith("Underscore"):
+        return label_name(key) or "_"
+    # "__name__" would rename the series.
+    return "_name_" if key == "__name__" else clean(key) or "_"
+
+
+def is_legacy_metric(name: str) -> bool:
+    """Return whether every Prometheus, however old, accepts ``name`` as a metric name."""
+    return _LEGACY_METRIC.match(name) is not None
+
+
+def is_legacy_label(name: str) -> bool:
+    """Return whether every Prometheus, however old, accepts ``name`` as a label name."""
+    return _LEGACY_LABEL.match(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def escaped_metric(name: str, escaping: Escaping) -> str:
+    """Return the metric name ``name`` under ``escaping``; unchanged for ``allow-utf-8``."""
+    if escaping == "allow-utf-8" or (escaping != "dots" and is_legacy_metric(name)):
+        return name
+    return _escaped(name, escaping, _FIRST_METRIC, _REST_METRIC)
+
+
+@lru_cache(maxsize=4096)
+def escaped_label(name: str, escaping: Escaping) -> str:
+    """Return the label name ``name`` under ``escaping``; unchanged for ``allow-utf-8``."""
+    if escaping == "allow-utf-8" or (escaping != "dots" and is_legacy_label(name)):
+        return name
+    return _escaped(name, escaping, _FIRST_LABEL, _REST_LABEL)
+
+
+def _escaped(name: str, escaping: Escaping, first: re.Pattern[str], rest: re.Pattern[str]) -> str:
+    """Apply the escaping schemes of Prometheus (``model.EscapeName`` of its common library)."""
+    out = ["U__"] if escaping == "values" else []
+    for index, char in enumerate(name):
+        valid = (rest if index else first).match(char)
+        if escaping == "underscores":
+            out.append(char if valid else "_")
+        elif escaping == "dots":
+            out.append("__" if char == "_" else "_dot_" if char == "." else char if valid else "__")
+        else:
+            out.append("__" if char == "_" else char if valid else f"_{ord(char):x}_")
+    return "".join(out)

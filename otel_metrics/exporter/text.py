@@ -1,0 +1,233 @@
+"""The two text formats, rendered straight from the SDK's data points.
+
+A histogram series costs one ``%`` and one ``replace``: a template per set of bounds holds every line of the series, with a
+NUL character where the labels go.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import accumulate
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
+
+from otel_metrics.exporter import exemplars
+from otel_metrics.exporter.exponential import classic_counts
+from otel_metrics.exporter.labels import escape_value, text_labels
+from otel_metrics.exporter.names import clean, escaped_metric, is_legacy_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from otel_metrics.exporter.families import Claims, Family
+    from otel_metrics.exporter.names import Escaping
+    from otel_metrics.exporter.series import Series
+
+_HERE: Final = "\0"
+
+
+def number(value: Any) -> str:
+    """Return ``value`` as both text formats write it."""
+    if type(value) is int:
+        return str(value)
+    value = as_float(value)
+    if isfinite(value):
+        return float.__repr__(value)
+    return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"  # noqa: PLR0124 (NaN)
+
+
+def as_float(value: Any) -> float:
+    """Return ``value`` as a float, infinity where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return inf if value > 0 else -inf
+
+
+@lru_cache(maxsize=4096)
+def bound(value: float) -> str:
+    """Return a bucket's bound in OpenMetrics' canonical form, the one that Prometheus itself gives bounds: 1.0, 1e+06."""
+    text = number(value)
+    mantissa, exponential, power = text.partition("e")
+    if exponential:
+        return f"{mantissa}e{power[0]}{power[1:].zfill(2)}"
+    whole, _, fraction = text.partition(".")
+    digits = whole.lstrip("-")
+    if len(digits) < 7:
+        return text
+    sign = "-" if whole.startswith("-") else ""
+    tail = (digits[1:] + fraction).rstrip("0")
+    return f"{sign}{digits[0]}{'.' + tail if tail else ''}e+{len(digits) - 1:02d}"
+
+
+class Template:
+    """All lines of one histogram series, for one name and one set of bounds."""
+
+    __slots__ = ("bounds", "labelled", "plain", "with_sum")
+
+    def __init__(self, name: str, bounds: tuple[float, ...], escaping: Escaping) -> None:
+        self.bounds = bounds
+        # OpenMetrics forbids a sum where there are negative buckets, and the official exporter leaves it out everywhere.
+        self.with_sum = not bounds or bounds[0] >= 0
+        les = [*map(bound, bounds), "+Inf"]
+        self.labelled = self._lines(name, les, escaping, _HERE)
+        self.plain = self._lines(name, les, escaping, "")
+
+    def _lines(self, name: str, les: list[str], escaping: Escaping, labels: str) -> str:
+        lines = []
+        for le in les:
+            inner = f'{labels},le="{le}"' if labels else f'le="{le}"'
+            lines.append(f"{selector(name + '_bucket', inner, escaping)} ".replace("%", "%%") + "%d\n")
+        if self.with_sum:
+            lines.append(f"{selector(name + '_count', labels, escaping)} ".replace("%", "%%") + "%d\n")
+            lines.append(f"{selector(name + '_sum', labels, escaping)} ".replace("%", "%%") + "%s\n")
+        return "".join(lines)
+
+    def render(self, labels: str, counts: Any, total: float) -> str:
+        """Return the lines of one series; ``counts`` per bucket, not cumulative."""
+        row = tuple(accumulate(counts))
+        if self.with_sum:
+            # What makes a histogram consistent is that its count is that of the last bucket.
+            row += (row[-1], total if type(total) is float and isfinite(total) else number(total))
+        return (self.labelled % row).replace(_HERE, labels) if labels else self.plain % row
+
+
+def selector(name: str, labels: str, escaping: Escaping) -> str:
+    """Return ``name{labels}``, or ``{"name",labels}`` for a name that must be quoted."""
+    shown = escaped_metric(name, escaping)
+    if is_legacy_metric(shown):
+        return f"{shown}{{{labels}}}" if labels else shown
+    quoted = f'"{escape_value(shown)}"'.replace(_HERE, "")
+    return f"{{{quoted},{labels}}}" if labels else f"{{{quoted}}}"
+
+
+def metadata_name(name: str, escaping: Escaping) -> str:
+    """Return a family's name as it stands in a ``# TYPE`` line."""
+    shown = escaped_metric(name, escaping)
+    return shown if is_legacy_metric(shown) else f'"{escape_value(shown)}"'.replace(_HERE, "")
+
+
+class TextRenderer:
+    """Renders families in text 0.0.4 and 1.0.0, or in OpenMetrics 1.0."""
+
+    def __init__(self, series: Series[str], escaping: Escaping, *, openmetrics: bool, created: bool = False) -> None:
+        """``created``: whether OpenMetrics gets ``_created`` samples."""
+        self._series = series
+        self._escaping = escaping
+        self._openmetrics = openmetrics
+        self._created = created and openmetrics
+
+    def family(self, family: Family, claims: Claims) -> Iterator[str]:
+        """Yield the metadata, then whole series, each ending in a newline."""
+        yield self._header(family, claims)
+        if family.kind == "histogram":
+            yield from self._histograms(family)
+        else:
+            yield from self._numbers(family)
+
+    def _header(self, family: Family, claims: Claims) -> str:
+        name, kind, unit = family.name, str(family.kind), family.unit
+        if self._openmetrics:
+            name, kind = openmetrics_type(name, kind, claims)
+            unit = unit if kind != "unknown" and name.endswith(f"_{unit}") else ""
+        elif kind == "info":
+            kind = "gauge"
+        return header(name, kind, family.help, unit, self._escaping, openmetrics=self._openmetrics)
+
+    def _numbers(self, family: Family) -> Iterator[str]:
+        plain = selector(family.name, "", self._escaping)
+        before, _, after = selector(family.name, _HERE, self._escaping).partition(_HERE)
+        rich = self._openmetrics and family.kind == "counter" and family.name.endswith("_total")
+        for point, labels in self._series.of(family):
+            value = point.value
+            # repr() of finite floats and of integers is what the formats want; everything else goes the long way.
+            if type(value) is not int and (type(value) is not float or not isfinite(value)):
+                value = number(value)
+            line = f"{before}{labels}{after} {value}" if labels else f"{plain} {value}"
+            if rich and (point.exemplars or self._created):
+                line = self._enriched(family, point, labels, line)
+            yield line + "\n"
+
+    def _enriched(self, family: Family, point: Any, labels: str, line: str) -> str:
+        newest = exemplars.latest(point.exemplars or (), family.strategy, self._escaping)
+        if newest is not None:
+            line += exemplar_text(newest)
+        if self._created:
+            line += "\n" + self._created_line(family.name.removesuffix("_total"), labels, point).rstrip("\n")
+        return line
+
+    def _created_line(self, name: str, labels: str, point: Any) -> str:
+        return f"{selector(name + '_created', labels, self._escaping)} {seconds(point.start_time_unix_nano)}\n"
+
+    def _histograms(self, family: Family) -> Iterator[str]:
+        template: Template | None = None
+        bounds: Any = None
+        ladder: tuple[float, ...] | None = None
+        templates = self._series.templates
+        for point, labels in self._series.of(family):
+            if isinstance(point, ExponentialHistogramDataPoint):
+                if ladder is None:
+                    ladder = self._series.ladder(family)
+                wanted: Any = ladder
+                counts = classic_counts(point, ladder)
+            else:
+                wanted, counts = point.explicit_bounds, point.bucket_counts
+            if template is None or (wanted is not bounds and wanted != bounds):
+                bounds = wanted
+                key = (family.name, tuple(wanted))
+                template = templates.get(key)
+                if template is None:
+                    template = templates[key] = Template(family.name, tuple(map(float, wanted)), self._escaping)
+            text = template.render(labels, counts, point.sum)
+            if self._openmetrics:
+                if point.exemplars:
+                    found = exemplars.by_bucket(template.bounds, point.exemplars, family.strategy, self._escaping)
+                    text = with_exemplars(text, found)
+                if self._created:
+                    text += self._created_line(family.name, labels, point)
+            yield text
+
+
+def header(name: str, kind: str, help_: str, unit: str, escaping: Escaping, *, openmetrics: bool) -> str:
+    """Return the metadata lines of a family."""
+    shown = metadata_name(name, escaping)
+    text = clean(help_).replace("\\", "\\\\").replace("\n", "\\n")
+    if openmetrics:
+        text = text.replace('"', '\\"')
+    lines = [f"# HELP {shown} {text}\n"] if help_ else []
+    lines.append(f"# TYPE {shown} {kind}\n")
+    if unit and openmetrics:
+        lines.append(f"# UNIT {shown} {unit}\n")
+    return "".join(lines)
+
+
+def openmetrics_type(name: str, kind: str, claims: Claims) -> tuple[str, str]:
+    """Return what OpenMetrics calls a family: there, a counter's name lacks ``_total``, an info's ``_info``.
+
+    Where that name belongs to another family, or the suffix is not there, the type is ``unknown``: the series stay as they are.
+    """
+    suffix = {"counter": "_total", "info": "_info"}.get(kind)
+    if suffix is None:
+        return name, kind
+    base = name.removesuffix(suffix)
+    return (name, "unknown") if base == name or not base or base in claims else (base, kind)
+
+
+def seconds(nanoseconds: int) -> str:
+    """Return a time stamp in seconds, to the millisecond, which is all that Prometheus keeps."""
+    return f"{nanoseconds // 1_000_000_000}.{nanoseconds // 1_000_000 % 1000:03d}"
+
+
+def exemplar_text(exemplar: exemplars.Shown) -> str:
+    """Return what OpenMetrics appends to a sample."""
+    return f" # {{{text_labels(exemplar.labels, 'allow-utf-8')}}} {number(exemplar.value)} {seconds(exemplar.time_unix_nano)}"
+
+
+def with_exemplars(text: str, by_bucket: Mapping[int, exemplars.Shown]) -> str:
+    """Return the lines of one series with the exemplars appended; bucket k is line k."""
+    lines = text.split("\n")
+    for index, exemplar in by_bucket.items():
+        lines[index] += exemplar_text(exemplar)
+    return "\n".join(lines)
