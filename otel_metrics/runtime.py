@@ -17,6 +17,9 @@ from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import Binding
 from otel_metrics.provider import INSTANCE, resource, views
+from otel_metrics.querying.client import Access, PrometheusClient
+from otel_metrics.querying.local import LocalSource
+from otel_metrics.querying.prometheus import PrometheusSource
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.settings import Settings
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric as MetricFamily
 
     from otel_metrics.exporter import ServerHandle
+    from otel_metrics.querying.source import Source
 
 _log: Final = logging.getLogger("otel_metrics")
 
@@ -48,7 +52,7 @@ class Runtime:
             registry.register(_Rest())  # after our reader: what the application registered itself comes last
             self._private = MeterProvider([self._reader], resource(), views=views(settings.series_limit))
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
-        self.source: Any = None
+        self.source = _source(settings, self.recorder)
         self.basic = basic or MetricsCollector()
         self.advanced = advanced or AdvancedMetrics()
         self._binding = Binding(self.recorder)
@@ -57,8 +61,9 @@ class Runtime:
 
     def attach(self) -> None:
         """Make the documented objects record and read here."""
+        recorder, clock = self.recorder, self.settings.clock
         for facade in (self.basic, self.advanced):
-            facade.attach(self._binding, self.recorder.hub, self.recorder.refusals, self._events, self.source)
+            facade.attach(self._binding, recorder.hub, recorder.refusals, self._events, self.source, clock)
 
     @property
     def reader(self) -> PrometheusReader:
@@ -88,6 +93,20 @@ class Runtime:
         self.recorder.hub.close()
         if self._private is not None:
             self._private.shutdown()
+
+
+def _source(settings: Settings, recorder: Recorder) -> Source:
+    """Return who answers getters: the configured Prometheus, or this process."""
+    if settings.prometheus_url is None:
+        return LocalSource(recorder.window, recorder.hub.drain)
+    access = Access(
+        settings.prometheus_token_file,
+        settings.prometheus_username,
+        settings.prometheus_password_file,
+        settings.prometheus_ca_file,
+    )
+    client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
+    return PrometheusSource(client, settings.clock)
 
 
 class _Rest:

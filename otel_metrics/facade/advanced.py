@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import get_current
 
-from otel_metrics.facade.base import Facade
+from otel_metrics.facade.getters import AdvancedGetters
 from otel_metrics.recording.events import Event
 
 if TYPE_CHECKING:
@@ -14,17 +14,12 @@ if TYPE_CHECKING:
 
     from otel_metrics.settings import Scale
 
-Row = dict[str, Any]
 
-
-class AdvancedMetrics(Facade):
+class AdvancedMetrics(AdvancedGetters):
     """Detailed tracking of performance, satisfaction, usage, learning, optimization, resources and errors.
 
     Record calls return at once and never raise, except in strict mode (:class:`~otel_metrics.InvalidArgumentError`). What
     cannot be a label (feedback, error messages, interaction ids, ``metadata``) leaves as a log event, see ``docs/events.md``.
-
-    Getters take a positive number of ``hours`` and raise :class:`~otel_metrics.QueryError` when a configured Prometheus
-    cannot answer. ``feature=None`` means all features. With no data counts are 0 and averages and rates ``nan``.
     """
 
     def __init__(self) -> None:
@@ -36,8 +31,6 @@ class AdvancedMetrics(Facade):
         self._optimization = self._cache()
         self._resource = self._cache()
         self._errors = self._cache()
-
-    # ------------------------------------------------------------------------------------------------- recording
 
     def record_performance_metric(
         self,

@@ -71,13 +71,16 @@ class Facade:
         self._caches.append(cache)
         return cache
 
-    def attach(self, binding: Binding, hub: Hub, refusals: Refusals, events: Events, source: Source) -> None:
+    def attach(
+        self, binding: Binding, hub: Hub, refusals: Refusals, events: Events, source: Source, clock: Callable[[], float]
+    ) -> None:
         """Use these from now on."""
         self._binding = binding
         self._hub = hub
         self._refusals = refusals
         self._events = events
         self._source = source
+        self._clock = clock
         self._fold: Callable[[Cell], None] = hub.fold
         self._limit = LIMIT
         if refusals.strict:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import get_current
 
-from otel_metrics.facade.base import Facade
+from otel_metrics.facade.getters import BasicGetters
 from otel_metrics.recording.events import Event
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from otel_metrics.facade.base import Cache
 
 
-class MetricsCollector(Facade):
+class MetricsCollector(BasicGetters):
     """Core metrics collection; see :class:`~otel_metrics.facade.advanced.AdvancedMetrics` for what all calls share.
 
     The unit of a performance metric is what its name ends in: ``_ms``, ``_seconds``, ``_bytes``, ``_mb``, ``_percent``,
