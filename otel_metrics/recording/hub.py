@@ -210,17 +210,18 @@ class Hub:
 
     def _tick_once(self, tick: float) -> None:
         """Fold when it is due; meanwhile make new counters appear at zero, so that their start is their first call's."""
-        try:
-            cell = self._new.get(timeout=max(0.0, self._due - time.monotonic()))
-        except Empty:
+        if time.monotonic() >= self._due:
             self._due = time.monotonic() + self._pause(tick)
             self.drain()
             self._relieve()
-        else:
-            if cell is not None:
-                with self._held() as held:
-                    if held:
-                        self._each(cell, "seed")
+        try:
+            cell = self._new.get(timeout=max(0.0, self._due - time.monotonic()))
+        except Empty:
+            return
+        if cell is not None:
+            with self._held() as held:
+                if held:
+                    self._each(cell, "seed")
 
     def _relieve(self) -> None:
         """Hand over values that wait one by one, because no collection may be near."""

@@ -132,21 +132,19 @@ class HistogramSink:
         self._born = None
 
     def _send_values(self, values: list[float]) -> None:
+        """Hand over values whose listeners are not known yet, or take them only one at a time."""
         # The value recorded last goes last, for aggregations that keep only that.
         values.remove(self._last)
         values.append(self._last)
-        record, attributes = self._target.instrument.record, self._attributes
-        if self._target.others:
-            for value in values[:-1]:
-                record(Rest(value), attributes, _NO_CONTEXT)
-            self._send(Batch.of(self._last, sorted(values), self._born))
-            return
         batch = Batch.of(values[0], sorted(values), self._born)
         self._send(batch)
         if batch.others or not batch.takers:
             self._target.others = True
-            for value in values[1:]:
-                record(Rest(value), attributes, _NO_CONTEXT)
+            rest = values[1:]
+        else:
+            rest = values[1:][-1:]
+        for value in rest:
+            self._target.instrument.record(Rest(value), self._attributes, _NO_CONTEXT)
 
 
 class CounterSink:
