@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import date
 
-    from otel_metrics.catalogue import Daily, Metric
+    from otel_metrics.catalogue import Metric
     from otel_metrics.querying.source import Query
     from otel_metrics.recording.slots import Part
     from otel_metrics.recording.window import Window
@@ -52,7 +52,7 @@ class LocalSource:
         for metric in metrics:
             if metric.daily:
                 for labels, parts in self._window.values(metric, covered.start, covered.end):
-                    found[day_key(metric.daily, labels)] += parts
+                    found[DayKey.of(metric.daily, labels)] += parts
         rows = {key: Values(tuple(parts)).statistics() for key, parts in found.items() if parts}
         units = [labels for labels, _, _ in self._window.latest(c.PERFORMANCE_UNIT, self._window.clock())]
         return DayTable(day, rows, units, self.name, partial=covered != period)
@@ -86,13 +86,3 @@ class LocalSource:
 def _count(row: Row) -> int:
     count: int = row.value.count
     return count
-
-
-def day_key(daily: Daily, labels: Mapping[str, str]) -> DayKey:
-    """Return the daily table's key for the values of a series."""
-    return DayKey(
-        labels.get(c.FEATURE.name, ""),
-        labels.get(daily.type_label, "") if daily.type_label else daily.metric_type,
-        labels.get(daily.name_label, ""),
-        labels.get(daily.unit_label, "") if daily.unit_label else daily.unit,
-    )

@@ -6,20 +6,21 @@ Metrics are read as the server stores them: native histograms where it has them,
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_metrics.catalogue import SIGN
 from otel_metrics.errors import BadAnswerError
-from otel_metrics.querying import promql
+from otel_metrics.querying import days, promql
 from otel_metrics.querying.buckets import Buckets
-from otel_metrics.querying.source import Answer, Distribution, Row
+from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import date
 
     from otel_metrics.querying.client import PrometheusClient
-    from otel_metrics.querying.source import DayTable, Period, Query
+    from otel_metrics.querying.source import Query
 
 _LONG: float = 2 * 3600.0
 """Seconds from which on a period is worth a request of its own to find out which processes have ended."""
@@ -51,27 +52,55 @@ class PrometheusSource:
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan`` in one request, two if ``period`` is long."""
-        ended = None
-        if period.seconds >= _LONG:
-            samples, _ = self.samples(promql.ended(period), period.end)
-            ended = promql.Ended(tuple(sample.labels.get(promql.INSTANCE, "") for sample in samples))
-        parts, warnings = self.parts(promql.plan(plan, period, ended), period.end)
+        ended = self._ended(period) if period.seconds >= _LONG else None
+        parts, warnings = self._parts(promql.parts(plan, promql.Moment(period, ended)), period.end)
         tables = {name: rows(query, name, parts) for name, query in plan.items()}
         return Answer(tables, self.name, period, warnings)
 
     def day(self, day: date) -> DayTable:
-        """Return the daily table's rows of a day."""
-        raise NotImplementedError
+        """Return the daily table's rows: of a past day from the recorded table, else computed, in two requests."""
+        whole, now = Period.of_day(day), self._clock()
+        if now >= whole.end + days.RECORDED_AFTER:
+            units = {"unit": days.UNITS}
+            expressions = {**days.recorded(whole), **promql.parts(units, promql.Moment(whole))}
+            parts, warnings = self._parts(expressions, now)
+            table = days.from_recorded({column: days.by_key(found) for column, found in _numbers(parts)})
+            if table:
+                return DayTable(
+                    day, table, _labels(rows(days.UNITS, "unit", parts)), self.name, partial=False, warnings=warnings
+                )
+        if now <= whole.start:
+            return DayTable(day, {}, (), self.name, partial=True)
+        known = Period(whole.start, min(whole.end, now))
+        ended = self._ended(known)
+        queries = days.distributions()
+        expressions = promql.parts({**queries, "unit": days.UNITS}, promql.Moment(known, ended))
+        parts, warnings = self._parts({**days.accumulated(known, now, ended), **expressions}, now)
+        sums = {name: days.by_key(found) for name, found in _numbers(parts)}
+        histograms: dict[DayKey, Buckets] = {}
+        for name, query in queries.items():
+            if query.metric.daily:
+                for labels, buckets in rows(query, name, parts):
+                    key = DayKey.of(query.metric.daily, labels)
+                    histograms[key] = histograms[key].plus(buckets) if key in histograms else buckets
+        table = days.from_accumulated(sums, histograms)
+        units_seen = _labels(rows(days.UNITS, "unit", parts))
+        return DayTable(day, table, units_seen, self.name, partial=now < whole.end, warnings=warnings)
 
-    def parts(self, expression: str, when: float) -> tuple[Mapping[str, Sequence[Sample]], tuple[str, ...]]:
-        """Return the samples of a joined expression, by part, and the server's warnings."""
-        samples, warnings = self.samples(expression, when)
+    def _ended(self, period: Period) -> promql.Ended:
+        """Ask which processes are gone at the end of a period."""
+        samples, _ = self._samples(promql.ended(period), period.end)
+        return promql.Ended(tuple(sample.labels.get(promql.INSTANCE, "") for sample in samples))
+
+    def _parts(self, expressions: Mapping[str, str], when: float) -> tuple[Parts, tuple[str, ...]]:
+        """Ask several expressions at once; return the samples of each and the server's warnings."""
+        samples, warnings = self._samples(promql.joined(expressions), when)
         parts: defaultdict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
             parts[sample.labels.get(promql.PART, "")].append(sample)
         return parts, warnings
 
-    def samples(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
+    def _samples(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
         """Return the samples of an expression and the server's warnings."""
         result, warnings = self._client.query(expression, when)
         try:
@@ -80,7 +109,10 @@ class PrometheusSource:
             raise BadAnswerError(f"{self._client.url}: a sample that cannot be read: {error!r}") from error
 
 
-def rows(query: Query, name: str, parts: Mapping[str, Sequence[Sample]]) -> list[Row]:
+Parts = Mapping[str, Sequence[Sample]]
+
+
+def rows(query: Query, name: str, parts: Parts) -> list[Row]:
     """Return the rows that answer one query."""
     if not isinstance(query, Distribution):
         found = parts.get(f"{name}:{promql.NUMBER}", ())
@@ -95,6 +127,15 @@ def rows(query: Query, name: str, parts: Mapping[str, Sequence[Sample]]) -> list
         group = tuple(named.get(label, "") for label in query.by)
         groups[group] = groups[group].plus(signed) if group in groups else signed
     return [Row(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
+
+
+def _numbers(parts: Parts) -> Iterator[tuple[str, list[Row]]]:
+    for name, samples in parts.items():
+        yield name, [Row(sample.labels, sample.value) for sample in samples]
+
+
+def _labels(found: Iterable[Row]) -> list[Mapping[str, str]]:
+    return [row.labels for row in found]
 
 
 _Labels = tuple[tuple[str, str], ...]

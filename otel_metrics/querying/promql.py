@@ -86,19 +86,11 @@ def joined(parts: Mapping[str, str]) -> str:
     )
 
 
-def plan(queries: Mapping[str, Query], period: Period, ended: Ended | None = None) -> str:
-    """Return the expression that answers every query.
-
-    Args:
-        queries: by name.
-        period: from when to when.
-        ended: processes that are gone at the end; None if not known, then all are searched.
-    """
-    moment = _Moment(period, ended)
-    parts: dict[str, str] = {}
-    for name, query in queries.items():
-        parts.update({f"{name}:{form}": expression for form, expression in _forms(query, moment)})
-    return joined(parts)
+def parts(queries: Mapping[str, Query], moment: Moment) -> dict[str, str]:
+    """Return the expressions that answer every query, by query name and form."""
+    return {
+        f"{name}:{form}": expression for name, query in queries.items() for form, expression in _forms(query, moment)
+    }
 
 
 def ended(period: Period) -> str:
@@ -108,7 +100,7 @@ def ended(period: Period) -> str:
     return f"count by ({INSTANCE}) ({seen}) unless count by ({INSTANCE}) ({name} {at(period.end)})"
 
 
-def _forms(query: Query, moment: _Moment) -> list[tuple[str, str]]:
+def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
     """Return (form, expression) of what answers one query, however the server stores the metric."""
     name = series_name(query.metric)
     if isinstance(query, Latest):
@@ -134,27 +126,34 @@ def _reach(period: Period) -> float:
     return max(period.seconds, _SHORTEST)
 
 
-class _Moment:
-    """Expressions over one period."""
+class Moment:
+    """Expressions over one period.
 
-    def __init__(self, period: Period, ended: Ended | None) -> None:
-        self._period = period
+    Args:
+        period: from when to when.
+        ended: processes that are gone at the end; None if not known, then all are searched.
+        exactly: look at samples of the period only: those of its very end and of before its start not.
+    """
+
+    def __init__(self, period: Period, ended: Ended | None = None, *, exactly: bool = False) -> None:
         self._ended = ended
+        self._start = at(period.start)
+        self._end = at(period.end - 0.001 if exactly else period.end)
+        self._reach = milliseconds(period.seconds - 0.001 if exactly else _reach(period))
+        self._before = milliseconds(max(_START, _reach(period)) if ended is None else _START)
 
     def last(self, name: str, where: Sequence[tuple[str, str]]) -> str:
         """Return the value of every series at the end, also of those that are not scraped any more."""
-        end, reach = at(self._period.end), milliseconds(_reach(self._period))
         if self._ended is None:
-            return f"last_over_time({selector(name, where)}[{reach}] {end})"
-        alive = f"{selector(name, where)} {end}"
+            return f"last_over_time({selector(name, where)}[{self._reach}] {self._end})"
+        alive = f"{selector(name, where)} {self._end}"
         if not self._ended.instances:
             return alive
         gone = f"{INSTANCE}=~{quoted('|'.join(map(re.escape, self._ended.instances)))}"
-        return f"({alive} or last_over_time({selector(name, where, (gone,))}[{reach}] {end}))"
+        return f"({alive} or last_over_time({selector(name, where, (gone,))}[{self._reach}] {self._end}))"
 
     def increase(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
         """Return what was added in the period, grouped."""
         last = self.last(name, where)
-        before = max(_START, _reach(self._period)) if self._ended is None else _START
-        first = f"last_over_time({selector(name, where)}[{milliseconds(before)}] {at(self._period.start)})"
+        first = f"last_over_time({selector(name, where)}[{self._before}] {self._start})"
         return f"sum by ({', '.join(by)}) ({last} - ({first} or {last} * 0))"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otel_metrics.catalogue import Metric
+    from otel_metrics.querying.source import DayKey
+    from otel_metrics.querying.statistics import Statistics
 
 BASE: Final[dict[Metric, Unit]] = {
     # Times are reported in milliseconds unless something else was recorded.
@@ -24,6 +26,9 @@ BASE: Final[dict[Metric, Unit]] = {
 
 DAILY: Final[dict[str, Metric]] = {m.daily.unit: m for m in BASE if m.daily}
 """Unit of a daily row -> the performance metric that it may come from."""
+
+
+_IMPROVEMENT: Final = c.LEARNING_IMPROVEMENT.daily.metric_type if c.LEARNING_IMPROVEMENT.daily else ""
 
 
 class CallersUnits:
@@ -57,3 +62,15 @@ class CallersUnits:
 def minus_one(value: float) -> float:
     """Return the improvement rate for one plus the rate."""
     return value - 1
+
+
+def daily_row(key: DayKey, known: Statistics, units: CallersUnits) -> tuple[Statistics, str]:
+    """Return a daily row's statistics, as they were recorded, and the name of their unit."""
+    if key.metric_type == _IMPROVEMENT:
+        return known.map(minus_one), key.unit
+    metric = DAILY.get(key.unit)
+    if metric is None:
+        return known, key.unit
+    labels = {c.FEATURE.name: key.feature, c.METRIC_CATEGORY.name: key.metric_type, c.METRIC_NAME.name: key.metric_name}
+    unit = units.unit(metric, labels)
+    return known.map(unit.from_base), unit.name

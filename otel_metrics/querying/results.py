@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from otel_metrics import catalogue as c
 from otel_metrics.querying import sections
 from otel_metrics.querying.plans import PERFORMANCE
-from otel_metrics.querying.restore import CallersUnits
+from otel_metrics.querying.restore import CallersUnits, daily_row
 from otel_metrics.querying.sections import number, statistics
-from otel_metrics.querying.statistics import Statistics
+from otel_metrics.querying.statistics import COLUMNS, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from otel_metrics.querying.source import Answer, Period
+    from otel_metrics.querying.source import Answer, DayTable, Period
 
     Result = dict[str, Any]
 
@@ -119,6 +119,34 @@ def dashboard(answer: Answer, feature: str | None = None, hours: float = 24) -> 
     has_data = any(section["has_data"] for section in parts.values())
     head = {"feature": feature, "hours": hours, "generated_at": _iso(answer.period.end), "exact": not estimated}
     return head | parts | _about(answer, has_data, estimated)
+
+
+def daily(table: DayTable) -> list[Result]:
+    """Return the rows of the daily table in the documented columns, in the units that callers recorded with.
+
+    ``unit`` tells the unit of the values, ``partial`` that the day is not over or not known in whole, ``estimated`` the
+    columns that are estimates.
+    """
+    by = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
+    units = CallersUnits(table.units, by)
+    rows: list[Result] = []
+    for key, known in sorted(table.rows.items()):
+        restored, unit = daily_row(key, known, units)
+        rows.append(
+            {
+                "date": table.day.isoformat(),
+                "feature": key.feature,
+                "metric_type": key.metric_type,
+                "metric_name": key.metric_name,
+                **{column: number(getattr(restored, field)) for column, field in COLUMNS.items()},
+                "count": known.count,
+                "unit": unit,
+                "partial": table.partial,
+                "source": table.source,
+                "estimated": [column for column, field in COLUMNS.items() if field in restored.estimated],
+            }
+        )
+    return rows
 
 
 def _about(answer: Answer, has_data: object, estimated: Iterable[str]) -> Result:

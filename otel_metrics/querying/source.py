@@ -7,12 +7,13 @@ from datetime import date, datetime, time, timezone
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from otel_metrics.catalogue import FEATURE
 from otel_metrics.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from otel_metrics.catalogue import Metric
+    from otel_metrics.catalogue import Daily, Metric
     from otel_metrics.querying.statistics import Digest, Statistics
 
 SECONDS_PER_DAY: Final = 86_400
@@ -132,6 +133,16 @@ class DayKey(NamedTuple):
     metric_type: str
     metric_name: str
     unit: str
+
+    @classmethod
+    def of(cls, daily: Daily, labels: Mapping[str, str]) -> DayKey:
+        """Return the key that the values of a histogram's series go to."""
+        return cls(
+            labels.get(FEATURE.name, ""),
+            labels.get(daily.type_label, "") if daily.type_label else daily.metric_type,
+            labels.get(daily.name_label, ""),
+            labels.get(daily.unit_label, "") if daily.unit_label else daily.unit,
+        )
 
 
 @dataclass(frozen=True, slots=True)

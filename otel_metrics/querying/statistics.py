@@ -28,6 +28,18 @@ Interval = tuple[float, float, float]
 PERCENTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
+COLUMNS: Final = {
+    "avg_value": "avg",
+    "min_value": "min",
+    "max_value": "max",
+    "stddev": "stddev",
+    "percentile_50": "p50",
+    "percentile_95": "p95",
+    "percentile_99": "p99",
+}
+"""Column of the daily table -> field of :class:`Statistics`; ``count`` is called the same in both."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What is known of a set of values. Everything but ``count`` and ``total`` is None if there are none.

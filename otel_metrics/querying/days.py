@@ -1,0 +1,124 @@
+"""The daily table through PromQL: read from what the recording rules stored, or computed from what processes exposed.
+
+Count, average, extremes and deviation come from the accumulators that every process keeps per UTC day and exposes for the
+current and the previous one, and are exact; percentiles come from the histograms.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_metrics import catalogue as c
+from otel_metrics.naming import series_name
+from otel_metrics.querying import promql
+from otel_metrics.querying.source import DayKey, Distribution, Latest
+from otel_metrics.querying.statistics import COLUMNS, PERCENTILES, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.querying.buckets import Buckets
+    from otel_metrics.querying.source import Period, Query, Row
+
+    Numbers = Mapping[str, Mapping[DayKey, float]]
+
+RECORDED_AFTER: Final = 1800.0
+"""Seconds after midnight from which on the recorded table may hold the day before."""
+
+_READ_AT: Final = 23.5 * 3600
+_READ_BACK: Final = 23 * 3600
+_PREVIOUS: Final = 3600.0
+_KEY: Final = tuple(label.name for label in c.DAILY_COUNT.labels if label != c.DAY)
+_CURRENT, _BEFORE = c.DAY.values
+_ACCUMULATORS: Final[dict[str, tuple[str, Metric]]] = {
+    "count": ("sum", c.DAILY_COUNT),
+    "sum": ("sum", c.DAILY_SUM),
+    "sumsq": ("sum", c.DAILY_SUMSQ),
+    "min": ("min", c.DAILY_MIN),
+    "max": ("max", c.DAILY_MAX),
+}
+
+UNITS: Final = Latest(c.PERFORMANCE_UNIT, c.PERFORMANCE_UNIT.label_names)
+
+
+def recorded(day: Period) -> dict[str, str]:
+    """Return, per column, the expression that reads what the rules recorded for a past day."""
+    moment, back = promql.at(day.end + _READ_AT), promql.milliseconds(_READ_BACK)
+    return {column: f"last_over_time({name}[{back}] {moment})" for column, name in c.DAILY_TABLE.items()}
+
+
+def accumulated(day: Period, now: float, ended: promql.Ended) -> dict[str, str]:
+    """Return, per accumulator, the expression that adds up all processes: as of now, or of the end of a past day."""
+    moment = promql.Moment(day, ended, exactly=True)
+    parts = {}
+    for name, (operator, metric) in _ACCUMULATORS.items():
+        exposed = series_name(metric)
+        value = moment.last(exposed, ((c.DAY.name, _CURRENT),))
+        if day.end <= now:  # who lived on past midnight knows the whole day, also what came after the last scrape of it
+            previous = promql.selector(exposed, ((c.DAY.name, _BEFORE),))
+            later = promql.at(day.end + _PREVIOUS)
+            whole = f"last_over_time({previous}[{promql.milliseconds(_PREVIOUS)}] {later})"
+            value = f"{whole} or ignoring ({c.DAY.name}) {value}"
+        parts[name] = f"{operator} by ({', '.join(_KEY)}) ({value})"
+    return parts
+
+
+def distributions() -> dict[str, Query]:
+    """Return the queries for the histograms behind the daily table."""
+    queries: dict[str, Query] = {}
+    for metric in c.CATALOGUE:
+        if metric.daily:
+            labels = (c.FEATURE.name, metric.daily.type_label, metric.daily.name_label, metric.daily.unit_label)
+            queries[metric.name] = Distribution(metric, tuple(label for label in labels if label))
+    return queries
+
+
+def from_recorded(columns: Numbers) -> dict[DayKey, Statistics]:
+    """Return the rows that the rules recorded."""
+    rows: dict[DayKey, Statistics] = {}
+    for key, count in columns.get("count", {}).items():
+        values: dict[str, Any] = {field: columns.get(column, {}).get(key) for column, field in COLUMNS.items()}
+        if count > 0:
+            estimated = frozenset(PERCENTILES) if count > 1 else frozenset()
+            rows[key] = Statistics(round(count), (values["avg"] or 0.0) * count, **values, estimated=estimated)
+    return rows
+
+
+def from_accumulated(sums: Numbers, histograms: Mapping[DayKey, Buckets]) -> dict[DayKey, Statistics]:
+    """Return the rows that processes' accumulators and histograms give."""
+    rows = {key: buckets.statistics() for key, buckets in histograms.items() if buckets.count}
+    for key, count in sums.get("count", {}).items():
+        if count > 0:
+            numbers = {name: found.get(key, float("nan")) for name, found in sums.items()}
+            rows[key] = _exact(numbers, rows.get(key, Statistics()))
+    return rows
+
+
+def _exact(sums: Mapping[str, float], estimate: Statistics) -> Statistics:
+    """Return exact statistics with the percentiles of an estimate."""
+    count, total, low, high = round(sums["count"]), sums["sum"], sums["min"], sums["max"]
+    avg = total / count
+    deviations = max(sums["sumsq"] - total * avg, 0.0) if low < high else 0.0
+
+    def within(value: float | None) -> float | None:
+        return low if low == high else None if value is None else min(max(value, low), high)
+
+    return Statistics(
+        count,
+        total,
+        avg,
+        low,
+        high,
+        sqrt(deviations / (count - 1)) if count > 1 else 0.0,
+        within(estimate.p50),
+        within(estimate.p95),
+        within(estimate.p99),
+        frozenset() if low == high else frozenset(PERCENTILES),
+    )
+
+
+def by_key(rows: Iterable[Row]) -> dict[DayKey, float]:
+    """Return numbers by the key that their labels spell."""
+    return {DayKey(*(row.labels.get(name, "") for name in _KEY)): row.value for row in rows}
