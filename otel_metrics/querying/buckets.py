@@ -89,6 +89,13 @@ class Buckets:
         intervals = tuple((*span, count) for span, count in sorted(counts.items()))
         return Buckets(intervals, self.total + other.total, self.exponential or other.exponential)
 
+    def within(self, low: float, high: float) -> Buckets:
+        """Return the same, knowing the extremes of the values."""
+        clipped = (
+            (min(max(lower, low), high), max(min(upper, high), low), count) for lower, upper, count in self.intervals
+        )
+        return Buckets(tuple(clipped), self.total, self.exponential)
+
     def mirrored(self) -> Buckets:
         """Return the same with the opposite sign."""
         intervals = tuple((-upper, -lower, count) for lower, upper, count in reversed(self.intervals))

@@ -6,12 +6,13 @@ current and the previous one, and are exact; percentiles come from the histogram
 
 from __future__ import annotations
 
-from math import sqrt
+from math import nan, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.naming import series_name
 from otel_metrics.querying import promql
+from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.source import DayKey, Distribution, Latest
 from otel_metrics.querying.statistics import COLUMNS, PERCENTILES, Statistics
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.querying.buckets import Buckets
     from otel_metrics.querying.source import Period, Query, Row
 
     Numbers = Mapping[str, Mapping[DayKey, float]]
@@ -80,9 +80,10 @@ def from_recorded(columns: Numbers) -> dict[DayKey, Statistics]:
     rows: dict[DayKey, Statistics] = {}
     for key, count in columns.get("count", {}).items():
         values: dict[str, Any] = {field: columns.get(column, {}).get(key) for column, field in COLUMNS.items()}
+        values["count"] = round(count)
         if count > 0:
             estimated = frozenset(PERCENTILES) if count > 1 else frozenset()
-            rows[key] = Statistics(round(count), (values["avg"] or 0.0) * count, **values, estimated=estimated)
+            rows[key] = Statistics(**values, total=(values["avg"] or 0.0) * count, estimated=estimated)
     return rows
 
 
@@ -91,31 +92,22 @@ def from_accumulated(sums: Numbers, histograms: Mapping[DayKey, Buckets]) -> dic
     rows = {key: buckets.statistics() for key, buckets in histograms.items() if buckets.count}
     for key, count in sums.get("count", {}).items():
         if count > 0:
-            numbers = {name: found.get(key, float("nan")) for name, found in sums.items()}
-            rows[key] = _exact(numbers, rows.get(key, Statistics()))
+            numbers = {name: found.get(key, nan) for name, found in sums.items()}
+            rows[key] = _exact(numbers, histograms.get(key, Buckets()))
     return rows
 
 
-def _exact(sums: Mapping[str, float], estimate: Statistics) -> Statistics:
-    """Return exact statistics with the percentiles of an estimate."""
+def _exact(sums: Mapping[str, float], histogram: Buckets) -> Statistics:
+    """Return exact statistics, with percentiles from a histogram."""
     count, total, low, high = round(sums["count"]), sums["sum"], sums["min"], sums["max"]
     avg = total / count
     deviations = max(sums["sumsq"] - total * avg, 0.0) if low < high else 0.0
-
-    def within(value: float | None) -> float | None:
-        return low if low == high else None if value is None else min(max(value, low), high)
-
+    stddev = sqrt(deviations / (count - 1)) if count > 1 else 0.0
+    if low == high:
+        return Statistics(count, total, avg, low, high, stddev, low, low, low)
+    estimate = histogram.within(low, high).statistics()
     return Statistics(
-        count,
-        total,
-        avg,
-        low,
-        high,
-        sqrt(deviations / (count - 1)) if count > 1 else 0.0,
-        within(estimate.p50),
-        within(estimate.p95),
-        within(estimate.p99),
-        frozenset() if low == high else frozenset(PERCENTILES),
+        count, total, avg, low, high, stddev, estimate.p50, estimate.p95, estimate.p99, frozenset(PERCENTILES)
     )
 
 

@@ -139,7 +139,6 @@ def daily(table: DayTable) -> list[Result]:
                 "metric_type": key.metric_type,
                 "metric_name": key.metric_name,
                 **{column: number(getattr(restored, field)) for column, field in COLUMNS.items()},
-                "count": known.count,
                 "unit": unit,
                 "partial": table.partial,
                 "source": table.source,

@@ -33,11 +33,12 @@ COLUMNS: Final = {
     "min_value": "min",
     "max_value": "max",
     "stddev": "stddev",
+    "count": "count",
     "percentile_50": "p50",
     "percentile_95": "p95",
     "percentile_99": "p99",
 }
-"""Column of the daily table -> field of :class:`Statistics`; ``count`` is called the same in both."""
+"""Column of the daily table -> field of :class:`Statistics`."""
 
 
 @dataclass(frozen=True, slots=True)
