@@ -1,0 +1,74 @@
+"""Recording rules that alerts and the overview read: the last hour exactly, and the last five minutes as rates."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otel_metrics.assets.promql import Distribution, Histograms, exact, rate, total
+from otel_metrics.assets.rulefile import Group, Recording
+from otel_metrics.catalogue import (
+    ERRORS,
+    FEATURE,
+    METRIC_CATEGORY,
+    OUTCOME,
+    PERFORMANCE_DURATION,
+    SATISFACTION_SCORE,
+    SEVERITY,
+    USAGE,
+    Metric,
+)
+from otel_metrics.naming import series_name
+
+_HOUR: Final = exact("1h")
+_NOW: Final = rate("5m")
+
+
+def recorded(metric: Metric, operation: str, *labels: str) -> str:
+    """Return the name of a recorded series: its labels, the metric, what was done to it."""
+    return f"{'_'.join(labels)}:{series_name(metric).removesuffix('_total')}:{operation}"
+
+
+BY_FEATURE: Final = (FEATURE.name,)
+BY_CATEGORY: Final = (FEATURE.name, METRIC_CATEGORY.name)
+BY_OUTCOME: Final = (FEATURE.name, OUTCOME.name)
+BY_SEVERITY: Final = (FEATURE.name, SEVERITY.name)
+
+ERRORS_1H: Final = recorded(ERRORS, "increase1h", *BY_FEATURE)
+ERRORS_5M: Final = recorded(ERRORS, "rate5m", *BY_SEVERITY)
+USES_1H: Final = recorded(USAGE, "increase1h", *BY_FEATURE)
+USES_5M: Final = recorded(USAGE, "rate5m", *BY_OUTCOME)
+SATISFACTION_1H: Final = recorded(SATISFACTION_SCORE, "avg1h", *BY_FEATURE)
+RESPONSES_1H: Final = recorded(SATISFACTION_SCORE, "count1h", *BY_FEATURE)
+DURATION_1H: Final = recorded(PERFORMANCE_DURATION, "avg1h", *BY_CATEGORY)
+DURATIONS_1H: Final = recorded(PERFORMANCE_DURATION, "count1h", *BY_CATEGORY)
+DURATION_P95_5M: Final = recorded(PERFORMANCE_DURATION, "p95_5m", *BY_CATEGORY)
+
+
+def groups(histograms: Histograms) -> tuple[Group, ...]:
+    """Return the rules."""
+    scores = Distribution(SATISFACTION_SCORE, _HOUR, BY_FEATURE, histograms=histograms)
+    durations = Distribution(PERFORMANCE_DURATION, _HOUR, BY_CATEGORY, histograms=histograms)
+    durations_now = Distribution(PERFORMANCE_DURATION, _NOW, BY_CATEGORY, histograms=histograms)
+    return (
+        Group(
+            "otel_metrics_hour",
+            "1m",
+            (
+                Recording(ERRORS_1H, total(ERRORS, _HOUR, BY_FEATURE)),
+                Recording(USES_1H, total(USAGE, _HOUR, BY_FEATURE)),
+                Recording(SATISFACTION_1H, scores.average()),
+                Recording(RESPONSES_1H, scores.count()),
+                Recording(DURATION_1H, durations.average()),
+                Recording(DURATIONS_1H, durations.count()),
+            ),
+        ),
+        Group(
+            "otel_metrics_now",
+            "1m",
+            (
+                Recording(ERRORS_5M, total(ERRORS, _NOW, BY_SEVERITY)),
+                Recording(USES_5M, total(USAGE, _NOW, BY_OUTCOME)),
+                Recording(DURATION_P95_5M, durations_now.quantile(0.95)),
+            ),
+        ),
+    )

@@ -1,0 +1,70 @@
+"""Write the generated files, or tell which of them are not what would be written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.assets import daily, dashboards, feature_alerts, recording, rulefile, telemetry_alerts
+from otel_metrics.assets.promql import Histograms
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULES: Final = "prometheus/rules"
+DASHBOARDS: Final = "grafana/dashboards"
+
+__all__ = ["Histograms", "check", "files", "write"]
+
+
+def files(histograms: Histograms = Histograms.CLASSIC) -> dict[str, str]:
+    """Return every generated file: its path below the root, with ``/``, and its text."""
+    rules = {
+        "recording.yml": recording.groups(histograms),
+        "daily.yml": daily.groups(histograms),
+        "feature_alerts.yml": (feature_alerts.group(),),
+        "telemetry_alerts.yml": telemetry_alerts.groups(),
+    }
+    return {
+        **{f"{RULES}/{name}": rulefile.text(*groups) for name, groups in rules.items()},
+        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(histograms).items()},
+    }
+
+
+def write(root: Path, histograms: Histograms = Histograms.CLASSIC) -> list[Path]:
+    """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted."""
+    changed = check(root, histograms)
+    expected = files(histograms)
+    for path in changed:
+        text = expected.get(path.relative_to(root).as_posix())
+        if text is None:
+            path.unlink()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return changed
+
+
+def check(root: Path, histograms: Histograms = Histograms.CLASSIC) -> list[Path]:
+    """Return the paths below ``root`` that ``write`` would change, sorted.
+
+    A file that somebody else put beside them is left alone.
+    """
+    expected = files(histograms)
+    drifted = {root / path for path, text in expected.items() if _read(root / path) != text}
+    for folder, pattern in ((RULES, "*.yml"), (DASHBOARDS, "*.json")):
+        for path in (root / folder).glob(pattern):
+            if path.relative_to(root).as_posix() not in expected and _is_generated(_read(path)):
+                drifted.add(path)
+    return sorted(drifted)
+
+
+def _read(path: Path) -> str:
+    try:
+        # Bytes, as reading as text would hide a drift of line ends.
+        return path.read_bytes().decode()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
+def _is_generated(text: str) -> bool:
+    return text.startswith(rulefile.HEADER) or f'"{dashboards.GENERATED}"' in text

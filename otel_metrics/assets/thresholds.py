@@ -1,0 +1,81 @@
+"""Every number that an alert compares with, and every time that it waits: what a team changes to make the alerts its own.
+
+Dashboards colour their panels by the same numbers. After a change run ``otel-metrics render``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound, the least number of events that makes a judgement about it fair, and the patience of its alert."""
+
+    bound: float
+    events: int = 0
+    """Events in the window below which nothing is said."""
+    hold: str = "5m"
+    """For how long the bound must have been passed."""
+    keep: str = "15m"
+    """For how long the alert stays after the bound was last passed."""
+
+
+# ------------------------------------------- the documented monitor: one hour back, per feature
+
+ERRORS: Final = Limit(10)
+"""Errors an hour; fires above. The number of events is the bound itself: ten errors or fewer never fire."""
+
+SATISFACTION: Final = Limit(0.7, events=10, hold="10m")
+"""Average score; fires below, given so many responses."""
+
+RESPONSE_TIME: Final = Limit(1.0, events=20, hold="10m")
+"""Average in seconds of the values of category ``response_time``; fires above, given so many values."""
+
+SILENCE: Final = Limit(0, events=20, hold="15m")
+"""Uses an hour; fires when none is left of so many at the same hour of the day before."""
+
+# ------------------------------------------- telemetry itself
+
+TARGET_DOWN: Final = Limit(0, hold="5m", keep="5m")
+TARGETS_GONE: Final = Limit(0, hold="5m", keep="1h")
+TELEMETRY_GONE: Final = Limit(0, hold="10m", keep="5m")
+
+FROZEN: Final = Limit(0, events=10, hold="5m", keep="5m")
+"""Changes of the scrape counter in ten minutes, given so many samples of it."""
+
+SCRAPE_SECONDS: Final = Limit(5.0, hold="10m")
+"""Average duration of a scrape; prometheus.yml gives up after 10 s."""
+
+REJECTED: Final = Limit(10, hold="5m")
+"""Refused arguments an hour per call and reason."""
+
+OVERFLOW: Final = Limit(10, hold="5m")
+"""Series of one label that were bound to ``other`` since a process started."""
+
+COLLISIONS: Final = Limit(0, hold="10m")
+DAILY_TABLE: Final = Limit(0, hold="2h")
+SAMPLES_DROPPED: Final = Limit(10, hold="5m")
+"""Samples in 15 minutes."""
+
+RULE_FAILURES: Final = Limit(2, hold="5m")
+"""Failed evaluations of a rule group in 15 minutes."""
+
+RULES_SLOW: Final = Limit(1.0, hold="15m")
+"""Duration of a rule group's evaluation as a share of its interval."""
+
+CONFIG_RELOAD: Final = Limit(0, hold="10m", keep="5m")
+UNREACHABLE: Final = Limit(0.5, hold="5m")
+"""Share of notifications to one Alertmanager that fail."""
+
+NOTIFICATIONS_FAILING: Final = Limit(0.1, hold="5m")
+"""Share of Alertmanager's notifications by one integration that fail."""
+
+# ------------------------------------------- colours without an alert
+
+SUCCESS_RATE: Final = (0.9, 0.99)
+"""Below the first red, below the second orange."""
+
+UTILIZATION: Final = (0.75, 0.9)
+"""Above the first orange, above the second red."""
