@@ -1,0 +1,67 @@
+"""The command ``otel-metrics``. Each subcommand is one module with ``add(commands)``; they are listed in :mod:`.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.errors import ConfigurationError, MetricsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+_PIPE_CLOSED: Final = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit status: 0 all is well, 1 it failed, 2 wrong use, 130 interrupted."""
+    if importlib.util.find_spec("rich") is None or importlib.util.find_spec("yaml") is None:
+        print("The command line needs its extra: pip install 'otel-metrics[cli]'", file=sys.stderr)
+        return WRONG_USE
+    from otel_metrics.cli import terminal
+
+    terminal.prepare()
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[terminal.log_handler()]
+    )
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except ConfigurationError as error:
+        terminal.fail(error)
+        return WRONG_USE
+    except (MetricsError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            return _pipe_closed()
+        terminal.fail(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with every subcommand."""
+    from otel_metrics.cli.commands import COMMANDS
+
+    top = argparse.ArgumentParser(
+        prog="otel-metrics", description="Metrics of the documented tracker, on OpenTelemetry and Prometheus."
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return top
+
+
+def _pipe_closed() -> int:
+    # Whoever read our output has seen enough (| head). Python would complain once more when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _PIPE_CLOSED

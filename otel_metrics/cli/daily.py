@@ -1,0 +1,141 @@
+"""``otel-metrics daily``: the daily table of one UTC day or several, as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.progress import track
+
+from otel_metrics.cli import reading, terminal, view
+from otel_metrics.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.table import Table
+    from rich.text import Text
+
+Row = dict[str, Any]
+
+_WORDS: Final = ("date", "feature", "metric_type", "metric_name")
+_HEADS: Final = {
+    "count": "count",
+    "avg_value": "avg",
+    "min_value": "min",
+    "max_value": "max",
+    "stddev": "stddev",
+    "percentile_50": "p50",
+    "percentile_95": "p95",
+    "percentile_99": "p99",
+}
+_NUMBERS: Final = tuple(_HEADS)
+_FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
+_WIDE: Final = 120
+_FEW_DAYS: Final = 3
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser("daily", help="show the daily table", description=__doc__)
+    reading.add_options(command)
+    command.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
+    command.add_argument("--from", type=_day, metavar="YYYY-MM-DD", dest="first", help="first of several days")
+    command.add_argument(
+        "--to", type=_day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
+    )
+    command.add_argument("--format", choices=sorted(FORMATS), default="table")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read and show the rows."""
+    days = list(_days(arguments))
+    with reading.reader(arguments.prometheus) as (metrics, url):
+        watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
+        rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
+    FORMATS[arguments.format](rows, url)
+    return 0
+
+
+def table(rows: Sequence[Row], width: int, title: str = "") -> Table:
+    """Return rows as a table of the terminal; a narrow one shows fewer columns."""
+    keys = _NUMBERS if width >= _WIDE else _FEW_NUMBERS
+    days = len({row["date"] for row in rows}) > 1
+    shown: list[tuple[str | Text, ...]] = []
+    for row in rows:
+        guessed = row.get("estimated") or ()
+        numbers = [f"{view.ESTIMATE if key in guessed else ''}{terminal.number(row[key])}" for key in keys]
+        name = f"{row['feature']} {row['metric_type']} {row['metric_name']}"
+        shown.append(
+            (*([str(row["date"])] if days else []), name, *numbers, terminal.plain(row.get("unit") or "", "dim"))
+        )
+    words = ("date", "metric") if days else ("metric",)
+    return view.table(title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit"), shown, words=len(words))
+
+
+def _as_table(rows: Sequence[Row], url: str) -> None:
+    if not rows:
+        terminal.say("No data: nothing was recorded on these days, or the server has not seen it.", style="yellow")
+        return
+    width = terminal.console.width
+    days = sorted({str(row["date"]) for row in rows})
+    terminal.console.print(
+        table(rows, width, f"Daily table of {' to '.join(dict.fromkeys((days[0], days[-1])))} (UTC)")
+    )
+    partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
+    terminal.say(
+        f"Source: {url}"
+        + (f"; {view.ESTIMATE} estimated" if any(row.get("estimated") for row in rows) else "")
+        + (f"; partial, more may come: {', '.join(partial)}" if partial else "")
+        + ("" if width >= _WIDE else "; a wider terminal shows more columns, --format csv all"),
+        style="dim",
+    )
+
+
+def _as_csv(rows: Sequence[Row], _url: str) -> None:
+    writer = csv.writer(sys.stdout)
+    columns = list(rows[0]) if rows else [*_WORDS, *_NUMBERS]
+    writer.writerow(columns)
+    writer.writerows([_flat(reading.jsonable(row.get(column))) for column in columns] for row in rows)
+
+
+def _as_json(rows: Sequence[Row], _url: str) -> None:
+    print(json.dumps(reading.jsonable(list(rows)), indent=2, allow_nan=False, default=str))
+
+
+FORMATS: Final[dict[str, Callable[[Sequence[Row], str], None]]] = {"table": _as_table, "csv": _as_csv, "json": _as_json}
+
+
+def _flat(value: object) -> object:
+    return (
+        " ".join(map(str, value))
+        if isinstance(value, list)
+        else json.dumps(value)
+        if isinstance(value, dict)
+        else value
+    )
+
+
+def _day(text: str) -> dt.date:
+    return dt.date.fromisoformat(text)
+
+
+def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:
+    today = dt.datetime.now(dt.timezone.utc).date()
+    if arguments.first is None:
+        if arguments.last is not None:
+            raise ConfigurationError("--to is not allowed without --from")
+        yield arguments.date or today
+        return
+    if arguments.date is not None:
+        raise ConfigurationError("--date and --from are not allowed together")
+    last = arguments.last or today
+    if last < arguments.first:
+        raise ConfigurationError(f"--to {last} is before --from {arguments.first}")
+    for offset in range((last - arguments.first).days + 1):
+        yield arguments.first + dt.timedelta(days=offset)

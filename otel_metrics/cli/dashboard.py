@@ -1,0 +1,68 @@
+"""``otel-metrics dashboard``: ``get_comprehensive_dashboard`` from a Prometheus server, on the terminal or as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+
+from otel_metrics.cli import reading, terminal, view
+from otel_metrics.errors import QueryError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from otel_metrics.facade.advanced import AdvancedMetrics
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser("dashboard", help="show the dashboard of one feature, or of all", description=__doc__)
+    reading.add_options(command)
+    command.add_argument("--feature", help="one feature (default: all)")
+    command.add_argument("--hours", type=float, default=24.0, help="how far to look back (default: 24)")
+    command.add_argument("--json", action="store_true", help="print JSON; what is not known is null")
+    command.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again until Ctrl-C")
+    command.add_argument("--svg", type=Path, metavar="FILE", help="write it as a picture too")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read and show the dashboard."""
+    with reading.reader(arguments.prometheus) as (metrics, url):
+        if arguments.watch is not None:
+            _watch(metrics, url, arguments)
+            return 0
+        data = metrics.get_comprehensive_dashboard(feature=arguments.feature, hours=arguments.hours)
+    if arguments.json:
+        print(json.dumps(reading.jsonable(data), indent=2, allow_nan=False, default=str))
+    else:
+        terminal.console.print(view.dashboard(data, origin=url, width=terminal.console.width))
+    if arguments.svg:
+        save(data, url, arguments.svg)
+    return 0
+
+
+def save(data: dict[str, Any], url: str, file: Path) -> None:
+    """Write the dashboard to ``file`` as SVG."""
+    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
+        recorder = Console(record=True, width=120, file=nowhere, force_terminal=True)
+        recorder.print(view.dashboard(data, origin=url))
+        recorder.save_svg(str(file), title="otel-metrics dashboard")
+
+
+def _watch(metrics: AdvancedMetrics, url: str, arguments: argparse.Namespace) -> None:
+    pause = max(0.2, arguments.watch)
+    with Live(console=terminal.console, auto_refresh=False, screen=terminal.console.is_terminal) as live:
+        while True:
+            try:
+                data = metrics.get_comprehensive_dashboard(feature=arguments.feature, hours=arguments.hours)
+                live.update(view.dashboard(data, origin=url, width=terminal.console.width), refresh=True)
+            except QueryError as error:
+                # Someone who watches wants to see it come back, too.
+                live.update(terminal.plain(error, "bold red", 2000), refresh=True)
+            time.sleep(pause)

@@ -1,0 +1,130 @@
+"""Prometheus and Alertmanager as child processes: find the program, start it, await it, end it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import urllib3
+
+from otel_metrics.errors import MetricsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Self
+
+HOST: Final = "127.0.0.1"
+_START: Final = 20.0
+_END: Final = 10.0
+_OTHER_NAMES: Final = {"alertmanager": ("prometheus-alertmanager",)}
+
+
+class ServerError(MetricsError):
+    """A server did not start; the message carries the end of its log."""
+
+
+def find(name: str, root: Path) -> Path | None:
+    """Return the program ``name`` from PATH, from the folder in ``OTM_SERVERS``, or from the project's cache."""
+    caches = [Path(given)] if (given := os.environ.get("OTM_SERVERS")) else []
+    folders = [str(cache / "bin") for cache in (*caches, root / ".cache" / "servers")]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
+    for candidate in (name, *_OTHER_NAMES.get(name, ())):
+        if found := shutil.which(candidate, path=path):
+            return Path(found)
+    return None
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _ends_with_us() -> list[str]:
+    """Return what to put in front of a command so that it ends even if we are killed, where there is such a thing."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "TERM", "--"] if program else []
+
+
+class Server:
+    """A child process that answers ``/-/ready`` once it is up. Ends with the ``with`` block."""
+
+    def __init__(self, program: Path, arguments: Sequence[str], *, port: int, folder: Path) -> None:
+        self.name = program.name
+        self.url = f"http://{HOST}:{port}"
+        self.log = folder / f"{self.name}.log"
+        self._command = [str(program), f"--web.listen-address={HOST}:{port}", *arguments]
+        self._folder = folder
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            ServerError: it ended, or was not ready in time.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches us alone, and we end our children in order.
+            self._child = subprocess.Popen(
+                [*_ends_with_us(), *self._command],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START
+        while not self._ready():
+            if not self.running or time.monotonic() > deadline:
+                self.stop()
+                raise ServerError(f"{self.name} did not start: {self._last_words()}")
+            time.sleep(0.05)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._child is not None and self._child.poll() is None
+
+    def stop(self) -> None:
+        """Ask the process to end, wait, and insist if need be. Stopping twice is fine."""
+        child, self._child = self._child, None
+        if child is None or child.poll() is not None:
+            return
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(_END)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _ready(self) -> bool:
+        try:
+            answer = urllib3.request("GET", f"{self.url}/-/ready", retries=False, timeout=1.0)
+        except urllib3.exceptions.HTTPError:
+            return False
+        return answer.status == 200
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return " | ".join(lines[-3:]) or "it said nothing"

@@ -1,0 +1,49 @@
+"""Options and set-up that the subcommands share which read from a Prometheus server."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_metrics.runtime import Runtime
+from otel_metrics.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from otel_metrics.facade.advanced import AdvancedMetrics
+
+DEFAULT_URL: Final = "http://localhost:9090"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which server to read from. Credentials come from ``OTM_PROMETHEUS_*``."""
+    parser.add_argument(
+        "--prometheus", metavar="URL", help=f"server to read from (default: OTM_PROMETHEUS_URL or {DEFAULT_URL})"
+    )
+
+
+@contextmanager
+def reader(url: str | None) -> Iterator[tuple[AdvancedMetrics, str]]:
+    """Return what reads from the server at ``url``, and its address."""
+    settings = Settings.from_env(prometheus_url=url) if url else Settings.from_env()
+    if settings.prometheus_url is None:
+        settings = Settings.from_env(prometheus_url=DEFAULT_URL)
+    runtime = Runtime(settings)
+    try:
+        yield runtime.advanced, str(settings.prometheus_url)
+    finally:
+        runtime.close()
+
+
+def jsonable(value: Any) -> Any:
+    """Return ``value`` with ``None`` where a number is not finite: JSON has no NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(entry) for entry in value]
+    return value

@@ -1,0 +1,122 @@
+"""``otel-metrics stack``: Prometheus and Alertmanager as plain processes with the shipped configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.cli import processes, shipped, terminal
+from otel_metrics.cli.configuration import derived
+from otel_metrics.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+_FEATURES: Final = "native-histograms,exemplar-storage"
+_LOOK: Final = 0.5
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "stack",
+        help="run Prometheus and Alertmanager without containers",
+        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from PATH, from the folder in "
+        "OTM_SERVERS, or from the project's cache, which `make servers` fills.",
+    )
+    shipped.add_option(command)
+    command.add_argument(
+        "--application", default="localhost:9464", metavar="HOST:PORT", help="what to scrape (default: localhost:9464)"
+    )
+    command.add_argument(
+        "--state",
+        type=Path,
+        default=_state(),
+        metavar="FOLDER",
+        help="where their data are kept (default: %(default)s)",
+    )
+    command.add_argument("--prometheus-port", type=int, default=9090, help="default: 9090")
+    command.add_argument("--alertmanager-port", type=int, default=9093, help="default: 9093")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run both until Ctrl-C or until one of them ends."""
+    root = shipped.root(arguments.root)
+    state = arguments.state.resolve()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    alerts = alertmanager(
+        _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
+    )
+    metrics = prometheus(
+        _program("prometheus", root),
+        root,
+        state / "prometheus",
+        application=arguments.application,
+        port=arguments.prometheus_port,
+        alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
+    )
+    try:
+        with alerts, metrics:
+            terminal.say("Prometheus:  ", metrics.url)
+            terminal.say("Alertmanager:", alerts.url)
+            terminal.say("Scraping:    ", arguments.application)
+            terminal.say("State:       ", state)
+            terminal.say("Ctrl-C ends both.", style="dim")
+            while alerts.running and metrics.running:
+                time.sleep(_LOOK)
+            ended = alerts if not alerts.running else metrics
+            raise processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
+    except KeyboardInterrupt:
+        terminal.say("Stopped.")
+        return 0
+
+
+def prometheus(
+    program: Path,
+    root: Path,
+    folder: Path,
+    *,
+    application: str,
+    port: int,
+    alerts: str | None = None,
+    interval: str | None = None,
+) -> processes.Server:
+    """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = f"{processes.HOST}:{port}"
+    config = folder / "prometheus.yml"
+    text = derived(
+        root / "prometheus" / "prometheus.yml",
+        addresses={"prometheus": own},
+        application=application,
+        alertmanager=alerts,
+        interval=interval,
+    )
+    config.write_text(text, encoding="utf-8")
+    arguments = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--enable-feature={_FEATURES}"]
+    return processes.Server(program, arguments, port=port, folder=folder)
+
+
+def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> processes.Server:
+    """Return Alertmanager, not yet started, with the shipped configuration, its data in ``folder``."""
+    config = root / "prometheus" / "alertmanager.yml"
+    # Alone on this machine: without an address it does not look for a cluster.
+    arguments = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
+    return processes.Server(program, arguments, port=port, folder=folder)
+
+
+def _program(name: str, root: Path) -> Path:
+    found = processes.find(name, root)
+    if found is None:
+        raise ConfigurationError(
+            f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"
+        )
+    return found
+
+
+def _state() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "otel-metrics"

@@ -1,0 +1,96 @@
+"""What reaches the terminal. Text from metrics and servers is data: no markup, no control characters, no endless lines."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import unicodedata
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+LONGEST: Final = 200
+_WIDTH_OF_FILES: Final = 140
+ABSENT: Final = "–"
+
+console: Final = Console(highlight=False)
+errors: Final = Console(stderr=True, highlight=False)
+
+# Control, format (among them those that change the direction of writing), surrogates, line and paragraph separators.
+_UNFIT: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def prepare() -> None:
+    """Make the standard streams take any character, replaced where they have no way to show it; files have room enough."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDTH_OF_FILES
+
+
+def clean(value: object, longest: int = LONGEST) -> str:
+    """Return ``value`` as text that cannot steer a terminal, cut to ``longest`` characters."""
+    text = str(value)
+    cut = text[:longest] + "…" if len(text) > longest else text
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in _UNFIT else character for character in cut
+    )
+
+
+def plain(value: object, style: str = "", longest: int = LONGEST) -> Text:
+    """Return :func:`clean` text that is never read as markup."""
+    return Text(clean(value, longest), style)
+
+
+def say(*parts: object, style: str = "") -> None:
+    """Print ``parts``, cleaned, each a word of one line that the terminal may wrap."""
+    console.print(
+        Text(" ").join(part if isinstance(part, Text) else plain(part, style, 1000) for part in parts), soft_wrap=True
+    )
+
+
+def fail(error: object) -> None:
+    """Print an error to standard error."""
+    errors.print(Text("otel-metrics: ", "bold red") + plain(error, longest=2000), soft_wrap=True)
+
+
+def number(value: object, digits: int = 4) -> str:
+    """Return a number with ``digits`` significant digits, thousands apart; what is no number, or none at all, is absent."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        return ABSENT
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -4 or magnitude > 12:
+        return f"{value:.{digits - 2}e}"
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def percent(share: object) -> str:
+    """Return a share of one as a percentage."""
+    shown = number(share if isinstance(share, bool) or not isinstance(share, (int, float)) else share * 100, 3)
+    return shown if shown == ABSENT else f"{shown} %"
+
+
+class _Handler(logging.Handler):
+    """Shows log records as lines of the terminal, also while something live is being drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            style = "red" if record.levelno >= logging.ERROR else "yellow"
+            errors.print(
+                Text(f"{record.levelname.lower()}: ", style) + plain(record.getMessage(), longest=1000), soft_wrap=True
+            )
+        except Exception:
+            self.handleError(record)
+
+
+def log_handler() -> logging.Handler:
+    """Return a handler that prints log records, cleaned, to standard error."""
+    return _Handler()
