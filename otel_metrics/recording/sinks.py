@@ -159,7 +159,7 @@ class CounterSink:
         self._instrument = instrument
         self._attributes = attributes
         self._total = total
-        self._pending: float = 0
+        self._pending: float | None = 0
         self._new = True
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
@@ -169,21 +169,22 @@ class CounterSink:
     def add(self, amount: float, context: Context | None = None) -> None:
         """Add ``amount``; at once if it belongs to a span."""
         if context is not None:
-            self._new = False
+            self._new, self._pending = False, self._pending or None
             self._instrument.add(amount, self._attributes, context)
         else:
-            self._pending += amount
+            self._pending = amount + (self._pending or 0)
 
     def seed(self) -> None:
         """Make the series appear at zero."""
         if self._new:
             self._new = False
+            self._pending = self._pending or None
             self._instrument.add(0, self._attributes, _NO_CONTEXT)
 
     def flush(self) -> None:
         """Add what is pending."""
-        if self._pending or self._new:
-            pending, self._pending, self._new = self._pending, 0, False
+        if self._pending is not None:  # zero is news, too: a delta of zero is a data point
+            pending, self._pending, self._new = self._pending, None, False
             self._instrument.add(pending, self._attributes, _NO_CONTEXT)
 
 
