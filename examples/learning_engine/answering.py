@@ -31,7 +31,7 @@ class Responder:
         """Answer the question that was ``asked`` at that reading of :func:`time.perf_counter`."""
         record = self._metrics.record_performance_metric
         record(FEATURE, "latency", "queue_ms", (time.perf_counter() - asked) * 1000, unit="ms")
-        with used(FEATURE, "classify", user_context=document.label) as use:
+        with used(FEATURE, "classify") as use:
             ranking = self._model.rank(document.text)
             doubtful = ranking.confidence < _DOUBTFUL
             if doubtful:
@@ -59,7 +59,7 @@ class Responder:
         opinion = None
         started = time.perf_counter()
         try:
-            with used(PATTERNS, "recognize_pattern", user_context=document.label):
+            with used(PATTERNS, "recognize_pattern"):
                 opinion, share = self._recognizer.recognize(self._model.tokenize(document.text))
         except PatternRecognitionError as error:
             self._metrics.record_error(

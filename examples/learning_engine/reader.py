@@ -53,7 +53,7 @@ class SourceReader:
     def read(self, source: Source) -> list[Document]:
         """Return the documents in ``source``; what cannot be read is recorded as an error and yields none."""
         if (kept := self._cache.get(source.path)) is not None:
-            with used(FEATURE, "read_from_cache", user_context=source.package):
+            with used(FEATURE, "read_from_cache"):
                 return kept
         documents: list[Document] = []
         try:

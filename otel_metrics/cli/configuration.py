@@ -1,7 +1,8 @@
-"""The shipped ``prometheus.yml`` for plain processes on loopback: the same jobs and rules, other addresses."""
+"""The shipped configuration for plain processes on loopback: the same jobs, rules and routes, other addresses and paths."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,10 +11,9 @@ from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
-def derived(
+def prometheus(
     shipped: Path,
     *,
     addresses: Mapping[str, str],
@@ -21,17 +21,16 @@ def derived(
     alertmanager: str | None = None,
     interval: str | None = None,
 ) -> str:
-    """Return the text of the configuration at ``shipped`` with its addresses replaced.
+    """Return the text of the ``prometheus.yml`` at ``shipped`` with its addresses replaced.
 
     ``addresses`` are host:port per job; a job that it does not name scrapes the ``application``. Without an
-    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules.
+    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules. Where the server has
+    native histograms enabled it keeps the classic ones too: the shipped rules read those, ``get_*`` the more exact ones.
 
     Raises:
         ConfigurationError: ``shipped`` is no configuration of Prometheus.
     """
-    config: Any = yaml.safe_load(shipped.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not isinstance(config.get("scrape_configs"), list):
-        raise ConfigurationError(f"{shipped} has no scrape_configs")
+    config = _loaded(shipped, "scrape_configs")
     config["rule_files"] = [str(shipped.parent / pattern) for pattern in config.get("rule_files") or ()]
     if interval:
         config["global"] = {
@@ -41,6 +40,7 @@ def derived(
             "evaluation_interval": interval,
         }
     for job in config["scrape_configs"]:
+        job["always_scrape_classic_histograms"] = True
         if interval:
             job.pop("scrape_interval", None)
             job.pop("scrape_timeout", None)
@@ -53,3 +53,24 @@ def derived(
     if alertmanager:
         config["alerting"] = {**alerting, "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def alertmanager(shipped: Path, secrets: Path) -> str:
+    """Return the text of the ``alertmanager.yml`` at ``shipped``, its secrets being read from the folder ``secrets``.
+
+    Raises:
+        ConfigurationError: ``shipped`` is no configuration of Alertmanager.
+    """
+    config = _loaded(shipped, "receivers")
+    for receiver in config["receivers"]:
+        for webhook in receiver.get("webhook_configs") or ():
+            if "url_file" in webhook:
+                webhook["url_file"] = str(secrets / Path(webhook["url_file"]).name)
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def _loaded(shipped: Path, key: str) -> dict[str, Any]:
+    config: Any = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not isinstance(config.get(key), list):
+        raise ConfigurationError(f"{shipped} has no {key}")
+    return config

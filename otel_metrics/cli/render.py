@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from otel_metrics.assets import render
+from otel_metrics.assets.promql import Histograms
 from otel_metrics.cli import shipped, terminal
 
 if TYPE_CHECKING:
@@ -17,19 +19,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written"
     )
+    command.add_argument(
+        "--histograms",
+        choices=[kind.value for kind in Histograms],
+        default=Histograms.CLASSIC.value,
+        help="what the Prometheus server stores (default: %(default)s, as shipped)",
+    )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
-    from otel_metrics.assets import render
-
-    root = shipped.root(arguments.root)
+    root, histograms = shipped.root(arguments.root), Histograms(arguments.histograms)
     if not arguments.check:
-        for path in render.write(root):
-            terminal.say("wrote", path)
+        for path in render.write(root, histograms):
+            terminal.say("wrote", path.relative_to(root))
         return 0
-    wrong = render.check(root)
-    for line in wrong:
-        terminal.say(line, style="red")
-    return 1 if wrong else 0
+    drifted = render.check(root, histograms)
+    for path in drifted:
+        terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
+    return 1 if drifted else 0

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.cli import processes, shipped, terminal
-from otel_metrics.cli.configuration import derived
+from otel_metrics.cli import configuration, processes, shipped, terminal
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             terminal.say("Prometheus:  ", metrics.url)
             terminal.say("Alertmanager:", alerts.url)
             terminal.say("Scraping:    ", arguments.application)
+            terminal.say("Alerts go to the webhook in", state / "alertmanager" / "alert_webhook_url")
             terminal.say("State:       ", state)
             terminal.say("Ctrl-C ends both.", style="dim")
             while alerts.running and metrics.running:
@@ -89,7 +89,7 @@ def prometheus(
     folder.mkdir(parents=True, exist_ok=True)
     own = f"{processes.HOST}:{port}"
     config = folder / "prometheus.yml"
-    text = derived(
+    text = configuration.prometheus(
         root / "prometheus" / "prometheus.yml",
         addresses={"prometheus": own},
         application=application,
@@ -102,8 +102,11 @@ def prometheus(
 
 
 def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> processes.Server:
-    """Return Alertmanager, not yet started, with the shipped configuration, its data in ``folder``."""
-    config = root / "prometheus" / "alertmanager.yml"
+    """Return Alertmanager, not yet started, with the shipped routes, its data and secrets in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "alertmanager.yml"
+    text = configuration.alertmanager(root / "prometheus" / "alertmanager.yml", folder)
+    config.write_text(text, encoding="utf-8")
     # Alone on this machine: without an address it does not look for a cluster.
     arguments = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
     return processes.Server(program, arguments, port=port, folder=folder)
