@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_metrics.catalogue import SIGN
-from otel_metrics.errors import BadAnswerError
+from otel_metrics.errors import BadAnswerError, BadQueryError
 from otel_metrics.querying import days, promql
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row
@@ -49,11 +49,20 @@ class PrometheusSource:
     def __init__(self, client: PrometheusClient, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
+        self._native = True
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan`` in one request, two if ``period`` is long."""
         ended = self._ended(period) if period.seconds >= _LONG else None
-        parts, warnings = self._parts(promql.parts(plan, promql.Moment(period, ended)), period.end)
+        moment = promql.Moment(period, ended)
+        try:
+            parts, warnings = self._parts(promql.parts(plan, moment, native=self._native), period.end)
+        except BadQueryError:
+            # Engines without native histograms may not know the functions for them.
+            if not self._native:
+                raise
+            parts, warnings = self._parts(promql.parts(plan, moment, native=False), period.end)
+            self._native = False
         tables = {name: rows(query, name, parts) for name, query in plan.items()}
         return Answer(tables, self.name, period, warnings)
 

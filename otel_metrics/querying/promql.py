@@ -86,10 +86,13 @@ def joined(parts: Mapping[str, str]) -> str:
     )
 
 
-def parts(queries: Mapping[str, Query], moment: Moment) -> dict[str, str]:
-    """Return the expressions that answer every query, by query name and form."""
+def parts(queries: Mapping[str, Query], moment: Moment, *, native: bool = True) -> dict[str, str]:
+    """Return the expressions that answer every query, by query name and form; ``native``: also from native histograms."""
     return {
-        f"{name}:{form}": expression for name, query in queries.items() for form, expression in _forms(query, moment)
+        f"{name}:{form}": expression
+        for name, query in queries.items()
+        for form, expression in _forms(query, moment)
+        if native or form != NATIVE
     }
 
 
