@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +56,8 @@ class Access:
         if self.token_file:
             return {"Authorization": f"Bearer {_secret(self.token_file)}"}
         if self.username and self.password_file:
-            return urllib3.make_headers(basic_auth=f"{self.username}:{_secret(self.password_file)}")
+            pair = f"{self.username}:{_secret(self.password_file)}".encode()
+            return {"Authorization": f"Basic {b64encode(pair).decode()}"}
         return {}
 
 

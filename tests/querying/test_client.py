@@ -1,0 +1,359 @@
+"""The HTTP client, against a real server on loopback that answers in every odd way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from otel_metrics.errors import (
+    BadAnswerError,
+    BadQueryError,
+    ConfigurationError,
+    QueryError,
+    RefusedError,
+    UnreachableError,
+)
+from otel_metrics.querying import client as module
+from otel_metrics.querying.client import Access, PrometheusClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Answer = Callable[["Handler"], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Plays the next of the server's answers; the last one again and again."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.requests.append((self.path, dict(self.headers), parse_qs(body)))
+        answers = self.server.answers
+        (answers.pop(0) if len(answers) > 1 else answers[0])(self)
+
+    def send(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[Answer] = [success()]
+        self.requests: list[tuple[str, dict[str, str], dict[str, list[str]]]] = []
+        self.done = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that hangs up is what some tests are about."""
+
+
+def replies(status: int, body: bytes | str = b"", **headers: str) -> Answer:
+    return lambda handler: handler.send(status, body.encode() if isinstance(body, str) else body, **headers)
+
+
+def success(*samples: Any, **more: Any) -> Answer:
+    answer = {"status": "success", "data": {"resultType": "vector", "result": list(samples)}, **more}
+    return replies(200, json.dumps(answer))
+
+
+def failure(status: int, kind: str) -> Answer:
+    return replies(status, json.dumps({"status": "error", "errorType": kind, "error": "what happened"}))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.done.set()
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[PrometheusClient]:
+    made = PrometheusClient(server.url, timeout=5)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hasty(server: Server) -> Iterator[PrometheusClient]:
+    """A client that does not wait long."""
+    made = PrometheusClient(server.url, timeout=0.2)
+    yield made
+    made.close()
+
+
+def test_a_query_is_posted_as_a_form(server: Server, client: PrometheusClient) -> None:
+    samples, warnings = client.query('up{a="ä"}', 1234.5678)
+    assert (samples, warnings) == ([], ())
+    path, headers, form = server.requests[0]
+    assert path == "/api/v1/query"
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert form["query"] == ['up{a="ä"}']
+    assert form["time"] == ["1234.568"]
+    assert form["timeout"] == ["5s"]
+
+
+def test_a_path_prefix_is_kept(server: Server) -> None:
+    client = PrometheusClient(server.url + "/prefix/")
+    client.query("up", 1)
+    client.close()
+    assert server.requests[0][0] == "/prefix/api/v1/query"
+
+
+def test_samples_and_remarks_are_returned(server: Server, client: PrometheusClient) -> None:
+    sample = {"metric": {"a": "b"}, "value": [1, "2"]}
+    server.answers = [success(sample, warnings=["careful"], infos=["by the way"])]
+    assert client.query("up", 1) == ([sample], ("careful", "by the way"))
+
+
+def test_a_compressed_answer_is_understood(server: Server, client: PrometheusClient) -> None:
+    body = gzip.compress(json.dumps({"status": "success", "data": {"resultType": "vector", "result": []}}).encode())
+    server.answers = [replies(200, body, Content_Encoding="gzip")]
+    assert client.query("up", 1) == ([], ())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", ["", "<html>log in</html>", '{"status":"error","errorType":"x","error":"y"}'])
+def test_denied(server: Server, client: PrometheusClient, status: int, body: str) -> None:
+    server.answers = [replies(status, body)]
+    with pytest.raises(RefusedError, match=str(status)) as raised:
+        client.query("up", 1)
+    assert raised.value.status == status
+    assert len(server.requests) == 1, "asking again would not help"
+
+
+def test_a_rate_limit_is_waited_for(server: Server, client: PrometheusClient) -> None:
+    server.answers = [replies(429, Retry_After="0.2"), success()]
+    before = time.monotonic()
+    client.query("up", 1)
+    assert time.monotonic() - before >= 0.2
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_who_stays_unavailable_is_asked_three_times(
+    server: Server, client: PrometheusClient, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("otel_metrics.querying.client.time.sleep", pauses.append)
+    server.answers = [replies(status, "<html>", Retry_After="3600")]
+    with pytest.raises(RefusedError) as raised:
+        client.query("up", 1)
+    assert raised.value.status == status
+    assert len(server.requests) == 3
+    assert pauses == [module.LONGEST_PAUSE] * 2, "the server cannot make the caller wait for an hour"
+
+
+@pytest.mark.parametrize("wish", ["", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "-5", "nan"])
+def test_odd_wishes_when_to_come_back(server: Server, client: PrometheusClient, wish: str) -> None:
+    server.answers = [replies(503, "", Retry_After=wish), success()]
+    assert client.query("up", 1) == ([], ())
+
+
+def test_an_internal_error_is_not_repeated(server: Server, client: PrometheusClient) -> None:
+    server.answers = [replies(500, "oops")]
+    with pytest.raises(RefusedError, match="500"):
+        client.query("up", 1)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "bad_data"),
+        (422, "execution"),
+        (422, "422"),
+        (500, "internal"),
+        (503, "timeout"),
+        (503, "canceled"),
+        (503, "unavailable"),
+        (200, "bad_data"),
+    ],
+)
+def test_what_the_server_says_about_the_query(server: Server, client: PrometheusClient, status: int, kind: str) -> None:
+    server.answers = [failure(status, kind)]
+    with pytest.raises(BadQueryError, match="what happened") as raised:
+        client.query("up", 1)
+    assert raised.value.kind == kind
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html><body>Welcome to nginx!</body></html>",
+        '{"status": "success", "data": {"resultType": "vector", "result": [',
+        "",
+        "null",
+        "[]",
+        "{}",
+        '"success"',
+        '{"status": "success"}',
+        '{"status": "success", "data": null}',
+        '{"status": "success", "data": {"resultType": "matrix", "result": []}}',
+        '{"status": "success", "data": {"resultType": "vector", "result": {}}}',
+        "[" * 100_000,
+        b"\xff\xfe\x00",
+        b"\x1f\x8b not really compressed",
+    ],
+)
+def test_answers_of_something_else(server: Server, client: PrometheusClient, body: bytes | str) -> None:
+    server.answers = [replies(200, body)]
+    with pytest.raises(BadAnswerError):
+        client.query("up", 1)
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 307, 404, 418])
+def test_other_statuses(server: Server, client: PrometheusClient, status: int) -> None:
+    server.answers = [replies(status, b"", Location="http://127.0.0.1:1/elsewhere")]
+    with pytest.raises(BadAnswerError, match=str(status)):
+        client.query("up", 1)
+    assert len(server.requests) == 1, "a redirect could carry the credentials elsewhere"
+
+
+def test_broken_compression(server: Server, client: PrometheusClient) -> None:
+    server.answers = [replies(200, b"no gzip", Content_Encoding="gzip")]
+    with pytest.raises(QueryError):
+        client.query("up", 1)
+
+
+def test_a_huge_answer_is_not_read_to_its_end(server: Server, client: PrometheusClient) -> None:
+    def endless(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        for _ in range(10_000):
+            handler.wfile.write(b" " * 2**20)
+
+    server.answers = [endless]
+    with pytest.raises(BadAnswerError, match="larger than"):
+        client.query("up", 1)
+
+
+def test_a_small_answer_that_unpacks_to_a_huge_one(server: Server, client: PrometheusClient) -> None:
+    server.answers = [replies(200, gzip.compress(bytes(2 * module.LARGEST)), Content_Encoding="gzip")]
+    with pytest.raises(BadAnswerError, match="larger than"):
+        client.query("up", 1)
+
+
+def test_a_silent_server(server: Server, hasty: PrometheusClient) -> None:
+    def silent(_handler: Handler) -> None:
+        server.done.wait(10)
+
+    server.answers = [silent]
+    with pytest.raises(UnreachableError, match="no answer within"):
+        hasty.query("up", 1)
+    assert len(server.requests) == 1, "it may still be at work on the first"
+
+
+def test_an_answer_that_trickles(server: Server, hasty: PrometheusClient) -> None:
+    def trickling(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        while not server.done.wait(0.02):
+            handler.wfile.write(b" ")
+
+    server.answers = [trickling]
+    before = time.monotonic()
+    with pytest.raises(UnreachableError):
+        hasty.query("up", 1)
+    assert time.monotonic() - before < 5
+
+
+def test_an_answer_that_breaks_off(server: Server, client: PrometheusClient) -> None:
+    def breaking_off(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b'{"status":')
+        handler.close_connection = True
+
+    server.answers = [breaking_off, success()]
+    assert client.query("up", 1) == ([], ()), "a query changes nothing, so it can be repeated"
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        client = PrometheusClient(f"http://127.0.0.1:{bound.getsockname()[1]}")
+        with pytest.raises(UnreachableError, match="refused"):
+            client.query("up", 1)
+        client.close()
+
+
+def test_no_such_name() -> None:
+    client = PrometheusClient("http://no-such-host.invalid", timeout=2)
+    with pytest.raises(UnreachableError):
+        client.query("up", 1)
+    client.close()
+
+
+def test_a_server_without_tls_is_not_trusted(server: Server) -> None:
+    client = PrometheusClient(server.url.replace("http:", "https:"), timeout=2)
+    with pytest.raises(UnreachableError):
+        client.query("up", 1)
+    client.close()
+
+
+def test_credentials_come_from_files_and_can_be_replaced(server: Server, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("first\n", encoding="utf-8")
+    token = PrometheusClient(server.url, access=Access(token_file=str(secret)))
+    basic = PrometheusClient(server.url, access=Access(username="me", password_file=str(secret)))
+    token.query("up", 1)
+    secret.write_text("second", encoding="utf-8")
+    token.query("up", 1)
+    basic.query("up", 1)
+    token.close()
+    basic.close()
+    sent = [headers["Authorization"] for _, headers, _ in server.requests]
+    assert sent == ["Bearer first", "Bearer second", "Basic bWU6c2Vjb25k"]
+
+
+def test_a_missing_credentials_file_is_named(server: Server, tmp_path: Path) -> None:
+    client = PrometheusClient(server.url, access=Access(token_file=str(tmp_path / "missing")))
+    with pytest.raises(ConfigurationError, match="missing"):
+        client.query("up", 1)
+    assert server.requests == []
+
+
+def test_errors_do_not_show_secrets(server: Server, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hush-hush", encoding="utf-8")
+    client = PrometheusClient(server.url, access=Access(token_file=str(secret)))
+    server.answers = [replies(401, "no")]
+    with pytest.raises(RefusedError) as raised:
+        client.query("up", 1)
+    client.close()
+    assert "hush" not in str(raised.value)
