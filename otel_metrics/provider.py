@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -43,7 +44,13 @@ def views(series_limit: int = 10_000) -> Sequence[View]:
     return [*histogram_views(buckets, meter_name=METER_NAME, **limit), *(others if limit else ())]
 
 
-def resource() -> Resource:
-    """Return the specification's resource (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) with an instance id."""
+def resource(parent: Resource | None = None) -> Resource:
+    """Return the specification's resource (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) with an instance id.
+
+    With the resource of a ``parent`` process, return that of its forked child: detecting resources takes threads and locks,
+    which a child that has not returned from ``fork()`` must not use.
+    """
+    if parent is not None:
+        return parent.merge(Resource({INSTANCE: f"{parent.attributes[INSTANCE]}-{os.getpid()}"}))
     found = Resource.create()
     return found if INSTANCE in found.attributes else found.merge(Resource({INSTANCE: str(uuid4())}))

@@ -37,12 +37,17 @@ _log: Final = logging.getLogger("otel_metrics")
 
 
 class Runtime:
-    """Everything that one configuration made. ``basic`` and ``advanced`` may be handed on from an earlier one."""
+    """Everything that one configuration made.
 
-    def __init__(
-        self, settings: Settings, basic: MetricsCollector | None = None, advanced: AdvancedMetrics | None = None
-    ) -> None:
+    Args:
+        settings: the configuration.
+        before: the runtime whose documented objects are to be taken over.
+        forked: ``before`` is the runtime of a parent process.
+    """
+
+    def __init__(self, settings: Settings, before: Runtime | None = None, *, forked: bool = False) -> None:
         self.settings = settings
+        self.resource = resource(before.resource if before and forked else None)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
@@ -50,11 +55,11 @@ class Runtime:
             registry = CollectorRegistry()
             self._reader = PrometheusReader(registry=registry, resource_attributes=(INSTANCE,))
             registry.register(_Rest())  # after our reader: what the application registered itself comes last
-            self._private = MeterProvider([self._reader], resource(), views=views(settings.series_limit))
+            self._private = MeterProvider([self._reader], self.resource, views=views(settings.series_limit))
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
-        self.basic = basic or MetricsCollector()
-        self.advanced = advanced or AdvancedMetrics()
+        self.basic = before.basic if before else MetricsCollector()
+        self.advanced = before.advanced if before else AdvancedMetrics()
         self._binding = Binding(self.recorder)
         self._events = Events(settings.logger_provider)
         self.attach()
@@ -197,7 +202,7 @@ def _replace(settings: Settings) -> None:
             return
         if old.recorder.labels.series():
             _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
-        _current = Runtime(settings, old.basic, old.advanced)
+        _current = Runtime(settings, old)
     old.close()
 
 
@@ -207,7 +212,7 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
     global _current
     with _lock:
         before = current()
-        made = _current = Runtime(settings, before.basic, before.advanced)
+        made = _current = Runtime(settings, before)
     try:
         yield made
     finally:
@@ -222,7 +227,7 @@ def _after_fork_in_child() -> None:
     global _current, _lock
     _lock = RLock()  # type: ignore[misc]
     if _current is not None:
-        _current = Runtime(_current.settings, _current.basic, _current.advanced)
+        _current = Runtime(_current.settings, _current, forked=True)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

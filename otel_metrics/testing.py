@@ -43,8 +43,9 @@ class Recording:
         return sum(found) if found else None
 
     def freeze(self) -> None:
-        """Keep the samples as they are now."""
-        self._samples = self.samples()
+        """Keep the samples as they are now, unless the application's own provider has them."""
+        if self._runtime.settings.meter_provider is None:
+            self._samples = self.samples()
 
 
 @contextmanager

@@ -1,0 +1,169 @@
+"""Configuration, serving, providers of the application's own, forks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import CollectorRegistry
+
+import otel_metrics
+from otel_metrics import ConfigurationError, testing
+from otel_metrics.exporter import PrometheusReader
+
+
+def scrape(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def python(code: str, **environment: str) -> str:
+    """Run code in a process of its own and return what it prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_works_without_any_configuration() -> None:
+    printed = python(
+        "import otel_metrics as m\n"
+        "a = m.get_advanced_metrics(); a.record_feature_usage('f', 'a', 10.0)\n"
+        "print(a.get_feature_usage_stats('f')['total_usage'], m.get_metrics_collector() is m.get_metrics_collector())"
+    )
+
+    assert printed.split() == ["1", "True"]
+
+
+def test_serve_listens_on_loopback_and_stops() -> None:
+    with testing.recording() as metrics:
+        metrics.advanced.record_feature_usage("engine", "train")
+        handle = otel_metrics.serve(port=0)
+
+        assert handle.url == f"http://localhost:{handle.port}/metrics"
+        assert 'feature_usage_total{action="train"' in scrape(handle.url)
+        handle.close()
+        with pytest.raises(OSError, match="refused"):
+            scrape(handle.url)
+
+
+def test_service_name_and_instance_follow_the_specification() -> None:
+    printed = python(
+        "import otel_metrics as m, urllib.request as u\n"
+        "m.get_advanced_metrics().record_feature_usage('f', 'a')\n"
+        "print(u.urlopen(m.serve(port=0).url).read().decode())",
+        OTEL_SERVICE_NAME="shop",
+        OTEL_RESOURCE_ATTRIBUTES="service.instance.id=shop-1",
+    )
+
+    assert 'service_name="shop"' in printed
+    assert 'feature_usage_total{action="a"' in printed
+    assert 'service_instance_id="shop-1"' in printed
+
+
+def test_a_provider_of_the_applications_own_receives_everything() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], views=otel_metrics.views())
+    with testing.recording(meter_provider=provider) as metrics:
+        metrics.advanced.record_performance_metric("api", "response_time", "lookup", 125.5, "ms")
+        data = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
+        with pytest.raises(ConfigurationError, match="meter_provider is yours"):
+            otel_metrics.serve(port=0)
+
+    names = {m["name"] for scope in data["resource_metrics"][0]["scope_metrics"] for m in scope["metrics"]}
+    assert {"feature.performance.duration", "feature.daily.sum"} <= names
+    provider.shutdown()
+
+
+def test_a_provider_without_our_views_gets_the_same_buckets() -> None:
+    registry = CollectorRegistry()
+    provider = MeterProvider([PrometheusReader(registry=registry)])
+    with testing.recording(meter_provider=provider) as metrics:
+        metrics.advanced.record_performance_metric("api", "response_time", "lookup", 125.5, "ms")
+        labels = {"feature": "api", "metric_category": "response_time", "metric_name": "lookup"}
+        for bound, count in (("0.1", 0), ("0.15", 1)):
+            assert (
+                registry.get_sample_value("feature_performance_duration_seconds_bucket", {**labels, "le": bound})
+                == count
+            )
+    provider.shutdown()
+
+
+def test_configuring_late_warns_about_what_is_no_longer_exported(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording() as metrics:
+        metrics.advanced.record_feature_usage("engine", "train")
+        otel_metrics.configure(strict=True)
+        try:
+            assert "configure first, then record" in caplog.text
+        finally:
+            otel_metrics.shutdown()
+
+
+def test_a_forked_child_counts_its_own_and_not_its_parents() -> None:
+    printed = python(
+        "import os, otel_metrics as m, urllib.request as u\n"
+        "a = m.get_advanced_metrics(); a.record_feature_usage('f', 'parent'); a.get_feature_usage_stats()\n"
+        "pid = os.fork()\n"
+        "a.record_feature_usage('f', 'child' if pid == 0 else 'parent')\n"
+        "stats = a.get_feature_usage_stats()['by_action']\n"
+        "if pid: os.waitpid(pid, 0)\n"
+        "print('parent' if pid else 'child', {k: v['total_usage'] for k, v in stats.items()})"
+    )
+
+    assert sorted(printed.splitlines()) == ["child {'child': 1}", "parent {'parent': 2}"]
+
+
+def test_nothing_is_lost_or_hung_at_exit() -> None:
+    printed = python(
+        "import atexit, otel_metrics as m\n"
+        "a = m.get_advanced_metrics()\n"
+        "atexit.register(lambda: print(a.get_feature_usage_stats()['total_usage']))\n"
+        "for _ in range(1000): a.record_feature_usage('f', 'a', 1.0)\n"
+    )
+
+    assert printed.split() == ["1000"]
+
+
+def test_events_carry_what_cannot_be_a_label(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "otel_metrics.events"), testing.recording() as metrics:
+        metrics.advanced.record_satisfaction(
+            "engine", "accuracy", 0.9, feedback="Great\n[ERROR] forged\x1b[2J", interaction_id="i-1"
+        )
+        metrics.advanced.record_satisfaction("engine", "accuracy", 0.9)
+
+    (record,) = caplog.records
+    assert record.__dict__["event_name"] == "feature.satisfaction.recorded"
+    assert record.__dict__["event_attributes"]["interaction_id"] == "i-1"
+    assert "\n" not in record.getMessage()
+    assert "\x1b" not in record.getMessage()
+
+
+def test_events_go_to_opentelemetry_logs_instead_when_a_provider_is_given(caplog: pytest.LogCaptureFixture) -> None:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    with caplog.at_level(logging.INFO), testing.recording(logger_provider=provider) as metrics:
+        metrics.advanced.record_error("engine", "Timeout", "warning", "took too long", metadata={"after": 3})
+
+    (log,) = exporter.get_finished_logs()
+    assert log.log_record.event_name == "feature.error.recorded"
+    assert log.log_record.severity_number is not None
+    assert log.log_record.severity_number.name == "WARN"
+    attributes = dict(log.log_record.attributes or {})
+    assert attributes["error_message"] == "took too long"
+    assert attributes["metadata"] == '{"after": 3}'
+    assert caplog.records == []
+    provider.shutdown()

@@ -1,0 +1,72 @@
+"""Settings are checked when they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from otel_metrics import ConfigurationError, Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"prometheus_url": "prometheus:9090"}, "prometheus_url='prometheus:9090'"),
+        ({"prometheus_url": "http://me:secret@host"}, "without a password"),
+        ({"prometheus_timeout": 0}, "prometheus_timeout=0"),
+        ({"prometheus_username": "me"}, "prometheus_password_file"),
+        ({"port": 70000}, "port=70000"),
+        ({"satisfaction_threshold": 70}, "satisfaction_threshold=70"),
+        ({"satisfaction_scales": {"stars": "1-10"}}, "'stars'"),
+        ({"label_caps": {"colour": 3}}, "colour"),
+        ({"label_caps": {"action": 0}}, "at least 1"),
+        ({"series_limit": 0}, "series_limit=0"),
+    ],
+)
+def test_what_cannot_work_is_named(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match="allowed") as error:
+        Settings(**settings)
+
+    assert named in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_the_environment_speaks_the_specifications_names_and_ours() -> None:
+    settings = Settings.from_env(
+        {
+            "OTEL_EXPORTER_PROMETHEUS_HOST": "0.0.0.0",
+            "OTEL_EXPORTER_PROMETHEUS_PORT": "9999",
+            "OTM_PROMETHEUS_URL": "https://prometheus.example",
+            "OTM_STRICT": "true",
+            "OTM_SATISFACTION_THRESHOLD": "0.8",
+        }
+    )
+
+    assert (settings.host, settings.port, settings.strict) == ("0.0.0.0", 9999, True)
+    assert (settings.prometheus_url, settings.satisfaction_threshold) == ("https://prometheus.example", 0.8)
+
+
+def test_keywords_win_over_the_environment() -> None:
+    assert Settings.from_env({"OTEL_EXPORTER_PROMETHEUS_PORT": "9999"}, port=1).port == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("OTEL_EXPORTER_PROMETHEUS_PORT", "http"), ("OTM_STRICT", "maybe"), ("OTM_PROMETHEUS_TIMEOUT", "1s")],
+)
+def test_a_variable_that_cannot_be_read_is_named(variable: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{variable}='{text}'"):
+        Settings.from_env({variable: text})
+
+
+def test_a_misspelt_setting_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="promethous_url"):
+        Settings.from_env({}, promethous_url="http://x")
+
+
+def test_by_default_nothing_leaves_this_machine() -> None:
+    settings = Settings()
+
+    assert settings.host == "localhost"
+    assert settings.prometheus_url is None
