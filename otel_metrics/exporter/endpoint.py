@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MAX_SCRAPES: Final = 4
-BURST: Final = 1 << 22
+BURST: Final = 1 << 19
 """Bytes that are made in one go, with the garbage collector held back, before any of them is sent."""
 
 HEALTHY: Final = "/-/healthy"

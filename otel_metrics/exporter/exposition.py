@@ -16,6 +16,7 @@ from otel_metrics.exporter.families import Block, Claims, Family, group
 from otel_metrics.exporter.labels import text_labels
 from otel_metrics.exporter.names import escaped_label, translated_metric
 from otel_metrics.exporter.protobuf import ProtobufRenderer
+from otel_metrics.exporter.quiet import Turns
 from otel_metrics.exporter.series import Series
 from otel_metrics.exporter.text import TextRenderer
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-BLOCK: Final = 1 << 16
+BLOCK: Final = 1 << 15
 """Characters, about, that are encoded and handed on at a time."""
 
 
@@ -108,6 +109,7 @@ class Exposition:
                 lambda labels: text_labels(labels, escaping), self._ladders, self._collisions
             )
         renderer = TextRenderer(series, escaping, openmetrics=openmetrics, created=self._created)
+        turns = Turns()
         pieces: list[str] = []
         size = 0
         while families:
@@ -120,6 +122,7 @@ class Exposition:
                         yield "".join(pieces).encode()
                         pieces.clear()
                         size = 0
+                        turns.offer()
             except Exception:
                 # Pieces are whole series, so what is there is valid.
                 self._failed(family.name)
@@ -142,7 +145,8 @@ class Exposition:
                 self._ladders,
                 self._collisions,
             )
-        renderer = ProtobufRenderer(series, escaping)
+        turns = Turns()
+        renderer = ProtobufRenderer(series, escaping, turns.paced)
         while families:
             family = families.pop(0)
             try:
@@ -152,6 +156,7 @@ class Exposition:
                 continue
             for start in range(0, len(pieces), 256):
                 yield b"".join(pieces[start : start + 256])
+                turns.offer()
         for metric in others:
             try:
                 yield b"".join(foreign.protobuf_pieces(metric, escaping))

@@ -16,7 +16,7 @@ from otel_metrics.exporter.names import escaped_metric
 from otel_metrics.exporter.text import as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from otel_metrics.exporter.families import Family
     from otel_metrics.exporter.names import Escaping
@@ -46,13 +46,18 @@ def metric(labels: bytes, content: bytes) -> bytes:
 class ProtobufRenderer:
     """Renders families as delimited ``io.prometheus.client.MetricFamily`` messages."""
 
-    def __init__(self, series: Series[bytes], escaping: Escaping) -> None:
+    def __init__(
+        self, series: Series[bytes], escaping: Escaping, paced: Callable[[Iterable[bytes]], Iterable[bytes]] = iter
+    ) -> None:
+        """``paced`` is what the metrics of a family go through, one by one."""
         self._series = series
+        self._paced = paced
         self._escaping = escaping
 
     def family(self, family: Family) -> list[bytes]:
         """Return the message in pieces. Its length comes first, so it is complete before anything can be sent."""
         kind = "gauge" if family.kind == "info" else family.kind
+        metrics: Iterable[bytes]
         if family.kind == "histogram":
             metrics = self._histograms(family)
         elif family.kind == "counter":
@@ -63,16 +68,16 @@ class ProtobufRenderer:
                 for point, labels in self._series.of(family)
             )
         name = escaped_metric(family.name, self._escaping)
-        return wire.family(name, family.help, wire.TYPES[kind], family.unit, metrics)
+        return wire.family(name, family.help, wire.TYPES[kind], family.unit, self._paced(metrics))
 
     def _counters(self, family: Family) -> Iterator[bytes]:
         for point, labels in self._series.of(family):
-            content = wire.float_(1, as_float(point.value))
-            newest = exemplars.latest(point.exemplars or (), family.strategy, self._escaping)
-            if newest is not None:
-                content += wire.exemplar(2, *newest)
+            content = b"\x09" + wire.double(as_float(point.value))
+            if point.exemplars:
+                newest = exemplars.latest(point.exemplars, family.strategy, self._escaping)
+                content += b"" if newest is None else wire.exemplar(2, *newest)
             if point.start_time_unix_nano:
-                content += wire.timestamp(3, point.start_time_unix_nano)
+                content += wire.created(3, point.start_time_unix_nano)
             yield metric(labels, wire.message(3, content))
 
     def _histograms(self, family: Family) -> Iterator[bytes]:
@@ -113,7 +118,7 @@ class ProtobufRenderer:
             if own is not None:
                 pieces += (wire.exemplar(16, *exemplar) for exemplar in sorted(own.values(), key=lambda e: e.value))
         if point.start_time_unix_nano:
-            pieces.append(wire.timestamp(15, point.start_time_unix_nano))
+            pieces.append(wire.created(15, point.start_time_unix_nano))
         return b"".join(pieces)
 
 

@@ -22,6 +22,7 @@ from prometheus_client import REGISTRY
 from otel_metrics.exporter.apps import asgi_app, wsgi_app
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.collector import RegistryCollector
+from otel_metrics.exporter.direct import attach
 from otel_metrics.exporter.endpoint import MAX_SCRAPES, Endpoint
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
@@ -194,6 +195,7 @@ class PrometheusReader(PrometheusMetricReader):
             return None
         self._received.waiting, self._received.data = True, None
         try:
+            attach(self)
             self.collect()
             data: MetricsData | None = self._received.data
             return data

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
+from otel_metrics.exporter.direct import LazyPoints
 from otel_metrics.exporter.labels import LabelCache, S, is_ambiguous, label_set
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Series(Generic[S]):
             cache = self._cache(family, block)
             get, add = cache.entries.get, cache.add
             points = block.points
-            labels = [(get(id(point.attributes)) or add(point.attributes))[1] for point in points]
+            attributes = points.attributes() if isinstance(points, LazyPoints) else [p.attributes for p in points]
+            labels = [(get(id(each)) or add(each))[1] for each in attributes]
             if seen is None and not cache.ambiguous:
                 yield from zip(points, labels, strict=True)
                 continue

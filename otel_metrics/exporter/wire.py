@@ -7,6 +7,7 @@ Prometheus' ``metrics.proto``.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,15 +20,21 @@ double: Final = struct.Struct("<d").pack
 
 def varint(number: int) -> bytes:
     """Return ``number`` as a varint; negative ones in 64-bit two's complement."""
-    if 0 <= number < 0x80:
-        return bytes((number,))
-    number &= 0xFFFF_FFFF_FFFF_FFFF
+    if 0 <= number < len(_VARINTS):
+        return _VARINTS[number]
+    return _varint(number & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+_VARINTS: Final = [_varint(number) for number in range(4096)]
 
 
 def zigzag(number: int) -> bytes:
@@ -64,6 +71,20 @@ def timestamp(field: int, nanoseconds: int) -> bytes:
     """Return a ``google.protobuf.Timestamp`` as ``field``."""
     whole, rest = divmod(int(nanoseconds), 1_000_000_000)
     return message(field, unsigned(1, whole) + (unsigned(2, rest) if rest else b""))
+
+
+def created(field: int, nanoseconds: int) -> bytes:
+    """Return a start time as ``field``, to the millisecond, which is all that Prometheus keeps; quick, as there is one per series."""
+    milliseconds = nanoseconds // 1_000_000
+    return message(field, _seconds(milliseconds // 1000) + _MILLISECONDS[milliseconds % 1000])
+
+
+@lru_cache(maxsize=4096)
+def _seconds(whole: int) -> bytes:
+    return unsigned(1, whole)
+
+
+_MILLISECONDS: Final = [b"", *(unsigned(2, number * 1_000_000) for number in range(1, 1000))]
 
 
 def label_pairs(labels: Mapping[str, str], field: int = 1) -> bytes:

@@ -1,0 +1,181 @@
+"""One scrape, ours against OpenTelemetry's exporter with prometheus_client: time, memory, pauses of the application.
+
+Every figure is taken in a process of its own, the two sides one after the other, so that the ratios hold on a noisy machine.
+
+    python -m benchmarks.scrape [SERIES...]
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZES = (1_000, 10_000, 50_000)
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 25.0)
+SIDES = {
+    "official, text": "",
+    "ours, text": "text/plain",
+    "ours, text, gzip": "text/plain",
+    "ours, text, SDK's own points": "text/plain",
+    "ours, OpenMetrics": "application/openmetrics-text;version=1.0.0",
+    "ours, protobuf": "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+}
+OFFICIAL = "official, text"
+PUBLIC = "ours, text, SDK's own points"
+"""What is left where an SDK cannot be read directly (see `otel_metrics.exporter.direct`)."""
+LIMITS = {"seconds": 1 / 10, "megabytes": 1 / 10, "pause": 1 / 5}
+"""What is asked of ours in text, as a part of the official exporter's."""
+
+
+def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
+    """Measure every side at every size; times in seconds, memory in megabytes (10^6 bytes), and ratios to the official one."""
+    results = []
+    for size in sizes:
+        base: dict[str, Any] = {}
+        for side in SIDES:
+            command = [sys.executable, "-m", "benchmarks.scrape", "--measure", side, str(size)]
+            output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
+            figures = json.loads(output)
+            base = base or figures
+            ratios = {f"{key}_ratio": figures[key] / base[key] for key in LIMITS}
+            results.append({"benchmark": "scrape", "side": side, "series": size, **figures, **ratios})
+    return results
+
+
+def report(results: list[dict[str, Any]]) -> str:
+    """Return the results as a table, and whether ours met what was asked of it."""
+    lines = [
+        "One scrape of n histograms (15 buckets) and n counters; ratios against the official exporter in brackets",
+        f"{'':>8} {'':28} {'time':>16} {'extra memory':>18} {'longest pause':>18} {'output':>9}",
+    ]
+    lines += (
+        f"{row['series']:>8} {row['side']:28}"
+        f" {row['seconds'] * 1e3:7.0f} ms ({row['seconds_ratio']:.3f})"
+        f" {row['megabytes']:7.1f} MB ({row['megabytes_ratio']:.3f})"
+        f" {row['pause'] * 1e3:7.1f} ms ({row['pause_ratio']:.3f})"
+        f" {row['output'] / 1e6:6.1f} MB"
+        for row in results
+    )
+    for row in results:
+        if row["side"] == "ours, text":
+            missed = [key for key, limit in LIMITS.items() if row[f"{key}_ratio"] > limit]
+            lines.append(f"{row['series']:>8}: {'missed: ' + ', '.join(missed) if missed else 'all limits met'}")
+    return "\n".join(lines)
+
+
+def measure(side: str, size: int) -> dict[str, float]:
+    """Set up one side in this process and measure it."""
+    record, scrape = _official(size) if side == OFFICIAL else _ours(size, side)
+    gc.collect()
+    before = _peak()
+    output = scrape()
+    times = []
+    for _ in range(3 if size > 20_000 else 5):
+        started = time.perf_counter()
+        scrape()
+        times.append(time.perf_counter() - started)
+    extra = _peak() - before
+    pauses = [_longest_pause(record, scrape) for _ in range(3)]
+    return {
+        "seconds": statistics.median(times),
+        "megabytes": max(extra, 1) / 1e6,
+        "pause": statistics.median(pauses),
+        "output": output,
+    }
+
+
+def _longest_pause(record: Callable[[], None], scrape: Callable[[], int]) -> float:
+    """Return the longest time that one record call of another thread took during one scrape, in seconds."""
+    longest = 0.0
+    started, stop = threading.Event(), threading.Event()
+
+    def application() -> None:
+        nonlocal longest
+        started.set()
+        last = time.perf_counter()
+        while not stop.is_set():
+            record()
+            now = time.perf_counter()
+            longest = max(longest, now - last)
+            last = now
+
+    thread = threading.Thread(target=application)
+    thread.start()
+    started.wait()
+    scrape()
+    stop.set()
+    thread.join()
+    return longest
+
+
+def _provider(reader: Any, size: int) -> Callable[[], None]:
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    meter = MeterProvider(metric_readers=[reader], shutdown_on_exit=False).get_meter("benchmark")
+    histogram = meter.create_histogram("work.duration", "s", "d", explicit_bucket_boundaries_advisory=BOUNDS)
+    counter = meter.create_counter("work", "", "d")
+    for index in range(size):
+        attributes = {"feature": f"feature-{index % 100}", "metric_name": f"metric-{index // 100}"}
+        for value in (0.002, 0.2, 3.0):
+            histogram.record(value, attributes)
+        counter.add(1, attributes)
+    # What a real application has besides: a heap that a full collection takes its time over.
+    global _heap
+    _heap = [{"row": index, "tags": [index]} for index in range(200_000)]
+    own = {"feature": "feature-0", "metric_name": "metric-0"}
+    return lambda: counter.add(1, own)
+
+
+_heap: list[Any] = []
+
+
+def _limits() -> Any:
+    from opentelemetry.sdk.metrics import Counter, Histogram
+
+    return {Counter: 10**6, Histogram: 10**6}
+
+
+def _official(size: int) -> tuple[Callable[[], None], Callable[[], int]]:
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    reader = PrometheusMetricReader(scope_info_enabled=False, registry=registry, cardinality_limits=_limits())
+    return _provider(reader, size), lambda: len(generate_latest(registry))
+
+
+def _ours(size: int, side: str) -> tuple[Callable[[], None], Callable[[], int]]:
+    from prometheus_client import CollectorRegistry
+
+    from otel_metrics.exporter import PrometheusReader, direct
+    from otel_metrics.exporter.endpoint import Endpoint
+
+    if side == PUBLIC:
+        direct._works = lambda: False  # type: ignore[assignment]
+    reader = PrometheusReader(registry=CollectorRegistry(), cardinality_limits=_limits())
+    endpoint = Endpoint(reader._exposition.scrape)
+    headers = {"accept": SIDES[side], "accept-encoding": "gzip" if side.endswith("gzip") else ""}
+    return _provider(reader, size), lambda: sum(map(len, endpoint.respond("GET", "/metrics", headers).body))
+
+
+def _peak() -> int:
+    """Return the peak resident memory of this process so far, in bytes."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    if "--measure" in sys.argv:
+        print(json.dumps(measure(sys.argv[-2], int(sys.argv[-1]))))
+    else:
+        print(report(run(tuple(map(int, sys.argv[1:])) or SIZES)))

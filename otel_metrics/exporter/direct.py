@@ -1,0 +1,204 @@
+"""Reading the SDK's aggregations where they are, one at a time, instead of having all their data points made first.
+
+The SDK makes a list of data points per instrument at every collection: 7 µs and half a kilobyte for each, all alive until
+the last one is rendered, with the garbage collector walking over them meanwhile. Here the list is replaced by a sequence
+that reads one aggregation when it is asked for one point. Nothing is changed in the SDK's state.
+
+This is the only module of the exporter that touches private names of the SDK. What it does is probed once against what the
+SDK itself says; where an SDK is made differently, :func:`attach` does nothing and the SDK's own data points are used.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from operator import add
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, UpDownCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import MetricReader
+
+_logger = logging.getLogger(__name__)
+
+_SYNCHRONOUS: Final = (Counter, UpDownCounter, Histogram)
+"""Asynchronous instruments are left to the SDK: their values belong to one collection."""
+
+_CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
+
+
+class NumberPoint:
+    """A stand-in for the SDK's `NumberDataPoint`."""
+
+    __slots__ = ("attributes", "exemplars", "start_time_unix_nano", "value")
+
+    attributes: Mapping[str, Any]
+    exemplars: Sequence[Any]
+    start_time_unix_nano: int
+    value: float
+
+
+class HistogramPoint:
+    """A stand-in for the SDK's `HistogramDataPoint`."""
+
+    __slots__ = ("attributes", "bucket_counts", "exemplars", "explicit_bounds", "start_time_unix_nano", "sum")
+
+    attributes: Mapping[str, Any]
+    bucket_counts: Sequence[int]
+    exemplars: Sequence[Any]
+    explicit_bounds: Sequence[float]
+    start_time_unix_nano: int
+    sum: float
+
+
+class LazyPoints:
+    """The data points of one metric stream, each made when its turn comes, and valid until the next one's."""
+
+    def __init__(self, aggregations: list[Any], time_unix_nano: int) -> None:
+        self._aggregations = aggregations
+        self._time = time_unix_nano
+
+    def __len__(self) -> int:
+        return len(self._aggregations)
+
+    def attributes(self) -> list[Mapping[str, Any]]:
+        """Return the attributes of all points, at no cost."""
+        return [aggregation._attributes for aggregation in self._aggregations]
+
+    def __iter__(self) -> Iterator[Any]:
+        readers = _readers()
+        time = self._time
+        for aggregation in self._aggregations:
+            read = readers.get(type(aggregation))
+            # Aggregations that somebody else wrote, and those not worth it, are collected as the SDK would.
+            yield aggregation.collect(_CUMULATIVE, time) if read is None else read(aggregation)
+
+
+# ruff: noqa: SLF001
+
+
+def _number_reader() -> Callable[[Any], NumberPoint]:
+    point = NumberPoint()
+
+    def read(aggregation: Any) -> NumberPoint:
+        with aggregation._lock:
+            value = aggregation._value
+            point.value = aggregation._previous_value if value is None else value + aggregation._previous_value
+        point.attributes = aggregation._attributes
+        point.start_time_unix_nano = aggregation._start_time_unix_nano
+        point.exemplars = aggregation._collect_exemplars() if aggregation._reservoir._reservoir_storage else ()
+        return point
+
+    return read
+
+
+def _histogram_reader() -> Callable[[Any], HistogramPoint]:
+    point = HistogramPoint()
+
+    def read(aggregation: Any) -> HistogramPoint:
+        with aggregation._lock:
+            new, old = aggregation._value, aggregation._previous_value
+            if old is None:
+                point.bucket_counts = tuple(new)
+            else:
+                point.bucket_counts = old if new is None else tuple(map(add, new, old))
+            point.sum = aggregation._sum + aggregation._previous_sum
+        point.attributes = aggregation._attributes
+        point.explicit_bounds = aggregation._boundaries
+        point.start_time_unix_nano = aggregation._start_time_unix_nano
+        point.exemplars = aggregation._collect_exemplars() if aggregation._reservoir._reservoir_storage else ()
+        return point
+
+    return read
+
+
+def _readers() -> dict[type, Callable[[Any], Any]]:
+    """Return how to read the SDK's two most frequent aggregations; new ones each time, as they reuse one point."""
+    from opentelemetry.sdk.metrics._internal import aggregation as sdk
+
+    return {
+        sdk._SumAggregation: _number_reader(),
+        sdk._ExplicitBucketHistogramAggregation: _histogram_reader(),
+    }
+
+
+def attach(reader: MetricReader) -> None:
+    """Have the SDK return :class:`LazyPoints` to ``reader`` for its synchronous instruments, if this SDK allows it."""
+    if _works():
+        _attach(reader)
+
+
+def _attach(reader: MetricReader) -> None:
+    collect = getattr(reader, "_collect", None)
+    if collect is None:  # not registered with a provider
+        return
+    storage = collect.__self__._reader_storages.get(reader)
+    if storage is None:
+        return
+    # And whatever is derived from them. Exponential histograms are looked at twice (for their range first): they stay lists.
+    kinds = tuple(_readers())
+    for instrument, streams in list(storage._instrument_view_instrument_matches.items()):
+        if isinstance(instrument, _SYNCHRONOUS):
+            for stream in streams:
+                if "collect" not in vars(stream) and isinstance(stream._aggregation, kinds):
+                    stream.collect = _lazily(stream)
+
+
+def _lazily(stream: Any) -> Callable[[AggregationTemporality, int], LazyPoints | None]:
+    def collect(_: AggregationTemporality, time_unix_nano: int) -> LazyPoints | None:
+        with stream._lock:
+            aggregations = list(stream._attributes_aggregation.values())
+        return LazyPoints(aggregations, time_unix_nano) if aggregations else None
+
+    return collect
+
+
+@cache
+def _works() -> bool:
+    """Return whether reading directly gives what the SDK gives: before and after its own collections, with and without new values."""
+    try:
+        lazy, plain = InMemoryMetricReader(), InMemoryMetricReader()
+        provider = MeterProvider(metric_readers=[lazy, plain], shutdown_on_exit=False)
+        meter = provider.get_meter(__name__)
+        histogram = meter.create_histogram("histogram")
+        counters: list[Any] = [meter.create_counter("counter"), meter.create_up_down_counter("up_down_counter")]
+        for attached in (False, False, True, True):
+            for value in (3, 0.5, 7000):
+                histogram.record(value, {"probe": "often"})
+                if not attached:
+                    histogram.record(value, {"probe": "early"})
+                for counter in counters:
+                    counter.add(value, {"probe": str(attached)})
+            if attached:
+                _attach(lazy)
+            if _seen(lazy, attached=attached) != _seen(plain, attached=False):
+                _logger.info("this SDK's aggregations cannot be read directly, its data points are used")
+                return False
+        provider.shutdown()
+        return True
+    except Exception:
+        _logger.info("this SDK's aggregations cannot be read directly, its data points are used", exc_info=True)
+        return False
+
+
+def _seen(reader: InMemoryMetricReader, *, attached: bool) -> list[Any]:
+    data = reader.get_metrics_data()
+    metrics = [] if data is None else [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
+    seen: list[Any] = []
+    for metric in metrics:
+        points: Any = metric.data.data_points
+        if attached and not isinstance(points, LazyPoints):
+            raise TypeError("the SDK did not take the replacement")
+        for point in points:
+            values = (
+                (tuple(point.bucket_counts), tuple(point.explicit_bounds), point.sum)
+                if hasattr(point, "bucket_counts")
+                else (point.value,)
+            )
+            # Start times differ from reader to reader by some nanoseconds; that there is one is what can be compared.
+            seen.append((metric.name, dict(point.attributes), *values, point.start_time_unix_nano > 0))
+    return seen
