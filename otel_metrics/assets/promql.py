@@ -39,6 +39,34 @@ def exact(window: str, lookback: str = "1h") -> Change:
     return change
 
 
+def watched(window: str) -> Change:
+    """Return the change over ``window`` as rules take it: as :func:`exact`, but only of what was watched.
+
+    When nothing at all was scraped at the start of the window, Prometheus is new or was away. Then a process without a value
+    there is not a young one, and what it has counted in its life did not happen in the window: its first value counts as the
+    start, or, when histograms are native and have no smallest, it does not count.
+    """
+
+    def change(selector: str) -> str:
+        last = f"last_over_time({selector}[{window}])"
+        start = f"last_over_time({selector}[1h] offset {window})"
+        unwatched = f"(min_over_time({selector}[{window}]) unless on () group(up offset {window}))"
+        return f"({last} - ({start} or {unwatched} or {last} * 0))"
+
+    return change
+
+
+def watched_native(window: str) -> Change:
+    """Return what :func:`watched` returns, for series that are native histograms."""
+
+    def change(selector: str) -> str:
+        last = f"last_over_time({selector}[{window}])"
+        start = f"last_over_time({selector}[1h] offset {window})"
+        return f"({last} - ({start} or ({last} * 0 and on () group(up offset {window}))))"
+
+    return change
+
+
 def rate(window: str) -> Change:
     """Return the change per second over ``window``."""
     return lambda selector: f"rate({selector}[{window}])"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_metrics.assets.promql import Distribution, Histograms, exact, rate, total
+from otel_metrics.assets.promql import Distribution, Histograms, rate, total, watched, watched_native
 from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.catalogue import (
     ERRORS,
@@ -19,7 +19,7 @@ from otel_metrics.catalogue import (
 )
 from otel_metrics.naming import series_name
 
-_HOUR: Final = exact("1h")
+_HOUR: Final = watched("1h")
 _NOW: Final = rate("5m")
 
 
@@ -46,8 +46,9 @@ DURATION_P95_5M: Final = recorded(PERFORMANCE_DURATION, "p95_5m", *BY_CATEGORY)
 
 def groups(histograms: Histograms) -> tuple[Group, ...]:
     """Return the rules."""
-    scores = Distribution(SATISFACTION_SCORE, _HOUR, BY_FEATURE, histograms=histograms)
-    durations = Distribution(PERFORMANCE_DURATION, _HOUR, BY_CATEGORY, histograms=histograms)
+    hour = watched_native("1h") if histograms is Histograms.NATIVE else _HOUR
+    scores = Distribution(SATISFACTION_SCORE, hour, BY_FEATURE, histograms=histograms)
+    durations = Distribution(PERFORMANCE_DURATION, hour, BY_CATEGORY, histograms=histograms)
     durations_now = Distribution(PERFORMANCE_DURATION, _NOW, BY_CATEGORY, histograms=histograms)
     return (
         Group(
