@@ -65,7 +65,10 @@ class HistogramSlots:
         with window.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
-            self._values.fromlist(values)
+            if self._values:
+                self._values.fromlist(values)
+            else:
+                self._values = array("d", values)  # no larger than needed: most series are small
             window.account(8 * len(values))
             if len(self._values) > window.level.raw:
                 self._condense()

@@ -16,7 +16,7 @@ Reading side (from any thread), for the time from ``start`` to ``end`` in unix s
     window.latest(metric, end)                    # (labels, value, time) of every gauge set before end
 
 **Slots.** Values are kept by slots of UTC time: minutes while younger than two hours, ten minutes up to 26 hours, hours up to
-:data:`KEEP`, so that any UTC day up to yesterday is made of whole slots. A slot keeps its values as they are, which makes
+``KEEP`` (49 hours), so that any UTC day up to yesterday is made of whole slots. A slot keeps its values as they are, which makes
 all statistics exact, up to 16,384 of them, then a :class:`~otel_metrics.recording.sketch.Sketch` of them.
 
 **Memory.** ``budget`` bytes (64 MiB), plus at most 12 kB per series. As it fills, slots widen (in the last resort to UTC
@@ -27,6 +27,7 @@ than 400 bytes.
 from __future__ import annotations
 
 import time
+from math import inf, nextafter
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -110,10 +111,11 @@ class Window:
     def covered(self, metrics: Iterable[Metric], start: float, end: float) -> tuple[float, float]:
         """Return (start, end) of the time that a question for ``start`` to ``end`` is answered for.
 
-        Not before this window was made, not longer ago than :data:`KEEP`, not after now; otherwise a slot is in as a whole.
+        Not before this window was made, not longer ago than ``KEEP`` (49 hours), not after now; otherwise a slot is in as a whole.
         """
-        now = self.clock()
-        first, last = max(start, self.born, now - KEEP), min(end, now)
+        present = self.clock()
+        now = nextafter(present, inf)  # what has just been recorded is in
+        first, last = max(start, self.born, present - KEEP), now if end >= present else end
         every: list[HistogramSlots | CounterSlots] = []
         for metric in metrics:
             every += self._histograms.get(metric.name, {}).values()

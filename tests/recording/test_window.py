@@ -1,0 +1,294 @@
+"""The local window: exact for the time it says it covers, in bounded memory."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import tracemalloc
+from array import array
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
+from otel_metrics.querying.statistics import Values
+from otel_metrics.recording.cells import Chunk
+from otel_metrics.recording.slots import KEEP
+from otel_metrics.recording.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_metrics.querying.statistics import Statistics
+
+DAY = 86_400
+START = 20_000 * DAY
+"""Midnight UTC of some day."""
+
+LABELS = {"feature": "chat", "metric_category": "response_time", "metric_name": "reply", "context": ""}
+
+
+class Clock:
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def chunk(values: Iterable[float]) -> Chunk:
+    in_order = list(values)
+    return Chunk(sorted(in_order), len(in_order), in_order[-1])
+
+
+def statistics(window: Window, start: float, end: float) -> Statistics:
+    return Values.of(parts for _, parts in window.values(PERFORMANCE_DURATION, start, end)).statistics()
+
+
+def count(window: Window, start: float, end: float) -> float:
+    return sum(amount for _, amount in window.counts(USAGE, start, end))
+
+
+EVENTS = st.lists(
+    st.tuples(st.floats(0, 7200) | st.sampled_from([1.0, 59.9, 60.0, 600.0, 3600.0, 30_000.0]), st.integers(1, 40)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    events=EVENTS,
+    later=st.floats(0, 2 * DAY),
+    back=st.lists(st.floats(1, 2.5 * DAY), min_size=1, max_size=5),
+    length=st.floats(1, 2 * DAY),
+    budget=st.sampled_from([2**26, 30_000, 3_000, 1]),
+)
+def test_exactly_the_time_that_is_called_covered_is_covered(
+    events: list[tuple[float, int]], later: float, back: list[float], length: float, budget: int
+) -> None:
+    clock = Clock(START + 1234.5)
+    window = Window(clock, budget)
+    histogram, counter = window.histogram(PERFORMANCE_DURATION, LABELS), window.counter(USAGE, {"feature": "chat"})
+    seen: list[tuple[float, float]] = []
+    for pause, number in events:
+        clock.now += pause
+        values = [random.random() for _ in range(number)]
+        histogram.fold(chunk(values), clock.now)
+        counter.add(number, clock.now)
+        seen += [(clock.now, value) for value in values]
+    clock.now += later
+    for ago in back:
+        start = clock.now - ago
+        asked = max(start, window.born, clock.now - KEEP), min(start + length, clock.now)
+        for metric, read in ((PERFORMANCE_DURATION, statistics), (USAGE, count)):
+            first, last = window.covered([metric], start, start + length)
+            if asked[0] >= asked[1]:
+                continue
+            assert first <= asked[0]
+            assert last >= asked[1]
+            wanted = [value for when, value in seen if first <= when < last]
+            found = read(window, first, last)
+            if metric is USAGE:
+                assert found == len(wanted)
+            else:
+                assert found.count == len(wanted)  # type: ignore[union-attr]
+                if wanted:
+                    assert found.min == min(wanted)  # type: ignore[union-attr]
+                    assert found.max == max(wanted)  # type: ignore[union-attr]
+
+
+def test_yesterday_is_there_in_whole_until_today_ends() -> None:
+    clock = Clock()
+    window = Window(clock)
+    series = window.histogram(PERFORMANCE_DURATION, LABELS)
+    for minute in range(2 * DAY // 60):
+        clock.now = START + minute * 60 + 30
+        series.fold(chunk([float(minute)]), clock.now)
+    clock.now = START + 2 * DAY - 0.001
+    assert window.covered([PERFORMANCE_DURATION], START, START + DAY) == (START, START + DAY)
+    day = statistics(window, START, START + DAY)
+    assert (day.count, day.min, day.max, day.p50) == (1440, 0.0, 1439.0, 719.5)
+    assert day.estimated == frozenset()
+
+
+def test_young_values_are_told_apart_by_the_minute() -> None:
+    clock = Clock()
+    window = Window(clock)
+    series = window.histogram(PERFORMANCE_DURATION, LABELS)
+    for minute in range(120):
+        clock.now = START + 60 * minute
+        series.fold(chunk([1.0]), clock.now)
+    start = clock.now - 600
+    assert window.covered([PERFORMANCE_DURATION], start, clock.now + 1)[0] == start
+
+
+def test_what_is_older_than_two_days_and_an_hour_is_forgotten() -> None:
+    clock = Clock()
+    window = Window(clock)
+    series = window.histogram(PERFORMANCE_DURATION, LABELS)
+    series.fold(chunk([1.0]), clock.now)
+    clock.now += KEEP + 3601
+    for _ in range(3):
+        clock.now += 3600
+        series.fold(chunk([2.0]), clock.now)
+    assert statistics(window, 0, clock.now + 1).min == 2.0
+
+
+def test_a_clock_that_steps_back_loses_nothing() -> None:
+    clock = Clock()
+    window = Window(clock)
+    series, counter = window.histogram(PERFORMANCE_DURATION, LABELS), window.counter(USAGE, {"feature": "chat"})
+    for step in (0, 4000, -2000, 100, -90, 50_000, -50_000, 61, 0):
+        clock.now += step
+        series.fold(chunk([clock.now]), clock.now)
+        counter.add(1, clock.now)
+    assert statistics(window, 0, START + DAY).count == 9
+    assert count(window, 0, START + DAY) == 9
+
+
+def test_many_values_become_a_sketch_that_is_half_a_percent_right() -> None:
+    clock = Clock()
+    window = Window(clock)
+    series = window.histogram(PERFORMANCE_DURATION, LABELS)
+    rng = random.Random(7)
+    values = [rng.lognormvariate(-2, 1.5) for _ in range(100_000)]
+    for at in range(0, len(values), 64):
+        series.fold(chunk(values[at : at + 64]), clock.now)
+    found = statistics(window, START, START + 60)
+    ordered = sorted(values)
+    assert found.estimated == {"p50", "p95", "p99"}
+    assert found.count == len(values)
+    assert found.avg == pytest.approx(sum(values) / len(values))
+    assert (found.min, found.max) == (ordered[0], ordered[-1])
+    for q, estimate in ((0.5, found.p50), (0.95, found.p95), (0.99, found.p99)):
+        assert estimate == pytest.approx(ordered[int(q * (len(values) - 1))], rel=0.005)
+
+
+def test_sixteen_thousand_values_of_a_minute_are_kept_as_they_are() -> None:
+    clock = Clock()
+    window = Window(clock)
+    series = window.histogram(PERFORMANCE_DURATION, LABELS)
+    for at in range(256):
+        series.fold(chunk(float(64 * at + n) for n in range(64)), clock.now)
+    found = statistics(window, START, START + 60)
+    assert found.estimated == frozenset()
+    assert found.p99 == pytest.approx(0.99 * 16383)
+
+
+def test_a_new_series_takes_less_than_400_bytes() -> None:
+    clock = Clock()
+    window = Window(clock)
+    one, number = chunk([0.1]), 2000
+    labels = [{**LABELS, "metric_name": f"name{n}"} for n in range(number)]
+    window.histogram(PERFORMANCE_DURATION, LABELS).fold(one, clock.now)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for each in labels:
+            window.histogram(PERFORMANCE_DURATION, each).fold(one, clock.now)
+        assert tracemalloc.get_traced_memory()[0] - before < 400 * number
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_bounded_whatever_is_recorded() -> None:
+    """Two days of some series, with far more values than the budget holds."""
+    clock = Clock()
+    budget, number = 2**18, 25
+    rng = random.Random(3)
+    chunks = [chunk(rng.lognormvariate(0, 2) for _ in range(64)) for _ in range(50)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        window = Window(clock, budget)
+        series = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "metric_name": f"name{n}"}) for n in range(number)]
+        recorded = peak = 0
+        for _ in range(2 * DAY // 900):
+            clock.now += 900
+            for each in series:
+                for part in rng.sample(chunks, 3):
+                    each.fold(part, clock.now)
+                    recorded += 64
+            peak = max(peak, tracemalloc.get_traced_memory()[0])
+        assert recorded * 8 > 25 * budget
+        assert peak < budget + 12_000 * number
+    finally:
+        tracemalloc.stop()
+    first, last = window.covered([PERFORMANCE_DURATION], START, clock.now)
+    found = statistics(window, first, last)
+    assert found.count == recorded, "not a value is lost, only where exactly it lies"
+    assert found.min == min(part.low for part in chunks)
+
+
+def test_a_day_that_is_sketched_is_still_a_whole_day() -> None:
+    clock = Clock()
+    window = Window(clock, budget=1)
+    series = window.histogram(PERFORMANCE_DURATION, LABELS)
+    for hour in range(48):
+        clock.now = START + hour * 3600 + 1
+        series.fold(chunk(float(n) for n in range(1, 101)), clock.now)
+    assert window.covered([PERFORMANCE_DURATION], START, START + DAY) == (START + 0.0, START + DAY)
+    day = statistics(window, START, START + DAY)
+    assert day.count == 2400
+    assert day.p50 == pytest.approx(50.5, rel=0.05)
+
+
+def test_a_gauge_keeps_its_last_value_and_when_it_was_set() -> None:
+    window = Window(Clock())
+    labels = {"feature": "chat", "optimization_id": "1", "impact_category": "time"}
+    gauge = window.gauge(OPTIMIZATION_AFTER, labels)
+    assert list(window.latest(OPTIMIZATION_AFTER, START)) == []
+    gauge.fold(chunk([3.0, 1.0, 2.0]), START + 10)
+    assert list(window.latest(OPTIMIZATION_AFTER, START + 10)) == [(labels, 2.0, START + 10)]
+    assert list(window.latest(OPTIMIZATION_AFTER, START)) == [], "not set yet then"
+
+
+def test_a_counter_counts_rows_or_adds_values() -> None:
+    window = Window(Clock())
+    rows, total = window.counter(USAGE, {"feature": "rows"}), window.counter(USAGE, {"feature": "total"}, total=True)
+    for sink in (rows, total):
+        sink.fold(chunk([5.0, 7.0]), START)
+    assert {labels["feature"]: amount for labels, amount in window.counts(USAGE, START, START + 60)} == {
+        "rows": 2,
+        "total": 12,
+    }
+
+
+def test_asking_twice_for_a_series_gives_the_same_sink() -> None:
+    window = Window(Clock())
+    assert window.histogram(PERFORMANCE_DURATION, LABELS) is window.histogram(PERFORMANCE_DURATION, dict(LABELS))
+
+
+def test_readers_see_whole_chunks_while_values_arrive() -> None:
+    clock = Clock()
+    window = Window(clock, budget=50_000)
+    series = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "context": str(n)}) for n in range(4)]
+    done = threading.Event()
+    odd: list[int] = []
+
+    def read() -> None:
+        while not done.is_set():
+            for _, parts in window.values(PERFORMANCE_DURATION, 0, 2 * START):
+                number = sum(len(part) if isinstance(part, array) else part.moments.count for part in parts)
+                if number % 64:
+                    odd.append(number)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    whole = chunk(float(n) for n in range(64))
+    try:
+        for n in range(8000):
+            clock.now += 7
+            series[n % 4].fold(whole, clock.now)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert odd == []
+    assert statistics(window, 0, 2 * START).count == 8000 * 64
