@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.errors import ConfigurationError, MetricsError
+from otel_metrics.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +55,11 @@ def parser() -> argparse.ArgumentParser:
     from otel_metrics.cli.commands import COMMANDS
 
     top = argparse.ArgumentParser(
-        prog="otel-metrics", description="Metrics of the documented tracker, on OpenTelemetry and Prometheus."
+        prog="otel-metrics",
+        description="Metrics of the documented tracker, on OpenTelemetry and Prometheus.",
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=30),
     )
+    top.add_argument("-V", "--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)

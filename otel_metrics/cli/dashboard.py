@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.live import Live
@@ -16,7 +17,12 @@ from otel_metrics.errors import QueryError
 if TYPE_CHECKING:
     import argparse
 
+    from rich.console import RenderableType
+
     from otel_metrics.facade.advanced import AdvancedMetrics
+
+
+_SHORTEST_PAUSE: Final = 0.2
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,13 +62,18 @@ def save(data: dict[str, Any], url: str, file: Path) -> None:
 
 
 def _watch(metrics: AdvancedMetrics, url: str, arguments: argparse.Namespace) -> None:
-    pause = max(0.2, arguments.watch)
-    with Live(console=terminal.console, auto_refresh=False, screen=terminal.console.is_terminal) as live:
+    pause, console = max(_SHORTEST_PAUSE, arguments.watch), terminal.console
+    with Live(console=console, auto_refresh=False, screen=True) if console.is_terminal else nullcontext() as screen:
         while True:
+            shown: RenderableType
             try:
                 data = metrics.get_comprehensive_dashboard(feature=arguments.feature, hours=arguments.hours)
-                live.update(view.dashboard(data, origin=url, width=terminal.console.width), refresh=True)
+                shown = view.dashboard(data, origin=url, width=console.width)
             except QueryError as error:
                 # Someone who watches wants to see it come back, too.
-                live.update(terminal.plain(error, "bold red", 2000), refresh=True)
+                shown = terminal.plain(error, "bold red", 2000)
+            if screen:
+                screen.update(shown, refresh=True)
+            else:
+                console.print(shown)
             time.sleep(pause)
