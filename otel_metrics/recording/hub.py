@@ -1,4 +1,4 @@
-"""Who folds when: the recording call itself every ``LIMIT`` rows, a ticker every second, a reader before it collects.
+"""Who folds when: the recording call itself every ``LIMIT`` values, a ticker every second, a reader before it collects.
 
 One lock guards all folding. A record call only ever *tries* it, so a signal handler, a ``__del__`` or a log handler that
 records while its own thread folds appends its value and goes on; nothing here waits for a lock that its own thread holds.
@@ -43,7 +43,7 @@ BEFORE_MIDNIGHT: Final = 0.005
 """How long before midnight UTC, in seconds, the ticker folds, so that values go to the day they were recorded in."""
 
 _BACKLOG: Final = 64 * LIMIT
-"""Rows after which a recording call waits for the lock instead of leaving the work to its holder."""
+"""Values after which a recording call waits for the lock instead of leaving the work to its holder."""
 
 
 def sampled() -> Context | None:
@@ -85,7 +85,7 @@ class Hub:
 
     def fold(self, cell: Cell) -> None:
         """Fold what a cell collected, unless somebody else is folding; they, or the next call, will."""
-        if self._acquire(blocking=len(cell) > _BACKLOG * len(cell.columns)):
+        if self._acquire(blocking=len(cell) > _BACKLOG):
             try:
                 self._take(cell)
             finally:

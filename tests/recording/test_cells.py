@@ -1,0 +1,172 @@
+"""What becomes of the values of a call: checked, converted, summed up, in bulk as one by one."""
+
+from __future__ import annotations
+
+import decimal
+import fractions
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_metrics.recording.cells import Cell, Column, Tally
+from otel_metrics.recording.digest import Digest, Exponential, Needs
+
+if TYPE_CHECKING:
+    from otel_metrics.recording.cells import Chunk
+
+
+class Kept:
+    """A sink that keeps chunks."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+
+    def fold(self, chunk: Chunk, _now: float, /) -> None:
+        self.chunks.append(chunk)
+
+    @property
+    def values(self) -> list[float]:
+        return [value for chunk in self.chunks for value in chunk.values]
+
+
+def milliseconds(values: list[float]) -> list[float]:
+    return [value / 1000 for value in values]
+
+
+def test_a_chunk_sums_up_what_was_recorded() -> None:
+    chunk = Column().chunk([3.0, 1, 2.5])
+    assert chunk is not None
+    assert (chunk.values, chunk.n, chunk.total, chunk.low, chunk.high, chunk.last) == ([1, 2.5, 3], 3, 6.5, 1, 3, 2.5)
+    assert chunk.squares == 1 + 6.25 + 9
+    assert all(type(value) is float for value in chunk.values)
+
+
+def test_conversion_divides_as_a_literal_would() -> None:
+    chunk = Column(milliseconds).chunk([125.5])
+    assert chunk is not None
+    assert chunk.values == [0.1255]
+
+
+def test_none_is_absent_and_nothing_else_is_silent() -> None:
+    refused: list[tuple[Any, str]] = []
+    column = Column(milliseconds, refuse=lambda value, reason: refused.append((value, reason)))
+    chunk = column.chunk([1.0, None, "5", True, nan, inf, -inf, -2, 10**400, [], 3])
+    assert chunk is not None
+    assert chunk.values == [0.001, 0.003]
+    assert [reason for _, reason in refused] == [
+        "type",
+        "type",
+        "nan",
+        "infinite",
+        "infinite",
+        "negative",
+        "infinite",
+        "type",
+    ]
+    assert column.chunk([None, None]) is None
+    assert column.chunk([]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (0.5, None),
+        (0, None),
+        (1, None),
+        (None, None),
+        (decimal.Decimal("0.5"), None),
+        (fractions.Fraction(1, 2), None),
+        (1.5, "range"),
+        (-0.1, "negative"),
+        (nan, "nan"),
+        (inf, "infinite"),
+        ("0.5", "type"),
+        (b"1", "type"),
+        (True, "type"),
+        (object(), "type"),
+        (1j, "type"),
+    ],
+)
+def test_check_says_what_folding_will_do(value: object, reason: str | None) -> None:
+    refused: list[str] = []
+    column = Column(high=1.0, refuse=lambda _, why: refused.append(why))
+    assert column.check(value) == reason
+    column.chunk([0.1, value, 0.2])
+    assert refused == ([reason] if reason else [])
+
+
+def test_below_a_negative_limit_is_out_of_range() -> None:
+    column = Column(low=-1.0)
+    assert column.check(-0.5) is None
+    assert column.check(-1.5) == "range"
+
+
+def test_a_raising_refusal_reaches_whoever_folds() -> None:
+    def refuse(value: object, reason: str) -> None:
+        raise ValueError(value, reason)
+
+    with pytest.raises(ValueError, match="negative"):
+        Column(refuse=refuse).chunk([-1.0])
+
+
+@given(st.lists(st.one_of(st.floats(), st.integers(-5, 5), st.none(), st.booleans(), st.just("x")), max_size=40))
+def test_bulk_and_one_by_one_agree(values: list[Any]) -> None:
+    refused: list[list[str]] = [[], []]
+    bulk, single = (
+        Column(milliseconds, high=1e300, refuse=lambda _, why, to=to: to.append(why))
+        for to in refused  # type: ignore[misc]
+    )
+    together = bulk.chunk(values)
+    apart = [chunk for value in values if (chunk := single.chunk([value]))]
+    assert (together.values if together else []) == sorted(value for chunk in apart for value in chunk.values)
+    assert refused[0] == refused[1]
+    if together:
+        assert together.last == apart[-1].last
+
+
+def test_rows_go_to_the_sinks_of_their_columns() -> None:
+    first, second, rows = Kept(), Kept(), Kept()
+    cell = Cell((Column(), Column(milliseconds)), ((first,), (second,)), (rows,))
+    cell += (1.0, 1000.0)
+    cell += (2.0, None)
+    cell.take(0.0)
+    assert first.values == [1.0, 2.0]
+    assert second.values == [1.0]
+    assert [chunk.n for chunk in rows.chunks] == [2]
+    assert not cell
+    cell.take(0.0)
+    assert len(rows.chunks) == 1
+
+
+def test_a_tally_counts_each_hit_once() -> None:
+    rows = Kept()
+    tally = Tally((rows,))
+    for hits in (3, 0, 1):
+        for _ in range(hits):
+            tally.hit()
+        tally.take(0.0)
+    assert [chunk.n for chunk in rows.chunks] == [3, 1]
+
+
+def test_a_value_on_a_bound_belongs_below_it() -> None:
+    digest = Digest(Needs((1.0, 2.0), exponential=False))
+    digest.add([0.5, 1.0, 1.5, 2.0, 2.5, 3.0], 10.5, 3.0)
+    assert digest.buckets == [2, 2, 2]
+
+
+def test_exponential_buckets_get_coarser_only_as_far_as_the_range_demands() -> None:
+    buckets = Exponential()
+    digest = Digest(Needs(None, exponential=True))
+    digest.add([0.0, 1.0, 1.5, 2.0], 4.5, 2.0)
+    assert digest.indexes is not None
+    buckets.add(digest.indexes, digest.zeros)
+    assert (buckets.scale, buckets.zeros, sum(buckets.counts)) == (8, 1, 3)
+    far = Digest(Needs(None, exponential=True))
+    far.add([1e-6, 1e6], 1e6, 1e6)
+    assert far.indexes is not None
+    buckets.add(far.indexes, far.zeros)
+    assert (buckets.scale, sum(buckets.counts)) == (4, 5)  # 39.9 doublings of 16 buckets each
+    assert len(buckets.counts) <= 640

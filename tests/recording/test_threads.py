@@ -1,0 +1,296 @@
+"""Threads, signal handlers, finalizers and log handlers record while others fold and collect: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+
+from otel_metrics.recording.cells import LIMIT, Column
+from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.sinks import CounterSink, HistogramSink
+from otel_metrics.recording.views import Way, best_way, views
+from tests.recording.streams import BOUNDS, collect, cumulative, delta
+
+if TYPE_CHECKING:
+    from otel_metrics.recording.cells import Cell
+
+
+class Rig:
+    """A provider, a hub and a record call, as the facade makes them."""
+
+    def __init__(self, way: Way | None = None, tick: float | None = 0.001) -> None:
+        self.readers = [cumulative(), delta()]
+        self.provider = MeterProvider(self.readers, shutdown_on_exit=False, views=views({"h": BOUNDS}, way=way))
+        self.meter = self.provider.get_meter("test")
+        self.hub = Hub(self.meter, tick=tick)
+        self.histogram, self.counter = self.meter.create_histogram("h"), self.meter.create_counter("c")
+        self.refused: list[object] = []
+        self.column = Column(refuse=lambda value, _reason: self.refused.append(value))
+        self.cells: dict[str, Cell] = {}
+        self.tally = self.hub.tally((CounterSink(self.counter, {}),))
+
+    def record(self, name: str, value: Any) -> None:
+        try:
+            cell = self.cells[name]
+        except KeyError:
+            sinks = ((HistogramSink(self.histogram, {"name": name}),),)
+            cell = self.cells.setdefault(name, self.hub.cell((self.column,), sinks))
+        cell.append(value)
+        if len(cell) >= LIMIT:
+            self.hub.fold(cell)
+        self.tally.hit()
+
+    def close(self) -> None:
+        self.hub.close()
+        self.provider.shutdown()
+
+    def total(self) -> tuple[int, float, int]:
+        """Return (count, sum, calls) over all series, as the cumulative reader sees them."""
+        seen = collect(self.readers[0])
+        points = list(seen.get("h", {}).values())
+        calls = sum(point["value"].expected for point in seen["c"].values())
+        return sum(point["count"] for point in points), sum(point["sum"].expected for point in points), calls
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest) -> Any:
+    made = Rig(getattr(request, "param", None))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("rig", [Way.MERGE, Way.REPEAT], indirect=True)
+def test_eight_threads_and_two_readers(rig: Rig) -> None:
+    calls, names = 20_000, [f"n{i}" for i in range(40)]
+    deltas: list[int] = []
+    done = threading.Event()
+
+    def work(seed: int) -> None:
+        for i in range(calls):
+            rig.record(names[(i * 7 + seed) % 40], float(i % 16))
+
+    def read() -> None:
+        while not done.is_set():
+            deltas.append(sum(point["count"] for point in collect(rig.readers[1]).get("h", {}).values()))
+            collect(rig.readers[0])
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    reader = threading.Thread(target=read)
+    for thread in (reader, *workers):
+        thread.start()
+    for thread in workers:
+        thread.join()
+    done.set()
+    reader.join()
+    deltas.append(sum(point["count"] for point in collect(rig.readers[1]).get("h", {}).values()))
+    assert rig.total() == (8 * calls, 8 * sum(float(i % 16) for i in range(calls)), 8 * calls)
+    assert sum(deltas) == 8 * calls
+    assert not rig.refused
+
+
+def test_what_was_recorded_before_a_drain_is_in_the_sinks(rig: Rig) -> None:
+    folded: list[float] = []
+
+    class Slow:
+        def fold(self, chunk: Any, _now: float, /) -> None:
+            entered.set()
+            proceed.wait(10)
+            folded.extend(chunk.values)
+
+    entered, proceed = threading.Event(), threading.Event()
+    cell = rig.hub.cell((rig.column,), ((Slow(),),))
+    cell.append(1.0)
+    folder = threading.Thread(target=rig.hub.fold, args=(cell,))
+    folder.start()
+    entered.wait(10)
+    drainer = threading.Thread(target=rig.hub.drain)
+    drainer.start()
+    drainer.join(0.05)
+    assert drainer.is_alive()
+    proceed.set()
+    drainer.join(10)
+    assert folded == [1.0]
+    folder.join()
+
+
+def test_signal_handler_records_and_reads(rig: Rig) -> None:
+    handled = 0
+
+    def handle(_signal: int, _frame: object) -> None:
+        nonlocal handled
+        handled += 1
+        for _ in range(LIMIT + 1):
+            rig.record("signal", 2.0)
+        rig.record(f"new{handled % 100}", 2.0)
+        rig.hub.drain()
+
+    calls = 0
+    before = signal.signal(signal.SIGVTALRM, handle)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0005, 0.0005)
+    try:
+        while handled < 200:
+            for i in range(1000):
+                rig.record("main", float(i % 4))
+            calls += 1000
+            collect(rig.readers[1])
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+    count, total, hits = rig.total()
+    assert count == hits == calls + handled * (LIMIT + 2)
+    assert total == calls * 1.5 + handled * (LIMIT + 2) * 2.0
+
+
+def test_finalizers_record_while_their_thread_folds_or_collects(rig: Rig) -> None:
+    finalized = 0
+
+    class Recording:
+        def __init__(self) -> None:
+            self.itself = self  # only the garbage collector, at any allocation, gets rid of it
+
+        def __del__(self) -> None:
+            nonlocal finalized
+            finalized += 1
+            rig.record("finalizer", 1.0)
+            rig.hub.drain()
+
+    before = gc.get_threshold()
+    gc.set_threshold(7)
+    try:
+        for i in range(20_000):
+            Recording()
+            rig.record("main", 1.0)
+            if i % 500 == 0:
+                collect(rig.readers[i % 2])
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert rig.total() == (20_000 + finalized, 20_000.0 + finalized, 20_000 + finalized)
+    assert finalized == 20_000
+
+
+def test_values_and_log_handlers_that_record_while_they_are_folded(rig: Rig) -> None:
+    class Handler(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            rig.record("handler", 1.0)
+            rig.hub.drain()
+            rig.hub.flush()
+
+    class Number:
+        def __float__(self) -> float:
+            rig.record("number", 1.0)
+            rig.hub.drain()
+            return 1.0
+
+    logger = logging.getLogger("test.refusals")
+    logger.propagate = False
+    logger.addHandler(Handler())
+    rig.column.refuse = lambda value, reason: logger.warning("%r: %s", value, reason)
+    for _ in range(500):
+        rig.record("main", Number())
+        rig.record("main", "not a number")
+    rig.hub.drain()
+    count, _, calls = rig.total()
+    assert calls == 500 * 4
+    assert count == 500 * 3  # main, number and handler; what is no number is refused
+
+
+def test_asyncio_tasks(rig: Rig) -> None:
+    async def work() -> None:
+        for i in range(500):
+            rig.record("task", 1.0)
+            if i % 50 == 0:
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(*(work() for _ in range(20)))
+
+    asyncio.run(main())
+    assert rig.total() == (10_000, 10_000.0, 10_000)
+
+
+def test_the_ticker_folds_without_being_asked(rig: Rig) -> None:
+    seen = threading.Event()
+
+    class Kept:
+        def fold(self, _chunk: Any, _now: float, /) -> None:
+            seen.set()
+
+    rig.hub.cell((rig.column,), ((Kept(),),)).append(1.0)
+    assert seen.wait(10)
+
+
+def test_values_that_nobody_takes_in_bulk_do_not_pile_up() -> None:
+    rig = Rig(Way.PUBLIC)
+    try:
+        for _ in range(300_000):
+            rig.record("main", 1.0)
+        assert rig.total()[0] == 300_000
+    finally:
+        rig.close()
+
+
+def test_best_way_is_the_best() -> None:
+    assert best_way() is Way.MERGE
+
+
+SHUTDOWN = """
+    import atexit, sys, threading, time
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+    from otel_metrics.recording.hub import Hub
+    from otel_metrics.recording.sinks import CounterSink
+
+    def value(data):
+        (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+        return f"total {point.value}\\n"
+
+    reader = PeriodicExportingMetricReader(ConsoleMetricExporter(formatter=value), export_interval_millis=3_600_000)
+    meter = MeterProvider([reader]).get_meter("test")
+    hub = Hub(meter, tick=0.001)
+    tally = hub.tally((CounterSink(meter.create_counter("c"), {}),))
+    for _ in range(1000):
+        tally.hit()
+
+    class Last:
+        def __del__(self):
+            tally.hit()
+            hub.tally((CounterSink(meter.create_counter("d"), {}),)).hit()
+            hub.drain()
+            hub.flush()
+
+    keep = Last()
+    sys.keep = Last()
+    atexit.register(tally.hit)
+
+    def forever():
+        while True:
+            hub.tally(()).hit()
+            hub.drain()
+
+    threading.Thread(target=forever, daemon=True).start()
+"""
+
+
+def test_interpreter_shutdown_loses_nothing_and_hangs_nowhere() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SHUTDOWN)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "total 1001" in ran.stdout, ran.stdout + ran.stderr
