@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from otel_metrics.facade.advanced import AdvancedMetrics
 
 
+_PICTURE_WIDTH: Final = 110
 _SHORTEST_PAUSE: Final = 0.2
 
 
@@ -55,10 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def save(data: dict[str, Any], url: str, file: Path) -> None:
     """Write the dashboard to ``file`` as SVG."""
-    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        recorder = Console(record=True, width=120, file=nowhere, force_terminal=True)
-        recorder.print(view.dashboard(data, origin=url))
-        recorder.save_svg(str(file), title="otel-metrics dashboard")
+    recorder = Console(record=True, width=_PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
+    recorder.print(view.dashboard(data, origin=url, width=_PICTURE_WIDTH))
+    # Without the fonts that Rich would have the reader's browser load from somewhere else.
+    picture = re.sub(r"@font-face \{.*?\}\s*", "", recorder.export_svg(title="otel-metrics dashboard"), flags=re.DOTALL)
+    file.write_text(picture, encoding="utf-8")
 
 
 def _watch(metrics: AdvancedMetrics, url: str, arguments: argparse.Namespace) -> None:

@@ -114,31 +114,32 @@ def _work(engine: Any, arguments: argparse.Namespace) -> None:
 
 
 def _report(prometheus: processes.Server | None, svg: Path | None) -> int:
-    metrics = otel_metrics.get_advanced_metrics()
-    local = metrics.get_comprehensive_dashboard(hours=_HOURS)
-    console = terminal.console
-    console.print(view.dashboard(local, width=console.width))
-    if svg:
-        dashboard.save(local, "", svg)
+    metrics, console = otel_metrics.get_advanced_metrics(), terminal.console
+    shown, origin = metrics.get_comprehensive_dashboard(hours=_HOURS), ""
+    console.print(view.dashboard(shown, width=console.width))
     today = metrics.aggregate_daily_metrics()
     most = sorted(today, key=lambda row: -row["count"])[:_ROWS]
     title = f"Today's daily table, the {len(most)} rows of {len(today)} with the most values"
     console.print(daily.table(most, console.width, title))
-    if prometheus is None:
-        return 0
-    rows = _read_back(prometheus.url)
-    console.print(live.side_by_side(rows))
-    console.print(live.verdict(rows))
+    rows: list[agreement.Row] = []
+    if prometheus:
+        shown, rows = _read_back(prometheus.url)
+        origin = prometheus.url
+        console.print(live.side_by_side(rows))
+        console.print(live.verdict(rows))
+    if svg:
+        dashboard.save(shown, origin, svg)
     return 0 if all(row.agrees for row in rows) else 1
 
 
-def _read_back(url: str) -> list[agreement.Row]:
-    """Compare with Prometheus until it has seen everything, or has had time enough for that."""
+def _read_back(url: str) -> tuple[dict[str, Any], list[agreement.Row]]:
+    """Return the dashboard through PromQL and how it compares, once Prometheus has seen everything or had time enough."""
     deadline = time.monotonic() + _SETTLE
-    with reading.reader(url) as (remote, _):
+    with reading.reader(url) as (there, _):
         while True:
             local = otel_metrics.get_advanced_metrics().get_comprehensive_dashboard(hours=_HOURS)
-            rows = agreement.rows(local, remote.get_comprehensive_dashboard(hours=_HOURS))
+            remote = there.get_comprehensive_dashboard(hours=_HOURS)
+            rows = agreement.rows(local, remote)
             if all(row.agrees for row in rows) or time.monotonic() > deadline:
-                return rows
+                return remote, rows
             time.sleep(0.3)
