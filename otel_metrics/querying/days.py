@@ -30,7 +30,7 @@ RECORDED_AFTER: Final = 1800.0
 _READ_AT: Final = 23.5 * 3600
 _READ_BACK: Final = 23 * 3600
 _PREVIOUS: Final = 3600.0
-_KEY: Final = tuple(label.name for label in c.DAILY_COUNT.labels if label != c.DAY)
+KEY: Final = tuple(label.name for label in c.DAILY_COUNT.labels if label != c.DAY)
 _CURRENT, _BEFORE = c.DAY.values
 _ACCUMULATORS: Final[dict[str, tuple[str, Metric]]] = {
     "count": ("sum", c.DAILY_COUNT),
@@ -61,7 +61,7 @@ def accumulated(day: Period, now: float, ended: promql.Ended) -> dict[str, str]:
             later = promql.at(day.end + _PREVIOUS)
             whole = f"last_over_time({previous}[{promql.milliseconds(_PREVIOUS)}] {later})"
             value = f"{whole} or ignoring ({c.DAY.name}) {value}"
-        parts[name] = f"{operator} by ({', '.join(_KEY)}) ({value})"
+        parts[name] = f"{operator} by ({', '.join(KEY)}) ({value})"
     return parts
 
 
@@ -113,4 +113,4 @@ def _exact(sums: Mapping[str, float], histogram: Buckets) -> Statistics:
 
 def by_key(rows: Iterable[Row]) -> dict[DayKey, float]:
     """Return numbers by the key that their labels spell."""
-    return {DayKey(*(row.labels.get(name, "") for name in _KEY)): row.value for row in rows}
+    return {DayKey(*(row.labels.get(name, "") for name in KEY)): row.value for row in rows}

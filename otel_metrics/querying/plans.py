@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
+from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.querying.source import Distribution, Latest, Total
+from otel_metrics.recording.labels import printable
 
 if TYPE_CHECKING:
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.querying.source import Query
 
     Plan = dict[str, Query]
+    Where = tuple[tuple[str, str], ...]
 
 GENERAL: Final = "general"
 """The metric category of the basic collector."""
@@ -32,7 +35,7 @@ DASHBOARD_RESOURCES: Final = 100
 def performance(feature: str | None = None, metric_category: str | None = None, limit: int = 1000) -> Plan:
     """Ask for one row per performance series."""
     where = _where((c.FEATURE, feature), (c.METRIC_CATEGORY, metric_category))
-    return _performance(where, (c.FEATURE, c.METRIC_CATEGORY, c.METRIC_NAME, c.CONTEXT), limit)
+    return _performance(where, (c.FEATURE, c.METRIC_CATEGORY, c.METRIC_NAME, c.CONTEXT), _at_most(limit))
 
 
 def metric_statistics(feature: str, metric_name: str) -> Plan:
@@ -82,17 +85,15 @@ def learning(feature: str | None = None, learning_type: str | None = None) -> Pl
 
 
 def optimization(feature: str | None = None, impact_category: str | None = None, limit: int = 1000) -> Plan:
-    """Ask what optimizations changed, by category, and for the values before and after of ``limit`` of them (0: of none)."""
-    where, by = _where((c.FEATURE, feature), (c.IMPACT_CATEGORY, impact_category)), _names(c.IMPACT_CATEGORY)
-    plan: Plan = {
-        "change": Distribution(c.OPTIMIZATION_CHANGE, by, where),
-        "user_impact": Distribution(c.OPTIMIZATION_USER_IMPACT, by, where),
+    """Ask what optimizations changed, by category, and for the values before and after of ``limit`` of them."""
+    _at_most(limit)
+    single = _names(c.FEATURE, c.OPTIMIZATION_ID, c.IMPACT_CATEGORY)
+    where = _where((c.FEATURE, feature), (c.IMPACT_CATEGORY, impact_category))
+    return {
+        **_changes(where),
+        "before": Latest(c.OPTIMIZATION_BEFORE, single, where),
+        "after": Latest(c.OPTIMIZATION_AFTER, single, where),
     }
-    if limit:
-        single = _names(c.FEATURE, c.OPTIMIZATION_ID, c.IMPACT_CATEGORY)
-        plan["before"] = Latest(c.OPTIMIZATION_BEFORE, single, where)
-        plan["after"] = Latest(c.OPTIMIZATION_AFTER, single, where)
-    return plan
 
 
 def resources(resource_type: str | None = None, resource_name: str | None = None, limit: int = 0) -> Plan:
@@ -117,12 +118,12 @@ def dashboard(feature: str | None = None) -> Plan:
         **usage(feature),
         **errors(feature),
         **learning(feature),
-        **optimization(feature, limit=0),
+        **_changes(_where((c.FEATURE, feature))),
         **resources(limit=DASHBOARD_RESOURCES),
     }
 
 
-def _performance(where: tuple[tuple[str, str], ...], by: tuple[Label, ...], limit: int = 0) -> Plan:
+def _performance(where: Where, by: tuple[Label, ...], limit: int = 0) -> Plan:
     plan: Plan = {}
     for name, metric in PERFORMANCE.items():
         labels = (*by, c.UNIT) if c.UNIT in metric.labels else by
@@ -132,8 +133,29 @@ def _performance(where: tuple[tuple[str, str], ...], by: tuple[Label, ...], limi
     return plan
 
 
-def _where(*filters: tuple[Label, str | None]) -> tuple[tuple[str, str], ...]:
-    return tuple((label.name, value) for label, value in filters if value is not None)
+def _changes(where: Where) -> Plan:
+    by = _names(c.IMPACT_CATEGORY)
+    return {
+        "change": Distribution(c.OPTIMIZATION_CHANGE, by, where),
+        "user_impact": Distribution(c.OPTIMIZATION_USER_IMPACT, by, where),
+    }
+
+
+def _where(*filters: tuple[Label, object]) -> Where:
+    where = []
+    for label, value in filters:
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise InvalidArgumentError("get_*", label.name, value, "type", "a string, or None for all")
+        where.append((label.name, printable(value)))
+    return tuple(where)
+
+
+def _at_most(limit: object) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidArgumentError("get_*", "limit", limit, "range", "an integer of at least 1")
+    return limit
 
 
 def _names(*labels: Label) -> tuple[str, ...]:

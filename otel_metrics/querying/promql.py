@@ -37,7 +37,7 @@ _SHORTEST: Final = 300.0
 _START: Final = 3600.0
 """Seconds that are looked back from the start of a period for what was counted before, if scrapes were missed."""
 
-_SPECIAL: Final = re.compile(r'[\\"\x00-\x1f\x7f\ud800-\udfff]')
+_SPECIAL: Final = re.compile(r'[\\"\x00-\x1f\x7f\ud800-\udfff\ufffd]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Ended:
 def quoted(text: str) -> str:
     """Return ``text`` as a PromQL string literal that stands for exactly that text.
 
-    Lone surrogates, which no label can hold, become U+FFFD.
+    Lone surrogates, which no label can hold, become U+FFFD, which Prometheus accepts as an escape only.
     """
     return f'"{_SPECIAL.sub(_escaped, text)}"'
 

@@ -27,6 +27,11 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _log: Final = logging.getLogger("otel_metrics")
 
 
+def printable(text: str) -> str:
+    """Return ``text`` as it is recorded, and has to be asked for: characters that no label should hold replaced."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 class RefusedCallError(Exception):
     """Internal: a call cannot be attributed to any series and has been refused and counted."""
 

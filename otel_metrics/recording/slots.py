@@ -125,6 +125,8 @@ class HistogramSlots:
 
     def parts(self, start: float, end: float) -> list[Part]:
         """Return what the slots that overlap the time from ``start`` to ``end`` hold."""
+        if start >= end:
+            return []
         found = [slot.part for slot in self._past if slot.start < end and slot.end > start]
         if self._minute * MINUTE < end and self._minute * MINUTE + MINUTE > start:
             if self._sketch is not None:
@@ -184,6 +186,8 @@ class CounterSlots:
 
     def amount(self, start: float, end: float) -> float:
         """Return the increments of the slots that overlap the time from ``start`` to ``end``."""
+        if start >= end:
+            return 0.0
         closed = sum(amount for bottom, top, amount in self._slots() if bottom < end and top > start)
         is_open = self._minute * MINUTE < end and self._minute * MINUTE + MINUTE > start
         return closed + (self._amount if is_open else 0.0)

@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_metrics.querying import plans, results
-from otel_metrics.querying.source import Period
-
 if TYPE_CHECKING:
     from otel_metrics.facade.advanced import AdvancedMetrics
     from otel_metrics.facade.basic import MetricsCollector
-    from otel_metrics.querying.source import Source
+    from otel_metrics.runtime import Runtime
 
 ODD = 'ödd "quoted" \\ back{slash} =~.* 日本'
 """A feature whose name is an accident in every query language."""
@@ -28,43 +24,20 @@ class Subject:
     """One source under test; ``percentiles`` is the relative error that its percentiles may have."""
 
     name: str
-    source: Source
+    runtime: Runtime
     percentiles: float
 
     def near(self, value: float) -> Any:
         """Whatever is as close to ``value`` as a percentile of this source must be."""
         return pytest.approx(value, rel=self.percentiles) if self.percentiles else pytest.approx(value, rel=1e-9)
 
-    def performance(self, *arguments: Any, hours: float = 24, **named: Any) -> list[dict[str, Any]]:
-        limit = named.get("limit", 1000)
-        return results.performance(self._ask(plans.performance(*arguments, **named), hours), limit)
+    @property
+    def advanced(self) -> AdvancedMetrics:
+        return self.runtime.advanced
 
-    def metric_statistics(self, feature: str, name: str, hours: float = 24) -> dict[str, Any]:
-        return results.metric_statistics(self._ask(plans.metric_statistics(feature, name), hours), feature, name)
-
-    def satisfaction(self, *arguments: Any, hours: float = 24) -> dict[str, Any]:
-        return results.satisfaction(self._ask(plans.satisfaction(*arguments), hours), *arguments)
-
-    def usage(self, *arguments: Any, hours: float = 24) -> dict[str, Any]:
-        return results.usage(self._ask(plans.usage(*arguments), hours), *arguments)
-
-    def errors(self, *arguments: Any, hours: float = 24) -> dict[str, Any]:
-        return results.errors(self._ask(plans.errors(*arguments), hours), *arguments)
-
-    def learning(self, *arguments: Any, hours: float = 24) -> dict[str, Any]:
-        return results.learning(self._ask(plans.learning(*arguments), hours), *arguments)
-
-    def optimization(self, *arguments: Any, hours: float = 24) -> dict[str, Any]:
-        return results.optimization(self._ask(plans.optimization(*arguments), hours), *arguments)
-
-    def resources(self, *arguments: Any, hours: float = 24) -> dict[str, Any]:
-        return results.resources(self._ask(plans.resources(*arguments), hours))
-
-    def dashboard(self, feature: str | None = None, hours: float = 24) -> dict[str, Any]:
-        return results.dashboard(self._ask(plans.dashboard(feature), hours), feature, hours)
-
-    def _ask(self, plan: Any, hours: float) -> Any:
-        return self.source.fetch(plan, Period.last(hours, time.time()))
+    @property
+    def basic(self) -> MetricsCollector:
+        return self.runtime.basic
 
 
 def record(advanced: AdvancedMetrics, basic: MetricsCollector) -> None:

@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.errors import InvalidArgumentError
-from otel_metrics.querying import results
-from otel_metrics.querying.client import PrometheusClient
-from otel_metrics.querying.local import LocalSource
-from otel_metrics.querying.prometheus import PrometheusSource
-from otel_metrics.querying.source import Period, parse_day
+from otel_metrics.querying.source import parse_day
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.querying.behaviour import ODD, Subject, record
@@ -41,14 +37,13 @@ def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
             "victoria-metrics": session_servers.victoria_metrics(config=scraping([endpoint.url])),
         }
         record(runtime.advanced, runtime.basic)
-        found = {"local": Subject("local", LocalSource(runtime.recorder.window, runtime.recorder.hub.drain), 0.0)}
+        found = {"local": Subject("local", runtime, 0.0)}
         for name, server in servers.items():
             server.wait_for(
                 'sum(feature_usage_total{outcome="success"})', lambda rows: rows and rows[0]["value"][1] == "11"
             )
-            client = PrometheusClient(server.url)
-            stack.callback(client.close)
-            found[name] = Subject(name, PrometheusSource(client, time.time), 0.01 if "native" in name else 0.4)
+            reading = stack.enter_context(closing(Runtime(Settings(prometheus_url=server.url))))
+            found[name] = Subject(name, reading, 0.01 if "native" in name else 0.4)
         yield found
 
 
@@ -59,8 +54,8 @@ def subject(request: pytest.FixtureRequest, subjects: dict[str, Subject]) -> Sub
 
 def test_every_result_says_where_it_comes_from_and_what_it_covers(subject: Subject) -> None:
     before = datetime.now(timezone.utc)
-    result = subject.usage("chat", hours=2)
-    assert result["source"] == subject.source.name
+    result = subject.advanced.get_feature_usage_stats("chat", hours=2)
+    assert result["source"] == ("local" if subject.name == "local" else "prometheus")
     start, end = (datetime.fromisoformat(result["window"][edge]) for edge in ("start", "end"))
     assert start < end
     assert abs((end - before).total_seconds()) < 60
@@ -68,14 +63,14 @@ def test_every_result_says_where_it_comes_from_and_what_it_covers(subject: Subje
 
 
 def test_percentiles_are_called_estimates_unless_they_come_from_this_process(subject: Subject) -> None:
-    result = subject.satisfaction("chat")
+    result = subject.advanced.get_satisfaction_metrics("chat")
     estimates = {f"{field}_score" for field in ("min", "max", "stddev", "p50", "p95", "p99")}
     assert set(result["estimated"]) == (set() if subject.name == "local" else estimates)
-    assert subject.dashboard("chat")["exact"] is (subject.name == "local")
+    assert subject.advanced.get_comprehensive_dashboard("chat")["exact"] is (subject.name == "local")
 
 
 def test_satisfaction(subject: Subject) -> None:
-    result = subject.satisfaction("chat")
+    result = subject.advanced.get_satisfaction_metrics("chat")
     assert result["total_responses"] == 8
     assert result["satisfaction_rate"] == pytest.approx(4 / 8)
     assert result["avg_score"] == pytest.approx((0.2 + 0.6 + 0.7 + 0.9 + 1.0 + 0 + 0.5 + 1) / 8)
@@ -85,7 +80,7 @@ def test_satisfaction(subject: Subject) -> None:
 
 
 def test_satisfaction_of_one_type(subject: Subject) -> None:
-    result = subject.satisfaction("chat", "accuracy")
+    result = subject.advanced.get_satisfaction_metrics("chat", "accuracy")
     assert result["total_responses"] == 5
     assert result["satisfaction_rate"] == pytest.approx(3 / 5)
     assert result["p50_score"] == pytest.approx(0.7, abs=0.03)
@@ -93,7 +88,7 @@ def test_satisfaction_of_one_type(subject: Subject) -> None:
 
 
 def test_usage(subject: Subject) -> None:
-    result = subject.usage("chat")
+    result = subject.advanced.get_feature_usage_stats("chat")
     assert (result["total_usage"], result["successful"], result["failed"]) == (12, 8, 3)
     assert result["success_rate"] == pytest.approx(8 / 11), "unknown is neither success nor failure"
     assert result["avg_duration_ms"] == pytest.approx(104.5), "an absent duration is not zero"
@@ -104,29 +99,29 @@ def test_usage(subject: Subject) -> None:
 
 
 def test_errors(subject: Subject) -> None:
-    result = subject.errors("chat")
+    result = subject.advanced.get_error_stats("chat")
     assert result["total_errors"] == 3
     assert (result["recovery_attempts"], result["recovered"]) == (2, 1)
     assert result["recovery_rate"] == pytest.approx(0.5)
     assert result["by_severity"] == {"critical": 1, "error": 1, "warning": 1}
     assert result["by_type"] == {"Parse": 1, "Timeout": 2}
     assert result["by_impact"] == {"high": 1, "low": 1, "unknown": 1}
-    assert subject.errors()["total_errors"] == 5, "no feature means all of them"
+    assert subject.advanced.get_error_stats()["total_errors"] == 5, "no feature means all of them"
 
 
 def test_learning(subject: Subject) -> None:
-    result = subject.learning("chat")
+    result = subject.advanced.get_learning_metrics("chat")
     assert result["total_samples"] == 150
     assert result["avg_accuracy"] == pytest.approx(0.7)
     assert result["avg_confidence"] == pytest.approx(0.8)
     assert result["avg_improvement_rate"] == pytest.approx(0.25), "a rate below zero comes back as one"
     assert sorted(result["by_type"]) == ["classification", "prediction"]
     assert isnan(result["by_type"]["classification"]["avg_confidence"])
-    assert subject.learning("chat", "classification")["avg_accuracy"] == pytest.approx(0.5)
+    assert subject.advanced.get_learning_metrics("chat", "classification")["avg_accuracy"] == pytest.approx(0.5)
 
 
 def test_optimization(subject: Subject) -> None:
-    result = subject.optimization("chat")
+    result = subject.advanced.get_optimization_metrics("chat")
     assert result["total_optimizations"] == 3
     assert result["avg_change"] == pytest.approx((0.75 + 1.25 + 0.5) / 3)
     assert result["avg_user_impact"] == pytest.approx(0.6)
@@ -136,17 +131,17 @@ def test_optimization(subject: Subject) -> None:
 
 
 def test_resources(subject: Subject) -> None:
-    rows = {row["resource_name"]: row for row in subject.resources()["resources"]}
+    rows = {row["resource_name"]: row for row in subject.advanced.get_resource_metrics()["resources"]}
     assert list(rows) == ["pool", "cache", "scratch"], "the fullest first"
     assert rows["cache"]["utilization_percent"] == pytest.approx(65.5)
     assert (rows["cache"]["allocated"], rows["cache"]["used"], rows["cache"]["unit"]) == (1.024e9, 6.7e8, "bytes")
     assert (rows["pool"]["allocated"], rows["pool"]["used"], rows["pool"]["unit"]) == (8.0, 7.2, "cores")
     assert isnan(rows["scratch"]["used"])
-    assert [row["resource_name"] for row in subject.resources("memory")["resources"]] == ["cache"]
+    assert [row["resource_name"] for row in subject.advanced.get_resource_metrics("memory")["resources"]] == ["cache"]
 
 
 def test_performance_rows_carry_the_unit_that_was_recorded(subject: Subject) -> None:
-    rows = {row["metric_name"]: row for row in subject.performance("chat")}
+    rows = {row["metric_name"]: row for row in subject.advanced.get_performance_metrics("chat")}
     units = {name: row["unit"] for name, row in rows.items()}
     assert units == {
         "reply": "milliseconds",
@@ -168,7 +163,7 @@ def test_performance_rows_carry_the_unit_that_was_recorded(subject: Subject) -> 
 
 
 def test_performance_percentiles(subject: Subject) -> None:
-    row = subject.performance("chat", "response_time")[0]
+    row = subject.advanced.get_performance_metrics("chat", "response_time")[0]
     assert (row["metric_name"], row["count"]) == ("reply", 1000)
     assert row["p50"] == subject.near(500.5)
     assert row["p95"] == subject.near(950.05)
@@ -178,34 +173,34 @@ def test_performance_percentiles(subject: Subject) -> None:
 
 
 def test_values_below_zero_keep_their_sign(subject: Subject) -> None:
-    (row,) = subject.performance("chat", "drift")
+    (row,) = subject.advanced.get_performance_metrics("chat", "drift")
     assert row["min"] == subject.near(-49.5) or subject.name != "local"
     assert row["min"] < 0 < row["max"]
     assert abs(row["p50"]) < 2
-    saved = subject.metric_statistics("chat", "saved")
+    saved = subject.basic.get_metric_statistics("chat", "saved")
     assert saved["avg"] == pytest.approx(-50.5)
     assert saved["p50"] == subject.near(-50.5)
     assert saved["p99"] > saved["p50"]
 
 
 def test_performance_rows_are_limited_to_the_most_recorded(subject: Subject) -> None:
-    assert [row["metric_name"] for row in subject.performance(limit=1)] == ["reply"]
-    assert len(subject.performance(None, "response_time", limit=2)) == 2
-    assert len(subject.performance(None, "response_time")) == 3
+    assert [row["metric_name"] for row in subject.advanced.get_performance_metrics(limit=1)] == ["reply"]
+    assert len(subject.advanced.get_performance_metrics(None, "response_time", limit=2)) == 2
+    assert len(subject.advanced.get_performance_metrics(None, "response_time")) == 3
 
 
 def test_metric_statistics_of_the_basic_collector(subject: Subject) -> None:
-    startup = subject.metric_statistics("chat", "startup_ms")
+    startup = subject.basic.get_metric_statistics("chat", "startup_ms")
     assert (startup["count"], startup["unit"]) == (100, "ms")
     assert startup["avg"] == pytest.approx(505)
     assert startup["p95"] == subject.near(950.5)
-    gain = subject.metric_statistics("chat", "gain")
+    gain = subject.basic.get_metric_statistics("chat", "gain")
     assert gain["count"] == 100
     assert gain["avg"] == pytest.approx(50.5)
 
 
 def test_the_dashboard_has_everything(subject: Subject) -> None:
-    board = subject.dashboard("chat")
+    board = subject.advanced.get_comprehensive_dashboard("chat")
     response_time = board["performance"]["categories"]["response_time"]
     assert response_time["count"] == 1100
     assert response_time["unit"] == "ms", "whatever it was recorded in"
@@ -221,7 +216,7 @@ def test_the_dashboard_has_everything(subject: Subject) -> None:
 
 
 def test_the_documented_monitor_asks_for_all_features(subject: Subject) -> None:
-    board = subject.dashboard(hours=1)
+    board = subject.advanced.get_comprehensive_dashboard(hours=1)
     assert board["feature"] is None
     assert board["errors"]["total_errors"] == 5
     assert not board["satisfaction"]["avg_score"] < 0.5
@@ -229,7 +224,7 @@ def test_the_documented_monitor_asks_for_all_features(subject: Subject) -> None:
 
 
 def test_no_data_is_neither_zero_nor_an_error(subject: Subject) -> None:
-    board = subject.dashboard("nobody")
+    board = subject.advanced.get_comprehensive_dashboard("nobody")
     assert board["errors"]["total_errors"] == 0
     assert board["usage"]["total_usage"] == 0
     assert isnan(board["satisfaction"]["avg_score"])
@@ -238,34 +233,56 @@ def test_no_data_is_neither_zero_nor_an_error(subject: Subject) -> None:
     assert board["performance"]["categories"] == {}
     for section in ("performance", "satisfaction", "usage", "errors", "learning", "optimization"):
         assert board[section]["has_data"] is False, section
-    assert subject.performance("nobody") == []
-    assert subject.metric_statistics("nobody", "nothing")["count"] == 0
+    assert subject.advanced.get_performance_metrics("nobody") == []
+    assert subject.basic.get_metric_statistics("nobody", "nothing")["count"] == 0
 
 
 def test_names_that_are_accidents_in_a_query_language(subject: Subject) -> None:
-    result = subject.usage(ODD)
+    result = subject.advanced.get_feature_usage_stats(ODD)
     assert result["total_usage"] == 3
     assert list(result["by_action"]) == [ODD]
-    assert subject.errors(ODD)["by_type"] == {ODD: 1}
-    assert subject.usage('"} or vector(1) #')["total_usage"] == 0
+    assert subject.advanced.get_error_stats(ODD)["by_type"] == {ODD: 1}
+    assert subject.advanced.get_feature_usage_stats('"} or vector(1) #')["total_usage"] == 0
 
 
 @pytest.mark.parametrize("hours", [0.5, 1 / 3, 7.777, 1000, 1])
 def test_hours_can_be_any_positive_number(subject: Subject, hours: float) -> None:
-    assert subject.usage("chat", hours=hours)["total_usage"] == 12
+    assert subject.advanced.get_feature_usage_stats("chat", hours=hours)["total_usage"] == 12
 
 
-@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), "24", None, True])
-def test_other_hours_are_refused(hours: Any) -> None:
+@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e300, "24", None, True])
+def test_other_hours_are_refused(subject: Subject, hours: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="hours"):
-        Period.last(hours, time.time())
+        subject.advanced.get_error_stats("chat", hours=hours)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "1", None, True])
+def test_other_limits_are_refused(subject: Subject, limit: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="limit"):
+        subject.advanced.get_performance_metrics("chat", limit=limit)
+
+
+@pytest.mark.parametrize("feature", [1, b"chat", ["chat"], float("nan")])
+def test_other_features_are_refused(subject: Subject, feature: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="feature"):
+        subject.advanced.get_comprehensive_dashboard(feature)
+
+
+@pytest.mark.parametrize("date", ["yesterday", "2025-13-01", "2025-02-30", "", 20251214, "20251214"])
+def test_other_dates_are_refused(subject: Subject, date: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="date"):
+        subject.advanced.aggregate_daily_metrics(date)
+
+
+def test_a_lone_surrogate_in_a_question_finds_nothing(subject: Subject) -> None:
+    assert subject.advanced.get_error_stats("\ud800\x00\n")["total_errors"] == 0
 
 
 def test_todays_rows_of_the_daily_table(subject: Subject) -> None:
     today = parse_day(None, time.time())
     rows = {
         (row["feature"], row["metric_type"], row["metric_name"]): row
-        for row in results.daily(subject.source.day(today))
+        for row in subject.advanced.aggregate_daily_metrics()
     }
     reply = rows["chat", "response_time", "reply"]
     assert list(reply)[:12] == [
@@ -299,4 +316,4 @@ def test_todays_rows_of_the_daily_table(subject: Subject) -> None:
 
 def test_a_day_without_data_has_no_rows(subject: Subject) -> None:
     for day in ("2001-02-03", "2199-01-01"):
-        assert results.daily(subject.source.day(parse_day(day, time.time()))) == []
+        assert subject.advanced.aggregate_daily_metrics(day) == []

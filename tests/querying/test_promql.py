@@ -1,0 +1,173 @@
+"""Queries as text: typed by hand where it matters, and read by a real Prometheus."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otel_metrics.catalogue import ERRORS, OPTIMIZATION_AFTER, PERFORMANCE_DURATION, PERFORMANCE_VALUE
+from otel_metrics.querying import plans, promql
+from otel_metrics.querying.client import PrometheusClient
+from otel_metrics.querying.source import Distribution, Latest, Period, Total
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from otel_metrics.querying.source import Query
+    from tests.servers import Prometheus, Servers
+
+HOUR = Period(1_700_000_000.0, 1_700_003_600.0)
+
+
+def only(query: Query, ended: promql.Ended | None = None) -> dict[str, str]:
+    return promql.parts({"q": query}, promql.Moment(HOUR, ended))
+
+
+def test_a_total_is_an_exact_difference() -> None:
+    found = only(Total(ERRORS, ("severity",), (("feature", "chat"),)))
+    assert found == {
+        "q:number": (
+            'sum by (severity) (last_over_time(feature_errors_total{feature="chat"}[3600000ms] @ 1700003600.000)'
+            ' - (last_over_time(feature_errors_total{feature="chat"}[3600000ms] @ 1700000000.000)'
+            ' or last_over_time(feature_errors_total{feature="chat"}[3600000ms] @ 1700003600.000) * 0))'
+        )
+    }
+
+
+def test_a_distribution_is_asked_for_in_both_forms() -> None:
+    found = only(Distribution(PERFORMANCE_DURATION, ("metric_category",)))
+    assert list(found) == ["q:native", "q:buckets", "q:sum"]
+    assert found["q:native"].startswith(
+        "sum by (metric_category) (last_over_time(feature_performance_duration_seconds{}["
+    )
+    assert found["q:buckets"].startswith(
+        "sum by (metric_category, le) (last_over_time(feature_performance_duration_seconds_bucket{}["
+    )
+
+
+def test_signed_values_are_grouped_by_sign() -> None:
+    assert "sum by (feature, sign, le) (" in only(Distribution(PERFORMANCE_VALUE, ("feature",)))["q:buckets"]
+
+
+def test_only_the_ended_processes_are_searched_when_they_are_known() -> None:
+    none = only(Latest(OPTIMIZATION_AFTER, ("feature",)), promql.Ended())
+    assert none["q:number"] == "max by (feature) (feature_optimization_after{} @ 1700003600.000)"
+    some = only(Latest(OPTIMIZATION_AFTER, ("feature",)), promql.Ended(("a.b", "c")))
+    assert some["q:number"] == (
+        "max by (feature) ((feature_optimization_after{} @ 1700003600.000 or last_over_time(feature_optimization_after"
+        '{service_instance_id=~"a\\\\.b|c"}[3600000ms] @ 1700003600.000)))'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("plain", '"plain"'),
+        ('say "hi"', r'"say \"hi\""'),
+        ("back\\slash", r'"back\\slash"'),
+        ("two\nlines", r'"two\x0alines"'),
+        ("\ud800", '"\\uFFFD"'),
+        ("{}[]()=~!#,", '"{}[]()=~!#,"'),
+        ("日本 é", '"日本 é"'),
+    ],
+)
+def test_string_literals(text: str, literal: str) -> None:
+    assert promql.quoted(text) == literal
+
+
+def test_durations_have_a_millisecond_at_least() -> None:
+    assert [promql.milliseconds(s) for s in (1e-9, 0.0015, 3600, 90061.0004)] == [
+        "1ms",
+        "2ms",
+        "3600000ms",
+        "90061000ms",
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------ real servers
+@pytest.fixture(scope="module")
+def prometheus(session_servers: Servers) -> Prometheus:
+    return session_servers.prometheus()
+
+
+ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@given(text=ANY_TEXT)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_survives_prometheus(prometheus: Prometheus, text: str) -> None:
+    """What goes into a string literal comes out as the value of a label."""
+    client = PrometheusClient(prometheus.url)
+    try:
+        samples, _ = client.query(f'label_replace(vector(1), "x", {promql.quoted(text.replace("$", "$$"))}, "", "")', 1)
+    finally:
+        client.close()
+    assert [sample["metric"].get("x") for sample in samples] == [text]
+
+
+def test_any_text_selects_its_series(session_servers: Servers, tmp_path: Path) -> None:
+    """Stored by Prometheus as the value of a label, selected by it, and by nothing else."""
+    texts = [
+        *map(chr, [*range(0x21), 0x22, 0x24, 0x27, 0x5C, 0x60, 0x7B, 0x7F, 0x85, 0x2028, 0xFFFD, 0x1F600, 0x10FFFF]),
+        'a"b',
+        "a\\b",
+        "a\\nb",
+        "${x}",
+        ".*",
+        "a|b",
+        "%41",
+        'x"} or vector(1) or y{z="',
+        "é",
+        "e\u0301",
+    ]
+    rule = tmp_path / "rules.yml"  # a rule can label its result with anything
+    rules = [
+        {"record": "text", "expr": "vector(1)", "labels": {"value": text, "n": str(n)}} for n, text in enumerate(texts)
+    ]
+    rule.write_text(yaml.safe_dump({"groups": [{"name": "texts", "rules": rules}]}), encoding="utf-8")
+    server = session_servers.prometheus(rules=[rule])
+    server.wait_for("count(text)", lambda rows: rows and rows[0]["value"][1] == str(len(texts)))
+    client = PrometheusClient(server.url)
+    try:
+        for n, text in enumerate(texts):
+            samples, _ = client.query(promql.selector("text", [("value", text)]), time.time())
+            assert [sample["metric"]["n"] for sample in samples] == [str(n)], repr(text)
+    finally:
+        client.close()
+
+
+PLANS: dict[str, Callable[[Any], dict[str, Query]]] = {
+    "performance": lambda text: plans.performance(text, text),
+    "metric_statistics": lambda text: plans.metric_statistics(text, text),
+    "satisfaction": lambda text: plans.satisfaction(text, text),
+    "usage": plans.usage,
+    "errors": plans.errors,
+    "learning": lambda text: plans.learning(text, text),
+    "optimization": lambda text: plans.optimization(text, text),
+    "resources": lambda text: plans.resources(text, text),
+    "dashboard": plans.dashboard,
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("ended", [None, promql.Ended(), promql.Ended(("a.b", 'c"', "\\"))])
+def test_every_plan_is_a_query_that_prometheus_understands(
+    prometheus: Prometheus, name: str, ended: promql.Ended | None
+) -> None:
+    client = PrometheusClient(prometheus.url)
+    try:
+        for text, seconds in itertools.product(('x"} \\ \n', None), (0.001, 90_061.0004, 40 * 86_400.0)):
+            if text is None and name == "metric_statistics":
+                continue
+            moment = promql.Moment(Period(time.time() - seconds, time.time()), ended)
+            parts = promql.parts(PLANS[name](text), moment)
+            assert client.query(promql.joined(parts), time.time()) == ([], ())
+    finally:
+        client.close()
