@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from otel_metrics.exporter.series import Series
 
 _HERE: Final = "\0"
+_LARGEST: Final = 1 << 63
+"""Integers beyond are written as floats: parsers refuse those that no float can hold."""
 
 
 def number(value: Any) -> str:
     """Return ``value`` as both text formats write it."""
-    if type(value) is int:
+    if type(value) is int and -_LARGEST < value < _LARGEST:
         return str(value)
     value = as_float(value)
     if isfinite(value):
@@ -142,8 +144,11 @@ class TextRenderer:
         rich = self._openmetrics and family.kind == "counter" and family.name.endswith("_total")
         for point, labels in self._series.of(family):
             value = point.value
-            # repr() of finite floats and of integers is what the formats want; everything else goes the long way.
-            if type(value) is not int and (type(value) is not float or not isfinite(value)):
+            # As they are, finite floats and integers are what the formats want; everything else goes the long way.
+            if type(value) is int:
+                if not -_LARGEST < value < _LARGEST:
+                    value = number(value)
+            elif type(value) is not float or not isfinite(value):
                 value = number(value)
             line = f"{before}{labels}{after} {value}" if labels else f"{plain} {value}"
             if rich and (point.exemplars or self._created):
