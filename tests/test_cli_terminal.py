@@ -1,0 +1,118 @@
+"""How numbers and foreign text look on a terminal, and when two dashboards agree."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from otel_metrics.cli import agreement, live, terminal, view
+from otel_metrics.cli.reading import jsonable
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (25.0, "25"),
+        (0.1 + 0.2, "0.3000"),
+        (125.5, "125.5"),
+        (12345.678, "12,346"),
+        (0.0001234567, "0.0001235"),
+        (-4.17e-5, "-4.17e-05"),
+        (1.5e13, "15,000,000,000,000"),
+        (1.55e300, "1.55e+300"),
+        (math.nan, "–"),
+        (None, "–"),
+        ("12", "–"),
+        (True, "–"),
+        (math.inf, "∞"),
+        (-math.inf, "-∞"),
+    ],
+)
+def test_numbers_have_four_digits_and_no_data_is_a_dash(value: object, shown: str) -> None:
+    assert terminal.number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.9, "90 %"), (2 / 3, "66.7 %"), (-0.05, "-5 %"), (math.nan, "–"), (None, "–")]
+)
+def test_shares_are_percentages(share: object, shown: str) -> None:
+    assert terminal.percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ünïcode 日本", "plain ünïcode 日本"),
+        ("\x1b]0;title\x07", "�]0;title�"),
+        ("a\nb\tc\rd", "a�b�c�d"),
+        ("\u202egnp.exe", "�gnp.exe"),
+        ("\ud800", "�"),
+        ("x" * 1000, "x" * 200 + "…"),
+        ("[bold]", "[bold]"),
+    ],
+)
+def test_foreign_text_cannot_steer_a_terminal(text: str, shown: str) -> None:
+    assert terminal.clean(text) == shown
+    assert terminal.plain(text).plain == shown
+
+
+def test_a_number_that_does_not_fit_ends_in_an_ellipsis() -> None:
+    screen = Console(width=24, file=io.StringIO())
+    screen.print(view.table("T", ("name", "count", "total"), [("a name of some length", "1,234,567", "7,654,321")]))
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert "…" in text
+    # Never a prefix that could be read as a smaller number.
+    for word in text.split():
+        if word[0].isdigit():
+            assert word in {"1,234,567", "7,654,321"} or word.endswith("…")
+
+
+def test_json_has_null_for_what_is_not_a_number() -> None:
+    assert jsonable({"a": math.nan, "b": [math.inf, 1.5], "c": (0, "x", None, True)}) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": [0, "x", None, True],
+    }
+
+
+def _dashboard(**usage: float) -> dict[str, Any]:
+    return {"hours": 1, "source": "x", "estimated": ["usage.p95_duration_ms"], "usage": usage}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        ({"total_usage": 3}, {"total_usage": 3}, True),
+        ({"total_usage": 3}, {"total_usage": 4}, False),
+        ({"total_usage": 3}, {}, False),
+        ({"total_usage": 3}, {"total_usage": math.nan}, False),
+        ({"success_rate": math.nan}, {"success_rate": math.nan}, True),
+        ({"avg_duration_ms": 1.0}, {"avg_duration_ms": 1.0 + 1e-9}, True),
+        ({"avg_duration_ms": 1.0}, {"avg_duration_ms": 1.001}, False),
+        ({"avg_duration_ms": 0.0}, {"avg_duration_ms": 1e-30}, True),
+        ({"p95_duration_ms": 1.0}, {"p95_duration_ms": 1.1}, True),
+        ({"p95_duration_ms": 1.0}, {"p95_duration_ms": math.nan}, False),
+    ],
+)
+def test_dashboards_agree_where_every_exact_number_does(
+    ours: dict[str, float], theirs: dict[str, float], agree: bool
+) -> None:
+    rows = agreement.rows(_dashboard(**ours), _dashboard(**theirs))
+    assert all(row.agrees for row in rows) is agree
+    assert live.verdict(rows).plain.startswith("All" if agree else "1 of 1 numbers differ: usage.")
+
+
+def test_estimates_are_known_in_every_part_of_their_section() -> None:
+    part = {"by_action": {"open.it": {"p95_duration_ms": 2.0, "total_usage": 1}}}
+    rows = agreement.rows(_dashboard() | {"usage": part}, _dashboard() | {"usage": part})
+    assert {row.name: row.estimated for row in rows} == {
+        "usage.by_action.open.it.p95_duration_ms": True,
+        "usage.by_action.open.it.total_usage": False,
+    }
