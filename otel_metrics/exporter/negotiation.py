@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
 from otel_metrics.exporter.names import ESCAPINGS
@@ -122,8 +123,12 @@ def choose_compression(accept_encoding: str) -> tuple[str, Callable[[], Compress
     return None
 
 
+@cache
 def compressions() -> dict[str, Callable[[], Compressor]]:
-    """Return the compressions that this Python has: gzip, and zstd from 3.14 on."""
+    """Return the compressions that this Python has: gzip, and zstd from 3.14 on.
+
+    Looked up once: a child forked while another thread imports would wait for that import for ever.
+    """
     # Level 1: text shrinks to a tenth already, and a scrape costs the application its processor.
     found: dict[str, Callable[[], Compressor]] = {"gzip": lambda: zlib.compressobj(1, zlib.DEFLATED, 31)}
     try:

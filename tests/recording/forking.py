@@ -1,0 +1,96 @@
+"""Run as a program by test_fork.py: four threads record while the main thread forks; prints what became of the children."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+
+import otel_metrics
+
+CHILDREN = int(sys.argv[1])
+CALLS = 10
+PATIENCE = 20.0
+
+
+def exposed() -> float:
+    """Return the calls of every thread and series that a scrape of this process would see."""
+    start: list[str] = []
+    body = b"".join(
+        otel_metrics.wsgi_app()({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda s, _h: start.append(s))
+    )
+    assert start[0].startswith("200"), start
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in body.decode().splitlines()
+        if line.startswith(("feature_usage_total{", "feature_usage_duration_seconds_count{"))
+    )
+
+
+def child() -> str:
+    metrics = otel_metrics.get_advanced_metrics()
+    before = metrics.get_feature_usage_stats("forking", hours=1)["total_usage"]
+    for _ in range(CALLS):
+        metrics.record_feature_usage("forking", "child", 1.0, True)
+    seen = exposed()
+    local = metrics.get_feature_usage_stats("forking", hours=1)["total_usage"]
+    if before or local != CALLS or seen != 2 * CALLS:
+        return f"inherited {before}, exposed {seen}, read back {local}"
+    return "ok"
+
+
+def fork_one() -> str:
+    receive, send = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            outcome = child()
+        except BaseException as error:
+            outcome = repr(error)
+        os.write(send, outcome.encode()[:500])
+        os._exit(0)
+    os.close(send)
+    try:
+        ready, _, _ = select.select([receive], [], [], PATIENCE)
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+            return "hung"
+        return os.read(receive, 500).decode() or "died"
+    finally:
+        os.close(receive)
+        os.waitpid(pid, 0)
+
+
+def main() -> None:
+    metrics = otel_metrics.get_advanced_metrics()
+    stop = threading.Event()
+    recorded = Counter[int]()
+
+    def work(number: int) -> None:
+        while not stop.is_set():
+            for i in range(100):
+                metrics.record_feature_usage("forking", f"action{(i + number) % 20}", float(i), True)
+            recorded[number] += 100
+            time.sleep(0)
+
+    def scrape() -> None:
+        while not stop.is_set():
+            exposed()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads.append(threading.Thread(target=scrape))
+    for thread in threads:
+        thread.start()
+    outcomes = Counter(fork_one() for _ in range(CHILDREN))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    print(dict(outcomes))
+    print("parent", exposed() == 2 * recorded.total())
+
+
+main()
