@@ -32,14 +32,16 @@ from otel_metrics.catalogue import (
     METRIC_TYPE,
     SIGN,
     UNIT,
-    Metric,
 )
 from otel_metrics.naming import series_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.catalogue import Daily
+    from otel_metrics.catalogue import (
+        Daily,
+        Metric,
+    )
 
 KEY: Final = (FEATURE.name, METRIC_TYPE.name, METRIC_NAME.name, UNIT.name)
 
@@ -148,8 +150,7 @@ def _percentiles(histograms: Histograms) -> Iterator[Recording]:
     if histograms is Histograms.NATIVE:
         yield Recording(NATIVE, at_midnight(aggregate("sum", KEY, _of_the_day(NATIVE_1H))))
         values = (
-            f"({NATIVE} and (histogram_count({NATIVE}) > 0) and {count}\n"
-            f"  unless ({DAILY_TABLE['min_value']} < 0))"
+            f"({NATIVE} and (histogram_count({NATIVE}) > 0) and {count}\n  unless ({DAILY_TABLE['min_value']} < 0))"
         )
     else:
         yield Recording(BUCKETS, at_midnight(aggregate("sum", (*KEY, "le"), _of_the_day(BUCKETS_1H))))

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from otel_metrics.catalogue import Metric
 from otel_metrics.naming import series_name
+
+if TYPE_CHECKING:
+    from otel_metrics.catalogue import Metric
 
 Change = Callable[[str], str]
 """Selector of a cumulative series -> expression of what was added to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets.promql import Distribution, Histograms, rate, total, watched, watched_native
 from otel_metrics.assets.rulefile import Group, Recording
@@ -15,9 +15,13 @@ from otel_metrics.catalogue import (
     SATISFACTION_SCORE,
     SEVERITY,
     USAGE,
-    Metric,
 )
 from otel_metrics.naming import series_name
+
+if TYPE_CHECKING:
+    from otel_metrics.catalogue import (
+        Metric,
+    )
 
 _HOUR: Final = watched("1h")
 _NOW: Final = rate("5m")

@@ -5,13 +5,12 @@ They name no job and no instance: whatever is scraped is watched.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
 from otel_metrics.assets.daily import KEY
 from otel_metrics.assets.promql import total, watched
 from otel_metrics.assets.rulefile import Alert, Group
-from otel_metrics.assets.thresholds import Limit
 from otel_metrics.assets.uids import DAILY, TELEMETRY
 from otel_metrics.catalogue import (
     COLLISIONS,
@@ -25,6 +24,9 @@ from otel_metrics.catalogue import (
     SERIES,
 )
 from otel_metrics.naming import series_name
+
+if TYPE_CHECKING:
+    from otel_metrics.assets.thresholds import Limit
 
 HEARTBEAT: Final = "TelemetryHeartbeat"
 HEARTBEAT_SEVERITY: Final = "heartbeat"
@@ -41,7 +43,14 @@ def groups() -> tuple[Group, ...]:
 
 
 def _alert(
-    name: str, expr: str, limit: Limit, summary: str, description: str, *, severity: str = "warning", look: str = TELEMETRY
+    name: str,
+    expr: str,
+    limit: Limit,
+    summary: str,
+    description: str,
+    *,
+    severity: str = "warning",
+    look: str = TELEMETRY,
 ) -> Alert:
     return Alert(name, expr, severity, summary, description, look, limit.hold, limit.keep)
 

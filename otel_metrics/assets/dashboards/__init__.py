@@ -1,3 +1,39 @@
+"""Grafana dashboards: ``model`` is Grafana's JSON, ``panels`` its kinds of panels, ``queries`` what panels ask; the other
+modules are a dashboard each.
+"""
+
 from __future__ import annotations
-GENERATED = "otel-metrics-generated"
-def texts(histograms): return {}
+
+from typing import TYPE_CHECKING
+
+from otel_metrics.assets.dashboards import (
+    daily,
+    errors,
+    learning,
+    optimization,
+    overview,
+    performance,
+    resources,
+    satisfaction,
+    telemetry,
+    usage,
+)
+from otel_metrics.assets.dashboards.model import GENERATED
+from otel_metrics.assets.dashboards.queries import Values
+
+if TYPE_CHECKING:
+    from otel_metrics.assets.dashboards.model import Dashboard
+    from otel_metrics.assets.promql import Histograms
+
+__all__ = ["GENERATED", "all_dashboards", "texts"]
+
+
+def all_dashboards(histograms: Histograms) -> dict[str, Dashboard]:
+    """Return every dashboard by the name of its file."""
+    modules = (overview, performance, satisfaction, usage, learning, optimization, resources, errors, daily, telemetry)
+    return {module.__name__.rpartition(".")[2]: module.dashboard(Values(histograms)) for module in modules}
+
+
+def texts(histograms: Histograms) -> dict[str, str]:
+    """Return the text of every dashboard's file, by its name without suffix."""
+    return {name: dashboard.text() for name, dashboard in all_dashboards(histograms).items()}
