@@ -105,7 +105,7 @@ class _Run:
         topics.result()
         if stopped.is_set():
             return None
-        generation = Generation(number, model.documents.total(), tuple(sorted(model.words)), tuple(answers), impacts)
+        generation = Generation(number, model.documents.total(), tuple(answers), impacts)
         progress.accuracy = generation.accuracy
         self.teacher.judge(model, generation)
         return generation

@@ -50,6 +50,7 @@ class Teacher:
         self._progress, self._stopped = progress, stopped
         self._metrics, self._collector = get_advanced_metrics(), get_metrics_collector()
         self._last_accuracy: dict[str, float] = {}
+        self._generation_before = math.nan
 
     def teach(
         self, readings: list[Future[list[Document]]], generation: int, model: NaiveBayes, recognizer: PatternRecognizer
@@ -114,11 +115,14 @@ class Teacher:
         record = self._collector.record_learning_metric
         record(FEATURE, "accuracy", accuracy, {"training_samples": learnt, "folds": FOLDS})
         record(FEATURE, "temperature", model.temperature)
-        # Once is enough for these: there are many, and they tell about the packages, not about time.
-        for package, share in generation.by_package.items() if generation.number == 0 else ():
-            # As real code does: where nothing was asked the share is not a number. Such a value is refused and counted in
-            # otel_metrics_rejected_total; it neither breaks the caller nor spoils an average.
-            record(FEATURE, f"accuracy_{package}", share)
+        # As real code does: there is no generation before the first one, so this begins as not-a-number. Such a value is
+        # refused and counted in otel_metrics_rejected_total; it neither breaks the caller nor spoils an average.
+        record(FEATURE, "accuracy_gain", accuracy - self._generation_before)
+        self._generation_before = accuracy
+        if generation.number == 0:
+            # Once is enough for these: there are many, and they tell about the packages, not about time.
+            for package, share in generation.by_package.items():
+                record(FEATURE, f"accuracy_{package}", share)
         if accuracy <= generation.chance:
             self._metrics.record_error(
                 feature=FEATURE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,7 +41,6 @@ class Generation:
 
     number: int
     learnt: int
-    packages: tuple[str, ...]
     answers: tuple[Answer, ...]
     impacts: dict[str, Impact]
 
@@ -58,10 +56,10 @@ class Generation:
 
     @property
     def by_package(self) -> dict[str, float]:
-        """The accuracy per package; ``nan`` for those that no question was about."""
+        """The accuracy per package that there were questions about."""
         asked = Counter(answer.document.label for answer in self.answers)
         right = Counter(answer.document.label for answer in self.answers if answer.rank == 1)
-        return {package: right[package] / asked[package] if asked[package] else math.nan for package in self.packages}
+        return {package: right[package] / number for package, number in asked.items()}
 
     @property
     def chance(self) -> float:
