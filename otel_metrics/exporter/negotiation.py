@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import zlib
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
 from otel_metrics.exporter.names import ESCAPINGS
@@ -114,21 +113,15 @@ class Compressor(Protocol):
 
 def choose_compression(accept_encoding: str) -> tuple[str, Callable[[], Compressor]] | None:
     """Return the name and a factory of the best compression that both sides know; None for none."""
-    known = compressions()
     for name, _ in accepted(accept_encoding):
-        if name in known:
-            return name, known[name]
+        if name in COMPRESSIONS:
+            return name, COMPRESSIONS[name]
         if name == "identity":
             return None
     return None
 
 
-@cache
-def compressions() -> dict[str, Callable[[], Compressor]]:
-    """Return the compressions that this Python has: gzip, and zstd from 3.14 on.
-
-    Looked up once: a child forked while another thread imports would wait for that import for ever.
-    """
+def _compressions() -> dict[str, Callable[[], Compressor]]:
     # Level 1: text shrinks to a tenth already, and a scrape costs the application its processor.
     found: dict[str, Callable[[], Compressor]] = {"gzip": lambda: zlib.compressobj(1, zlib.DEFLATED, 31)}
     try:
@@ -138,3 +131,10 @@ def compressions() -> dict[str, Callable[[], Compressor]]:
     else:
         found["zstd"] = lambda: cast("Compressor", zstd.ZstdCompressor(level=1))
     return found
+
+
+COMPRESSIONS: Final = _compressions()
+"""What this Python can compress with: gzip, and zstd from 3.14 on.
+
+Found out when this module is loaded: a child forked while another thread imports would wait for that import for ever.
+"""
