@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import daily, dashboards, feature_alerts, recording, rulefile, telemetry_alerts
+from otel_metrics.assets import daily, dashboards, feature_alerts, recording, reference, rulefile, telemetry_alerts
 from otel_metrics.assets.promql import Histograms
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 RULES: Final = "prometheus/rules"
 DASHBOARDS: Final = "grafana/dashboards"
+REFERENCE: Final = "docs/metrics.md"
 
 __all__ = ["Histograms", "check", "files", "write"]
 
@@ -27,6 +28,7 @@ def files(histograms: Histograms = Histograms.CLASSIC) -> dict[str, str]:
     return {
         **{f"{RULES}/{name}": rulefile.text(*groups) for name, groups in rules.items()},
         **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(histograms).items()},
+        REFERENCE: reference.text(),
     }
 
 

@@ -18,6 +18,7 @@ TAG: Final = "otel-metrics"
 GENERATED: Final = "otel-metrics-generated"
 DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 NO_DATA: Final = "nothing in this period"
+_SAME_TAB: Final[Json] = {"icon": "external link", "targetBlank": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Panel:
 
     def look(self, uid: str) -> Panel:
         """Return the panel with a link to a dashboard that says more."""
-        return replace(self, links=({"title": "More", "type": "link", "url": address(uid)},))
+        link: Json = {"title": "More", "type": "link", "url": address(uid), "tooltip": "", "tags": [], **_SAME_TAB}
+        return replace(self, links=({**link, "asDropdown": False, "includeVars": False, "keepTime": False},))
 
     def body(self, number: int, x: int, y: int) -> Json:
         """Return the JSON of the panel at a place of the grid."""
@@ -105,8 +107,7 @@ class Dashboard:
                     "asDropdown": True,
                     "includeVars": True,
                     "keepTime": True,
-                    "targetBlank": False,
-                    "icon": "external link",
+                    **_SAME_TAB,
                     "tooltip": "Other dashboards, for the same time and the same features",
                     "url": "",
                 }
