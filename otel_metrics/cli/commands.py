@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.cli import daily, dashboard, demo, render, serve, stack
+from otel_metrics.cli import compare, daily, dashboard, demo, import_, render, serve, stack
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-COMMANDS: Final[tuple[ModuleType, ...]] = (demo, dashboard, daily, serve, stack, render)
+COMMANDS: Final[tuple[ModuleType, ...]] = (demo, dashboard, daily, import_, compare, serve, stack, render)

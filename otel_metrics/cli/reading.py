@@ -26,16 +26,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def reader(url: str | None) -> Iterator[tuple[AdvancedMetrics, str]]:
-    """Return what reads from the server at ``url``, and its address."""
+def connected(url: str | None) -> Iterator[Runtime]:
+    """Return a runtime that answers from the server at ``url``."""
     settings = Settings.from_env(prometheus_url=url) if url else Settings.from_env()
     if settings.prometheus_url is None:
         settings = Settings.from_env(prometheus_url=DEFAULT_URL)
     runtime = Runtime(settings)
     try:
-        yield runtime.advanced, str(settings.prometheus_url)
+        yield runtime
     finally:
         runtime.close()
+
+
+@contextmanager
+def reader(url: str | None) -> Iterator[tuple[AdvancedMetrics, str]]:
+    """Return what reads from the server at ``url``, and its address."""
+    with connected(url) as runtime:
+        yield runtime.advanced, str(runtime.settings.prometheus_url)
 
 
 def jsonable(value: Any) -> Any:

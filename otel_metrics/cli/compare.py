@@ -1,0 +1,115 @@
+"""``otel-metrics compare``: the old system's daily statistics beside ours, while both are running."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.progress import track
+
+from otel_metrics.cli import history, import_, reading, terminal, view
+from otel_metrics.importing import compare as comparison
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from otel_metrics.importing.compare import Comparison
+
+_SAME: Final = 1e-9
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "compare",
+        help="put the old database's daily statistics beside those of the live system",
+        description="For every day that both saw: the eight statistics of the daily table as the old rows give them, as the server has "
+        "them, and the difference. Percentiles of the live system are estimates from histograms.",
+    )
+    import_.add_database(command)
+    reading.add_options(command)
+    command.add_argument("--from", type=import_.day, metavar="YYYY-MM-DD", dest="first", help="first day to compare")
+    command.add_argument("--to", type=import_.day, metavar="YYYY-MM-DD", dest="last", help="last day to compare")
+    command.add_argument("--differences", action="store_true", help="show only what is not the same")
+    command.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and show."""
+    with (
+        history.read(arguments.database, arguments.timezone) as rows,
+        reading.connected(arguments.prometheus) as server,
+    ):
+        first, last = arguments.first, arguments.last
+        days = [
+            day
+            for day in rows.days()
+            if (first is None or history.date_of(day) >= first) and (last is None or history.date_of(day) <= last)
+        ]
+        watched = track(days, "Comparing days", console=terminal.errors, transient=True)
+        found = [row for day in watched for row in comparison.compare(rows, server.source, [day])]
+    shown = [row for row in found if not arguments.differences or not _same(row)]
+    _FORMATS[arguments.format](shown)
+    if arguments.format == "table":
+        different = sum(not _same(row) for row in found)
+        compared = len({row.day for row in found})
+        terminal.say(
+            f"{compared} of {len(days)} days seen by both, {len(found):,} statistics, {different:,} not the same."
+        )
+    return 0
+
+
+def _same(row: Comparison) -> bool:
+    return row.difference is not None and abs(row.difference) <= _SAME
+
+
+def _as_table(rows: Sequence[Comparison]) -> None:
+    heads = ("date", "feature", "type", "name", "column", "old", "ours", "difference", "unit")
+    shown = [
+        (
+            str(row.day),
+            *row.key[:3],
+            row.column,
+            terminal.number(row.old, 6),
+            f"{view.ESTIMATE} {terminal.number(row.ours, 6)}" if row.estimated else terminal.number(row.ours, 6),
+            _percent(row.difference),
+            terminal.plain(row.unit, "dim"),
+        )
+        for row in rows
+    ]
+    if shown:
+        terminal.console.print(view.table("Old system and ours", heads, shown, words=5))
+
+
+def _percent(difference: float | None) -> str:
+    if difference is None:
+        return terminal.ABSENT
+    return "same" if abs(difference) <= _SAME else f"{difference:+.3%}"
+
+
+def _flat(row: Comparison) -> dict[str, Any]:
+    flat = asdict(row)
+    key = flat.pop("key")
+    names = dict(zip(("feature", "metric_type", "metric_name"), key, strict=False))
+    return {"date": str(flat.pop("day")), **names, **flat, "difference": row.difference}
+
+
+def _as_csv(rows: Sequence[Comparison]) -> None:
+    writer = csv.DictWriter(
+        sys.stdout,
+        ("date", "feature", "metric_type", "metric_name", "unit", "column", "old", "ours", "estimated", "difference"),
+    )
+    writer.writeheader()
+    writer.writerows(map(_flat, rows))
+
+
+def _as_json(rows: Sequence[Comparison]) -> None:
+    print(json.dumps([reading.jsonable(_flat(row)) for row in rows], indent=2, allow_nan=False))
+
+
+_FORMATS: Final = {"table": _as_table, "csv": _as_csv, "json": _as_json}

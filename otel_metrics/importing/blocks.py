@@ -1,0 +1,150 @@
+"""The Prometheus data directory: whether a server lives there, and how blocks get in."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_metrics.importing.errors import ImportFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+WORK: Final = "otel-metrics-import"
+"""Folder inside the data directory for everything of ours: on the same disk, and Prometheus ignores it."""
+
+HEAD_SECONDS: Final = 3 * 3600
+"""What a server keeps outside of blocks. A block that is newer than the oldest of it would make it drop the rest."""
+
+
+class DataDirectory:
+    """A data directory of Prometheus, with or without a server in it.
+
+    Args:
+        path: what the server gets as ``--storage.tsdb.path``; made if it is not there.
+        promtool: the program.
+    """
+
+    def __init__(self, path: Path, promtool: Path) -> None:
+        self.path = path
+        self.work = path / WORK
+        self._promtool = promtool
+        self._staging = self.work / "blocks"
+        """One folder of new blocks per file, until they are moved into place."""
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImportFailedError(f"{path}: {error.strerror}") from error
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other imports out.
+
+        Raises:
+            ImportFailedError: another one is at work here.
+        """
+        with (self.work / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ImportFailedError(f"another import into {self.path} is running") from None
+            yield
+
+    def running(self) -> bool:
+        """Return whether a server has the directory open."""
+        try:
+            with (self.path / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def head_start(self, now: float) -> float | None:
+        """Return the unix time from which on a server keeps data outside of blocks, or None if none ever lived here."""
+        segments = [path for path in (self.path / "wal").glob("*") if path.is_file()]
+        written = max((path.stat().st_mtime for path in segments if path.stat().st_size), default=None)
+        if self.running():
+            return now - HEAD_SECONDS
+        return None if written is None else min(written, now) - HEAD_SECONDS
+
+    def stage(self, file: Path, samples: int) -> list[str]:
+        """Turn an OpenMetrics file into blocks beside the server's, and return their names. Several threads may.
+
+        Raises:
+            ImportFailedError: promtool failed, or dropped a sample, which it does without a word.
+        """
+        staging = self._staging / file.stem
+        shutil.rmtree(staging, ignore_errors=True)
+        self._staging.mkdir(exist_ok=True)
+        command = [
+            str(self._promtool),
+            "tsdb",
+            "create-blocks-from",
+            "openmetrics",
+            "--max-block-duration=24h",
+            "--quiet",
+            str(file),
+            str(staging),
+        ]
+        # A session of its own: Ctrl-C reaches us alone, and the day at hand is finished.
+        done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+        if done.returncode != 0:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise ImportFailedError(f"promtool: {_last_line(done.stderr or done.stdout)}")
+        metas = [_meta(path) for path in staging.iterdir() if (path / "meta.json").is_file()]
+        stored = sum(meta["stats"]["numSamples"] for meta in metas)
+        if stored != samples:
+            raise ImportFailedError(
+                f"promtool stored {stored} of {samples} samples of {file.name}; nothing of it was kept"
+            )
+        return sorted(meta["ulid"] for meta in metas)
+
+    def publish(self, names: Sequence[str]) -> bool:
+        """Move staged blocks into place, those that are not there yet; return whether all are."""
+        for name in names:
+            staged = next(self._staging.glob(f"*/{name}"), None)
+            if staged is not None and not (self.path / name).exists():
+                staged.rename(self.path / name)
+        _sync(self.path)
+        return all((self.path / name).exists() for name in names)
+
+    def withdraw(self, names: Sequence[str]) -> None:
+        """Remove blocks that are in place, renamed first so that no half of one is ever loaded."""
+        for name in names:
+            if (self.path / name).exists():
+                gone = self.work / f"{name}.gone"
+                (self.path / name).rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+
+    def holds(self, names: Sequence[str]) -> bool:
+        """Return whether blocks are there as they were written, not compacted into larger ones or deleted."""
+        return all((self.path / name / "meta.json").is_file() for name in names)
+
+    def clean(self) -> None:
+        """Remove what is only needed while importing."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+
+def _meta(block: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((block / "meta.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,69 @@
+"""Two systems at work at once: the old one's daily statistics beside ours, for the days that both saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_metrics import catalogue as c
+from otel_metrics.importing.job import date_of
+from otel_metrics.querying.restore import CallersUnits, daily_row
+from otel_metrics.querying.statistics import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import date
+
+    from otel_metrics.importing.job import Rows
+    from otel_metrics.querying.source import DayKey, Source
+    from otel_metrics.querying.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One statistic of one row of the daily table, in the caller's unit. ``None``: that side has no such row."""
+
+    day: date
+    key: DayKey
+    unit: str
+    column: str
+    old: float | None
+    ours: float | None
+    estimated: bool
+
+    @property
+    def difference(self) -> float | None:
+        """Our value's distance from the old one, as a share of the old one; of zero: in the unit itself."""
+        if self.old is None or self.ours is None:
+            return None
+        return (self.ours - self.old) / abs(self.old) if self.old else self.ours - self.old
+
+
+def compare(rows: Rows, source: Source, days: list[int]) -> Iterator[Comparison]:
+    """Yield every statistic of the days that both systems have rows of.
+
+    Raises:
+        QueryError: the source cannot answer.
+    """
+    labels = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
+    seen = (series.labels for series in rows.keepers.series.values() if series.metric is c.PERFORMANCE_UNIT)
+    units = CallersUnits(seen, labels)
+    for day in days:
+        ours: Mapping[DayKey, Statistics] = source.day(date_of(day)).rows
+        if not ours:
+            continue
+        rows.load(day)
+        old, _ = rows.statistics(day)
+        for key in sorted({*old, *ours}):
+            yield from _row(date_of(day), key, old.get(key), ours.get(key), units)
+
+
+def _row(
+    day: date, key: DayKey, old: Statistics | None, ours: Statistics | None, units: CallersUnits
+) -> Iterator[Comparison]:
+    shown = [daily_row(key, known, units) if known is not None else None for known in (old, ours)]
+    unit = next((row[1] for row in shown if row is not None), "")
+    for column, field in COLUMNS.items():
+        theirs, mine = (getattr(row[0], field) if row is not None else None for row in shown)
+        estimated = ours is not None and field in ours.estimated
+        yield Comparison(day, key, unit, column, theirs, mine, estimated)

@@ -1,0 +1,153 @@
+"""One day as OpenMetrics text with timestamps, as promtool reads it.
+
+The day is that of a process of its own: its cumulative series begin at zero with the day, have a sample at the end of every
+slot, and carry the instance id of the import and the day. So exact differences are exact here as well, days do not depend on
+each other, and nothing of a live process is touched.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics import catalogue as c
+from otel_metrics.catalogue import Kind
+from otel_metrics.exporter.labels import escape_value
+from otel_metrics.importing.keepers import HistogramSeries
+from otel_metrics.importing.timestamps import MS_PER_DAY
+from otel_metrics.naming import series_name
+from otel_metrics.querying.promql import INSTANCE
+from otel_metrics.querying.statistics import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.importing.keepers import NumberSeries
+    from otel_metrics.querying.source import DayKey
+    from otel_metrics.querying.statistics import Statistics
+
+    Row = HistogramSeries | NumberSeries
+
+RECORDED_AT: Final = 3600
+"""Seconds after the end of a day at which its row of the daily table stands: while the live rules record that day's."""
+
+_MS: Final = 1000
+
+
+class Grid:
+    """The sample times of one day, as text: its start, then the last millisecond of every slot."""
+
+    def __init__(self, day: int, seconds: int) -> None:
+        start = day * MS_PER_DAY
+        ends = range(start + seconds * _MS, start + MS_PER_DAY + 1, seconds * _MS)
+        self.slots = len(ends)
+        self.times = [_time(start), *(_time(end - 1) for end in ends)]
+        self.recorded = _time(start + MS_PER_DAY + RECORDED_AT * _MS)
+
+
+def lines(grid: Grid, series: Iterable[Row], instance: str) -> Iterator[str]:
+    """Yield the lines of the live metrics' series, each family after the other."""
+    by_family = sorted(series, key=lambda row: row.metric.name)
+    bound = 0
+    for _, rows in groupby(by_family, key=lambda row: row.metric.name):
+        metric, group = None, list(rows)
+        metric = group[0].metric
+        yield f"# TYPE {series_name(metric).removesuffix('_total')} {metric.kind.value}\n"
+        for row in group:
+            bound += 1
+            labels = _labels(row.labels, metric, instance)
+            if isinstance(row, HistogramSeries):
+                yield from _histogram(grid, row, series_name(metric), labels)
+            elif metric.kind is Kind.GAUGE:
+                yield from _samples(f"{series_name(metric)}{{{labels}}}", *_carried(row.slots, grid))
+            else:
+                yield from _samples(f"{series_name(metric)}{{{labels}}}", _summed(row.slots, grid.slots), grid.times)
+    if bound:
+        own = c.SERIES
+        yield f"# TYPE {series_name(own)} gauge\n"
+        yield from _samples(
+            f"{series_name(own)}{{{_labels({}, own, instance)}}}", [bound] * len(grid.times), grid.times
+        )
+
+
+def accumulators(grid: Grid, days: Iterable[tuple[DayKey, Statistics, float]], instance: str) -> Iterator[str]:
+    """Yield the day accumulators (count, sum, sum of squares, extremes) as they stood at the end of the day."""
+    found = list(days)
+    names = tuple(label.name for label in c.DAILY_COUNT.labels)
+    columns: tuple[tuple[Metric, list[float]], ...] = (
+        (c.DAILY_COUNT, [known.count for _, known, _ in found]),
+        (c.DAILY_SUM, [known.total for _, known, _ in found]),
+        (c.DAILY_SUMSQ, [squares for _, _, squares in found]),
+        (c.DAILY_MIN, [known.min or 0.0 for _, known, _ in found]),
+        (c.DAILY_MAX, [known.max or 0.0 for _, known, _ in found]),
+    )
+    for metric, values in columns:
+        yield f"# TYPE {series_name(metric)} gauge\n"
+        for (key, _, _), value in zip(found, values, strict=True):
+            labels = _labels(dict(zip(names, (*key, c.DAY.values[0]), strict=True)), metric, instance)
+            yield f"{series_name(metric)}{{{labels}}} {value!r} {grid.times[-1]}\n"
+
+
+def recorded(grid: Grid, days: Mapping[DayKey, Statistics]) -> Iterator[str]:
+    """Yield the day's rows of the daily table, under the names that the recording rules give them."""
+    names = tuple(label.name for label in c.DAILY_COUNT.labels if label != c.DAY)
+    for column, name in c.DAILY_TABLE.items():
+        yield f"# TYPE {name} gauge\n"
+        for key, known in days.items():
+            value = getattr(known, COLUMNS[column])
+            if value is not None:
+                labels = _text(zip(names, key, strict=True))
+                yield f"{name}{{{labels}}} {value!r} {grid.recorded}\n"
+
+
+END: Final = "# EOF\n"
+
+
+def _histogram(grid: Grid, row: HistogramSeries, name: str, labels: str) -> Iterator[str]:
+    bounds = row.metric.buckets
+    slots = grid.slots
+    totals = _summed({slot: counted.total for slot, counted in row.slots.items()}, slots)
+    per_bucket = [[0] * (slots + 1) for _ in range(len(bounds) + 1)]
+    for slot, counted in row.slots.items():
+        for bucket, number in enumerate(accumulate(counted.buckets)):
+            per_bucket[bucket][slot + 1] = number
+    # Buckets below the smallest value stay at zero, which absent series are as well; the last of them marks where it begins.
+    first = next((i for i, numbers in enumerate(per_bucket) if any(numbers)), 0)
+    separator = "," if labels else ""
+    for bucket in range(max(first - 1, 0), len(per_bucket)):
+        bound = "+Inf" if bucket == len(bounds) else repr(bounds[bucket])
+        head = f'{name}_bucket{{{labels}{separator}le="{bound}"}}'
+        yield from _samples(head, accumulate(per_bucket[bucket]), grid.times)
+    yield from _samples(f"{name}_count{{{labels}}}", accumulate(per_bucket[-1]), grid.times)
+    yield from _samples(f"{name}_sum{{{labels}}}", totals, grid.times)
+
+
+def _summed(slots: Mapping[int, float], number: int) -> list[float]:
+    """Return the cumulative values: zero at the start of the day, then at the end of every slot."""
+    return list(accumulate((slots.get(slot, 0) for slot in range(number)), initial=0))
+
+
+def _carried(slots: Mapping[int, float], grid: Grid) -> tuple[list[float], Sequence[str]]:
+    """Return the values of a gauge, which keeps its value until it is set again, from its first one on."""
+    first = min(slots)
+    values = list(accumulate(range(first, grid.slots), lambda last, slot: slots.get(slot, last), initial=slots[first]))
+    return values[1:], grid.times[first + 1 :]
+
+
+def _samples(head: str, values: Iterable[float], times: Sequence[str]) -> Iterator[str]:
+    return (f"{head} {value!r} {time}\n" for value, time in zip(values, times, strict=True))
+
+
+def _labels(labels: Mapping[str, str], metric: Metric, instance: str) -> str:
+    known = ((name, labels.get(name, "")) for name in metric.label_names)
+    return _text((*known, (INSTANCE, instance)))
+
+
+def _text(labels: Iterable[tuple[str, str]]) -> str:
+    # An empty label value is an absent label.
+    return ",".join(f'{name}="{escape_value(value)}"' for name, value in labels if value)
+
+
+def _time(milliseconds: int) -> str:
+    return f"{milliseconds // _MS}.{milliseconds % _MS:03d}"

@@ -1,0 +1,220 @@
+"""What a day's rows are kept in until its file is written: the same sinks' places as in a live process, by time slots.
+
+:class:`Keepers` stands in for the live recorder, so that :class:`~otel_metrics.facade.binding.Binding` (units, labels, scales,
+thresholds) is used as it is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from otel_metrics import catalogue as c
+from otel_metrics.catalogue import Kind
+from otel_metrics.querying.source import DayKey
+from otel_metrics.recording.cells import Column
+from otel_metrics.recording.digest import count_into
+from otel_metrics.recording.labels import Labels
+from otel_metrics.recording.refusals import Refusals
+from otel_metrics.recording.splits import SignSplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.recording.cells import Chunk, Sink
+    from otel_metrics.settings import Settings
+
+    Converter = Callable[[list[float]], list[float]]
+
+
+class Counted:
+    """What one slot added to a histogram."""
+
+    __slots__ = ("buckets", "total")
+
+    def __init__(self, width: int) -> None:
+        self.buckets = [0] * width
+        self.total = 0.0
+
+
+class HistogramSeries:
+    """One series of a histogram: per slot, how many values fell into which bucket."""
+
+    __slots__ = ("labels", "metric", "slots")
+
+    def __init__(self, metric: Metric, labels: Mapping[str, str]) -> None:
+        self.metric = metric
+        self.labels = labels
+        self.slots: dict[int, Counted] = {}
+
+    def fold(self, chunk: Chunk, slot: float) -> None:
+        """Add a chunk of a slot."""
+        counted = self.slots.get(int(slot))
+        if counted is None:
+            counted = self.slots[int(slot)] = Counted(len(self.metric.buckets) + 1)
+        count_into(counted.buckets, self.metric.buckets, chunk.values)
+        counted.total += chunk.total
+
+
+class NumberSeries:
+    """One series of a counter (rows, or with ``total`` their sum; added up per slot) or of a gauge (the last of the slot)."""
+
+    __slots__ = ("_total", "labels", "metric", "slots")
+
+    def __init__(self, metric: Metric, labels: Mapping[str, str], *, total: bool = False) -> None:
+        self.metric = metric
+        self.labels = labels
+        self.slots: dict[int, float] = {}
+        self._total = total
+
+    def fold(self, chunk: Chunk, slot: float) -> None:
+        """Add a chunk of a slot."""
+        if self.metric.kind is Kind.GAUGE:
+            self.slots[int(slot)] = chunk.last
+        else:
+            added = chunk.total if self._total else chunk.n
+            self.slots[int(slot)] = self.slots.get(int(slot), 0) + added
+
+
+class DayValues:
+    """Every value of the day of one row of the daily table."""
+
+    __slots__ = ("key", "values")
+
+    def __init__(self, key: DayKey) -> None:
+        self.key = key
+        self.values = array("d")
+
+    def fold(self, chunk: Chunk, _slot: float) -> None:
+        """Add a chunk."""
+        self.values.extend(chunk.values)
+
+
+class Bundle:
+    """What one combination of arguments is bound to; in place of a cell or a tally."""
+
+    __slots__ = ("columns", "index", "rows", "seeds", "sinks")
+
+    def __init__(
+        self, index: int, columns: Sequence[Column], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink]
+    ) -> None:
+        self.index = index
+        self.columns = tuple(columns)
+        self.sinks = tuple(map(tuple, sinks))
+        self.rows = tuple(rows)
+        self.seeds: tuple[NumberSeries, ...] = ()
+
+
+class Heard(Refusals):
+    """Keeps what was refused since it was last asked: (argument, reason)."""
+
+    def __init__(self) -> None:
+        super().__init__(strict=False)
+        self._heard: list[tuple[str, str]] = []
+
+    def refuse(self, call: str, argument: str, value: object, reason: str, allowed: str) -> None:
+        """Note a refusal."""
+        del call, value, allowed
+        self._heard.append((argument, reason))
+
+    def take(self) -> list[tuple[str, str]]:
+        """Return what was refused, and forget it."""
+        heard, self._heard = self._heard, []
+        return heard
+
+
+class Keepers:
+    """All series of an import; filled with one day at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.refusals = Heard()
+        self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals)
+        self.hub = self
+        self.bundles: list[Bundle] = []
+        self.series: dict[tuple[str, ...], HistogramSeries | NumberSeries] = {}
+        self.days: dict[DayKey, DayValues] = {}
+        self._seeded: list[NumberSeries] = []
+
+    # ------------------------------------------------------------------------------------ as the recorder and its hub
+
+    def column(
+        self, call: str, argument: str, metric: Metric | None, convert: Converter | None = None, spelling: str = ""
+    ) -> Column:
+        """Return how an argument becomes values of ``metric``."""
+        del call, spelling
+        if metric is None:
+            return Column(convert)
+        return Column(convert, metric.low, metric.high, partial(self._refuse, argument))
+
+    def _refuse(self, argument: str, value: object, reason: str) -> None:
+        self.refusals.refuse("", argument, value, reason, "")
+
+    def histogram(self, metric: Metric, attributes: Mapping[str, str]) -> tuple[Sink, ...]:
+        """Return the keepers of one series of a histogram."""
+        days: list[Sink] = []
+        if metric.daily:
+            key = DayKey.of(metric.daily, attributes)
+            days.append(self.days.setdefault(key, DayValues(key)))
+        if c.SIGN in metric.labels:
+            signs = (self._histogram(metric, {**attributes, c.SIGN.name: sign}) for sign in c.SIGN.values)
+            return (SignSplit(*signs), *days)
+        return (self._histogram(metric, attributes), *days)
+
+    def counter(self, metric: Metric, attributes: Mapping[str, str], *, total: bool = False) -> tuple[Sink, ...]:
+        """Return the keeper of one series of a counter."""
+        return (self._number(metric, attributes, total=total),)
+
+    def gauge(self, metric: Metric, attributes: Mapping[str, str]) -> tuple[Sink, ...]:
+        """Return the keeper of one series of a gauge."""
+        return (self._number(metric, attributes),)
+
+    def seed(self, metric: Metric, attributes: Mapping[str, str]) -> None:
+        """Have a counter appear at zero on the days of the bundle that is being bound."""
+        self._seeded.append(self._number(metric, attributes))
+
+    info = seed
+
+    def cell(self, columns: Sequence[Column], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Bundle:
+        """Make a bundle of columns."""
+        bundle = Bundle(len(self.bundles), columns, sinks, rows)
+        bundle.seeds, self._seeded = tuple(self._seeded), []
+        self.bundles.append(bundle)
+        return bundle
+
+    def tally(self, rows: Sequence[Sink]) -> Bundle:
+        """Make a bundle that only counts."""
+        return self.cell((), (), rows)
+
+    # ------------------------------------------------------------------------------------------------------------ days
+
+    def forget_seeds(self) -> None:
+        """Forget seeds that no bundle was made for: the one that had them exists already."""
+        self._seeded.clear()
+
+    def filled(self) -> Iterator[HistogramSeries | NumberSeries]:
+        """Yield the series that hold anything."""
+        return (series for series in self.series.values() if series.slots)
+
+    def clear(self) -> None:
+        """Empty everything for the next day."""
+        for series in self.series.values():
+            series.slots.clear()
+        for day in self.days.values():
+            day.values = array("d")
+
+    def _histogram(self, metric: Metric, attributes: Mapping[str, str]) -> HistogramSeries:
+        made: Any = self.series.setdefault(_key(metric, attributes), HistogramSeries(metric, dict(attributes)))
+        return made  # type: ignore[no-any-return]
+
+    def _number(self, metric: Metric, attributes: Mapping[str, str], *, total: bool = False) -> NumberSeries:
+        made: Any = self.series.setdefault(
+            _key(metric, attributes), NumberSeries(metric, dict(attributes), total=total)
+        )
+        return made  # type: ignore[no-any-return]
+
+
+def _key(metric: Metric, attributes: Mapping[str, str]) -> tuple[str, ...]:
+    return (metric.name, *(str(attributes.get(name, "")) for name in metric.label_names))

@@ -1,0 +1,81 @@
+"""The account of an import: every row that was read is imported or refused, and every refusal has a reason and a row id."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOWN: Final = 10
+"""Row ids that are kept per reason; all of them are in the file."""
+
+
+@dataclass(slots=True)
+class Reason:
+    """Why rows of one table were refused, or values of them left out."""
+
+    table: str
+    what: str
+    rows: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, rowid: object, rows: int = 1) -> None:
+        """Add one row, or a span of them."""
+        self.rows += rows
+        if len(self.first) < SHOWN:
+            self.first.append(str(rowid))
+
+
+class Ledger:
+    """Counts rows by table. ``path``: a CSV file that lists every refusal (table, row ids, refused what, why)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read: Counter[str] = Counter()
+        self.imported: Counter[str] = Counter()
+        self._refused: dict[tuple[str, str], Reason] = {}
+        self._left_out: dict[tuple[str, str], Reason] = {}
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(("table", "rows", "refused", "reason"))
+
+    def refuse(self, table: str, rowid: object, reason: str, rows: int = 1) -> None:
+        """Account for a row (or ``rows``, described by ``rowid``) that cannot be imported."""
+        self._refused.setdefault((table, reason), Reason(table, reason)).add(rowid, rows)
+        self._writer.writerow((table, rowid, "row", reason))
+
+    def leave_out(self, table: str, rowid: object, argument: str, reason: str) -> None:
+        """Note that one value or label of a row did not fit; the rest of the row is imported."""
+        what = f"{argument}: {reason}"
+        self._left_out.setdefault((table, what), Reason(table, what)).add(rowid)
+        self._writer.writerow((table, rowid, argument, reason))
+
+    @property
+    def refused(self) -> list[Reason]:
+        """Return why rows were refused, the most frequent reasons first."""
+        return sorted(self._refused.values(), key=lambda reason: -reason.rows)
+
+    @property
+    def left_out(self) -> list[Reason]:
+        """Return what did not fit in rows that were imported otherwise."""
+        return sorted(self._left_out.values(), key=lambda reason: -reason.rows)
+
+    def refused_rows(self, table: str) -> int:
+        """Return how many rows of a table were refused."""
+        return sum(reason.rows for (name, _), reason in self._refused.items() if name == table)
+
+    def balanced(self) -> bool:
+        """Return whether read = imported + refused for every table."""
+        return all(rows == self.imported[table] + self.refused_rows(table) for table, rows in self.read.items())
+
+    def flush(self) -> None:
+        """Write out the file of refusals."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file of refusals."""
+        self._file.close()

@@ -1,0 +1,213 @@
+"""Rows of the old tables to values by UTC day: units, labels, scales and limits are those of the record calls."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from itertools import chain
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from otel_metrics.facade.binding import Binding
+from otel_metrics.importing.spool import ROWS
+from otel_metrics.importing.timestamps import MS_PER_DAY
+from otel_metrics.recording.labels import RefusedCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from otel_metrics.importing.keepers import Bundle, Keepers
+    from otel_metrics.importing.ledger import Ledger
+    from otel_metrics.importing.spool import Spool
+    from otel_metrics.importing.tables import Found, OldDatabase, Table
+    from otel_metrics.importing.timestamps import Timestamps
+    from otel_metrics.recording.cells import Column
+
+BATCH: Final = 200_000
+"""Rows that are read before their values are converted and written to the spool."""
+
+_NUMBERS: Final = frozenset({float, int})
+
+
+class Bound(NamedTuple):
+    """What one combination of label columns leads to."""
+
+    target: Any
+    """A bundle, the scales of a satisfaction type, or None: refused."""
+    remarks: tuple[tuple[str, str], ...]
+    """(argument, reason) of what did not fit."""
+
+
+class Span:
+    """The rows of one table that fall on one day."""
+
+    __slots__ = ("first", "last", "rows")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first: int | None = None
+        self.last = 0
+
+    def add(self, rowids: Iterable[int]) -> None:
+        """Add rows by their ids."""
+        for rowid in rowids:
+            self.rows += 1
+            self.first = rowid if self.first is None else min(self.first, rowid)
+            self.last = max(self.last, rowid)
+
+
+class Reader:
+    """Reads tables into the spool, and accounts for every row."""
+
+    def __init__(self, keepers: Keepers, spool: Spool, ledger: Ledger, timestamps: Timestamps) -> None:
+        self._keepers = keepers
+        # The stand-in has the parts of the recorder that binding uses.
+        self._binding = Binding(cast("Any", keepers))
+        self._spool = spool
+        self._ledger = ledger
+        self._timestamps = timestamps
+        self.spans: defaultdict[int, defaultdict[str, Span]] = defaultdict(lambda: defaultdict(Span))
+        """Rows that fit, by day and table."""
+        self.cardinality: Counter[str] = Counter()
+        """Label combinations by table."""
+
+    def read(self, database: OldDatabase, found: Found, tick: Callable[[int], object]) -> None:
+        """Read one table; ``tick`` is called with the number of rows after every batch."""
+        table = found.table
+        if found.missing:
+            rows = database.count(table.name)
+            self._ledger.read[table.name] += rows
+            if rows:
+                self._ledger.refuse(table.name, "all", f"the table has no column {', '.join(found.missing)}", rows)
+            return
+        width = 2 + len(table.labels)
+        scaled = table.call == "satisfaction"
+        milliseconds = self._timestamps.milliseconds
+        known: dict[tuple[object, ...], Bound] = {}
+        pending: dict[tuple[int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
+        n = 0
+        for row in database.rows(found.select()):
+            n += 1
+            try:
+                moment = milliseconds(row[1])
+            except ValueError as error:
+                self._ledger.refuse(table.name, row[0], f"timestamp: {error}")
+                continue
+            labels = row[2:width]
+            bound = known.get(labels)
+            if bound is None:
+                bound = known[labels] = self._bind(table, labels)
+            if bound.target is None:
+                self._ledger.refuse(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
+                continue
+            # The scale of a score depends on the scores before it, so it is chosen in the order of the rows.
+            target = bound.target.cell_for(row[width]) if scaled else bound.target
+            key = (moment // MS_PER_DAY, id(target) if not bound.remarks else -id(bound))
+            try:
+                pending[key][2].append((moment, row))
+            except KeyError:
+                pending[key] = (bound, target, [(moment, row)])
+            if not n % BATCH:
+                self._take(table, width, pending)
+                tick(BATCH)
+        self._take(table, width, pending)
+        self._ledger.read[table.name] += n
+        self.cardinality[table.name] += sum(bound.target is not None for bound in known.values())
+        tick(n % BATCH)
+
+    def _bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
+        refusals = self._keepers.refusals
+        refusals.take()
+        self._keepers.forget_seeds()
+        try:
+            target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
+        except RefusedCallError:
+            target = None
+        return Bound(target, tuple(refusals.take()))
+
+    @staticmethod
+    def _arguments(table: Table, labels: tuple[object, ...]) -> tuple[object, ...]:
+        # The scale is no column: the satisfaction types' settings and the scores tell it.
+        return (*labels, None) if table.call == "satisfaction" else labels
+
+    def _take(self, table: Table, width: int, pending: dict[tuple[int, int], Any]) -> None:
+        """Convert, check and spool what was read, one series at a time."""
+        for (day, _), (bound, bundle, rows) in pending.items():
+            for _, row in rows if bound.remarks else ():
+                for argument, reason in bound.remarks:
+                    self._ledger.leave_out(table.name, row[0], argument, reason)
+            self._take_rows(table, width, day, bundle, rows)
+        pending.clear()
+        self._spool.flush()
+
+    def _take_rows(
+        self, table: Table, width: int, day: int, bundle: Bundle, rows: list[tuple[int, tuple[Any, ...]]]
+    ) -> None:
+        times = array("q", [moment for moment, _ in rows])
+        kept: set[int] = set()
+        reasons: dict[int, list[tuple[str, str]]] = {}
+        whole = bool(bundle.rows)
+        for index, (argument, raw) in enumerate(self._columns(table, width, rows, reasons)):
+            column = bundle.columns[index]
+            values = _all_fit(column, raw)
+            if values is not None:
+                self._spool.add(day, bundle.index, index, times, values)
+                whole = True
+                continue
+            fitting, places = array("d"), []
+            for place, value in enumerate(raw):
+                if value is None:
+                    continue
+                reason = column.check(value)
+                if reason is not None:
+                    reasons.setdefault(place, []).append((argument, reason))
+                    continue
+                fitting.append(column.convert([float(value)])[0] if column.convert else float(value))
+                places.append(place)
+            if places:
+                kept.update(places)
+                self._spool.add(day, bundle.index, index, array("q", map(times.__getitem__, places)), fitting)
+        if bundle.rows:
+            self._spool.add(day, bundle.index, ROWS, times, None)
+        refused = () if whole else [place for place in range(len(rows)) if place not in kept]
+        for place in refused:
+            why = "; ".join(f"{argument}: {reason}" for argument, reason in reasons.pop(place, ()))
+            self._ledger.refuse(table.name, rows[place][1][0], why or "no value at all")
+        for place, found in reasons.items():
+            for argument, reason in found:
+                self._ledger.leave_out(table.name, rows[place][1][0], argument, reason)
+        gone = set(refused)
+        self.spans[day][table.name].add(row[0] for place, (_, row) in enumerate(rows) if place not in gone)
+
+    def _columns(
+        self,
+        table: Table,
+        width: int,
+        rows: list[tuple[int, tuple[Any, ...]]],
+        reasons: dict[int, list[tuple[str, str]]],
+    ) -> Iterable[tuple[str, list[Any]]]:
+        """Return (argument, raw values) of every column of the bundle."""
+        columns = [(name, [row[at] for _, row in rows]) for at, name in enumerate(table.values, width)]
+        if table.call != "optimization":
+            return columns
+        refusals = self._keepers.refusals
+        changes = []
+        for place, (before, after) in enumerate(zip(columns[0][1], columns[1][1], strict=True)):
+            changes.append(self._binding.change(before, after))
+            if heard := refusals.take():
+                reasons.setdefault(place, []).extend(heard)
+        return chain(columns[:2], [("after_value", changes)], columns[2:])
+
+
+def _all_fit(column: Column, raw: list[Any]) -> array[float] | None:
+    """Return the values in the base unit if all of them fit, in bulk; otherwise they must be looked at one by one."""
+    if not set(map(type, raw)) <= _NUMBERS:
+        return None
+    try:
+        values = array("d", raw)
+        if column.convert is not None:
+            values = array("d", column.convert(values.tolist()))
+    except OverflowError:
+        return None
+    # A NaN or an infinity anywhere shows in the sum.
+    return values if isfinite(sum(values)) and min(values) >= column.low and max(values) <= column.high else None

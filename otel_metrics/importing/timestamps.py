@@ -1,0 +1,41 @@
+"""The old system's timestamps: ISO 8601 text, with a UTC offset or without."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import timedelta, tzinfo
+
+MS_PER_DAY: Final = 86_400_000
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # naive on purpose: subtracted from naive timestamps that mean UTC
+_EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_DATE_ONLY: Final = len("2025-12-14")
+
+
+class Timestamps:
+    """Reads timestamps; those without an offset are in ``zone``."""
+
+    def __init__(self, zone: tzinfo = timezone.utc) -> None:
+        self._zone = None if zone is timezone.utc else zone
+
+    def milliseconds(self, text: object) -> int:
+        """Return unix milliseconds, rounded down.
+
+        Raises:
+            ValueError: ``text`` is no ISO 8601 date and time after 1970.
+        """
+        if not isinstance(text, str) or len(text) <= _DATE_ONLY:
+            raise ValueError("not an ISO 8601 date and time")
+        if text.endswith("Z"):
+            text = text[:-1] + "+00:00"  # Python 3.10 does not know Z
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None and self._zone is not None:
+            moment = moment.replace(tzinfo=self._zone)
+        since: timedelta = moment - (_EPOCH if moment.tzinfo is None else _EPOCH_UTC)
+        found = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+        if found < 0:
+            raise ValueError("before 1970")
+        return found

@@ -1,0 +1,117 @@
+"""Imported days as a server gives them back, beside what SQL makes of the old rows: the eight statistics of every row.
+
+SQL is the other witness: it sees the values right after they were read, knows nothing of slots, buckets, files, blocks or PromQL,
+and computes the statistics by itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from math import isclose, sqrt
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_metrics.importing.job import date_of
+from otel_metrics.querying.statistics import COLUMNS, PERCENTILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import date
+
+    from otel_metrics.importing.job import Rows
+    from otel_metrics.querying.source import DayKey, Source
+    from otel_metrics.querying.statistics import Statistics
+
+TOLERANCE: Final = 1e-9
+"""Relative difference that computing in another order can explain."""
+
+_PERCENTILE: Final = """
+    max(CASE WHEN place = CAST({q} * (n - 1) AS INTEGER) THEN value END),
+    max(CASE WHEN place = min(CAST({q} * (n - 1) AS INTEGER) + 1, n - 1) THEN value END)"""
+
+_SQL: Final = f"""
+WITH ranked AS (
+    SELECT key, value,
+        row_number() OVER (PARTITION BY key ORDER BY value) - 1 AS place,
+        count(*) OVER (PARTITION BY key) AS n,
+        avg(value) OVER (PARTITION BY key) AS mean
+    FROM recorded)
+SELECT key, n, mean, min(value), max(value), total((value - mean) * (value - mean)),
+    {", ".join(_PERCENTILE.format(q=q) for q in PERCENTILES.values())}
+FROM ranked GROUP BY key
+"""  # noqa: S608
+
+Numbers = dict[str, float]
+"""Column of the daily table -> value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One statistic that is not the same on both sides; ``None``: not there."""
+
+    day: date
+    key: DayKey
+    column: str
+    sql: float | None
+    server: float | None
+
+
+def by_sql(rows: Rows, day: int) -> dict[DayKey, Numbers]:
+    """Return the daily table of a day, computed by SQLite."""
+    rows.load(day)
+    keys = [(key, values.values) for key, values in rows.keepers.days.items() if values.values]
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("CREATE TABLE recorded (key INTEGER, value REAL)")
+        connection.executemany(
+            "INSERT INTO recorded VALUES (?, ?)",
+            ((number, v) for number, (_, values) in enumerate(keys) for v in values),
+        )
+        table = {keys[row[0]][0]: _numbers(row) for row in connection.execute(_SQL)}
+    connection.close()
+    for key, (_, known) in rows.aggregates.get(day, {}).items():
+        if key not in table or table[key]["count"] < known.count:
+            table[key] = _columns(known)
+    return table
+
+
+def by_server(source: Source, day: int) -> dict[DayKey, Numbers]:
+    """Return the daily table of a day as a server answers it.
+
+    Raises:
+        QueryError: the server cannot answer.
+    """
+    return {key: _columns(known) for key, known in source.day(date_of(day)).rows.items()}
+
+
+def differences(day: int, sql: Mapping[DayKey, Numbers], server: Mapping[DayKey, Numbers]) -> Iterator[Difference]:
+    """Yield every statistic of SQL's that the server has not, or not the same."""
+    for key, expected in sql.items():
+        found = server.get(key, {})
+        scale = max(abs(expected.get("max_value", 0.0)), abs(expected.get("min_value", 0.0)))
+        for column, value in expected.items():
+            other = found.get(column)
+            # The deviation of almost equal values is as exact as these are.
+            slack = TOLERANCE * scale if column == "stddev" else 0.0
+            if other is None or not isclose(value, other, rel_tol=TOLERANCE, abs_tol=slack):
+                yield Difference(date_of(day), key, column, value, other)
+
+
+def _columns(known: Statistics) -> Numbers:
+    found = ((column, getattr(known, field)) for column, field in COLUMNS.items())
+    return {column: value for column, value in found if value is not None}
+
+
+def _numbers(row: tuple[Any, ...]) -> Numbers:
+    _, n, mean, low, high, deviations, *places = row
+    found = {
+        "avg_value": mean,
+        "min_value": low,
+        "max_value": high,
+        "stddev": sqrt(deviations / (n - 1)) if n > 1 else 0.0,
+        "count": float(n),
+    }
+    fields = {field: column for column, field in COLUMNS.items()}
+    for (name, q), below, above in zip(PERCENTILES.items(), places[::2], places[1::2], strict=True):
+        position = q * (n - 1)
+        found[fields[name]] = below + (above - below) * (position - int(position))
+    return found
