@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -47,6 +48,7 @@ def fork_one() -> str:
     receive, send = os.pipe()
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(PATIENCE / 2)  # a child that hangs says where
         try:
             outcome = child()
         except BaseException as error:
