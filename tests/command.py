@@ -14,7 +14,7 @@ from tests.processes import DEADLINE, ROOT, wait_until
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Self
 
@@ -44,11 +44,13 @@ def otel_metrics(*arguments: str, cwd: Path = ROOT, **variables: str) -> subproc
 
 
 class Running:
-    """The command beside the test. Killed at the end of the ``with`` block if it is still there."""
+    """The command, or another ``program``, beside the test. Killed at the end of the ``with`` block if it is still there."""
 
-    def __init__(self, *arguments: str, cwd: Path = ROOT, **variables: str) -> None:
+    def __init__(
+        self, *arguments: str, program: Sequence[str | Path] = (COMMAND,), cwd: Path = ROOT, **variables: str
+    ) -> None:
         self._child = subprocess.Popen(
-            [COMMAND, *arguments],
+            [*program, *arguments],
             cwd=cwd,
             env=environment(**variables),
             stdin=subprocess.PIPE,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import urllib.request
+import signal
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,8 @@ from examples.learning_engine.corpus import code_examples, definitions, sources,
 from examples.learning_engine.engine import LearningEngine
 from examples.learning_engine.patterns import NextWord, PatternRecognitionError, PatternRecognizer
 from examples.learning_engine.text import words_by_character, words_by_expression
+from tests.command import Running
+from tests.servers import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +79,7 @@ def ran() -> Iterator[Ran]:
         (generation,) = engine.run(generations=1)
         with otel_metrics.serve(port=0) as server:
             for _ in range(2):
-                with urllib.request.urlopen(server.url) as answer:
-                    text = answer.read().decode()
+                text = fetch(server.url).decode()
         samples: dict[str, list[tuple[dict[str, str], float]]] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -208,3 +210,14 @@ def test_help_topics_hold_examples_that_parse_and_examples_that_do_not() -> None
 
     outcomes = {parses(example) for topic in topic_texts() for example in code_examples(topic)}
     assert outcomes == {True, False}
+
+
+def test_serves_on_and_on_until_terminated() -> None:
+    """As the container does: SIGTERM ends it with status 0."""
+    program = (sys.executable, "-m", "examples.learning_engine")
+    with Running("--serve", "--port", "0", "--pause", "0", program=program) as application:
+        url = application.wait_for(r"Metrics: (http://\S+/metrics)")
+        application.until(lambda: b'action="learn"' in fetch(url))
+        application.signal(signal.SIGTERM)
+        assert application.wait() == 0
+        assert "Traceback" not in application.output
