@@ -10,7 +10,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, set_value
 
 from otel_metrics.recording.bulk import Batch, Rest
 from otel_metrics.recording.digest import Digest
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     Attributes = Mapping[str, str | bool | int | float]
 
-_NO_CONTEXT: Final = Context()
-"""Values are handed over by whoever collects; the span that is active there has nothing to do with them."""
+_NO_CONTEXT: Final = set_value("otel_metrics.handed_over", value=True, context=Context())
+"""Values are handed over by whoever collects; the span that is active there has nothing to do with them.
+
+Not empty, because the SDK takes an empty context for none and looks up the active one.
+"""
 
 _CROWDED: Final = 1024
 """Values of one series that may wait one by one for a collection; the ticker hands over what is more."""

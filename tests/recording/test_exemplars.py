@@ -1,0 +1,112 @@
+"""A value recorded in a sampled span, or with an id of its own, is offered as an exemplar with that span and that id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.context import get_current
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otel_metrics.recording.bulk import ExemplarFilter
+from otel_metrics.recording.cells import Column
+from otel_metrics.recording.hub import Hub, sampled
+from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
+from otel_metrics.recording.views import Buckets, Way, views
+from tests.recording.streams import BOUNDS, cumulative, metrics_of, only
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+VIEWS = {
+    "merge": views({"h": BOUNDS}),
+    "repeat": views({"h": BOUNDS}, way=Way.REPEAT),
+    "public": views({"h": BOUNDS}, way=Way.PUBLIC),
+    "exponential": views({"h": BOUNDS}, Buckets.EXPONENTIAL),
+    "none of ours": [],
+}
+
+
+class Rig:
+    def __init__(self, name: str) -> None:
+        self.reader: InMemoryMetricReader = cumulative()
+        provider = MeterProvider(
+            [self.reader], exemplar_filter=ExemplarFilter(), shutdown_on_exit=False, views=VIEWS[name]
+        )
+        meter = provider.get_meter("test")
+        self.hub = Hub(meter, tick=None)
+        sinks = (
+            HistogramSink(meter.create_histogram("h"), {"a": "b"}),
+            GaugeSink(meter.create_gauge("g"), {"a": "b"}),
+        )
+        counter = CounterSink(meter.create_counter("c"), {"a": "b"})
+        self.cell = self.hub.cell((Column(),), (sinks,), (counter,))
+        self.tally = self.hub.tally((CounterSink(meter.create_counter("t"), {"a": "b"}),))
+
+    def points(self) -> dict[str, Any]:
+        return {metric.name: only(metric.data.data_points) for metric in metrics_of(self.reader)}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_sampled_span_is_on_the_exemplars(name: str) -> None:
+    rig = Rig(name)
+    rig.cell.append(0.5)
+    with TracerProvider().get_tracer("test").start_as_current_span("work") as span:
+        context = sampled()
+        assert context is not None
+        rig.hub.record(rig.cell, (2.0,), context)
+        rig.hub.hit(rig.tally, context)
+        rig.cell.append(4.0)
+        points = rig.points()  # collected in the span: that is not where the other values were recorded
+    assert points["h"].count == 3
+    assert points["h"].sum == 6.5
+    assert (points["c"].value, points["t"].value, points["g"].value) == (3, 1, 4.0)
+    for metric, value in (("h", 2.0), ("c", 1), ("t", 1), ("g", 2.0)):
+        exemplar = only(points[metric].exemplars)
+        assert exemplar.value == value
+        assert (exemplar.trace_id, exemplar.span_id) == (
+            span.get_span_context().trace_id,
+            span.get_span_context().span_id,
+        )
+        assert not exemplar.filtered_attributes
+
+
+@pytest.mark.parametrize("name", ["merge", "repeat", "exponential"])
+def test_an_id_is_on_the_exemplar_and_not_among_the_labels(name: str) -> None:
+    rig = Rig(name)
+    rig.hub.record(rig.cell, (2.0,), get_current(), {"interaction_id": "i-1"})
+    point = rig.points()["h"]
+    assert dict(point.attributes) == {"a": "b"}
+    exemplar = only(point.exemplars)
+    assert exemplar.filtered_attributes == {"interaction_id": "i-1"}
+    assert exemplar.trace_id is None
+
+
+@pytest.mark.parametrize("name", ["public", "none of ours"])
+def test_an_id_is_no_label_where_the_views_are_not_ours(name: str) -> None:
+    rig = Rig(name)
+    rig.hub.record(rig.cell, (2.0,), get_current(), {"interaction_id": "i-1"})
+    assert dict(rig.points()["h"].attributes) == {"a": "b"}
+
+
+def test_no_span_or_one_that_is_not_sampled_costs_nothing() -> None:
+    assert sampled() is None
+    with TracerProvider(sampler=ALWAYS_OFF).get_tracer("test").start_as_current_span("work"):
+        assert sampled() is None
+
+
+def test_a_value_in_a_span_while_its_thread_folds_is_kept_without_exemplar() -> None:
+    rig = Rig("merge")
+
+    class Number:
+        def __float__(self) -> float:
+            rig.hub.record(rig.cell, (1.0,), get_current())
+            rig.hub.hit(rig.tally, get_current())
+            return 2.0
+
+    rig.cell.append(Number())
+    rig.hub.drain()
+    points = rig.points()
+    assert (points["h"].count, points["h"].sum, points["t"].value) == (2, 3.0, 1)
