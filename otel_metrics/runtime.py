@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -226,6 +226,7 @@ def _after_fork_in_child() -> None:
     """Start anew in a forked child: its parent's totals are not its own, and the parent's locks may be held by nobody."""
     global _current, _lock
     _lock = RLock()  # type: ignore[misc]
+    REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
         _current = Runtime(_current.settings, _current, forked=True)
 
