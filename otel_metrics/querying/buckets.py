@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_metrics.querying.statistics import PERCENTILES, Spread, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from otel_metrics.querying.statistics import Interval
 
@@ -36,22 +36,37 @@ class Buckets:
         return round(sum(count for _, _, count in self.intervals))
 
     @classmethod
-    def classic(cls, cumulative: Mapping[float, float], total: float) -> Buckets:
+    def classic(
+        cls, cumulative: Mapping[float, float], count: float, total: float, bounds: Sequence[float] = ()
+    ) -> Buckets:
         """Return the histogram of a classic family.
 
         Args:
-            cumulative: upper bound (``le``) -> number of values up to it; +Inf among the bounds.
+            cumulative: upper bound (``le``) -> number of values up to it. May lack bounds that hold none or all of them.
+            count: number of values.
             total: sum of the values.
+            bounds: all bounds, of which ``cumulative`` may lack some.
         """
+        if count <= 0:
+            return cls()
+        edges = sorted({*cumulative, *bounds, inf})
+        average = total / count
+        # Without a bound in between, all values lie in one bucket, and their average does, too.
+        full = max((bound for bound, number in cumulative.items() if number < count), default=None)
         intervals: list[Interval] = []
         below, lower = 0.0, None
-        for bound in sorted(cumulative):
+        for bound in edges:
             if lower is None:  # like PromQL: from zero, unless the bounds themselves begin there or below
                 lower = 0.0 if bound > 0 else bound
-            count = cumulative[bound] - below
-            if count > 0:
-                intervals.append((lower, bound, count))
-                below = cumulative[bound]
+            if bound in cumulative:
+                reached = min(cumulative[bound], count)
+            elif full is None:
+                reached = count if average <= bound or bound == inf else 0.0
+            else:
+                reached = count if bound > full else below
+            if reached > below:
+                intervals.append((lower, bound, reached - below))
+                below = reached
             lower = bound
         return cls(_bounded(intervals, total), total)
 

@@ -13,6 +13,7 @@ from otel_metrics import catalogue as c
 from otel_metrics.naming import series_name
 from otel_metrics.querying import promql
 from otel_metrics.querying.buckets import Buckets
+from otel_metrics.querying.expressions import Moment
 from otel_metrics.querying.source import DayKey, Distribution, Latest
 from otel_metrics.querying.statistics import COLUMNS, PERCENTILES, Statistics
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otel_metrics.catalogue import Metric
+    from otel_metrics.querying.expressions import Irregular
     from otel_metrics.querying.source import Period, Query, Row
 
     Numbers = Mapping[str, Mapping[DayKey, float]]
@@ -49,9 +51,9 @@ def recorded(day: Period) -> dict[str, str]:
     return {column: f"last_over_time({name}[{back}] {moment})" for column, name in c.DAILY_TABLE.items()}
 
 
-def accumulated(day: Period, now: float, ended: promql.Ended) -> dict[str, str]:
+def accumulated(day: Period, now: float, irregular: Irregular | None) -> dict[str, str]:
     """Return, per accumulator, the expression that adds up all processes: as of now, or of the end of a past day."""
-    moment = promql.Moment(day, ended, exactly=True)
+    moment = Moment(day, irregular, exactly=True)
     parts = {}
     for name, (operator, metric) in _ACCUMULATORS.items():
         exposed = series_name(metric)

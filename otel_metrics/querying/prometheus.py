@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from math import nan
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics.catalogue import SIGN
 from otel_metrics.errors import BadAnswerError, BadQueryError
-from otel_metrics.querying import days, promql
+from otel_metrics.querying import days, expressions, promql
 from otel_metrics.querying.buckets import Buckets
+from otel_metrics.querying.expressions import Irregular, Moment
 from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row
 
 if TYPE_CHECKING:
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
     from otel_metrics.querying.client import PrometheusClient
     from otel_metrics.querying.source import Query
 
-_LONG: float = 2 * 3600.0
-"""Seconds from which on a period is worth a request of its own to find out which processes have ended."""
+_MANY: Final = 200
+"""Irregular processes beyond which naming them would cost more than searching all."""
 
-_NEGATIVE = SIGN.values[1]
+_NEGATIVE: Final = SIGN.values[1]
 
 
 class Sample(NamedTuple):
@@ -52,27 +54,25 @@ class PrometheusSource:
         self._native = True
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
-        """Answer every query of ``plan`` in one request, two if ``period`` is long."""
-        ended = self._ended(period) if period.seconds >= _LONG else None
-        moment = promql.Moment(period, ended)
+        """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
+        moment = Moment(period, self._irregular(period))
         try:
-            parts, warnings = self._parts(promql.parts(plan, moment, native=self._native), period.end)
+            parts, warnings = self._parts(expressions.parts(plan, moment, native=self._native), period.end)
         except BadQueryError:
             # Engines without native histograms may not know the functions for them.
             if not self._native:
                 raise
-            parts, warnings = self._parts(promql.parts(plan, moment, native=False), period.end)
+            parts, warnings = self._parts(expressions.parts(plan, moment, native=False), period.end)
             self._native = False
         tables = {name: rows(query, name, parts) for name, query in plan.items()}
         return Answer(tables, self.name, period, warnings)
 
     def day(self, day: date) -> DayTable:
-        """Return the daily table's rows: of a past day from the recorded table, else computed, in two requests."""
+        """Return the daily table's rows: of a past day from the recorded table, else computed, in a few requests."""
         whole, now = Period.of_day(day), self._clock()
         if now >= whole.end + days.RECORDED_AFTER:
             units = {"unit": days.UNITS}
-            expressions = {**days.recorded(whole), **promql.parts(units, promql.Moment(whole))}
-            parts, warnings = self._parts(expressions, now)
+            parts, warnings = self._parts({**days.recorded(whole), **expressions.parts(units, Moment(whole))}, now)
             table = days.from_recorded({column: days.by_key(found) for column, found in _numbers(parts)})
             if table:
                 return DayTable(
@@ -81,10 +81,10 @@ class PrometheusSource:
         if now <= whole.start:
             return DayTable(day, {}, (), self.name, partial=True)
         known = Period(whole.start, min(whole.end, now))
-        ended = self._ended(known)
+        irregular = self._irregular(known)
         queries = days.distributions()
-        expressions = promql.parts({**queries, "unit": days.UNITS}, promql.Moment(known, ended))
-        parts, warnings = self._parts({**days.accumulated(known, now, ended), **expressions}, now)
+        histograms_and_units = expressions.parts({**queries, "unit": days.UNITS}, Moment(known, irregular))
+        parts, warnings = self._parts({**days.accumulated(known, now, irregular), **histograms_and_units}, now)
         sums = {name: days.by_key(found) for name, found in _numbers(parts)}
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
@@ -96,18 +96,24 @@ class PrometheusSource:
         units_seen = _labels(rows(days.UNITS, "unit", parts))
         return DayTable(day, table, units_seen, self.name, partial=now < whole.end, warnings=warnings)
 
-    def _ended(self, period: Period) -> promql.Ended:
-        """Ask which processes are gone at the end of a period."""
-        samples, _ = self._samples(promql.ended(period), period.end)
-        return promql.Ended(tuple(sample.labels.get(promql.INSTANCE, "") for sample in samples))
+    def _irregular(self, period: Period) -> Irregular | None:
+        """Ask which processes cannot be answered for by looking at both edges of a period; None for all."""
+        parts, _ = self._parts(expressions.processes(period), period.end)
+        found = [sample.labels.get(expressions.INSTANCE, "") for sample in parts.get(expressions.IRREGULAR, ())]
+        if not parts.get(expressions.SEEN) or len(found) > _MANY:
+            return None
+        return Irregular(tuple(sorted(found)))
 
     def _parts(self, expressions: Mapping[str, str], when: float) -> tuple[Parts, tuple[str, ...]]:
-        """Ask several expressions at once; return the samples of each and the server's warnings."""
-        samples, warnings = self._samples(promql.joined(expressions), when)
+        """Ask several expressions, in as few requests as engines take; return samples by name, and the server's warnings."""
         parts: defaultdict[str, list[Sample]] = defaultdict(list)
-        for sample in samples:
-            parts[sample.labels.get(promql.PART, "")].append(sample)
-        return parts, warnings
+        remarks: dict[str, None] = {}
+        for batch in promql.batches(expressions):
+            samples, warnings = self._samples(batch, when)
+            remarks.update(dict.fromkeys(warnings))
+            for sample in samples:
+                parts[sample.labels.get(promql.PART, "")].append(sample)
+        return parts, tuple(remarks)
 
     def _samples(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
         """Return the samples of an expression and the server's warnings."""
@@ -124,10 +130,15 @@ Parts = Mapping[str, Sequence[Sample]]
 def rows(query: Query, name: str, parts: Parts) -> list[Row]:
     """Return the rows that answer one query."""
     if not isinstance(query, Distribution):
-        found = parts.get(f"{name}:{promql.NUMBER}", ())
+        found = parts.get(f"{name}:{expressions.NUMBER}", ())
         return [Row(_picked(sample.labels, query.by), sample.value) for sample in found]
-    histograms = _native(parts.get(f"{name}:{promql.NATIVE}", ()))
-    classic = _classic(parts.get(f"{name}:{promql.BUCKETS}", ()), parts.get(f"{name}:{promql.SUM}", ()))
+    histograms = _native(parts.get(f"{name}:{expressions.NATIVE}", ()))
+    classic = _classic(
+        query.metric.buckets,
+        parts.get(f"{name}:{expressions.COUNT}", ()),
+        parts.get(f"{name}:{expressions.SUM}", ()),
+        parts.get(f"{name}:{expressions.BUCKETS}", ()),
+    )
     histograms.update({labels: buckets for labels, buckets in classic.items() if labels not in histograms})
     groups: dict[tuple[str, ...], Buckets] = {}
     for labels, buckets in histograms.items():
@@ -154,13 +165,16 @@ def _native(samples: Iterable[Sample]) -> dict[_Labels, Buckets]:
     return {_identity(sample): Buckets.native(sample.histogram) for sample in samples if sample.histogram is not None}
 
 
-def _classic(samples: Iterable[Sample], sums: Iterable[Sample]) -> dict[_Labels, Buckets]:
-    bounds: defaultdict[_Labels, dict[float, float]] = defaultdict(dict)
+def _classic(
+    bounds: Sequence[float], counts: Iterable[Sample], sums: Iterable[Sample], samples: Iterable[Sample]
+) -> dict[_Labels, Buckets]:
+    cumulative: defaultdict[_Labels, dict[float, float]] = defaultdict(dict)
     for sample in samples:
-        bounds[_identity(sample)][float(sample.labels.get("le", "nan"))] = sample.value
+        cumulative[_identity(sample)][float(sample.labels["le"])] = sample.value
     totals = {_identity(sample): sample.value for sample in sums}
     return {
-        labels: Buckets.classic(cumulative, totals.get(labels, float("nan"))) for labels, cumulative in bounds.items()
+        labels: Buckets.classic(cumulative.get(labels, {}), sample.value, totals.get(labels, nan), bounds)
+        for labels, sample in ((_identity(sample), sample) for sample in counts)
     }
 
 

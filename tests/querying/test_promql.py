@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from otel_metrics.catalogue import ERRORS, OPTIMIZATION_AFTER, PERFORMANCE_DURATION, PERFORMANCE_VALUE
 from otel_metrics.querying import plans, promql
 from otel_metrics.querying.client import PrometheusClient
+from otel_metrics.querying.expressions import Irregular, Moment, parts, processes
 from otel_metrics.querying.source import Distribution, Latest, Period, Total
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 HOUR = Period(1_700_000_000.0, 1_700_003_600.0)
 
 
-def only(query: Query, ended: promql.Ended | None = None) -> dict[str, str]:
-    return promql.parts({"q": query}, promql.Moment(HOUR, ended))
+def only(query: Query, irregular: Irregular | None = None) -> dict[str, str]:
+    return parts({"q": query}, Moment(HOUR, irregular))
 
 
 def test_a_total_is_an_exact_difference() -> None:
@@ -43,12 +44,12 @@ def test_a_total_is_an_exact_difference() -> None:
 
 def test_a_distribution_is_asked_for_in_both_forms() -> None:
     found = only(Distribution(PERFORMANCE_DURATION, ("metric_category",)))
-    assert list(found) == ["q:native", "q:buckets", "q:sum"]
+    assert list(found) == ["q:native", "q:buckets", "q:sum", "q:count"]
     assert found["q:native"].startswith(
         "sum by (metric_category) (last_over_time(feature_performance_duration_seconds{}["
     )
     assert found["q:buckets"].startswith(
-        "sum by (metric_category, le) (last_over_time(feature_performance_duration_seconds_bucket{}["
+        "((sum by (metric_category, le) (last_over_time(feature_performance_duration_seconds_bucket{}["
     )
 
 
@@ -56,10 +57,20 @@ def test_signed_values_are_grouped_by_sign() -> None:
     assert "sum by (feature, sign, le) (" in only(Distribution(PERFORMANCE_VALUE, ("feature",)))["q:buckets"]
 
 
-def test_only_the_ended_processes_are_searched_when_they_are_known() -> None:
-    none = only(Latest(OPTIMIZATION_AFTER, ("feature",)), promql.Ended())
+def test_what_is_scraped_at_both_edges_is_subtracted_whatever_lies_in_between() -> None:
+    assert only(Total(ERRORS, ("severity",)), Irregular()) == {
+        "q:number": (
+            "(sum by (severity) (feature_errors_total{} @ 1700003600.000)"
+            " - (sum by (severity) (feature_errors_total{} @ 1700000000.000)"
+            " or sum by (severity) (feature_errors_total{} @ 1700003600.000) * 0))"
+        )
+    }
+
+
+def test_only_irregular_processes_are_searched_when_they_are_known() -> None:
+    none = only(Latest(OPTIMIZATION_AFTER, ("feature",)), Irregular())
     assert none["q:number"] == "max by (feature) (feature_optimization_after{} @ 1700003600.000)"
-    some = only(Latest(OPTIMIZATION_AFTER, ("feature",)), promql.Ended(("a.b", "c")))
+    some = only(Latest(OPTIMIZATION_AFTER, ("feature",)), Irregular(("a.b", "c")))
     assert some["q:number"] == (
         "max by (feature) ((feature_optimization_after{} @ 1700003600.000 or last_over_time(feature_optimization_after"
         '{service_instance_id=~"a\\\\.b|c"}[3600000ms] @ 1700003600.000)))'
@@ -89,6 +100,15 @@ def test_durations_have_a_millisecond_at_least() -> None:
         "3600000ms",
         "90061000ms",
     ]
+
+
+def test_several_expressions_become_as_few_queries_as_engines_take() -> None:
+    assert list(promql.batches({"a": "up", "b": "down"})) == [
+        'label_replace(up, "part", "a", "", "") or label_replace(down, "part", "b", "", "")'
+    ]
+    many = list(promql.batches({str(n): "x" * 1000 for n in range(40)}))
+    assert len(many) == 3
+    assert all(len(query) <= promql.LONGEST for query in many)
 
 
 # ------------------------------------------------------------------------------------------------------ real servers
@@ -157,17 +177,18 @@ PLANS: dict[str, Callable[[Any], dict[str, Query]]] = {
 
 
 @pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("ended", [None, promql.Ended(), promql.Ended(("a.b", 'c"', "\\"))])
+@pytest.mark.parametrize("irregular", [None, Irregular(), Irregular(("a.b", 'c"', "\\", ""))])
 def test_every_plan_is_a_query_that_prometheus_understands(
-    prometheus: Prometheus, name: str, ended: promql.Ended | None
+    prometheus: Prometheus, name: str, irregular: Irregular | None
 ) -> None:
     client = PrometheusClient(prometheus.url)
     try:
         for text, seconds in itertools.product(('x"} \\ \n', None), (0.001, 90_061.0004, 40 * 86_400.0)):
             if text is None and name == "metric_statistics":
                 continue
-            moment = promql.Moment(Period(time.time() - seconds, time.time()), ended)
-            parts = promql.parts(PLANS[name](text), moment)
-            assert client.query(promql.joined(parts), time.time()) == ([], ())
+            period = Period(time.time() - seconds, time.time())
+            asked = {**parts(PLANS[name](text), Moment(period, irregular)), **processes(period)}
+            for batch in promql.batches(asked):
+                assert client.query(batch, time.time()) == ([], ())
     finally:
         client.close()

@@ -36,7 +36,13 @@ def classic(values: Sequence[float], bounds: Sequence[float]) -> Buckets:
     counts = [0] * (len(bounds) + 1)
     for value in values:
         counts[bisect_left(bounds, value)] += 1
-    return Buckets.classic(dict(zip((*bounds, math.inf), accumulate(counts), strict=True)), math.fsum(values))
+    cumulative = dict(zip((*bounds, math.inf), accumulate(counts), strict=True))
+    whole = Buckets.classic(cumulative, len(values), math.fsum(values))
+    telling = {bound: number for bound, number in cumulative.items() if 0 < number < len(values)}
+    sparse = Buckets.classic(telling, len(values), math.fsum(values), bounds)
+    if telling:
+        assert sparse == whole, "buckets that say nothing new need not be there"
+    return sparse
 
 
 def native(values: Sequence[float], schema: int = 5) -> Buckets:
@@ -173,7 +179,7 @@ def test_the_bucket_without_an_end_goes_as_far_as_its_average_asks() -> None:
 
 
 def test_linear_interpolation_is_that_of_promql_for_many_values() -> None:
-    found = Buckets.classic({1.0: 10_000, 2.0: 30_000, 4.0: 40_000, math.inf: 40_000}, 80_000.0).statistics()
+    found = Buckets.classic({1.0: 10_000, 2.0: 30_000, 4.0: 40_000, math.inf: 40_000}, 40_000, 80_000.0).statistics()
     assert found.p50 == pytest.approx(1.5, rel=1e-3)
     assert found.p95 == pytest.approx(3.6, rel=1e-3)
 

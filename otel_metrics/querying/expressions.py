@@ -1,0 +1,155 @@
+"""Queries to PromQL expressions. Pure functions.
+
+**Exact windows.** What was counted between two instants is the value at the end minus the value at the start; what a process
+counted before its first scrape is in, and nothing is extrapolated, as ``increase()`` does. It asks that no two processes
+share a series; every process has its own ``service_instance_id``.
+
+**Cheap windows.** Of processes that are scraped at both edges of a period, sums of instant values are subtracted, whatever
+its length. Only of :class:`Irregular` ones, mostly none, the samples in between are searched.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.catalogue import SERIES, SIGN, Kind
+from otel_metrics.naming import series_name
+from otel_metrics.querying.promql import PART, at, milliseconds, quoted, selector
+from otel_metrics.querying.source import Distribution, Latest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from otel_metrics.querying.source import Period, Query
+
+INSTANCE: Final = "service_instance_id"
+
+NATIVE: Final = "native"
+BUCKETS: Final = "buckets"
+SUM: Final = "sum"
+COUNT: Final = "count"
+NUMBER: Final = "number"
+
+IRREGULAR: Final = "irregular"
+SEEN: Final = "seen"
+
+LOOKBACK: Final = 300.0
+"""Seconds that Prometheus looks back for the sample of a moment."""
+
+_GAP: Final = 86_400.0
+"""Seconds that scrapes may have failed for before a period, without what was counted before being counted again."""
+
+_UNKNOWN_GAP: Final = 3600.0
+"""The same where everything has to be searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Irregular:
+    """Processes that a period saw and that were not scraped at its end, or with a gap at its start."""
+
+    instances: tuple[str, ...] = ()
+
+    @property
+    def pattern(self) -> str:
+        """Return the literal of a regular expression for them."""
+        return quoted("|".join(map(re.escape, self.instances)))
+
+
+def processes(period: Period) -> dict[str, str]:
+    """Return the expressions for the irregular processes of a period, and for the number of all."""
+    name = series_name(SERIES)
+
+    def by_process(values: str) -> str:
+        return f"count by ({INSTANCE}) ({values})"
+
+    start, end = at(period.start), at(period.end)
+    seen = by_process(f"last_over_time({name}[{milliseconds(period.seconds + LOOKBACK)}] {end})")
+    before = by_process(f"last_over_time({name}[{milliseconds(_GAP)}] {start})")
+    ended = f"{seen} unless {by_process(f'{name} {end}')}"
+    gap = f"{seen} and ({before} unless {by_process(f'{name} {start}')})"
+    return {IRREGULAR: f"(({ended}) or ({gap}))", SEEN: f"count({seen})"}
+
+
+def parts(queries: Mapping[str, Query], moment: Moment, *, native: bool = True) -> dict[str, str]:
+    """Return the expressions that answer every query, by query name and form; ``native``: also from native histograms."""
+    return {
+        f"{name}:{form}": expression
+        for name, query in queries.items()
+        for form, expression in _forms(query, moment)
+        if native or form != NATIVE
+    }
+
+
+def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
+    """Return (form, expression) of what answers one query, however the server stores the metric."""
+    name = series_name(query.metric)
+    if isinstance(query, Latest):
+        latest = f"max by ({', '.join(query.by)}) ({moment.last(name, query.where)})"
+        return [(NUMBER, f"topk({query.limit}, {latest})" if query.limit else latest)]
+    if query.metric.kind is Kind.COUNTER or not isinstance(query, Distribution):
+        return [(NUMBER, moment.increase(name, query.by, query.where))]
+    by = (*query.by, SIGN.name) if SIGN in query.metric.labels else query.by
+    native = moment.increase(name, by, query.where)
+    count = f"({moment.increase(f'{name}_count', by, query.where)} > 0)"
+    total = moment.increase(f"{name}_sum", by, query.where)
+    buckets = moment.increase(f"{name}_bucket", (*by, "le"), query.where)
+    if query.limit:
+        groups = ", ".join(query.by)
+        most = f"and on ({groups}) topk({query.limit}, {moment.increase(f'{name}_count', query.by, query.where)} > 0)"
+        count = f"({count} {most})"
+        total = f"({total} {most})"
+        most = f"topk({query.limit}, histogram_count({moment.increase(name, query.by, query.where)}) > 0)"
+        native = f"({native} and on ({groups}) {most})"
+    # Buckets that say nothing new, as they hold none of the values or all of them, need not travel.
+    telling = f"(({buckets} > 0) < ignoring (le) group_left () {count})"
+    return [(NATIVE, native), (BUCKETS, telling), (SUM, total), (COUNT, count)]
+
+
+class Moment:
+    """Expressions over one period.
+
+    Args:
+        period: from when to when.
+        irregular: the processes that must be searched; None if not known, then all are.
+        exactly: look at samples of the period only: those of its very end and of before its start not.
+    """
+
+    def __init__(self, period: Period, irregular: Irregular | None = None, *, exactly: bool = False) -> None:
+        self._irregular = irregular
+        self._start = at(period.start)
+        self._end = at(period.end - 0.001 if exactly else period.end)
+        self._reach = milliseconds(period.seconds - 0.001 if exactly else max(period.seconds, LOOKBACK))
+        self._before = milliseconds(max(_UNKNOWN_GAP, period.seconds) if irregular is None else _GAP)
+
+    def last(self, name: str, where: Sequence[tuple[str, str]]) -> str:
+        """Return the value of every series at the end, also of those that are not scraped any more."""
+        if self._irregular is None:
+            return f"last_over_time({selector(name, where)}[{self._reach}] {self._end})"
+        present = f"{selector(name, where)} {self._end}"
+        if not self._irregular.instances:
+            return present
+        past = selector(name, where, (f"{INSTANCE}=~{self._irregular.pattern}",))
+        return f"({present} or last_over_time({past}[{self._reach}] {self._end}))"
+
+    def increase(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
+        """Return what was added in the period, grouped."""
+        groups = f"sum by ({', '.join(by)})"
+        if self._irregular is None:
+            return f"{groups} ({self._searched(selector(name, where))})"
+        if not self._irregular.instances:
+            return f"({self._subtracted(groups, selector(name, where))})"
+        pattern = self._irregular.pattern
+        regular = self._subtracted(groups, selector(name, where, (f"{INSTANCE}!~{pattern}",)))
+        searched = f"{groups} ({self._searched(selector(name, where, (f'{INSTANCE}=~{pattern}',)))})"
+        both = f'label_replace({regular}, "{PART}", "regular", "", "") or label_replace({searched}, "{PART}", "searched", "", "")'
+        return f"{groups} ({both})"
+
+    def _subtracted(self, groups: str, series: str) -> str:
+        last = f"{groups} ({series} {self._end})"
+        return f"{last} - ({groups} ({series} {self._start}) or {last} * 0)"
+
+    def _searched(self, series: str) -> str:
+        last = f"last_over_time({series}[{self._reach}] {self._end})"
+        return f"{last} - (last_over_time({series}[{self._before}] {self._start}) or {last} * 0)"
