@@ -40,10 +40,13 @@ class Series(Generic[S]):
             attributes = points.attributes() if isinstance(points, LazyPoints) else [p.attributes for p in points]
             labels = [(get(id(each)) or add(each))[1] for each in attributes]
             if seen is None and not cache.ambiguous:
-                yield from zip(points, labels, strict=True)
+                # An aggregation may have nothing to say, which the SDK would have left out.
+                yield from (pair for pair in zip(points, labels, strict=True) if pair[0] is not None)
                 continue
             seen = set() if seen is None else seen
             for point, label in zip(points, labels, strict=True):
+                if point is None:
+                    continue
                 if label in seen:
                     self._collisions.report(family.name, "two data points have the same labels, the first one is kept")
                 else:

@@ -1,5 +1,6 @@
 """A reader for Prometheus' protobuf format that shares nothing with our writer: Google's library, and the message definitions
-of Prometheus' ``metrics.proto``."""
+of Prometheus' ``metrics.proto``.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,11 @@ def without_collisions(instruments: list[dict[str, Any]]) -> list[dict[str, Any]
         base = metric_name(one["name"]).casefold()
         points = distinct(one["points"], one["keep"])
         # The SDK itself drops the second of two instruments whose names differ in nothing but case.
-        if points and base not in {"_total", "target"} and not any(base.startswith(t) or t.startswith(base) for t in taken):
+        if (
+            points
+            and base not in {"_total", "target"}
+            and not any(base.startswith(t) or t.startswith(base) for t in taken)
+        ):
             taken.append(base)
             kept.append({**one, "points": points})
     return kept
@@ -140,7 +144,9 @@ def parsed(exposition: str) -> tuple[dict[str, tuple[str, str]], dict[Any, str]]
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["aggregations read directly", "data points of the SDK"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(drawn=st.lists(one_instrument, min_size=1, max_size=5), arguments=reader_arguments)
 def test_the_same_series_values_types_and_help(
     drawn: list[dict[str, Any]], arguments: dict[str, Any], direct: bool, monkeypatch: pytest.MonkeyPatch
@@ -153,7 +159,7 @@ def test_the_same_series_values_types_and_help(
     reader = PrometheusReader(registry=ours, self_metrics=False, **arguments)
     provider = MeterProvider(
         metric_readers=[official, reader],
-        resource=Resource({"service.name": "shop", "zone": "b\"1", "n": 5}),
+        resource=Resource({"service.name": "shop", "zone": 'b"1', "n": 5}),
         views=views_for(instruments),
         shutdown_on_exit=False,
     )

@@ -15,7 +15,11 @@ from opentelemetry.sdk.metrics.export import (
     Metric,
     NumberDataPoint,
 )
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
 from prometheus_client import Counter, Enum, Info, Summary, generate_latest
 from prometheus_client import Gauge as OwnGauge
 from prometheus_client import Histogram as OwnHistogram
@@ -154,7 +158,12 @@ def test_series_may_have_unequal_labels(accept: str) -> None:
     for number, attributes in enumerate(({}, {"a": "1"}, {"b": "1"}, {"a": "1", "b": "2"}, {"a": ""}), 1):
         counter.add(number, attributes)
     # An empty label is no label to Prometheus: the last one is the first one again.
-    assert scraped.samples(accept) == {"calls_total": 1, "calls_total{a=1}": 2, "calls_total{b=1}": 3, "calls_total{a=1,b=2}": 4}
+    assert scraped.samples(accept) == {
+        "calls_total": 1,
+        "calls_total{a=1}": 2,
+        "calls_total{b=1}": 3,
+        "calls_total{a=1,b=2}": 4,
+    }
 
 
 @BOTH_TEXTS
@@ -239,7 +248,9 @@ def test_other_collectors_in_protobuf() -> None:
 def test_resource_and_scope_labels() -> None:
     scraped = busy(scope_info_enabled=True, resource_attributes=("service.instance.id",))
     assert scraped.samples()["queue{otel_scope_name=tests,otel_scope_version=1.0,service_instance_id=one}"] == -3
-    both = busy(resource_attributes=("service.name",), resource_attribute_filter=lambda key: key.endswith("instance.id"))
+    both = busy(
+        resource_attributes=("service.name",), resource_attribute_filter=lambda key: key.endswith("instance.id")
+    )
     assert "queue{service_instance_id=one,service_name=shop}" in both.samples()
 
 
@@ -275,14 +286,20 @@ EXPECTED_NAMES = {
 }
 
 
-@pytest.mark.parametrize("accept", [TEXT.replace("0.0.4", "1.0.0") + UTF8, OPENMETRICS + UTF8], ids=["text", "openmetrics"])
+@pytest.mark.parametrize(
+    "accept", [TEXT.replace("0.0.4", "1.0.0") + UTF8, OPENMETRICS + UTF8], ids=["text", "openmetrics"]
+)
 @pytest.mark.parametrize("strategy", EXPECTED_NAMES)
 def test_names_by_strategy(strategy: Any, accept: str) -> None:
     scraped = Scraped({"translation_strategy": strategy})
     scraped.meter.create_counter("http.calls").add(1, {"http.method": "GET"})
     scraped.meter.create_histogram("http.time", "s").record(1)
     # prometheus_client's parser of the text format appends _total by itself: the lines are looked at.
-    lines = [line for line in scraped.text(accept).splitlines() if "http" in line and "_bucket" not in line and line[0] != "#"]
+    lines = [
+        line
+        for line in scraped.text(accept).splitlines()
+        if "http" in line and "_bucket" not in line and line[0] != "#"
+    ]
     names = {re.sub(r'[{"]*([\w.]+).*', r"\1", line) for line in lines if "_count" not in line}
     assert names == EXPECTED_NAMES[strategy]
     assert any(('"http.method"="GET"' if strategy.startswith("No") else 'http_method="GET"') in line for line in lines)
@@ -299,7 +316,9 @@ def test_names_by_strategy(strategy: Any, accept: str) -> None:
         ("values", "U__http_2e_calls__total", "U__http_2e_method"),
     ],
 )
-def test_names_outside_the_classic_characters_are_escaped_as_asked(escaping: str, counter: str, label: str | None) -> None:
+def test_names_outside_the_classic_characters_are_escaped_as_asked(
+    escaping: str, counter: str, label: str | None
+) -> None:
     scraped = Scraped({"translation_strategy": "NoUTF8EscapingWithSuffixes"})
     scraped.meter.create_counter("http.calls").add(1, {"http.method": "GET"})
     text = scraped.text(f"{OPENMETRICS};escaping={escaping}")
