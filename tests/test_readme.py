@@ -1,0 +1,84 @@
+"""What the README promises: its queries answer, its links lead somewhere, its commands and snippets exist."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import otel_metrics
+import otel_metrics.testing
+from otel_metrics.catalogue import DAILY_TABLE
+from otel_metrics.cli import parser
+from tests.servers import ROOT, Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Servers
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples" / "README.md",
+    ROOT / "CONTRIBUTING.md",
+]
+QUERIES = [
+    line.split(" | ")[-1].rstrip(" |").strip("`")
+    for line in README.partition("### What a call becomes")[2].partition("\n\nAll metrics")[0].splitlines()
+    if line.startswith(("| `", "| the same"))
+]
+DAILY = QUERIES[-1]
+
+
+class Example(Process):
+    """The example application, serving its metrics until stopped."""
+
+    name = "example"
+    ready_path = "/-/healthy"
+
+    def command(self) -> list[str]:
+        module = ["-m", "examples.learning_engine", "--serve", "--pause", "0.1"]
+        return [sys.executable, *module, "--host", "127.0.0.1", "--port", str(self.port)]
+
+
+def test_every_query_of_the_table_answers_for_the_real_example(servers: Servers) -> None:
+    example = servers._started(Example(servers._new_folder("example")))
+    prometheus = servers.prometheus(targets=[example.address])
+    prometheus.wait_until_scraped()
+
+    for query in QUERIES[:-1]:
+        prometheus.wait_for(query, lambda result: any(math.isfinite(float(row["value"][1])) for row in result))
+
+
+def test_the_query_of_the_daily_table_asks_for_a_recorded_series(servers: Servers) -> None:
+    assert DAILY.removeprefix("last_over_time(").partition("[")[0] in DAILY_TABLE.values()
+    assert servers.prometheus().query(DAILY) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_its_commands_exist() -> None:
+    lines = re.findall(r"^\$ otel-metrics (.*)$", README, re.MULTILINE)
+    assert lines
+    for line in lines:
+        arguments = shlex.split(line.partition("|")[0])
+        assert isinstance(parser().parse_args(arguments), argparse.Namespace), line
+
+
+def test_its_snippets_are_python_and_use_names_that_exist() -> None:
+    for snippet in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        compile(snippet, "README.md", "exec")
+        for name in re.findall(r"otel_metrics\.(\w+)", snippet):
+            assert hasattr(otel_metrics, name), name
