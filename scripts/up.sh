@@ -16,4 +16,5 @@ else
     echo "Compose is missing: install the docker-compose-plugin, or run \`make servers\`." >&2
     exit 1
 fi
+scripts/make_secrets.sh
 exec $compose up --build --detach --wait "$@"

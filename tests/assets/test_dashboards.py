@@ -1,0 +1,215 @@
+"""The shipped dashboards: valid for Grafana, laid out without holes or overlaps, and asking for series that exist."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from otel_metrics.assets.dashboards import texts
+from otel_metrics.assets.render import Histograms
+from otel_metrics.catalogue import CATALOGUE, DAILY_TABLE, Kind
+from otel_metrics.naming import series_name
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+
+DASHBOARDS: dict[str, Json] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))
+}
+NATIVE: dict[str, Json] = {f"{name}-native": json.loads(text) for name, text in texts(Histograms.NATIVE).items()}
+SCHEMA = Draft7Validator(json.loads((ROOT / "tests/assets/grafana-dashboard.schema.json").read_text(encoding="utf-8")))
+every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+
+# What every Prometheus, Alertmanager and scrape has.
+SERVERS = re.compile(
+    r"up|ALERTS|scrape_(duration_seconds|samples_scraped)|(prometheus|alertmanager)_(rule|notifications|config)\w+"
+)
+
+
+def panels(dashboard: Json) -> list[Json]:
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def queries(dashboard: Json) -> Iterator[tuple[str, str]]:
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+
+
+def complaints(dashboard: Json) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in SCHEMA.iter_errors(dashboard)]
+
+
+@pytest.mark.parametrize("dashboard", [*DASHBOARDS.values(), *NATIVE.values()], ids=[*DASHBOARDS, *NATIVE])
+def test_grafana_knows_every_field(dashboard: Json) -> None:
+    assert complaints(dashboard) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [("options", "colourMode"), ("fieldConfig", "default"), ("gridPos", "width"), ("targets", "expression")],
+)
+def test_a_misspelt_field_is_noticed(part: str, field: str) -> None:
+    """The schema is worth something."""
+    broken = copy.deepcopy(DASHBOARDS["overview"])
+    place = panels(broken)[0][part]
+    (place[0] if isinstance(place, list) else place)[field] = "x"
+    assert complaints(broken) != []
+
+
+def test_there_is_one_for_everything_that_was_asked_for() -> None:
+    assert set(DASHBOARDS) == {
+        "overview",
+        "performance",
+        "satisfaction",
+        "usage",
+        "learning",
+        "optimization",
+        "resources",
+        "errors",
+        "daily",
+        "telemetry",
+    }
+    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
+
+
+@every_dashboard
+def test_panels_neither_overlap_nor_stick_out(dashboard: Json) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        for cell in itertools.product(
+            range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        ):
+            assert cell not in taken, (panel["title"], taken[cell])
+            taken[cell] = panel["title"]
+    bottom = max(y for _, y in taken) + 1
+    holes = {y for y in range(bottom) if not any((x, y) in taken for x in range(24))}
+    assert holes == set()
+
+
+@every_dashboard
+def test_panels_are_numbered_titled_and_explained(dashboard: Json) -> None:
+    numbers = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(numbers)) == len(numbers)
+    titles = [(panel["type"], panel["title"]) for panel in dashboard["panels"]]
+    assert len(set(titles)) == len(titles)
+    for panel in panels(dashboard):
+        defaults = panel["fieldConfig"]["defaults"]
+        assert len(panel["description"]) > 5, panel["title"]
+        assert defaults["noValue"], panel["title"]
+        assert "unit" in defaults or panel["type"] in {"table", "heatmap"}, panel["title"]
+        assert panel["targets"], panel["title"]
+        assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
+
+
+@every_dashboard
+def test_every_variable_that_is_used_is_defined(dashboard: Json) -> None:
+    defined = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert {"datasource", "feature"} <= defined
+    used = {name for _, expr in queries(dashboard) for name in re.findall(r"\$\{?(\w+)", expr)}
+    assert used - {"__range", "__rate_interval"} <= defined
+    chained = {
+        name
+        for variable in dashboard["templating"]["list"]
+        for name in re.findall(r"\$(\w+)", variable.get("definition", ""))
+    }
+    assert chained <= defined
+
+
+@every_dashboard
+def test_a_variable_with_many_values_is_matched_as_a_pattern(dashboard: Json) -> None:
+    """`All` becomes `.*`, which an equals sign would take literally."""
+    for _, expr in queries(dashboard):
+        assert re.findall(r'[^~]"\$\w+', expr) == []
+
+
+@every_dashboard
+def test_links_lead_to_dashboards_that_exist(dashboard: Json) -> None:
+    uids = {other["uid"] for other in DASHBOARDS.values()}
+    addresses = re.findall(r'"url": "(/d/[^"]+)"', json.dumps(dashboard))
+    for address in addresses:
+        uid, _, parameters = address.removeprefix("/d/").partition("?")
+        assert uid in uids
+        assert "${__url_time_range}" in parameters
+        assert "${datasource:queryparam}" in parameters
+    [menu] = dashboard["links"]
+    assert menu["keepTime"]
+    assert menu["includeVars"]
+
+
+@every_dashboard
+def test_a_table_shows_every_query_under_a_heading(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        if panel["type"] != "table":
+            continue
+        renamed = panel["transformations"][-1]["options"]["renameByName"]
+        values = ["Value"] if len(panel["targets"]) == 1 else [f"Value #{target['refId']}" for target in panel["targets"]]
+        assert set(values) <= set(renamed), panel["title"]
+        headings = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+        assert headings <= set(renamed.values()), panel["title"]
+        assert all(target["format"] == "table" and target["instant"] for target in panel["targets"])
+
+
+@every_dashboard
+def test_every_metric_in_a_query_is_emitted_or_recorded(dashboard: Json) -> None:
+    rules = [
+        rule
+        for path in (ROOT / "prometheus/rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+    known = {rule["record"] for rule in rules if "record" in rule} | set(DAILY_TABLE.values())
+    for metric in CATALOGUE:
+        suffixes = ("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
+        known |= {series_name(metric) + suffix for suffix in suffixes}
+    for title, expr in queries(dashboard):
+        # A name followed by a selector or a range, once strings and groupings are gone.
+        bare = re.sub(r'"[^"]*"', '""', expr)
+        bare = re.sub(r"\b(by|on|ignoring|group_left) ?\([^)]*\)", "", bare)
+        names = re.findall(r"(?<![\w:$.])([a-zA-Z_][\w:]*)(?![\w:]*\s*\()(?=\s*[\[{)+*/=<>!-]|\s|$)", bare)
+        words = {"by", "on", "or", "and", "unless", "offset", "ignoring", "le", "bool", "group_left"}
+        labels = {label for group in re.findall(r"\{([^}]*)\}", bare) for label in re.findall(r"(\w+)\s*[=!]", group)}
+        for name in set(names) - words - labels:
+            assert name in known or SERVERS.fullmatch(name), (title, name)
+
+
+def test_what_the_alerts_judge_has_the_same_bounds_in_the_overview() -> None:
+    bounds = {
+        panel["title"]: [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+        for panel in panels(DASHBOARDS["overview"])
+        if panel["type"] == "stat"
+    }
+    # More than 10 errors; below 0.7; above 1000 ms.
+    assert bounds["Errors, last hour"] == [None, 11]
+    assert bounds["Satisfaction, last hour"] == [None, 0.7]
+    assert bounds["Response time, last hour"] == [None, 1.0]
+
+
+def test_provisioning_finds_what_is_shipped() -> None:
+    folder = ROOT / "grafana/provisioning"
+    sources = yaml.safe_load((folder / "datasources/prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    [default] = [source for source in sources if source.get("isDefault")]
+    for dashboard in DASHBOARDS.values():
+        [variable] = [v for v in dashboard["templating"]["list"] if v["name"] == "datasource"]
+        assert variable["current"]["value"] == default["uid"] == "otel-metrics-prometheus"
+    [provider] = yaml.safe_load((folder / "dashboards/otel_metrics.yml").read_text(encoding="utf-8"))["providers"]
+    assert provider["allowUiUpdates"] is False
+    assert provider["disableDeletion"] is True
+    assert provider["folderUid"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    mounts = compose["services"]["grafana"]["volumes"]
+    assert any(mount.get("source") == "./grafana/dashboards" and mount["target"] == provider["options"]["path"] for mount in mounts)
+    config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    assert default["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]

@@ -1,0 +1,84 @@
+"""The committed files are what the catalogue yields, and drift is noticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_metrics.assets import render
+from otel_metrics.assets.render import Histograms
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_committed_files_are_up_to_date() -> None:
+    assert render.check(ROOT) == []
+
+
+def test_everything_written_into_an_empty_folder_is_up_to_date(tmp_path: Path) -> None:
+    written = render.write(tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in written} == set(render.files())
+    assert render.check(tmp_path) == []
+    assert render.write(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["prometheus/rules/daily.yml", "grafana/dashboards/overview.json", "docs/metrics.md"])
+def test_an_edited_file_is_named_and_put_right(tmp_path: Path, name: str) -> None:
+    render.write(tmp_path)
+    path = tmp_path / name
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("feature", "faeture", 1), encoding="utf-8")
+    assert render.check(tmp_path) == [path]
+    assert render.write(tmp_path) == [path]
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_other_line_ends_are_a_drift(tmp_path: Path) -> None:
+    render.write(tmp_path)
+    path = tmp_path / "prometheus/rules/recording.yml"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert render.check(tmp_path) == [path]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    render.write(tmp_path)
+    path = tmp_path / "grafana/dashboards/usage.json"
+    path.unlink()
+    assert render.check(tmp_path) == [path]
+
+
+def test_what_was_generated_and_has_no_source_any_more_goes(tmp_path: Path) -> None:
+    render.write(tmp_path)
+    old_rules, old_dashboard = tmp_path / "prometheus/rules/old.yml", tmp_path / "grafana/dashboards/old.json"
+    old_rules.write_text((tmp_path / "prometheus/rules/daily.yml").read_text(encoding="utf-8"), encoding="utf-8")
+    old_dashboard.write_text((tmp_path / "grafana/dashboards/usage.json").read_text(encoding="utf-8"), encoding="utf-8")
+    assert render.check(tmp_path) == [old_dashboard, old_rules]
+    render.write(tmp_path)
+    assert not old_rules.exists()
+    assert not old_dashboard.exists()
+
+
+def test_what_somebody_else_put_there_stays(tmp_path: Path) -> None:
+    render.write(tmp_path)
+    rules, dashboard = tmp_path / "prometheus/rules/mine.yml", tmp_path / "grafana/dashboards/mine.json"
+    rules.write_text("groups: []\n", encoding="utf-8")
+    dashboard.write_text('{"title": "mine"}\n', encoding="utf-8")
+    assert render.check(tmp_path) == []
+    assert render.write(tmp_path) == []
+    assert rules.exists()
+    assert dashboard.exists()
+
+
+def test_native_histograms_are_read_without_their_classic_series(tmp_path: Path) -> None:
+    render.write(tmp_path)
+    changed = {path.relative_to(tmp_path).as_posix() for path in render.write(tmp_path, Histograms.NATIVE)}
+    assert {"prometheus/rules/daily.yml", "prometheus/rules/recording.yml", "grafana/dashboards/usage.json"} <= changed
+    for path in tmp_path.rglob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        assert "_bucket" not in text, path
+        assert "feature_satisfaction_score_sum" not in text, path
+    for path in tmp_path.rglob("*.json"):
+        assert "_bucket" not in path.read_text(encoding="utf-8"), path
