@@ -15,8 +15,8 @@ from otel_metrics.catalogue import Kind
 from otel_metrics.exporter.labels import escape_value
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.naming import series_name
-from otel_metrics.querying.promql import INSTANCE
+from otel_metrics.naming import label_name, series_name
+from otel_metrics.provider import INSTANCE
 from otel_metrics.querying.statistics import COLUMNS
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _samples(head: str, values: Iterable[float], times: Sequence[str]) -> Iterat
 
 def _labels(labels: Mapping[str, str], metric: Metric, instance: str) -> str:
     known = ((name, labels.get(name, "")) for name in metric.label_names)
-    return _text((*known, (INSTANCE, instance)))
+    return _text((*known, (label_name(INSTANCE), instance)))
 
 
 def _text(labels: Iterable[tuple[str, str]]) -> str:

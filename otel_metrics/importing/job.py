@@ -63,7 +63,6 @@ class Rows:
 
     def read(self, tick: Callable[[int], object]) -> None:
         """Read all tables; ``tick`` is called with numbers of rows."""
-        self.database.check()
         for found in self.database.tables:
             self.reader.read(self.database, found, tick)
         if self.database.aggregates:

@@ -47,7 +47,8 @@ class Spool:
     def read(self, day: int) -> Mapping[tuple[int, int], Part]:
         """Return what was added to a day, by (bundle, column)."""
         found: dict[tuple[int, int], Part] = {}
-        for bundle, column, times, values in self._records((self._folder / str(day)).read_bytes()):
+        path = self._folder / str(day)
+        for bundle, column, times, values in self._records(path.read_bytes() if path.exists() else b""):
             part = found.setdefault((bundle, column), (array("q"), array("d")))
             part[0].extend(times)
             part[1].extend(values)

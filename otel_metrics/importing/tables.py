@@ -96,6 +96,9 @@ AGGREGATE_COLUMNS: Final = (
     "percentile_99",
 )
 
+_PORTION: Final = 50_000
+"""Rows that are read at a time."""
+
 _IGNORED: Final = frozenset({"id", "created_at", "metadata", "feedback", "interaction_id", "error_message"})
 """Columns that hold what is no number and no label: they stay in the old database."""
 
@@ -119,7 +122,7 @@ class Found:
 
 
 class OldDatabase:
-    """The old system's file, opened read-only; what is read is one consistent state of it.
+    """The old system's file, opened read-only; the old system may go on writing to it.
 
     Raises:
         ImportFailedError: it is no SQLite database, or a damaged one.
@@ -133,22 +136,18 @@ class OldDatabase:
             self._connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("BEGIN")
             names = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         except sqlite3.DatabaseError as error:
             raise ImportFailedError(f"{path}: {error}") from error
+        self._check()
         self.names = sorted(name for (name,) in names if not name.startswith("sqlite_"))
         known = {table.name: table for table in TABLES}
         self.tables = [self._inspected(known[name]) for name in self.names if name in known]
         self.aggregates = AGGREGATES in self.names and self._columns(AGGREGATES) >= set(AGGREGATE_COLUMNS)
         self.unknown = [name for name in self.names if name not in known and name != AGGREGATES]
 
-    def check(self) -> None:
-        """Read every page.
-
-        Raises:
-            ImportFailedError: the file is damaged, so that rows could be missing unnoticed.
-        """
+    def _check(self) -> None:
+        """Read every page: of a damaged file, rows could be missing unnoticed."""
         try:
             found = [text for (text,) in self._connection.execute("PRAGMA quick_check(3)")]
         except sqlite3.DatabaseError as error:
@@ -166,20 +165,24 @@ class OldDatabase:
             ImportFailedError: the file is damaged.
         """
         last = -(2**63)
-        for factory in (str, partial(str, encoding="utf-8", errors="replace")):
-            self._connection.text_factory = factory
+        self._connection.text_factory = str
+        while True:
+            start = last
             try:
-                for row in self._connection.execute(query, (last,)):
+                # In portions, as the old system may still be at work: while a query runs it cannot write.
+                for row in self._connection.execute(f"{query} LIMIT {_PORTION}", (last,)):
                     last = row[0]
                     yield row
             except sqlite3.OperationalError as error:
-                # Only this text says so; the slower reading goes on where the fast one stopped.
-                if factory is str and "Could not decode to UTF-8" in str(error):
-                    continue
-                raise ImportFailedError(f"{self.path}: {error} (after row {last})") from error
+                # Only its text tells this error; what reads such text is slower, so it is not used from the start.
+                if "Could not decode to UTF-8" not in str(error) or self._connection.text_factory is not str:
+                    raise ImportFailedError(f"{self.path}: {error} (after row {last})") from error
+                self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+                continue
             except sqlite3.DatabaseError as error:
                 raise ImportFailedError(f"{self.path}: {error} (after row {last})") from error
-            return
+            if last == start:
+                return
 
     def count(self, name: str) -> int:
         """Return how many rows a table has."""

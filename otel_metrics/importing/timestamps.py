@@ -12,6 +12,7 @@ MS_PER_DAY: Final = 86_400_000
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # naive on purpose: subtracted from naive timestamps that mean UTC
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_NOT_ISO: Final = "not an ISO 8601 date and time"
 _DATE_ONLY: Final = len("2025-12-14")
 
 
@@ -28,10 +29,13 @@ class Timestamps:
             ValueError: ``text`` is no ISO 8601 date and time after 1970.
         """
         if not isinstance(text, str) or len(text) <= _DATE_ONLY:
-            raise ValueError("not an ISO 8601 date and time")
+            raise ValueError(_NOT_ISO)
         if text.endswith("Z"):
             text = text[:-1] + "+00:00"  # Python 3.10 does not know Z
-        moment = datetime.fromisoformat(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(_NOT_ISO) from None
         if moment.tzinfo is None and self._zone is not None:
             moment = moment.replace(tzinfo=self._zone)
         since: timedelta = moment - (_EPOCH if moment.tzinfo is None else _EPOCH_UTC)

@@ -1,0 +1,405 @@
+"""The command ``otel-metrics import`` with real promtool and real Prometheus: what is lost, what is doubled, what comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import signal
+import sqlite3
+import statistics
+import subprocess
+import time
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_metrics.importing.blocks import DataDirectory
+from otel_metrics.importing.errors import ImportFailedError
+from tests.command import COMMAND, Running, environment, otel_metrics
+from tests.importing import old
+from tests.processes import program
+from tests.servers import wait_until
+
+if TYPE_CHECKING:
+    from tests.servers import Prometheus, Servers
+
+FOREVER = "--storage.tsdb.retention.time=100y"
+MIDNIGHT = datetime(2024, 2, 29, tzinfo=timezone.utc).timestamp()
+DAY = 86_400
+
+
+def blocks(data: Path) -> dict[str, int]:
+    """Name of every block in place -> its samples."""
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))["stats"]["numSamples"]
+        for path in data.glob("*/meta.json")
+    }
+
+
+def server_on(servers: Servers, data: Path) -> Prometheus:
+    return servers.prometheus("global: {}\n", data=data, flags=[FOREVER])
+
+
+def sql(path: Path, query: str) -> list[tuple[float, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def percentile(values: list[float], q: float) -> float:
+    """SQL's percentile_cont, written once more."""
+    ordered = sorted(values)
+    position = q * (len(ordered) - 1)
+    below = math.floor(position)
+    above = math.ceil(position)
+    return ordered[below] * (above - position if above > below else 1) + ordered[above] * (position - below)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An old database of three days, and the data directory that it was imported into."""
+    folder = tmp_path_factory.mktemp("imported")
+    path = old.filled(folder / "old.db", 3000, 3)
+    done = otel_metrics("import", str(path), "--data", str(folder / "data"))
+    assert done.returncode == 0, done.stderr
+    return path, folder / "data"
+
+
+@pytest.fixture(scope="module")
+def server(imported: tuple[Path, Path], session_servers: Servers) -> Prometheus:
+    return server_on(session_servers, imported[1])
+
+
+def test_the_daily_table_of_an_imported_day_is_what_sql_says(imported: tuple[Path, Path], server: Prometheus) -> None:
+    """All eight statistics, computed here by hand from the old rows in the old unit."""
+    where = "FROM system_performance WHERE feature = 'feature-1' AND metric_name = 'step_2' AND timestamp LIKE '2024-02-29%'"
+    values = [value / 1000 for (value,) in sql(imported[0], f"SELECT value {where}")]
+    assert len(values) >= 50
+    expected = {
+        "count1d": len(values),
+        "avg1d": statistics.fmean(values),
+        "min1d": min(values),
+        "max1d": max(values),
+        "stddev1d": statistics.stdev(values),
+        "p50_1d": percentile(values, 0.50),
+        "p95_1d": percentile(values, 0.95),
+        "p99_1d": percentile(values, 0.99),
+    }
+    labels = 'feature="feature-1",metric_type="response_time",metric_name="step_2",unit="seconds"'
+    for column, value in expected.items():
+        name = f"feature_type_name:value:{column}{{{labels}}}"
+        assert server.value(f"last_over_time({name}[23h])", MIDNIGHT + DAY + 23.5 * 3600) == pytest.approx(
+            value, rel=1e-12
+        ), column
+
+
+def test_counters_and_histograms_have_exact_differences(imported: tuple[Path, Path], server: Prometheus) -> None:
+    """Over the day, and over an hour of it: the same expressions as for the live system."""
+    rows, total = sql(
+        imported[0],
+        "SELECT count(*), sum(value) / 1e3 FROM system_performance WHERE unit = 'milliseconds' AND timestamp LIKE '2024-02-29%'",
+    )[0]
+
+    def added(name: str, start: float, end: float) -> float | None:
+        last = f"last_over_time({name}[{end - start:.0f}s] @ {end})"
+        return server.value(f"sum({last} - (last_over_time({name}[1h] @ {start}) or {last} * 0))", end)
+
+    name = "feature_performance_duration_seconds"
+    assert added(f"{name}_count", MIDNIGHT, MIDNIGHT + DAY) == rows
+    assert added(f'{name}_bucket{{le="+Inf"}}', MIDNIGHT, MIDNIGHT + DAY) == rows
+    assert added(f"{name}_sum", MIDNIGHT, MIDNIGHT + DAY) == pytest.approx(total, rel=1e-12)
+    (failed,) = sql(
+        imported[0],
+        "SELECT count(*) FROM feature_usage WHERE success = 0 AND timestamp >= '2024-02-29T10' AND timestamp < '2024-02-29T11'",
+    )[0]
+    assert failed > 0
+    ten = MIDNIGHT + 10 * 3600
+    assert added('feature_usage_total{outcome="failure"}', ten, ten + 3600) == failed
+
+
+def test_the_read_api_gives_an_imported_day_back(imported: tuple[Path, Path], server: Prometheus) -> None:
+    done = otel_metrics("daily", "--date", "2024-02-29", "--format", "json", "--prometheus", server.url)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    (row,) = [row for row in rows if (row["feature"], row["metric_name"]) == ("feature-1", "step_2")]
+    (expected,) = sql(
+        imported[0],
+        "SELECT count(*), avg(value), min(value), max(value) FROM system_performance"
+        " WHERE feature = 'feature-1' AND metric_name = 'step_2' AND timestamp LIKE '2024-02-29%'",
+    )
+    assert (row["unit"], row["count"]) == ("milliseconds", expected[0])
+    assert [row["avg_value"], row["min_value"], row["max_value"]] == pytest.approx(expected[1:], rel=1e-12)
+    assert row["partial"] is False
+
+
+def test_a_second_run_imports_nothing_doubles_nothing_and_verifies(
+    imported: tuple[Path, Path], server: Prometheus
+) -> None:
+    before = blocks(imported[1])
+    done = otel_metrics("import", str(imported[0]), "--data", str(imported[1]), "--verify", "--prometheus", server.url)
+    assert done.returncode == 0, done.stderr
+    assert "0 days written, 3 not" in done.stdout
+    assert "imported before" in done.stdout
+    assert "Verified 3 days" in done.stdout
+    assert " 0 different" in done.stdout
+    assert blocks(imported[1]) == before
+
+
+def test_verification_finds_a_row_that_is_not_there(
+    imported: tuple[Path, Path], server: Prometheus, tmp_path: Path
+) -> None:
+    """A verification that cannot fail proves nothing: the same days, with one more old row."""
+    other = tmp_path / "other.db"
+    other.write_bytes(imported[0].read_bytes())
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(other), "--data", str(data)).returncode == 0
+    with closing(sqlite3.connect(other)) as connection, connection:
+        connection.execute(
+            "UPDATE system_performance SET value = value * 1000 WHERE id = (SELECT min(id) FROM system_performance WHERE timestamp LIKE '2024-02-29%')"
+        )
+    other_data = tmp_path / "other-data"
+    done = otel_metrics("import", str(other), "--data", str(other_data), "--verify", "--prometheus", server.url)
+    assert done.returncode == 1
+    assert "Different" in done.stdout
+    assert "max_value" in done.stdout
+
+
+def test_a_changed_day_is_left_alone_and_said(imported: tuple[Path, Path], tmp_path: Path) -> None:
+    path, data = tmp_path / "old.db", tmp_path / "data"
+    path.write_bytes(imported[0].read_bytes())
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    before = blocks(data)
+    row = {"timestamp": "2024-02-29T12:00:00", "feature": "new", "action": "x", "duration_ms": 1.0, "success": 1}
+    old.insert(path, "feature_usage", [row])
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "imported before with other content" in " ".join(done.stdout.split())
+    assert blocks(data) == before
+
+
+def test_only_days_before_the_live_systems_first(imported: tuple[Path, Path], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    done = otel_metrics("import", str(imported[0]), "--data", str(data), "--before", "2024-02-29")
+    assert done.returncode == 0, done.stderr
+    assert "1 days written, 2 not" in done.stdout
+    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
+    assert list(state["days"]) == ["import-2024-02-28"]
+
+
+def test_nothing_is_written_without_a_data_directory(imported: tuple[Path, Path], tmp_path: Path) -> None:
+    done = otel_metrics("import", str(imported[0]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 days with data, 2024-02-28 to 2024-03-01" in done.stdout
+    assert "Nothing was written" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------------------------------------- beside a server
+
+
+def test_the_last_hours_of_a_running_server_are_not_touched(servers: Servers, tmp_path: Path) -> None:
+    """Yesterday's last sample would stand at one o'clock today; days are written only once that is three hours ago."""
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    path = old.filled(tmp_path / "old.db", 400, 4, start=datetime(now.year, now.month, now.day) - timedelta(days=3))  # noqa: DTZ001
+    data = tmp_path / "data"
+    server_on(servers, data)
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "A server lives in this directory" in " ".join(done.stdout.split())
+    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
+    midnight = datetime(now.year, now.month, now.day, tzinfo=timezone.utc)
+    writable = [
+        f"import-{(midnight - timedelta(days=ago)).date()}"
+        for ago in (3, 2, 1)
+        if midnight - timedelta(days=ago - 1) + timedelta(hours=1) <= datetime.now(timezone.utc) - timedelta(hours=3)
+    ]
+    assert list(state["days"]) == writable
+    newest = max(json.loads(path.read_text(encoding="utf-8"))["maxTime"] for path in data.glob("*/meta.json"))
+    assert newest / 1000 <= time.time() - 3 * 3600 + 60
+    assert "the day was not over" in " ".join(done.stdout.split())
+
+
+def test_a_server_keeps_what_it_scraped_and_shows_the_import(servers: Servers, tmp_path: Path) -> None:
+    """A block that is too new would make it drop what it has in its head, at its next look for blocks or at a restart."""
+    path = old.filled(tmp_path / "old.db", 300, 2)
+    data = tmp_path / "data"
+    server = servers.prometheus(data=data, flags=[FOREVER], rules=[_ticking(tmp_path)])
+    server.wait_for("count_over_time(ticking[1m]) > 3")
+    first = server.query("ticking[10m]")[0]["values"][0]
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    server.stop()  # it would look for new blocks once a minute
+    server.start()
+    done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
+    assert done.returncode == 0, done.stderr
+    assert " 0 different" in done.stdout
+    assert server.query("ticking[10m]")[0]["values"][0] == first
+
+
+def _ticking(folder: Path) -> Path:
+    rules = folder / "ticking.yml"
+    rules.write_text(
+        "groups: [{name: t, interval: 250ms, rules: [{record: ticking, expr: time()}]}]\n", encoding="utf-8"
+    )
+    return rules
+
+
+def test_two_imports_at_once_are_refused(imported: tuple[Path, Path], tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path, tmp_path / "promtool")
+    with directory.claimed():
+        done = otel_metrics("import", str(imported[0]), "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "another import" in done.stderr
+
+
+# -------------------------------------------------------------------------------------------------- when things break
+
+
+def test_interrupted_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_path: Path) -> None:
+    path = old.filled(tmp_path / "old.db", 6000, 20)
+    data = tmp_path / "data"
+    with Running("import", str(path), "--data", str(data)) as running:
+        running.until(lambda: len(_days(data)) >= 3)
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+        assert "The same command goes on from here" in running.output
+    some = _days(data)
+    assert 3 <= len(some) < 20
+    kept = blocks(data)
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    assert len(_days(data)) == 20
+    assert kept.items() <= blocks(data).items()
+    _is_complete(servers, path, data)
+
+
+def test_killed_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_path: Path) -> None:
+    """Without any chance to clean up, several times over."""
+    path = old.filled(tmp_path / "old.db", 6000, 20)
+    data = tmp_path / "data"
+    for wanted in (2, 7, 12):
+        with Running("import", str(path), "--data", str(data)) as running:
+            running.until(lambda wanted=wanted: len(_days(data)) >= wanted)  # type: ignore[misc]
+            running.signal(signal.SIGKILL)
+            running.wait()
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    _is_complete(servers, path, data)
+
+
+def test_killed_between_two_blocks_of_a_day(servers: Servers, tmp_path: Path) -> None:
+    """The state of the disk right then, made by hand: the day is remembered as under way, one of its blocks is in place."""
+    path = old.filled(tmp_path / "old.db", 600, 2)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    file = data / "otel-metrics-import" / "state.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    day = state["days"]["import-2024-02-28"]
+    assert len(day["blocks"]) > 1
+    day["done"] = False
+    file.write_text(json.dumps(state), encoding="utf-8")
+    staged = data / "otel-metrics-import" / "blocks" / "2024-02-28"
+    staged.mkdir(parents=True)
+    (data / day["blocks"][0]).rename(staged / day["blocks"][0])
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    assert set(day["blocks"]) <= set(blocks(data))
+    # And if the block that is not in place is gone, the day is made anew.
+    state["days"]["import-2024-02-28"]["done"] = False
+    file.write_text(json.dumps(state), encoding="utf-8")
+    subprocess.run(["rm", "-r", data / day["blocks"][0]], check=True)
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert "1 days written, 1 not" in done.stdout
+    assert not set(day["blocks"]) & set(blocks(data))
+    _is_complete(servers, path, data)
+
+
+@pytest.mark.parametrize("limit", [20_000, 2_000_000])
+def test_full_disk(servers: Servers, tmp_path: Path, limit: int) -> None:
+    """No file may grow past the limit: the smaller one stops our own writing, the larger one promtool's."""
+    path = old.filled(tmp_path / "old.db", 60_000 if limit > 100_000 else 3000, 3)
+    data = tmp_path / "data"
+    done = subprocess.run(
+        [COMMAND, "import", str(path), "--data", str(data)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1, done.stdout
+    assert "File too large" in done.stderr or "promtool" in done.stderr
+    assert blocks(data) == {}
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    _is_complete(servers, path, data)
+
+
+def test_damaged_database(tmp_path: Path) -> None:
+    """Damage is found before anything is written, and said; a mended copy is then imported."""
+    path = old.filled(tmp_path / "old.db", 3000, 2)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = b"\xff" * 4096
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(bytes(content))
+    data = tmp_path / "data"
+    done = otel_metrics("import", str(damaged), "--data", str(data))
+    assert done.returncode == 1
+    assert "damaged, nothing was imported" in done.stderr
+    assert blocks(data) == {}
+    truncated = tmp_path / "truncated.db"
+    truncated.write_bytes(path.read_bytes()[: len(content) // 2])
+    assert otel_metrics("import", str(truncated), "--data", str(data)).returncode == 1
+    assert blocks(data) == {}
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    assert len(_days(data)) == 2
+
+
+def test_the_old_system_can_write_meanwhile(tmp_path: Path) -> None:
+    path = old.filled(tmp_path / "old.db", 20_000, 5)
+    row = {"timestamp": "2024-02-29T12:00:00", "feature": "new", "action": "x", "duration_ms": 1.0, "success": 1}
+    with Running("import", str(path), "--data", str(tmp_path / "data")) as running:
+        running.until((tmp_path / "data" / "otel-metrics-import" / "rows").exists)
+        old.insert(path, "feature_usage", [row])
+        assert running.wait(60) == 0, running.output
+
+
+def test_promtool_that_drops_a_sample_is_found_out(tmp_path: Path) -> None:
+    """It does so silently for samples that go back in time; then nothing of the file is kept."""
+    file = tmp_path / "day.om"
+    file.write_text(
+        "# TYPE a gauge\na 1 1709208000.000\na 2 1709208060.000\na 3 1709208030.000\n# EOF\n", encoding="utf-8"
+    )
+    directory = DataDirectory(tmp_path / "data", Path(program("promtool")))
+    with pytest.raises(ImportFailedError, match="2 of 3 samples"):
+        directory.stage(file, 3)
+    assert blocks(tmp_path / "data") == {}
+
+
+def _days(data: Path) -> list[str]:
+    file = data / "otel-metrics-import" / "state.json"
+    if not file.exists():
+        return []
+    return [name for name, day in json.loads(file.read_text(encoding="utf-8"))["days"].items() if day["done"]]
+
+
+def _is_complete(servers: Servers, path: Path, data: Path) -> None:
+    """Every row is there once: SQL's counts, and all eight statistics by the command's own verification."""
+    server = server_on(servers, data)
+    expected = sum(
+        sql(path, f"SELECT count({column}) FROM {table}")[0][0]
+        for table, column in (
+            ("system_performance", "value"),
+            ("user_satisfaction", "score"),
+            ("feature_usage", "duration_ms"),
+        )
+    )
+    wait_until(
+        lambda: server.query("count(last_over_time(feature_daily_count[60d]))", MIDNIGHT + 30 * DAY), what="blocks"
+    )
+    assert server.value("sum(sum_over_time(feature_daily_count[60d]))", MIDNIGHT + 30 * DAY) == expected
+    assert server.value("sum(sum_over_time(feature_type_name:value:count1d[60d]))", MIDNIGHT + 30 * DAY) == expected
+    done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 different" in done.stdout
+    assert not [name for name in (data / "otel-metrics-import").iterdir() if name.suffix == ".om"]

@@ -1,0 +1,460 @@
+"""What a row of the old database becomes, what is refused and why, and that every row is accounted for."""
+
+from __future__ import annotations
+
+import csv
+import math
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_metrics.importing.errors import ImportFailedError
+from otel_metrics.importing.job import Rows
+from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.tables import OldDatabase
+from otel_metrics.settings import Settings
+from tests.importing import old
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Read = Callable[..., Rows]
+
+DAY = 19782  # 2024-02-29
+NOON = "2024-02-29T12:00:00"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return old.create(tmp_path / "old.db")
+
+
+@pytest.fixture
+def read(tmp_path: Path, database: Path) -> Iterator[Read]:
+    """Read the database as it is then."""
+    opened: list[Rows] = []
+
+    def reading(**settings: Any) -> Rows:
+        ledger = Ledger(tmp_path / "refused.csv")
+        rows = Rows(OldDatabase(database), ledger, Settings(**settings), timezone.utc, tmp_path / "rows")
+        opened.append(rows)
+        rows.read(lambda _: None)
+        return rows
+
+    yield reading
+    for rows in opened:
+        rows.ledger.close()
+        rows.database.close()
+
+
+def day_of(rows: Rows, day: int = DAY) -> dict[tuple[str, ...], list[float]]:
+    """The values of the daily table's rows."""
+    rows.load(day)
+    return {tuple(key): list(kept.values) for key, kept in rows.keepers.days.items() if kept.values}
+
+
+def counters(rows: Rows, day: int = DAY) -> dict[str, float]:
+    """name{label values} -> sum over the day."""
+    rows.load(day)
+    return {
+        f"{s.metric.name}{{{','.join(str(s.labels.get(n, '')) for n in s.metric.label_names)}}}": sum(s.slots.values())  # type: ignore[arg-type]
+        for s in rows.keepers.filled()
+        if s.metric.kind.value == "counter"
+    }
+
+
+def refused(rows: Rows) -> dict[str, list[str]]:
+    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.ledger.refused}
+
+
+def left_out(rows: Rows) -> dict[str, list[str]]:
+    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.ledger.left_out}
+
+
+def performance(value: Any, **more: Any) -> dict[str, Any]:
+    row = {"timestamp": NOON, "feature": "search", "metric_category": "response_time", "metric_name": "query"}
+    return {**row, "value": value, "unit": "milliseconds", **more}
+
+
+def test_units_become_base_units(database: Path, read: Read) -> None:
+    old.insert(
+        database,
+        "system_performance",
+        [
+            performance(125.5),
+            performance(2.0, unit="MB"),
+            performance(50, unit="percent"),
+            performance(3.0, unit="widgets"),
+        ],
+    )
+    assert day_of(read()) == {
+        ("search", "response_time", "query", "seconds"): [0.1255],
+        ("search", "response_time", "query", "bytes"): [2e6],
+        ("search", "response_time", "query", "ratio"): [0.5],
+        ("search", "response_time", "query", "widgets"): [3.0],
+    }
+
+
+def test_a_missing_unit_is_what_the_name_ends_in(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(125.5, unit=None, metric_name="query_ms")])
+    assert day_of(read()) == {("search", "response_time", "query_ms", "seconds"): [0.1255]}
+
+
+def test_scores_are_mapped_in_the_order_of_the_rows(database: Path, read: Read) -> None:
+    """A score of exactly 1 is on the scale that its type was last seen with, whichever feature that was for."""
+    scores = [("a", 0.5), ("a", 1.0), ("b", 4.0), ("a", 1.0), ("a", 0.25), ("b", 1.0)]
+    old.insert(
+        database,
+        "user_satisfaction",
+        [{"timestamp": NOON, "feature": f, "satisfaction_type": "overall", "score": s} for f, s in scores],
+    )
+    assert {key[0]: sorted(values) for key, values in day_of(read()).items()} == {
+        "a": [0.0, 0.25, 0.5, 1.0],
+        "b": [0.75, 1.0],
+    }
+
+
+def test_satisfied_responses_are_counted_by_the_threshold(database: Path, read: Read) -> None:
+    rows = [{"timestamp": NOON, "feature": "a", "satisfaction_type": "speed", "score": s} for s in (0.2, 0.8, 0.9)]
+    old.insert(database, "user_satisfaction", rows)
+    found = counters(read(satisfaction_threshold=0.85))
+    assert found["feature.satisfaction.responses{a,speed,true}"] == 1
+    assert found["feature.satisfaction.responses{a,speed,false}"] == 2
+
+
+def test_usage_without_a_duration_is_counted(database: Path, read: Read) -> None:
+    uses = [(100.0, 1, None), (None, 0, "Timeout"), (None, None, None)]
+    old.insert(
+        database,
+        "feature_usage",
+        [
+            {"timestamp": NOON, "feature": "a", "action": "x", "duration_ms": d, "success": s, "error_type": e}
+            for d, s, e in uses
+        ],
+    )
+    rows = read()
+    found = counters(rows)
+    assert found["feature.usage{a,x,success,,}"] == 1
+    assert found["feature.usage{a,x,failure,Timeout,}"] == 1
+    assert found["feature.usage{a,x,unknown,,}"] == 1
+    assert day_of(rows) == {("a", "usage", "x", "seconds"): [0.1]}
+    assert rows.ledger.refused == []
+
+
+def test_siblings(database: Path, read: Read) -> None:
+    old.insert(
+        database,
+        "learning_effectiveness",
+        [
+            {
+                "timestamp": NOON,
+                "feature": "a",
+                "learning_type": "t",
+                "accuracy": 0.9,
+                "confidence": None,
+                "sample_size": 70,
+                "improvement_rate": -0.25,
+            }
+        ],
+    )
+    old.insert(
+        database,
+        "optimization_impact",
+        [
+            {
+                "timestamp": NOON,
+                "feature": "a",
+                "optimization_id": "o",
+                "impact_category": "c",
+                "before_value": 40.0,
+                "after_value": 30.0,
+                "user_impact_score": 0.5,
+            }
+        ],
+    )
+    old.insert(
+        database,
+        "resource_utilization",
+        [
+            {
+                "timestamp": NOON,
+                "resource_type": "memory",
+                "resource_name": "cache",
+                "utilization_percent": 65.5,
+                "allocated": 1024,
+                "used": 670,
+                "unit": "MB",
+            }
+        ],
+    )
+    old.insert(
+        database,
+        "error_metrics",
+        [
+            {
+                "timestamp": NOON,
+                "feature": "a",
+                "error_type": "E",
+                "error_severity": "warning",
+                "recovery_attempted": 1,
+                "recovery_successful": 1,
+                "impact_level": None,
+            }
+        ],
+    )
+    rows = read()
+    assert day_of(rows) == {
+        ("a", "learning_accuracy", "t", "ratio"): [0.9],
+        ("a", "learning_improvement", "t", "ratio"): [0.75],
+        ("a", "optimization_change", "c", "ratio"): [0.75],
+        ("a", "optimization_user_impact", "c", "ratio"): [0.5],
+    }
+    found = counters(rows)
+    assert found["feature.learning.samples{a,t}"] == 70
+    assert found["feature.errors{a,E,warning,unknown,succeeded}"] == 1
+    gauges = {s.metric.name: list(s.slots.values()) for s in rows.keepers.filled() if s.metric.kind.value == "gauge"}
+    assert gauges == {
+        "feature.optimization.before": [40.0],
+        "feature.optimization.after": [30.0],
+        "resource.utilization.ratio": [0.655],
+        "resource.allocated": [1024e6],
+        "resource.used": [670e6],
+    }
+    assert rows.ledger.balanced() is False  # nothing was written yet
+    assert dict(rows.ledger.read) == {
+        "learning_effectiveness": 1, "optimization_impact": 1, "resource_utilization": 1, "error_metrics": 1,
+        "system_performance": 0, "user_satisfaction": 0, "feature_usage": 0,
+    }  # fmt: skip
+
+
+def test_what_does_not_fit_is_listed_with_its_row_id(database: Path, read: Read, tmp_path: Path) -> None:
+    bad: list[dict[str, Any]] = [
+        performance(1.0),  # 1
+        performance("fast"),  # 2
+        performance(-1.0),  # 3
+        performance(math.inf),  # 4
+        performance(1.0, timestamp="yesterday"),  # 5
+        performance(1.0, feature=""),  # 6
+        performance(1.0, context="c" * 300),  # 7
+        performance(b"\x00"),  # 8
+    ]
+    old.insert(database, "system_performance", bad)
+    rows = read()
+    assert refused(rows) == {
+        "system_performance: value: type": ["2", "8"],
+        "system_performance: value: negative": ["3"],
+        "system_performance: value: infinite": ["4"],
+        "system_performance: timestamp: not an ISO 8601 date and time": ["5"],
+        "system_performance: feature: empty": ["6"],
+    }
+    assert left_out(rows) == {"system_performance: context: length": ["7"]}
+    assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.001]}
+    listed = list(csv.reader((tmp_path / "refused.csv").read_text(encoding="utf-8").splitlines()))
+    assert ["system_performance", "3", "row", "value: negative"] in listed
+    assert ["system_performance", "7", "context", "length"] in listed
+
+
+def test_the_rest_of_a_row_is_kept(database: Path, read: Read) -> None:
+    learning = {"timestamp": NOON, "feature": "a", "learning_type": "t"}
+    old.insert(
+        database,
+        "learning_effectiveness",
+        [
+            {**learning, "accuracy": 1.5, "confidence": 0.5, "sample_size": 3},  # 1: imported without its accuracy
+            {**learning, "accuracy": 1.5},  # 2: nothing is left
+            {**learning},  # 3: nothing was there
+        ],
+    )
+    old.insert(
+        database,
+        "optimization_impact",
+        [
+            {
+                "timestamp": NOON,
+                "feature": "a",
+                "optimization_id": "o",
+                "impact_category": "c",
+                "before_value": 0.0,
+                "after_value": 3.0,
+            }
+        ],
+    )
+    rows = read()
+    assert left_out(rows) == {
+        "learning_effectiveness: accuracy: range": ["1"],
+        "optimization_impact: before_value: ratio": ["1"],
+    }
+    assert refused(rows) == {
+        "learning_effectiveness: accuracy: range": ["2"],
+        "learning_effectiveness: no value at all": ["3"],
+    }
+    assert counters(rows)["feature.learning.samples{a,t}"] == 3
+
+
+def test_rows_in_any_order_make_the_same_days(tmp_path: Path) -> None:
+    found = []
+    for name, shuffled in (("straight", False), ("shuffled", True)):
+        path = old.filled(tmp_path / f"{name}.db", 500, 3, shuffled=shuffled)
+        ledger = Ledger(tmp_path / f"{name}.csv")
+        rows = Rows(OldDatabase(path), ledger, Settings(), timezone.utc, tmp_path / name)
+        rows.read(lambda _: None)
+        found.append(
+            {table: sum(span[table].rows for span in rows.reader.spans.values()) for table in rows.ledger.read}
+        )
+        assert len(rows.days()) == 3
+        ledger.close()
+        rows.database.close()
+    assert found[0] == found[1]
+    assert found[0]["system_performance"] == 300
+
+
+def test_text_that_is_no_utf8_is_mended_and_said(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(1.0), performance(2.0, context="x"), performance(3.0)])
+    import sqlite3
+
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE system_performance SET context = CAST(x'ff41' AS TEXT) WHERE id = 2")
+    connection.close()
+    rows = read()
+    assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.003, 0.002]}
+    assert {series.labels["context"] for series in rows.keepers.filled() if "context" in series.labels} == {
+        "",
+        "\ufffdA",
+    }
+
+
+def test_a_table_without_a_needed_column_is_refused_as_a_whole(tmp_path: Path) -> None:
+    path = old.create(
+        tmp_path / "odd.db",
+        "CREATE TABLE user_satisfaction (id INTEGER PRIMARY KEY, timestamp TEXT, feature TEXT, mood REAL);"
+        "CREATE TABLE notes (text TEXT);",
+    )
+    old.insert(path, "user_satisfaction", [{"timestamp": NOON, "feature": "a", "mood": 1.0}] * 3)
+    database = OldDatabase(path)
+    assert database.unknown == ["notes"]
+    assert database.tables[0].missing == ("satisfaction_type", "score")
+    assert database.tables[0].unknown == ("mood",)
+    ledger = Ledger(tmp_path / "refused.csv")
+    rows = Rows(database, ledger, Settings(), timezone.utc, tmp_path / "rows")
+    rows.read(lambda _: None)
+    assert [(r.what, r.rows) for r in ledger.refused] == [("the table has no column satisfaction_type, score", 3)]
+    assert ledger.balanced()
+    ledger.close()
+    database.close()
+
+
+def test_too_many_values_of_a_label_become_other(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(1.0, feature=f"user-{i}") for i in range(5)])
+    rows = read(label_caps={"feature": 3})
+    assert sorted(key[0] for key in day_of(rows)) == ["other", "user-0", "user-1", "user-2"]
+    assert rows.keepers.labels.overflow() == {"feature": 2}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
+def test_no_database(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "old.db"
+    path.write_bytes(content)
+    if content:
+        with pytest.raises(ImportFailedError, match="not a database"):
+            OldDatabase(path)
+    else:
+        assert OldDatabase(path).tables == []
+    with pytest.raises(ImportFailedError, match="no such file"):
+        OldDatabase(tmp_path / "other.db")
+
+
+# ------------------------------------------------------------------------------------------------- daily_aggregates
+
+
+def aggregate(**more: Any) -> dict[str, Any]:
+    row = {"date": "2024-02-29", "feature": "search", "metric_type": "response_time", "metric_name": "query"}
+    numbers = {"avg_value": 20.0, "min_value": 10.0, "max_value": 30.0, "stddev": 5.0, "count": 4,
+               "percentile_50": 20.0, "percentile_95": 29.0, "percentile_99": 29.8}  # fmt: skip
+    return {**row, **numbers, **more}
+
+
+def test_aggregates_take_their_unit_from_the_rows_of_the_metric(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(1.0, timestamp="2024-03-05T00:00:00")])
+    old.insert(database, "daily_aggregates", [aggregate()])
+    rows = read()
+    rows.load(DAY)
+    table, used = rows.statistics(DAY)
+    known = table[("search", "response_time", "query", "seconds")]  # type: ignore[index]
+    assert used == {1}
+    assert (known.count, known.avg, known.min, known.max) == (4, 0.02, 0.01, 0.03)
+    assert known.stddev == pytest.approx(0.005)
+    assert known.p99 == pytest.approx(0.0298)
+
+
+def test_aggregates_of_other_kinds(database: Path, read: Read) -> None:
+    old.insert(
+        database,
+        "daily_aggregates",
+        [
+            aggregate(
+                metric_type="satisfaction",
+                metric_name="overall",
+                avg_value=4.0,
+                min_value=2.0,
+                max_value=5.0,
+                stddev=1.0,
+            ),
+            aggregate(metric_type="usage", metric_name="open"),
+            aggregate(
+                metric_type="learning_improvement", metric_name="t", avg_value=0.1, min_value=-0.1, max_value=0.2
+            ),
+            aggregate(metric_name="query_bytes"),
+            aggregate(metric_name="things", percentile_99=None),
+        ],
+    )
+    rows = read()
+    found = {tuple(key): known for key, (_, known) in rows.aggregates[DAY].items()}
+    overall = found["search", "satisfaction", "overall", "ratio"]
+    assert (overall.avg, overall.min, overall.max, overall.stddev) == (0.75, 0.25, 1.0, 0.25)
+    assert found["search", "usage", "open", "seconds"].avg == 0.02
+    assert found["search", "learning_improvement", "t", "ratio"].avg == pytest.approx(1.1)
+    assert found["search", "response_time", "query_bytes", "bytes"].max == 30.0
+    assert found["search", "response_time", "things", ""].p99 is None
+
+
+def test_aggregates_that_do_not_fit(database: Path, read: Read) -> None:
+    old.insert(
+        database,
+        "system_performance",
+        [performance(1.0, metric_name="both", unit=unit) for unit in ("ms", "MB")],
+    )
+    old.insert(
+        database,
+        "daily_aggregates",
+        [
+            aggregate(date="29.02.2024"),
+            aggregate(metric_name="a", count=0),
+            aggregate(metric_name="b", avg_value="high"),
+            aggregate(feature=""),
+            aggregate(metric_name="both"),
+        ],
+    )
+    assert refused(read()) == {
+        "daily_aggregates: date: not YYYY-MM-DD": ["1"],
+        "daily_aggregates: count: not a number of values above 0": ["2"],
+        "daily_aggregates: avg_value: not a finite number": ["3"],
+        "daily_aggregates: feature: empty": ["4"],
+        "daily_aggregates: unit: the metric's rows have several, and this table has none": ["5"],
+    }
+
+
+def test_a_days_own_rows_are_worth_more_than_its_aggregate_unless_some_are_gone(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(10.0), performance(30.0)])
+    old.insert(database, "daily_aggregates", [aggregate(count=2)])
+    rows = read()
+    rows.load(DAY)
+    assert rows.statistics(DAY)[1] == set()
+    old.insert(database, "daily_aggregates", [aggregate(date="2024-03-01", count=3)])
+    old.insert(database, "system_performance", [performance(10.0, timestamp="2024-03-01T01:00:00")])
+    rows = read()
+    rows.load(DAY + 1)
+    table, used = rows.statistics(DAY + 1)
+    assert used == {2}
+    assert [known.count for known in table.values()] == [3]
