@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 DASHBOARDS: dict[str, Json] = {
-    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))
 }
 NATIVE: dict[str, Json] = {f"{name}-native": json.loads(text) for name, text in texts(Histograms.NATIVE).items()}
 SCHEMA = Draft7Validator(json.loads((ROOT / "tests/assets/grafana-dashboard.schema.json").read_text(encoding="utf-8")))
@@ -155,7 +156,9 @@ def test_a_table_shows_every_query_under_a_heading(dashboard: Json) -> None:
         if panel["type"] != "table":
             continue
         renamed = panel["transformations"][-1]["options"]["renameByName"]
-        values = ["Value"] if len(panel["targets"]) == 1 else [f"Value #{target['refId']}" for target in panel["targets"]]
+        values = (
+            ["Value"] if len(panel["targets"]) == 1 else [f"Value #{target['refId']}" for target in panel["targets"]]
+        )
         assert set(values) <= set(renamed), panel["title"]
         headings = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
         assert headings <= set(renamed.values()), panel["title"]
@@ -210,6 +213,9 @@ def test_provisioning_finds_what_is_shipped() -> None:
     assert provider["folderUid"]
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     mounts = compose["services"]["grafana"]["volumes"]
-    assert any(mount.get("source") == "./grafana/dashboards" and mount["target"] == provider["options"]["path"] for mount in mounts)
+    assert any(
+        mount.get("source") == "./grafana/dashboards" and mount["target"] == provider["options"]["path"]
+        for mount in mounts
+    )
     config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
     assert default["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]

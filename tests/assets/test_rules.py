@@ -55,7 +55,9 @@ def test_rule_tests_typed_by_hand_for_native_histograms(path: Path, tmp_path: Pa
     native = tmp_path / "prometheus/tests/native" / path.name
     native.parent.mkdir(parents=True)
     shutil.copy(path, native)
-    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", *sorted((tmp_path / "prometheus/rules").glob("*")))
+    checked = promtool(
+        "check", "rules", "--lint=all", "--lint-fatal", *sorted((tmp_path / "prometheus/rules").glob("*"))
+    )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     done = promtool("test", "rules", native)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,7 +91,11 @@ def test_every_recorded_series_is_read_by_something() -> None:
 @pytest.mark.parametrize("alert", alerts(), ids=lambda rule: str(rule["alert"]))
 def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
-    anchors = {re.sub(r"[^a-z0-9-]", "", line[3:].lower().replace(" ", "-")) for line in runbook.splitlines() if line[:3] == "## "}
+    anchors = {
+        re.sub(r"[^a-z0-9-]", "", line[3:].lower().replace(" ", "-"))
+        for line in runbook.splitlines()
+        if line[:3] == "## "
+    }
     path, _, anchor = alert["annotations"]["runbook_url"].partition("#")
     assert path == "docs/runbook.md"
     assert anchor in anchors
@@ -98,7 +104,11 @@ def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
 
 
 def test_dashboards_that_alerts_point_to_exist() -> None:
-    uids = {uid for path in (ROOT / "grafana/dashboards").glob("*.json") for uid in [yaml.safe_load(path.read_text("utf-8"))["uid"]]}
+    uids = {
+        uid
+        for path in (ROOT / "grafana/dashboards").glob("*.json")
+        for uid in [yaml.safe_load(path.read_text("utf-8"))["uid"]]
+    }
     for alert in alerts():
         link = alert["annotations"]["dashboard"].removeprefix("/d/").partition("?")[0]
         assert link in uids, alert["alert"]

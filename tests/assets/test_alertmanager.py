@@ -1,0 +1,91 @@
+"""The shipped configuration of Alertmanager: who gets which alert, and what is held back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import ROOT, fetch, program, wait_until
+
+if TYPE_CHECKING:
+    from tests.servers import Process, Servers, Webhook
+
+
+@pytest.fixture
+def shipped_routes(servers: Servers, tmp_path: Path) -> tuple[Process, Webhook]:
+    """Alertmanager with the shipped configuration; only the place of the secret and the waiting are changed."""
+    webhook = servers.webhook()
+    secret = tmp_path / "alert_webhook_url"
+    # As an editor leaves it, with a line end.
+    secret.write_text(f"{webhook.url}\n", encoding="utf-8")
+    text = (ROOT / "prometheus/alertmanager.yml").read_text(encoding="utf-8")
+    assert "/run/secrets/alert_webhook_url" in text
+    text = text.replace("/run/secrets/alert_webhook_url", str(secret))
+    text = re.sub(r"group_wait: \w+", "group_wait: 300ms", text)
+    text = re.sub(r"group_interval: \w+", "group_interval: 1s", text)
+    return servers.alertmanager(text), webhook
+
+
+def send(alertmanager: Process, *alerts: dict[str, str]) -> None:
+    body = json.dumps([{"labels": labels, "annotations": {"summary": "s"}} for labels in alerts]).encode()
+    fetch(f"{alertmanager.url}/api/v2/alerts", body, {"Content-Type": "application/json"})
+
+
+def names(webhook: Webhook) -> set[str]:
+    return {alert["labels"]["alertname"] for alert in webhook.alerts()}
+
+
+def test_alerts_go_to_the_address_in_the_secret_and_the_heartbeat_does_not(
+    shipped_routes: tuple[Process, Webhook],
+) -> None:
+    alertmanager, webhook = shipped_routes
+    send(alertmanager, {"alertname": "TelemetryHeartbeat", "severity": "heartbeat"})
+    send(alertmanager, {"alertname": "FeatureErrorsHigh", "severity": "critical", "feature": "chat"})
+    send(alertmanager, {"alertname": "FeatureSatisfactionLow", "severity": "warning", "feature": "chat"})
+    wait_until(lambda: {"FeatureErrorsHigh", "FeatureSatisfactionLow"} <= names(webhook), what="both alerts")
+    assert "TelemetryHeartbeat" not in names(webhook)
+
+
+def test_what_follows_from_another_alert_is_held_back(shipped_routes: tuple[Process, Webhook]) -> None:
+    alertmanager, webhook = shipped_routes
+    here = {"job": "app", "instance": "a", "severity": "critical"}
+    send(
+        alertmanager,
+        {"alertname": "TelemetryTargetDown", **here},
+        {"alertname": "TelemetryScrapeSlow", **here},
+        {"alertname": "TelemetryScrapeSlow", **here, "instance": "b"},
+        {"alertname": "TelemetryMissing", "severity": "critical"},
+        {"alertname": "FeatureSilent", "severity": "warning", "feature": "chat"},
+    )
+    wait_until(
+        lambda: {"TelemetryScrapeSlow", "TelemetryMissing"} <= names(webhook), what="those that are not held back"
+    )
+    held = {
+        alert["labels"]["alertname"]
+        for alert in json.loads(fetch(f"{alertmanager.url}/api/v2/alerts"))
+        if alert["status"]["inhibitedBy"]
+    }
+    assert held == {"TelemetryScrapeSlow", "FeatureSilent"}
+    assert [a["labels"]["instance"] for a in webhook.alerts() if a["labels"]["alertname"] == "TelemetryScrapeSlow"] == [
+        "b"
+    ]
+    assert "FeatureSilent" not in names(webhook)
+
+
+def test_the_configuration_of_alertmanager_is_valid() -> None:
+    amtool = Path(program("alertmanager")).resolve().parent / "amtool"
+    done = subprocess.run(
+        [amtool, "check-config", ROOT / "prometheus/alertmanager.yml"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "HOME": "/"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
