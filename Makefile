@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench servers up format clean
+.PHONY: help demo test test-oldest check bench servers up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,10 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 
 test: $(STAMP) servers  ## everything, against the real servers
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-oldest
+
+test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
+	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
 
 check: $(STAMP)  ## formatting, lint, types, generated files up to date
 	$(BIN)/ruff format --check .
@@ -47,7 +51,7 @@ format: $(STAMP)  ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 bench: $(STAMP) servers  ## measure record calls, scrapes and reads
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@$(BIN)/python -m benchmarks
 
 up:  ## the whole stack in containers
 	@scripts/up.sh

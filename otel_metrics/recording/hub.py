@@ -133,8 +133,10 @@ class Hub:
                 if not held or not self._dirty:
                     return
                 cell = self._dirty.popleft()
-                cell.dirty = False
                 self._each(cell, "flush")
+                cell.dirty = any(getattr(sink, "recurring", False) for sink in cell.all_sinks())
+                if cell.dirty:
+                    self._dirty.append(cell)
 
     def close(self) -> None:
         """Stop the ticker and hand over what is pending. What is recorded later still waits for a collection."""

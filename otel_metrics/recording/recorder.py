@@ -98,7 +98,8 @@ class Recorder:
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
-        self._instrument(metric).set(1, attributes)
+        # As a cell, because an SDK may have to be told again before every collection.
+        self.hub.cell((Column(),), ((GaugeSink(self._instrument(metric), attributes),),)).append(1)
         self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
 
     def _refuse(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:

@@ -14,6 +14,7 @@ from opentelemetry.context import Context, set_value
 
 from otel_metrics.recording.bulk import Batch, Rest
 from otel_metrics.recording.digest import Digest
+from otel_metrics.recording.views import gauges_last
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,7 +193,7 @@ class CounterSink:
 
 
 class GaugeSink:
-    """Sets one series of a gauge to the value recorded last."""
+    """Sets one series of a gauge to the value recorded last; ``recurring`` where the SDK has to be told before each collection."""
 
     __slots__ = ("_attributes", "_instrument", "_last")
 
@@ -201,19 +202,23 @@ class GaugeSink:
         self._attributes = attributes
         self._last: float | None = None
 
+    @property
+    def recurring(self) -> bool:
+        """Whether the series must be flushed again even if nothing is recorded."""
+        return self._last is not None
+
     def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Remember the last value, or set at once the one that belongs to a span."""
-        if chunk.context is None:
-            self._last = chunk.last
-        else:
-            self._last = None
+        """Remember the last value, and set at once the one that belongs to a span."""
+        self._last = chunk.last
+        if chunk.context is not None:
             self._instrument.set(chunk.last, self._attributes, chunk.context)
 
     def flush(self) -> None:
         """Set the gauge."""
         if self._last is not None:
-            last, self._last = self._last, None
-            self._instrument.set(last, self._attributes, _NO_CONTEXT)
+            self._instrument.set(self._last, self._attributes, _NO_CONTEXT)
+            if gauges_last():
+                self._last = None
 
 
 class ThresholdSink:

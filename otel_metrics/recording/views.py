@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
@@ -78,7 +78,7 @@ def aggregation(bounds: Sequence[float], buckets: Buckets, way: Way) -> Aggregat
     return BulkHistogramAggregation(bounds, exponential=buckets is Buckets.BOTH, merging=way is Way.MERGE)
 
 
-@lru_cache(maxsize=1)
+@cache
 def best_way() -> Way:
     """Return the best way that works with the SDK that is installed."""
     for way in (Way.MERGE, Way.REPEAT):
@@ -89,6 +89,19 @@ def best_way() -> Way:
             _log.debug("%s does not work with this OpenTelemetry SDK", way, exc_info=True)
     _log.warning("this OpenTelemetry SDK takes values one by one only; recording costs more")
     return Way.PUBLIC
+
+
+@cache
+def gauges_last() -> bool:
+    """Return whether the SDK reports a gauge again when it was not set again; those before 1.45 do not."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    try:
+        provider.get_meter("otel_metrics.probe").create_gauge("probe").set(1)
+        reader.get_metrics_data()
+        return reader.get_metrics_data() is not None
+    finally:
+        provider.shutdown()
 
 
 def _works(way: Way) -> bool:

@@ -115,10 +115,11 @@ def test_a_raising_refusal_reaches_whoever_folds() -> None:
 @given(st.lists(st.one_of(st.floats(), st.integers(-5, 5), st.none(), st.booleans(), st.just("x")), max_size=40))
 def test_bulk_and_one_by_one_agree(values: list[Any]) -> None:
     refused: list[list[str]] = [[], []]
-    bulk, single = (
-        Column(milliseconds, high=1e300, refuse=lambda _, why, to=to: to.append(why))
-        for to in refused  # type: ignore[misc]
-    )
+
+    def column(reasons: list[str]) -> Column:
+        return Column(milliseconds, high=1e300, refuse=lambda _, reason: reasons.append(reason))
+
+    bulk, single = map(column, refused)
     together = bulk.chunk(values)
     apart = [chunk for value in values if (chunk := single.chunk([value]))]
     assert (together.values if together else []) == sorted(value for chunk in apart for value in chunk.values)
