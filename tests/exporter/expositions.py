@@ -70,14 +70,18 @@ class Scraped:
         return self.scrape(accept).decode()
 
     def families(self, accept: str = TEXT) -> dict[str, Metric]:
+        return {family.name: family for family in self._parsed(accept)}
+
+    def _parsed(self, accept: str) -> list[Metric]:
         parse = parse_openmetrics if "openmetrics" in accept else parse_text
         found = list(parse(self.text(accept)))
-        assert len({family.name for family in found}) == len(found), "a family appears twice"
-        return {family.name: family for family in found}
+        # By type as well: prometheus_client's parser takes the _total off the names of counters.
+        assert len({(family.name, family.type) for family in found}) == len(found), "a family appears twice"
+        return found
 
     def samples(self, accept: str = TEXT) -> dict[str, float]:
         """Samples as ``name{label=value,…}``, labels sorted."""
-        return samples(self.families(accept).values())
+        return samples(self._parsed(accept))
 
 
 def samples(families: Iterable[Metric]) -> dict[str, float]:

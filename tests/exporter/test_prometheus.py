@@ -102,7 +102,8 @@ def test_native_histograms_are_stored_as_such(servers: Servers, shop: tuple[Mete
         for value in (0.3, 1, 2.9, 1000):
             (found,) = [b for b in buckets if b[0] < value <= b[1]]
             assert found[2] == "1"
-            assert found[1] / found[0] < 1.003
+            # As fine as 160 and 640 buckets from 0.3 to 1000 can be.
+            assert found[1] / found[0] < (1.1 if name == "waiting_seconds" else 1.03)
         assert prometheus.query(f"{name}_bucket") == []
     (work,) = prometheus.wait_for('work_seconds_bucket{le="5.0"}')
     assert work["value"][1] == "4"

@@ -1,0 +1,123 @@
+"""Two metrics that would be one to Prometheus are never exported wrong, and never left out in silence."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from tests.exporter import prometheus_proto as proto
+from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BOTH_TEXTS = pytest.mark.parametrize("accept", [TEXT, OPENMETRICS], ids=["text", "openmetrics"])
+
+
+def test_a_counter_and_a_gauge_of_one_exposed_name(caplog: pytest.LogCaptureFixture) -> None:
+    scraped = Scraped({"self_metrics": True})
+    scraped.meter.create_counter("q").add(1)
+    scraped.meter.create_gauge("q.total").set(7)
+    with caplog.at_level(logging.WARNING, "otel_metrics"):
+        for _ in range(3):
+            assert scraped.samples()["q_total"] == 1
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert (
+        message
+        == "left out of the exposition: q_total: the gauge would expose 'q_total', which belongs to the counter 'q_total'"
+    )
+    assert scraped.samples()["otel_metrics_collisions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "kept"),
+    [
+        (lambda meter: meter.create_gauge("work_count").set(1), False),
+        (lambda meter: meter.create_gauge("work.bucket").set(1), False),
+        (lambda meter: meter.create_gauge("work").set(1), False),
+        (lambda meter: meter.create_counter("work").add(1), True),
+        (lambda meter: meter.create_gauge("work_max").set(1), True),
+    ],
+)
+def test_what_a_histogram_takes(second: Callable[..., None], kept: bool) -> None:
+    scraped = Scraped()
+    scraped.meter.create_histogram("work").record(1)
+    second(scraped.meter)
+    for accept in (TEXT, OPENMETRICS):
+        found = scraped.samples(accept)
+        assert found["work_count"] == 1
+        assert any(not key.startswith(("work_bucket", "work_count", "work_sum")) for key in found) == kept
+    assert scraped.reader._collisions.count == (0 if kept else 1)
+
+
+@BOTH_TEXTS
+def test_a_counter_beside_a_gauge_of_its_base_name(accept: str) -> None:
+    """In OpenMetrics both families would be called q; the series are what counts, and both are there."""
+    scraped = Scraped()
+    scraped.meter.create_gauge("q").set(7)
+    scraped.meter.create_counter("q").add(1)
+    assert scraped.samples(accept) == {"q": 7, "q_total": 1}
+
+
+@BOTH_TEXTS
+def test_one_metric_from_two_meters(accept: str) -> None:
+    scraped = Scraped()
+    for name in ("one", "two"):
+        counter = scraped.provider.get_meter(name).create_counter("calls")
+        counter.add(1, {"meter": name})
+        counter.add(5, {"meter": "both"})
+    # One family; of the series with equal labels the first one, and a message.
+    assert scraped.samples(accept) == {
+        "calls_total{meter=one}": 1,
+        "calls_total{meter=two}": 1,
+        "calls_total{meter=both}": 5,
+    }
+    assert scraped.reader._collisions.count == 1
+    # Scope labels keep them apart.
+    apart = Scraped({"scope_info_enabled": True})
+    for name in ("one", "two"):
+        apart.provider.get_meter(name).create_counter("calls").add(1)
+    assert apart.samples(accept) == {"calls_total{otel_scope_name=one}": 1, "calls_total{otel_scope_name=two}": 1}
+
+
+@BOTH_TEXTS
+def test_names_and_attributes_that_become_one(accept: str) -> None:
+    scraped = Scraped()
+    scraped.meter.create_counter("a.b").add(1, {"x.y": "dot"})
+    scraped.meter.create_counter("a_b").add(2, {"x_y": "underscore"})
+    scraped.meter.create_counter("a_b").add(4, {"x.y": "dot"})
+    assert scraped.samples(accept) == {"a_b_total{x_y=dot}": 1, "a_b_total{x_y=underscore}": 2}
+    assert scraped.reader._collisions.count == 1
+
+
+@BOTH_TEXTS
+def test_true_and_the_text_true(accept: str) -> None:
+    scraped = Scraped()
+    counter = scraped.meter.create_counter("calls")
+    counter.add(1, {"ok": True})
+    counter.add(2, {"ok": "true"})
+    counter.add(4, {"ok": "True"})
+    assert scraped.samples(accept) == {"calls_total{ok=true}": 1, "calls_total{ok=True}": 4}
+    assert scraped.reader._collisions.count == 1
+
+
+def test_protobuf_too() -> None:
+    scraped = Scraped()
+    scraped.meter.create_counter("q").add(1, {"ok": True})
+    scraped.meter.create_counter("q").add(2, {"ok": "true"})
+    scraped.meter.create_gauge("q.total").set(7)
+    families = proto.read(scraped.scrape(PROTOBUF))
+    assert [metric.counter.value for metric in families["q_total"].metric] == [1]
+
+
+@BOTH_TEXTS
+def test_a_metric_of_the_applications_own(accept: str) -> None:
+    registry = CollectorRegistry()
+    Gauge("level", "Own", registry=registry).set(1)
+    scraped = Scraped({"registry": registry})
+    scraped.meter.create_gauge("level").set(2)
+    assert scraped.samples(accept) == {"level": 2}
+    assert scraped.reader._collisions.count == 1
