@@ -1,4 +1,4 @@
-"""``otel-metrics daily``: the daily table of one UTC day or several, as a table, CSV or JSON."""
+"""``otel-metrics daily``: the daily table of one UTC day or several, as a table, CSV, JSON or the old SQLite table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import csv
 import datetime as dt
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import reading, terminal, view
+from otel_metrics.cli import daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Row = dict[str, Any]
+
+SQLITE: Final = "sqlite"
 
 _WORDS: Final = ("date", "feature", "metric_type", "metric_name")
 _HEADS: Final = {
@@ -48,16 +51,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--to", type=_day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
     )
-    command.add_argument("--format", choices=sorted(FORMATS), default="table")
+    command.add_argument(
+        "--format", choices=sorted((*FORMATS, SQLITE)), default="table", help="sqlite: the old daily_aggregates table"
+    )
+    command.add_argument("--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read and show the rows."""
+    if (arguments.format == SQLITE) != (arguments.output is not None):
+        raise ConfigurationError(f"--output and --format {SQLITE} belong together")
     days = list(_days(arguments))
     with reading.reader(arguments.prometheus) as (metrics, url):
         watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
         rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
+    if arguments.output is not None:
+        return _as_sqlite(rows, arguments.output)
     FORMATS[arguments.format](rows, url)
     return 0
 
@@ -106,6 +116,22 @@ def _as_csv(rows: Sequence[Row], _url: str) -> None:
 
 def _as_json(rows: Sequence[Row], _url: str) -> None:
     print(json.dumps(reading.jsonable(list(rows)), indent=2, allow_nan=False, default=str))
+
+
+def _as_sqlite(rows: Sequence[Row], path: Path) -> int:
+    """Write the old table; return the exit status."""
+    partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
+    left_out = daily_aggregates.write(path, rows)
+    terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {daily_aggregates.TABLE}.")
+    if partial:
+        terminal.say(f"Not over or not known in full: {', '.join(partial)}. Write them again later.", style="yellow")
+    for row in left_out:
+        terminal.say(
+            f"Left out, as the table has no unit and its metric is there in another one: {row['date']} {row['feature']} "
+            f"{row['metric_type']} {row['metric_name']} in {row['unit']}",
+            style="yellow",
+        )
+    return 0
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[Row], str], None]]] = {"table": _as_table, "csv": _as_csv, "json": _as_json}

@@ -1,0 +1,49 @@
+"""``otel-metrics compare``: two systems that saw the same days."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import otel_metrics
+from tests.importing import old
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Servers
+
+
+def test_what_differs_is_shown_with_its_difference(tmp_path: Path, servers: Servers) -> None:
+    path = old.filled(tmp_path / "old.db", 600, 3)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data), "--before", "2024-03-01").returncode == 0
+    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE feature_usage SET duration_ms = duration_ms * 2 WHERE feature = 'feature-0' AND timestamp LIKE '2024-02-29%'"
+        )
+        (average,) = connection.execute(
+            "SELECT avg(duration_ms) FROM feature_usage WHERE feature = 'feature-0' AND timestamp LIKE '2024-02-29%'"
+        ).fetchone()
+    done = otel_metrics("compare", str(path), "--prometheus", server.url, "--format", "json", "--differences")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {(row["date"], row["feature"], row["metric_type"]) for row in found} == {
+        ("2024-02-29", "feature-0", "usage")
+    }
+    by_column = {row["column"]: row for row in found}
+    assert set(by_column) == {
+        "avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99",
+    }  # fmt: skip
+    assert by_column["avg_value"]["old"] == pytest.approx(average)
+    assert by_column["avg_value"]["unit"] == "ms"
+    assert by_column["avg_value"]["difference"] == pytest.approx(-0.5)
+    shown = otel_metrics("compare", str(path), "--prometheus", server.url, COLUMNS="200")
+    assert "2 of 3 days seen by both" in shown.stdout
+    assert "-50.000%" in shown.stdout
+    assert "same" in shown.stdout

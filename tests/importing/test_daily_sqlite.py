@@ -1,0 +1,81 @@
+"""``otel-metrics daily --format sqlite``: the old table for those who read it today; and there and back again."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from otel_metrics.cli import daily_aggregates
+from tests.command import otel_metrics
+from tests.importing import old
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Servers
+
+
+def rows_of(path: Path) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT date, feature, metric_type, metric_name, avg_value, min_value, max_value, stddev, count, percentile_50,"
+            " percentile_95, percentile_99 FROM daily_aggregates ORDER BY 1, 2, 3, 4"
+        ).fetchall()
+
+
+def row(**more: Any) -> dict[str, Any]:
+    numbers = dict.fromkeys(
+        ("avg_value", "min_value", "max_value", "percentile_50", "percentile_95", "percentile_99"), 2.0
+    )
+    return {
+        "date": "2024-02-29", "feature": "a", "metric_type": "usage", "metric_name": "open", "stddev": float("nan"),
+        "count": 1, "unit": "milliseconds", **numbers, **more,
+    }  # fmt: skip
+
+
+def test_the_old_schema_takes_the_rows(tmp_path: Path) -> None:
+    path = old.create(tmp_path / "old.db")
+    assert daily_aggregates.write(path, [row()]) == []
+    assert rows_of(path) == [("2024-02-29", "a", "usage", "open", 2.0, 2.0, 2.0, None, 1, 2.0, 2.0, 2.0)]
+
+
+def test_the_same_day_again_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    daily_aggregates.write(path, [row()])
+    daily_aggregates.write(path, [row(count=5, stddev=0.5)])
+    assert [(found[7], found[8]) for found in rows_of(path)] == [(0.5, 5)]
+
+
+def test_a_metric_in_two_units_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    left_out = daily_aggregates.write(path, [row(), row(unit="MB", count=7), row(unit="%", count=2)])
+    assert [found["unit"] for found in left_out] == ["milliseconds", "%"]
+    assert [found[8] for found in rows_of(path)] == [7]
+
+
+def test_days_of_a_server_become_the_old_table(tmp_path: Path, servers: Servers) -> None:
+    """Imported from the old tables and written out again: what the old rows say, in the unit that they said it in."""
+    path = old.filled(tmp_path / "old.db", 600, 2)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    out = tmp_path / "out.db"
+    done = otel_metrics(
+        "daily", "--from", "2024-02-28", "--to", "2024-02-29", "--format", "sqlite", "--output", str(out), "--prometheus", server.url
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(path)) as connection:
+        expected = connection.execute(
+            "SELECT substr(timestamp, 1, 10), feature, 'usage', action, avg(duration_ms), count(duration_ms) FROM feature_usage"
+            " GROUP BY 1, 2, 4 ORDER BY 1, 2, 3, 4"
+        ).fetchall()
+    found = [(*line[:4], round(line[4], 9), line[8]) for line in rows_of(out) if line[2] == "usage"]
+    assert found == [(*line[:4], round(line[4], 9), line[5]) for line in expected]
+
+
+def test_output_and_format_belong_together() -> None:
+    for arguments in (["--format", "sqlite"], ["--output", "x.db"]):
+        done = otel_metrics("daily", *arguments)
+        assert done.returncode == 2
+        assert "belong together" in done.stderr
