@@ -51,6 +51,6 @@ def resource(parent: Resource | None = None) -> Resource:
     which a child that has not returned from ``fork()`` must not use.
     """
     if parent is not None:
-        return parent.merge(Resource({INSTANCE: f"{parent.attributes[INSTANCE]}-{os.getpid()}"}))
+        return parent.merge(Resource({INSTANCE: f"{parent.attributes[INSTANCE]!s}-{os.getpid()}"}))
     found = Resource.create()
     return found if INSTANCE in found.attributes else found.merge(Resource({INSTANCE: str(uuid4())}))

@@ -28,6 +28,7 @@ from otel_metrics.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from opentelemetry.sdk.resources import Resource
     from prometheus_client.core import Metric as MetricFamily
 
     from otel_metrics.exporter import ServerHandle
@@ -47,7 +48,7 @@ class Runtime:
 
     def __init__(self, settings: Settings, before: Runtime | None = None, *, forked: bool = False) -> None:
         self.settings = settings
-        self.resource = resource(before.resource if before and forked else None)
+        self.resource: Resource = resource(before.resource if before and forked else None)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
@@ -58,8 +59,8 @@ class Runtime:
             self._private = MeterProvider([self._reader], self.resource, views=views(settings.series_limit))
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
-        self.basic = before.basic if before else MetricsCollector()
-        self.advanced = before.advanced if before else AdvancedMetrics()
+        self.basic: MetricsCollector = before.basic if before else MetricsCollector()
+        self.advanced: AdvancedMetrics = before.advanced if before else AdvancedMetrics()
         self._binding = Binding(self.recorder)
         self._events = Events(settings.logger_provider)
         self.attach()

@@ -152,7 +152,7 @@ def test_events_go_to_opentelemetry_logs_instead_when_a_provider_is_given(caplog
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
-    exporter = InMemoryLogRecordExporter()
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     with caplog.at_level(logging.INFO), testing.recording(logger_provider=provider) as metrics:

@@ -46,13 +46,13 @@ class AdvancedMetrics(AdvancedGetters):
         key = (feature, metric_category, metric_name, unit, context)
         try:
             cell = self._performance[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._performance, key, self._binding.performance)
         if not (get_current() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
                 self._fold(cell)
-        if metadata:
+        if metadata is not None:
             self._events.emit(
                 Event.PERFORMANCE,
                 feature=feature,
@@ -83,14 +83,14 @@ class AdvancedMetrics(AdvancedGetters):
         key = (feature, satisfaction_type, scale)
         try:
             scales = self._satisfaction[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             scales = self._bind(self._satisfaction, key, self._binding.satisfaction)
         cell = scales.cell_for(score)
-        if not ((interaction_id or get_current()) and self._offered(cell, (score,), interaction_id)):
+        if not ((interaction_id is not None or get_current()) and self._offered(cell, (score,), interaction_id)):
             cell.append(score)
             if len(cell) >= self._limit:
                 self._fold(cell)
-        if feedback or interaction_id or metadata:
+        if feedback is not None or interaction_id is not None or metadata is not None:
             self._events.emit(
                 Event.SATISFACTION,
                 feature=feature,
@@ -115,13 +115,13 @@ class AdvancedMetrics(AdvancedGetters):
         key = (feature, action, success, error_type, user_context)
         try:
             cell = self._usage[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._usage, key, self._binding.usage)
         if not (get_current() and self._offered(cell, (duration_ms,))):
             cell.append(duration_ms)
             if len(cell) >= self._limit:
                 self._fold(cell)
-        if metadata:
+        if metadata is not None:
             self._events.emit(
                 Event.USAGE,
                 feature=feature,
@@ -147,14 +147,14 @@ class AdvancedMetrics(AdvancedGetters):
         key = (feature, learning_type)
         try:
             cell = self._learning[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._learning, key, self._binding.learning)
         row = (accuracy, confidence, improvement_rate, sample_size)
         if not (get_current() and self._offered(cell, row)):
             cell += row
             if len(cell) >= 4 * self._limit:
                 self._fold(cell)
-        if metadata:
+        if metadata is not None:
             self._events.emit(
                 Event.LEARNING,
                 feature=feature,
@@ -180,7 +180,7 @@ class AdvancedMetrics(AdvancedGetters):
         key = (feature, optimization_id, impact_category)
         try:
             cell = self._optimization[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._optimization, key, self._binding.optimization)
         row = (before_value, after_value, self._binding.change(before_value, after_value), user_impact_score)
         if not (get_current() and self._offered(cell, row)):
@@ -213,14 +213,14 @@ class AdvancedMetrics(AdvancedGetters):
         key = (resource_type, resource_name, unit)
         try:
             cell = self._resource[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._resource, key, self._binding.resource)
         row = (utilization_percent, allocated, used)
         if not (get_current() and self._offered(cell, row)):
             cell += row
             if len(cell) >= 3 * self._limit:
                 self._fold(cell)
-        if metadata:
+        if metadata is not None:
             self._events.emit(
                 Event.RESOURCE,
                 resource_type=resource_type,
@@ -250,11 +250,11 @@ class AdvancedMetrics(AdvancedGetters):
         key = (feature, error_type, error_severity, recovery_attempted, recovery_successful, impact_level)
         try:
             tally = self._errors[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             tally = self._bind(self._errors, key, self._binding.error)
         if not (get_current() and self._offered_hit(tally)):
             tally.hit()
-        if error_message or metadata:
+        if error_message is not None or metadata is not None:
             self._events.emit(
                 Event.ERROR,
                 severity=error_severity,

@@ -95,6 +95,7 @@ class Facade:
         Never raises, except in strict mode; ``key`` may hold anything, also what cannot be hashed.
         """
         refused = self._refusals.total
+        bound: Bound = _REFUSED
         try:
             bound = make(*key)
             if self._refusals.total == refused:
@@ -104,10 +105,9 @@ class Facade:
         except InvalidArgumentError:
             raise
         except RefusedCallError:
-            return _REFUSED
+            pass  # it has been counted and logged
         except Exception:
             self._refusals.failed(make.__name__)
-            return _REFUSED
         return bound
 
     def _fold_strictly(self, cell: Cell) -> None:
@@ -117,7 +117,9 @@ class Facade:
             reason = column.check(value)
             if reason is not None:
                 del cell[-width:]
-                column.refuse(value, reason)
+                if column.refuse is not None:
+                    column.refuse(value, reason)
+                return
         self._hub.fold(cell)
 
     def _offered(self, cell: Cell, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
@@ -127,7 +129,9 @@ class Facade:
         context = sampled()
         if context is None and interaction_id is None:
             return False
-        extra = {"interaction_id": str(interaction_id)[:EXEMPLAR_LIMIT]} if interaction_id else None
+        extra = None
+        if isinstance(interaction_id, str):
+            extra = {"interaction_id": interaction_id[:EXEMPLAR_LIMIT]}
         self._hub.record(cell, row, context or get_current(), extra)
         return True
 

@@ -69,11 +69,11 @@ class MetricsCollector(BasicGetters):
         key = (feature, metric_name)
         try:
             cell = cache[key]
-        except (KeyError, TypeError):
+        except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(cache, key, bind)
         if not (get_current() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
                 self._fold(cell)
-        if metadata:
+        if metadata is not None:
             self._events.emit(event, feature=feature, metric_name=metric_name, value=value, metadata=metadata)

@@ -75,7 +75,7 @@ class Binding:
             self._recorder.refusals.refuse(call, "scale", scale, "unknown", " or ".join(SCALES))
             scale = None
         satisfaction_type = labels[c.SATISFACTION_TYPE.name]
-        fixed = cast("Scale | None", scale) or self._recorder.settings.satisfaction_scales.get(satisfaction_type)
+        fixed = scale or self._recorder.settings.satisfaction_scales.get(satisfaction_type)
         key = (call, *labels.values(), fixed)
         if key not in self._cells:
             sinks = (*self._recorder.histogram(c.SATISFACTION_SCORE, labels), self._satisfied(labels))
@@ -129,7 +129,7 @@ class Binding:
             change: float = after / before
         except (ZeroDivisionError, OverflowError):
             change = -1.0
-        except TypeError:
+        except Exception:  # whatever a foreign __truediv__ raises
             return None  # the columns of the two values refuse what is wrong
         if change < 0:
             allowed = "a value that is not zero, of the same sign as after_value"

@@ -34,8 +34,8 @@ class Scales:
                 if score != 1:
                     self.seen[self.kind] = "0-1"
                     return self.one
-            except TypeError:
-                return self.one
+            except Exception:  # whatever a foreign __gt__ raises
+                return self.one  # its column refuses what is no number
             return self._ambiguous()
         return self.five if self.fixed == "1-5" else self.one
 

@@ -181,6 +181,15 @@ def test_an_enum_of_strings_is_a_string(metrics: testing.Recording) -> None:
     assert metrics.value("feature_errors_total", severity="warning", recovery="none") == 1
 
 
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def _raise(self, *_: object) -> Any:
+        raise RuntimeError("hostile")
+
+    __bool__ = __float__ = __hash__ = __eq__ = __gt__ = __truediv__ = __str__ = __repr__ = __len__ = _raise
+
+
 anything = st.one_of(
     st.none(),
     st.booleans(),
@@ -190,6 +199,7 @@ anything = st.one_of(
     st.binary(),
     st.lists(st.integers()),
     st.just(object()),
+    st.builds(Hostile),
 )
 
 
