@@ -107,7 +107,9 @@ def main() -> None:
                 targets=target, interval="20s", features=["native-histograms"]
             ),
             "Prometheus, classic": lambda s: s.prometheus(targets=target, interval="20s"),
-            "VictoriaMetrics": lambda s: s.victoria_metrics(config=scraping(target, interval="20s")),
+            "VictoriaMetrics": lambda s: s.victoria_metrics(
+                config=scraping(target, interval="20s"), flags=["-promscrape.maxScrapeSize=256MB"]
+            ),
         }
         for title, start in starts.items():
             with closing(Servers(Path(tempfile.mkdtemp()))) as servers:

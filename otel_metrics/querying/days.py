@@ -51,14 +51,14 @@ def recorded(day: Period) -> dict[str, str]:
     return {column: f"last_over_time({name}[{back}] {moment})" for column, name in c.DAILY_TABLE.items()}
 
 
-def accumulated(day: Period, now: float, irregular: Irregular | None) -> dict[str, str]:
-    """Return, per accumulator, the expression that adds up all processes: as of now, or of the end of a past day."""
+def accumulated(day: Period, irregular: Irregular | None, *, over: bool) -> dict[str, str]:
+    """Return, per accumulator, the expression that adds up all processes: for a day that is over, or the part of it so far."""
     moment = Moment(day, irregular, exactly=True)
     parts = {}
     for name, (operator, metric) in _ACCUMULATORS.items():
         exposed = series_name(metric)
         value = moment.last(exposed, ((c.DAY.name, _CURRENT),))
-        if day.end <= now:  # who lived on past midnight knows the whole day, also what came after the last scrape of it
+        if over:  # who lived on past midnight knows the whole day, also what came after the last scrape of it
             previous = promql.selector(exposed, ((c.DAY.name, _BEFORE),))
             later = promql.at(day.end + _PREVIOUS)
             whole = f"last_over_time({previous}[{promql.milliseconds(_PREVIOUS)}] {later})"

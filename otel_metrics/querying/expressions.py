@@ -113,10 +113,12 @@ class Moment:
     Args:
         period: from when to when.
         irregular: the processes that must be searched; None if not known, then all are.
-        exactly: look at samples of the period only: those of its very end and of before its start not.
+        exactly: look at samples of the period only, not at those of its very end or from before its start.
     """
 
     def __init__(self, period: Period, irregular: Irregular | None = None, *, exactly: bool = False) -> None:
+        if exactly and period.seconds < LOOKBACK:
+            irregular = None  # a moment's value may be from before the period
         self._irregular = irregular
         self._start = at(period.start)
         self._end = at(period.end - 0.001 if exactly else period.end)

@@ -84,7 +84,9 @@ class PrometheusSource:
         irregular = self._irregular(known)
         queries = days.distributions()
         histograms_and_units = expressions.parts({**queries, "unit": days.UNITS}, Moment(known, irregular))
-        parts, warnings = self._parts({**days.accumulated(known, now, irregular), **histograms_and_units}, now)
+        parts, warnings = self._parts(
+            {**days.accumulated(known, irregular, over=now >= whole.end), **histograms_and_units}, now
+        )
         sums = {name: days.by_key(found) for name, found in _numbers(parts)}
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
