@@ -1,0 +1,90 @@
+"""Past days are read from what the recording rules, or an import, stored: one row per day, whenever it was written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import closing
+from datetime import date
+from math import isnan
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_metrics.querying import results
+from otel_metrics.querying.client import PrometheusClient
+from otel_metrics.querying.prometheus import PrometheusSource
+from tests.querying.history import DAY, MIDNIGHT, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers import Servers
+
+COLUMNS = {
+    "avg1d": 0.25,
+    "min1d": 0.1,
+    "max1d": 0.9,
+    "stddev1d": 0.05,
+    "count1d": 40.0,
+    "p50_1d": 0.24,
+    "p95_1d": 0.5,
+    "p99_1d": 0.8,
+}
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def client(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusClient]:
+    lines = defaultdict[str, list[str]](list)
+
+    def recorded(labels: str, day: int, **columns: float) -> None:
+        """What rules that run every half an hour write about a day: from half an hour after its end on, for a day."""
+        for suffix, value in columns.items():
+            name = f"feature_type_name:value:{suffix}"
+            for run in range(48):
+                when = MIDNIGHT + (day + 1) * DAY + 0.5 * HOUR + 600 + run * 0.5 * HOUR
+                lines[name].append(f"{name}{{{labels}}} {value!r} {when:.3f}\n")
+
+    reply = 'feature="chat",metric_type="response_time",metric_name="reply",unit="seconds"'
+    for day in (-1, 0, 1):
+        recorded(reply, day, **{**COLUMNS, "count1d": 40.0 + day})
+    better = 'feature="chat",metric_type="learning_improvement",metric_name="words",unit="ratio"'
+    recorded(better, 0, **{**COLUMNS, "avg1d": 1.25, "min1d": 0.75})
+    recorded('feature="chat",metric_type="usage",metric_name="ask",unit="seconds"', 0, count1d=1.0, avg1d=2.0)
+    info = (
+        'feature_performance_unit_info{feature="chat",metric_category="response_time",metric_name="reply",unit="us"} 1 '
+    )
+    lines["feature_performance_unit_info"].append(f"{info}{MIDNIGHT + HOUR:.3f}\n")
+    data = write(lines, tmp_path_factory.mktemp("recorded"))
+    server = session_servers.prometheus(data=data, flags=["--storage.tsdb.retention.time=100y"])
+    with closing(PrometheusClient(server.url)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("later", [0.9 * HOUR, 12 * HOUR, 23.9 * HOUR, 40 * HOUR, 300 * DAY])
+def test_a_day_is_the_same_whenever_it_is_read(client: PrometheusClient, later: float) -> None:
+    now = MIDNIGHT + DAY + later
+    rows = results.daily(PrometheusSource(client, lambda: now).day(date(2025, 12, 14)))
+    assert [(row["metric_type"], row["metric_name"]) for row in rows] == [
+        ("learning_improvement", "words"),
+        ("response_time", "reply"),
+        ("usage", "ask"),
+    ]
+    words, reply, ask = rows
+    assert (words["avg_value"], words["min_value"]) == pytest.approx((0.25, -0.25))
+    assert (reply["unit"], reply["count"]) == ("us", 40)
+    assert reply["avg_value"] == pytest.approx(250_000)
+    assert reply["stddev"] == pytest.approx(50_000)
+    assert reply["percentile_99"] == pytest.approx(800_000)
+    assert reply["partial"] is False
+    assert reply["estimated"] == ["percentile_50", "percentile_95", "percentile_99"]
+    assert (ask["avg_value"], ask["unit"], ask["count"]) == (2000, "ms", 1)
+    assert isnan(ask["percentile_50"]), "not recorded is not zero"
+
+
+def test_neighbouring_days_are_not_mixed_up(client: PrometheusClient) -> None:
+    source = PrometheusSource(client, lambda: MIDNIGHT + 10 * DAY)
+    counts = {
+        day: [row["count"] for row in results.daily(source.day(date(2025, 12, day)))] for day in (12, 13, 14, 15, 16)
+    }
+    assert counts == {12: [], 13: [39], 14: [40, 40, 1], 15: [41], 16: []}
