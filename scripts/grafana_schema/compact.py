@@ -14,7 +14,9 @@ def without_prose(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     return {
-        key: {name: without_prose(value) for name, value in child.items()} if key == "properties" else without_prose(child)
+        key: {name: without_prose(value) for name, value in child.items()}
+        if key == "properties"
+        else without_prose(child)
         for key, child in node.items()
         if key not in {"description", "default", "deprecated"}
     }
@@ -24,7 +26,10 @@ def main() -> None:
     """Read a schema from standard input and write it shorter to standard output."""
     schema = without_prose(json.load(sys.stdin))
     lines = (f"{json.dumps(name)}: {json.dumps(body)}" for name, body in sorted(schema["definitions"].items()))
-    head = {"$schema": schema["$schema"], "$comment": f"From @grafana/schema {sys.argv[1]} by scripts/grafana_schema.sh."}
+    head = {
+        "$schema": schema["$schema"],
+        "$comment": f"From @grafana/schema {sys.argv[1]} by scripts/grafana_schema.sh.",
+    }
     print(json.dumps(head)[:-1] + f', "$ref": {json.dumps(schema["$ref"])}, "definitions": {{')
     print(",\n".join(lines))
     print("}}")

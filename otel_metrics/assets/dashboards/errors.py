@@ -44,16 +44,14 @@ def dashboard(_values: Values) -> Dashboard:
                     stat(
                         "Critical",
                         "Errors of severity critical in the period.",
-                        added(ERRORS, PERIOD, (), _WHERE, equals(SEVERITY, "critical")),
+                        f"{added(ERRORS, PERIOD, (), _WHERE, equals(SEVERITY, 'critical'))} or vector(0)",
                         steps=above(1),
-                        none="none in this period",
                     ),
                     stat(
                         "High impact",
                         "Errors of impact level high in the period.",
-                        added(ERRORS, PERIOD, (), _WHERE, equals(IMPACT_LEVEL, "high")),
+                        f"{added(ERRORS, PERIOD, (), _WHERE, equals(IMPACT_LEVEL, 'high'))} or vector(0)",
                         steps=above(1),
-                        none="none in this period",
                     ),
                     stat(
                         "Recovery rate",

@@ -1,0 +1,173 @@
+"""A real Prometheus that scrapes the real example, with a past of two weeks that the real rules have made of its metrics."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from otel_metrics.catalogue import CATALOGUE, Kind
+from otel_metrics.naming import series_name
+from tests.assets.history import DAY, HOUR, MINUTE, History, expositions, impatient_rules
+from tests.servers import ROOT, Process, Prometheus, fetch, free_port, routing_to, scraping, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Servers
+
+DAYS = 9
+_UP = 'up{job="history",instance="past"}'
+RETENTION = "--storage.tsdb.retention.time=60d"
+
+
+class Example(Process):
+    """The example application, working until it is stopped."""
+
+    name = "learning-engine"
+    ready_path = "/metrics"
+
+    def command(self) -> list[str]:
+        arguments = ["--serve", "--pause", "1", "--port", str(self.port)]
+        return ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "examples.learning_engine", *arguments]
+
+    def exposition(self) -> str:
+        return fetch(f"{self.url}/metrics").decode()
+
+    def wait_for_every_metric(self) -> str:
+        """Wait until every metric of the catalogue is exposed, and return the exposition."""
+        names = {series_name(metric) + ("_bucket" if metric.kind is Kind.HISTOGRAM else "") for metric in CATALOGUE}
+        seen: set[str] = set()
+
+        def complete() -> str:
+            text = self.exposition()
+            seen.update(re.findall(r"^([a-zA-Z_:][\w:]*)", text, re.MULTILINE))
+            return text if names <= seen else ""
+
+        try:
+            return wait_until(complete, 120, what="every metric")
+        except TimeoutError as error:
+            raise TimeoutError(f"not exposed: {sorted(names - seen)}") from error
+
+
+def observe(servers: Servers, folder: Path) -> Prometheus:
+    """Start everything; returns when every recorded series is there."""
+    example = servers._started(Example(folder))
+    exposition = expositions(example.wait_for_every_metric())
+    data = folder / "data"
+    rules = folder / "rules"
+    rules.mkdir()
+    now = time.time()
+    last_day = (now - 30 * MINUTE) // DAY * DAY
+    # Around half past midnight, while all this starts, the next day may become the last one.
+    midnights = [midnight for midnight in (last_day, last_day + DAY) if midnight + 10 * MINUTE < now]
+    noons = [midnight - DAY + 12 * HOUR for midnight in midnights]
+    # So it may be with hours. The past ends before now, as what is not scraped any more does.
+    hour, end = (now - 5 * MINUTE) // HOUR * HOUR, now - 6 * MINUTE
+
+    history = History()
+    for noon, midnight in zip(noons, midnights, strict=True):
+        _scrapes(history, exposition, "noon", noon + 10 * MINUTE, noon + HOUR)
+        _days(history, exposition, noon, midnight)
+        history.hold(_UP, 1, noon - 5 * MINUTE, noon + HOUR)
+    _scrapes(history, exposition, "recent", hour - 40 * MINUTE, end)
+    history.hold(_UP, 1, hour - HOUR - 5 * MINUTE, end)
+    history.write(data)
+
+    # The past hours' differences, by the shipped expressions.
+    server = servers.prometheus(data=data, flags=[RETENTION])
+    _remember_hours(server, [noon + HOUR + 10 * MINUTE for noon in noons]).write(data)
+    server.stop()
+
+    # The last day's rows, by the shipped rules; then as many days like it.
+    server = servers.prometheus(rules=impatient_rules(rules), data=data, flags=[RETENTION])
+    rows = server.wait_for('{__name__=~"feature_type_name:value:p99_1d"}') and server.query(
+        '{__name__=~"feature_type_name:value:(avg|min|max|stddev|count|p50_|p95_|p99_)1?d"}'
+    )
+    server.stop()
+    older = History()
+    for days in range(1, DAYS + 1):
+        for row in rows:
+            for after in (40 * MINUTE, 70 * MINUTE):
+                older.add(_series(row["metric"]), [(last_day - days * DAY + after, float(row["value"][1]))])
+    older.write(data)
+
+    return _watched(servers, folder, example, data)
+
+
+def _watched(servers: Servers, folder: Path, example: Example, data: Path) -> Prometheus:
+    """Start Prometheus for good, with Alertmanager, and wait for what rules record."""
+    webhook = servers.webhook()
+    alertmanager = servers.alertmanager(routing_to(webhook.url))
+    mine = folder / "prometheus"
+    mine.mkdir()
+    port = free_port()
+    config = scraping(
+        [example.address, alertmanager.address, f"127.0.0.1:{port}"],
+        interval="1s",
+        rules=sorted((folder / "rules").glob("*.yml")),
+        alertmanagers=[alertmanager.address],
+        job="learning-engine",
+    )
+    server = Prometheus(mine, config, flags=[RETENTION, "--rules.alert.resend-delay=1s"], data=data)
+    server.port = port
+    servers._started(server)
+    server.wait_until_scraped()
+    # Rates of a minute need some of it, and generations with all that they do.
+    server.wait_for("min(count_over_time(up[5m])) >= 20", timeout=90)
+    return server
+
+
+def _scrapes(history: History, exposition: list[tuple[str, float]], process: str, start: float, end: float) -> None:
+    """Let a process expose what was exposed, unchanged, every ten minutes."""
+    for series, value in exposition:
+        if not math.isfinite(value) or series.startswith(("process_", "python_", "feature_daily_")):
+            continue
+        named = re.sub(r'service_instance_id="[^"]*"', f'service_instance_id="{process}"', series)
+        history.hold(named, value, start, end, step=10 * MINUTE)
+        if 'sign="positive"' in named:
+            # The example has values below zero in one of the families that may have them.
+            history.hold(named.replace('sign="positive"', 'sign="negative"'), value, start, end, step=10 * MINUTE)
+
+
+def _days(history: History, exposition: list[tuple[str, float]], noon: float, midnight: float) -> None:
+    """Let a process expose its day, and after midnight the same as the day before."""
+    for series, value in exposition:
+        if series.startswith("feature_daily_") and 'day="current"' in series:
+            named = re.sub(r'service_instance_id="[^"]*"', 'service_instance_id="noon"', series)
+            history.hold(named, value, noon + 10 * MINUTE, noon + HOUR, step=10 * MINUTE)
+            later = named.replace('day="current"', 'day="previous"')
+            history.hold(later, value, midnight + 10 * MINUTE, midnight + 30 * MINUTE, step=5 * MINUTE)
+
+
+def _remember_hours(server: Prometheus, times: list[float]) -> History:
+    """Return what the rules of the first tier would have recorded at some times."""
+    history = History()
+    groups = [group for group in shipped_groups() if group["name"] == "otel_metrics_hours"]
+    for rule, when in itertools.product(groups[0]["rules"], times):
+        for result in server.query(rule["expr"], when):
+            labels = {**result["metric"], **rule.get("labels", {}), "__name__": rule["record"]}
+            for after in (0, 10 * MINUTE):
+                history.add(_series(labels), [(when + after, float(result["value"][1]))])
+    return history
+
+
+def shipped_groups() -> list[dict[str, Any]]:
+    """Return the groups of the shipped rules."""
+    paths = sorted((ROOT / "prometheus/rules").glob("*.yml"))
+    return [group for path in paths for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+
+
+def _series(labels: dict[str, str]) -> str:
+    """Return a series as an exposition writes it."""
+    inner = ",".join(
+        '{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
+        for name, value in sorted(labels.items())
+        if name != "__name__"
+    )
+    return f"{labels['__name__']}{{{inner}}}"

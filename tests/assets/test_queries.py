@@ -1,0 +1,128 @@
+"""Every query of every dashboard and rule, asked of a real Prometheus that scrapes the real example: finite, not empty."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.assets.history import DAY
+from tests.assets.observed import observe, shipped_groups
+from tests.servers import ROOT, Servers, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers import Prometheus
+
+# One start for all of them, and every query within the time of one test.
+pytestmark = pytest.mark.timeout(400)
+
+DASHBOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))
+}
+RECORDINGS = [rule for group in shipped_groups() for rule in group["rules"] if "record" in rule]
+PERIOD, RATE_INTERVAL = 600, 60
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    folder = tmp_path_factory.mktemp("observed")
+    with contextlib.closing(Servers(folder / "servers")) as servers:
+        yield observe(servers, folder)
+
+
+def substituted(text: str) -> str:
+    """Put in what Grafana would: long names first."""
+    for name, value in (("$__rate_interval", f"{RATE_INTERVAL}s"), ("$__range", f"{PERIOD}s")):
+        text = text.replace(name, value)
+    return re.sub(r"\$\{?\w+\}?", ".*", text)
+
+
+def ask(prometheus: Prometheus, target: dict[str, Any], now: float) -> list[float]:
+    """Return the values of a panel's query, asked as Grafana asks."""
+    expr = substituted(target["expr"])
+    if target["instant"]:
+        return [float(result["value"][1]) for result in prometheus.query(expr, now)]
+    if target.get("interval") == "1d":
+        start, end, step = (now - 12 * DAY) // DAY * DAY, now // DAY * DAY, DAY
+    else:
+        start, end, step = now - PERIOD, now, 10
+    fields = urllib.parse.urlencode({"query": expr, "start": start, "end": end, "step": step}).encode()
+    answer = json.loads(fetch(f"{prometheus.url}/api/v1/query_range", fields))["data"]["result"]
+    return [float(value) for result in answer for _, value in result["values"]]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_every_panel_shows_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any]) -> None:
+    now = time.time()
+    wrong = {}
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            values = ask(prometheus, target, now)
+            if not values or not all(map(math.isfinite, values)):
+                wrong[panel["title"], target["refId"]] = (values[:5], substituted(target["expr"]))
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_every_variable_has_values(prometheus: Prometheus, dashboard: dict[str, Any]) -> None:
+    for variable in dashboard["templating"]["list"]:
+        found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable.get("definition", ""))
+        if variable["type"] == "datasource":
+            continue
+        assert found, variable["name"]
+        selector, label = found.groups()
+        query = urllib.parse.urlencode({"match[]": substituted(selector)})
+        values = json.loads(fetch(f"{prometheus.url}/api/v1/label/{label}/values?{query}"))["data"]
+        assert values, variable["name"]
+
+
+@pytest.mark.parametrize(
+    "rule", RECORDINGS, ids=lambda rule: "-".join([rule["record"], *rule.get("labels", {}).values()])
+)
+def test_every_recording_rule_records_finite_numbers(prometheus: Prometheus, rule: dict[str, Any]) -> None:
+    matchers = ",".join(f'{name}="{value}"' for name, value in rule.get("labels", {}).items())
+    results = prometheus.wait_for(f"last_over_time({rule['record']}{{{matchers}}}[30m])")
+    assert all(math.isfinite(float(result["value"][1])) for result in results)
+
+
+def test_no_rule_fails(prometheus: Prometheus) -> None:
+    groups = prometheus.api("rules")["groups"]
+    assert {group["name"] for group in groups} == {group["name"] for group in shipped_groups()}
+    failed = {
+        (group["name"], rule["name"]): rule.get("lastError")
+        for group in groups
+        for rule in group["rules"]
+        if rule["health"] != "ok"
+    }
+    assert failed == {}
+
+
+def test_the_table_of_the_last_day_has_eight_columns_for_every_key(prometheus: Prometheus) -> None:
+    """Every key that has values has all eight statistics, so that no row of the table has holes."""
+    columns = ["count1d", "avg1d", "min1d", "max1d", "stddev1d", "p50_1d", "p95_1d", "p99_1d"]
+    keys = {}
+    for column in columns:
+        results = prometheus.query(f"feature_type_name:value:{column}")
+        keys[column] = {
+            tuple(sorted((name, value) for name, value in result["metric"].items() if name != "__name__"))
+            for result in results
+        }
+    assert len(keys["count1d"]) > 50
+    for column in columns:
+        assert keys[column] == keys["count1d"], column
+
+
+def test_percentiles_lie_between_the_extremes(prometheus: Prometheus) -> None:
+    for percentile in ("p50_1d", "p95_1d", "p99_1d"):
+        name = f"feature_type_name:value:{percentile}"
+        assert prometheus.query(f"{name} > feature_type_name:value:max1d") == []
+        assert prometheus.query(f"{name} < feature_type_name:value:min1d") == []
