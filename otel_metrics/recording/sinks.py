@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from opentelemetry.context import Context, set_value
 
 from otel_metrics.recording.bulk import Batch, Rest
-from otel_metrics.recording.digest import Digest
+from otel_metrics.recording.digest import SCALE, Digest
 from otel_metrics.recording.views import gauges_last
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class HistogramSink:
     What is folded is summed up as the listeners to the instrument want it, and handed over as one batch per collection.
     """
 
-    __slots__ = ("_attributes", "_born", "_digest", "_last", "_target", "_values")
+    __slots__ = ("_attributes", "_born", "_digest", "_last", "_scale", "_target", "_values")
 
     def __init__(self, instrument: Histogram, attributes: Attributes) -> None:
         self._target = Target.of(instrument)
@@ -91,6 +91,7 @@ class HistogramSink:
         self._digest: Digest | None = None
         self._values: list[float] | None = None
         self._last = 0.0
+        self._scale = SCALE
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
         """Sum up a chunk, or hand over at once the value that belongs to a span."""
@@ -107,7 +108,7 @@ class HistogramSink:
         needs = self._target.needs
         if needs is not None and not self._target.others:
             if self._digest is None:
-                self._digest = Digest(needs)
+                self._digest = Digest(needs, self._scale)
             self._digest.add(values, total, chunk.last)
             return
         self._last = chunk.last
@@ -134,6 +135,7 @@ class HistogramSink:
     def _send(self, batch: Batch, context: Context = _NO_CONTEXT) -> None:
         self._target.send(batch, self._attributes, context)
         self._born = None
+        self._scale = min(self._scale, batch.scale)
 
     def _send_values(self, values: list[float]) -> None:
         """Hand over values whose listeners are not known yet, or take them only one at a time."""

@@ -160,14 +160,16 @@ def test_a_value_on_a_bound_belongs_below_it() -> None:
 
 def test_exponential_buckets_get_coarser_only_as_far_as_the_range_demands() -> None:
     buckets = Exponential()
-    digest = Digest(Needs(None, exponential=True))
-    digest.add([0.0, 1.0, 1.5, 2.0], 4.5, 2.0)
-    assert digest.indexes is not None
-    buckets.add(digest.indexes, digest.zeros)
+    near = Digest(Needs(None, exponential=True))
+    near.add([0.0, 1.0, 1.5, 2.0], 4.5, 2.0)
+    buckets.add(near)
     assert (buckets.scale, buckets.zeros, sum(buckets.counts)) == (8, 1, 3)
     far = Digest(Needs(None, exponential=True))
     far.add([1e-6, 1e6], 1e6, 1e6)
-    assert far.indexes is not None
-    buckets.add(far.indexes, far.zeros)
+    buckets.add(far)
     assert (buckets.scale, sum(buckets.counts)) == (4, 5)  # 39.9 doublings of 16 buckets each
     assert len(buckets.counts) <= 640
+    many = Digest(Needs(None, exponential=True), scale=3)
+    many.add([2.0] * 1000, 2000.0, 2.0)
+    buckets.add(many)
+    assert (buckets.scale, sum(buckets.counts), max(buckets.counts)) == (3, 1005, 1001)
