@@ -98,7 +98,7 @@ class RegistryCollector:
         if family.kind == "info":
             info = InfoMetricFamily(family.name.removesuffix("_info"), family.help)
             for block in family.blocks:
-                info.add_metric([], label_set(block.points[0].attributes, {}, family.strategy))
+                info.add_metric([], label_set(block.points[0].attributes, {}, family.strategy, family.escaping))
             return info
         counter = family.kind == "counter" and family.name.endswith("_total")
         made: ClientMetric

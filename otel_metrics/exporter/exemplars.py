@@ -5,8 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_metrics.exporter.labels import label_value
-from otel_metrics.exporter.names import escaped_label, translated_label
+from otel_metrics.exporter.labels import label_name, label_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +32,7 @@ def shown(exemplar: Any, strategy: Strategy, escaping: Escaping) -> Shown:
     if exemplar.span_id:
         candidates.append(("span_id", f"{exemplar.span_id:016x}"))
     candidates += (
-        (escaped_label(translated_label(str(key), strategy), escaping), label_value(value))
+        (label_name(key, strategy, escaping), label_value(value))
         for key, value in (exemplar.filtered_attributes or {}).items()
     )
     labels: dict[str, str] = {}

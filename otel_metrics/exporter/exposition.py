@@ -14,7 +14,7 @@ from otel_metrics.exporter import foreign, wire
 from otel_metrics.exporter.collector import Direct, registered
 from otel_metrics.exporter.families import Block, Claims, Family, group
 from otel_metrics.exporter.labels import text_labels
-from otel_metrics.exporter.names import escaped_label, translated_metric
+from otel_metrics.exporter.names import escaped_metric, translated_metric
 from otel_metrics.exporter.protobuf import ProtobufRenderer
 from otel_metrics.exporter.quiet import Turns
 from otel_metrics.exporter.series import Series
@@ -57,12 +57,11 @@ class Exposition:
         self._registry = registry
         self._collect = collect
         self._options = options
-        self._ladders = ladders
         self._collisions = collisions
         self._created = created
         self._self_metrics = self_metrics
-        self._text: dict[Escaping, Series[str]] = {}
-        self._wire: dict[Escaping, Series[bytes]] = {}
+        self._text = Series(text_labels, ladders, collisions)
+        self._wire = Series(wire.label_pairs, ladders, collisions)
         self._lock = threading.Lock()
         self._scrapes = 0
         self._duration = 0.0
@@ -72,10 +71,10 @@ class Exposition:
         started = time.perf_counter()
         direct, others = self._gather()
         claims = Claims(self._collisions)
-        families = group(direct, claims, self._collisions)
-        admitted = [metric for metric in others if claims.take(foreign.exposed_family(metric), metric.type)]
+        families = group(direct, claims, self._collisions, form.escaping)
+        admitted = [metric for metric in others if claims.take(foreign.family_name(metric, form.escaping), metric.type)]
         if self._self_metrics:
-            families += self._own_families(claims)
+            families += self._own_families(claims, form.escaping)
         blocks = self._protobuf if form.name == "protobuf" else self._lines
         return self._timed(started, blocks(form, families, admitted, claims))
 
@@ -103,12 +102,7 @@ class Exposition:
         self, form: Format, families: list[Family], others: list[ClientMetric], claims: Claims
     ) -> Iterator[bytes]:
         escaping, openmetrics = form.escaping, form.name == "openmetrics"
-        series = self._text.get(escaping)
-        if series is None:
-            series = self._text[escaping] = Series(
-                lambda labels: text_labels(labels, escaping), self._ladders, self._collisions
-            )
-        renderer = TextRenderer(series, escaping, openmetrics=openmetrics, created=self._created)
+        renderer = TextRenderer(self._text, openmetrics=openmetrics, created=self._created)
         turns = Turns()
         pieces: list[str] = []
         size = 0
@@ -134,19 +128,11 @@ class Exposition:
         if openmetrics:
             pieces.append("# EOF\n")
         yield "".join(pieces).encode()
-        series.prune()
+        self._text.prune()
 
     def _protobuf(self, form: Format, families: list[Family], others: list[ClientMetric], _: Claims) -> Iterator[bytes]:
-        escaping = form.escaping
-        series = self._wire.get(escaping)
-        if series is None:
-            series = self._wire[escaping] = Series(
-                lambda labels: wire.label_pairs({escaped_label(k, escaping): v for k, v in labels.items()}),
-                self._ladders,
-                self._collisions,
-            )
         turns = Turns()
-        renderer = ProtobufRenderer(series, escaping, turns.paced)
+        renderer = ProtobufRenderer(self._wire, turns.paced)
         while families:
             family = families.pop(0)
             try:
@@ -159,10 +145,10 @@ class Exposition:
                 turns.offer()
         for metric in others:
             try:
-                yield b"".join(foreign.protobuf_pieces(metric, escaping))
+                yield b"".join(foreign.protobuf_pieces(metric, form.escaping))
             except Exception:
                 self._failed(metric.name)
-        series.prune()
+        self._wire.prune()
 
     def _failed(self, name: str) -> None:
         _logger.debug("rendering %s failed", name, exc_info=True)  # noqa: LOG014 (called while handling it)
@@ -182,7 +168,7 @@ class Exposition:
             self._scrapes += 1
             self._duration = spent
 
-    def _own_families(self, claims: Claims) -> list[Family]:
+    def _own_families(self, claims: Claims, escaping: Escaping) -> list[Family]:
         """Return the bridge's figures about itself, as of the scrape before this one."""
         values: Mapping[Metric, float] = {
             SCRAPES: self._scrapes,
@@ -193,10 +179,11 @@ class Exposition:
         for metric, value in values.items():
             kind: Kind = "counter" if metric is SCRAPES else "gauge"
             strategy = self._options.strategy
-            name, unit = translated_metric(metric.name, metric.unit, kind, strategy)
+            translated, unit = translated_metric(metric.name, metric.unit, kind, strategy)
+            name = escaped_metric(translated, escaping)
             block = Block([NumberDataPoint(_NO_ATTRIBUTES, 0, 0, value)], {})
             if claims.take(name, kind):
-                families.append(Family(name, kind, metric.description, unit, strategy, [block]))
+                families.append(Family(name, kind, metric.description, unit, strategy, escaping, [block]))
         return families
 
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
-from otel_metrics.exporter.names import translated_metric
+from otel_metrics.exporter.names import escaped_metric, translated_metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    from otel_metrics.exporter.names import Kind, Strategy
+    from otel_metrics.exporter.names import Escaping, Kind, Strategy
 
 _logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Family:
     help: str
     unit: str
     strategy: Strategy
+    escaping: Escaping
     blocks: list[Block] = field(default_factory=list)
 
 
@@ -126,18 +127,26 @@ def kind_of(metric: Metric) -> Kind | None:
     return None  # types that a later SDK may bring
 
 
-def group(collected: Iterable[tuple[MetricsData, Options]], claims: Claims, collisions: Collisions) -> list[Family]:
-    """Return the families of everything that was collected, in order; target information first."""
+def group(
+    collected: Iterable[tuple[MetricsData, Options]],
+    claims: Claims,
+    collisions: Collisions,
+    escaping: Escaping = "allow-utf-8",
+) -> list[Family]:
+    """Return the families of everything that was collected, in order; target information first.
+
+    Names are escaped as the scraper wants them, before they are compared.
+    """
     families: dict[str, Family] = {}
     for data, options in collected:
         for part in data.resource_metrics:
             if not options.disable_target_info:
-                _add_target_info(families, claims, part.resource, options)
+                _add_target_info(families, claims, part.resource, options, escaping)
             shared = _resource_labels(part.resource, options)
             for scoped in part.scope_metrics:
                 constant = {**shared, **_scope_labels(scoped.scope, options)}
                 for metric in scoped.metrics:
-                    _add(families, claims, collisions, metric, constant, options)
+                    _add(families, claims, collisions, metric, constant, options, escaping)
     return list(families.values())
 
 
@@ -148,28 +157,34 @@ def _add(
     metric: Metric,
     constant: Mapping[str, Any],
     options: Options,
+    escaping: Escaping,
 ) -> None:
     kind = kind_of(metric)
     if kind is None:
         collisions.report(metric.name, f"metrics of type {type(metric.data).__name__} cannot be exposed")
         return
     name = f"{options.prefix}_{metric.name}" if options.prefix else metric.name
-    exposed, unit = translated_metric(name, metric.unit or "", kind, options.strategy)
+    translated, unit = translated_metric(name, metric.unit or "", kind, options.strategy)
+    exposed = escaped_metric(translated, escaping)
     block = Block(metric.data.data_points, constant)
     family = families.get(exposed)
     if family is not None and family.kind == kind:
         # The same name from two meters, or two names that became one: one family, series apart by their labels.
         family.blocks.append(block)
     elif claims.take(exposed, kind):
-        families[exposed] = Family(exposed, kind, metric.description or "", unit, options.strategy, [block])
+        families[exposed] = Family(exposed, kind, metric.description or "", unit, options.strategy, escaping, [block])
 
 
-def _add_target_info(families: dict[str, Family], claims: Claims, resource: Resource, options: Options) -> None:
+def _add_target_info(
+    families: dict[str, Family], claims: Claims, resource: Resource, options: Options, escaping: Escaping
+) -> None:
     block = Block([NumberDataPoint(resource.attributes, 0, 0, 1)], {})
     family = families.get(TARGET_INFO)
     if family is None:
         if claims.take(TARGET_INFO, "info"):
-            families[TARGET_INFO] = Family(TARGET_INFO, "info", "Target metadata", "", options.strategy, [block])
+            families[TARGET_INFO] = Family(
+                TARGET_INFO, "info", "Target metadata", "", options.strategy, escaping, [block]
+            )
     elif all(other.points[0].attributes != resource.attributes for other in family.blocks):
         family.blocks.append(block)
 

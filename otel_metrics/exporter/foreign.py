@@ -23,46 +23,50 @@ _TEXT_TYPES: Final = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "h
 _OPENMETRICS_ONLY: Final = ("_created", "_gsum", "_gcount")
 
 
-def exposed_family(metric: Metric) -> str:
-    """Return the family's name outside OpenMetrics: a counter's with ``_total``, an info's with ``_info``."""
+def family_name(metric: Metric, escaping: Escaping) -> str:
+    """Return the family's escaped name outside OpenMetrics: a counter's with ``_total``, an info's with ``_info``."""
     suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
-    return metric.name + suffix
+    return escaped_metric(metric.name + suffix, escaping)
 
 
 def text_lines(metric: Metric, claims: Claims, escaping: Escaping, *, openmetrics: bool) -> Iterator[str]:
     """Yield the lines of a family in one of the text formats."""
-    name, kind = exposed_family(metric), metric.type
+    name, kind = family_name(metric, escaping), metric.type
     if openmetrics:
         name, kind = openmetrics_type(name, kind, claims)
     else:
         kind = _TEXT_TYPES.get(kind, kind)
     unit = metric.unit if name.endswith(f"_{metric.unit}") and kind != "unknown" else ""
-    yield header(name, kind, metric.documentation, unit, escaping, openmetrics=openmetrics)
+    yield header(name, kind, metric.documentation, unit, openmetrics=openmetrics)
     later: dict[str, list[str]] = {}
     for sample in metric.samples:
         suffix = next((s for s in _OPENMETRICS_ONLY if sample.name == metric.name + s), "")
         if suffix and openmetrics and kind == "unknown":
             continue
-        line = _line(sample, escaping, openmetrics=openmetrics)
+        line = _line(metric, sample, escaping, openmetrics=openmetrics)
         if suffix and not openmetrics:
             # Text 0.0.4 knows no such samples: they are gauges of their own.
-            later.setdefault(metric.name + suffix, []).append(line)
+            later.setdefault(escaped_metric(metric.name, escaping) + suffix, []).append(line)
         else:
             yield line
     for series, lines in later.items():
-        yield header(series, "gauge", metric.documentation, "", escaping, openmetrics=False)
+        yield header(series, "gauge", metric.documentation, "", openmetrics=False)
         yield from lines
 
 
-def _line(sample: Sample, escaping: Escaping, *, openmetrics: bool) -> str:
-    labels = {name: clean(str(value)) for name, value in sorted(sample.labels.items())}
-    line = f"{selector(sample.name, text_labels(labels, escaping), escaping)} {number(sample.value)}"
+def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bool) -> str:
+    labels = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(sample.labels.items())}
+    # What the format appends is not escaped; what belongs to the series' name is.
+    suffix = sample.name.removeprefix(metric.name)
+    name = sample.name if suffix in {"_total", "_info"} else metric.name
+    suffix = sample.name.removeprefix(name)
+    line = f"{selector(escaped_metric(name, escaping), text_labels(labels), suffix)} {number(sample.value)}"
     if sample.timestamp is not None:
         line += f" {float(sample.timestamp)!r}" if openmetrics else f" {int(float(sample.timestamp) * 1000)}"
     if openmetrics and sample.exemplar and sample.name.endswith(("_bucket", "_total")):
         exemplar = sample.exemplar
-        shown = {name: clean(str(value)) for name, value in sorted(exemplar.labels.items())}
-        line += f" # {{{text_labels(shown, escaping)}}} {number(exemplar.value)}"
+        shown = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(exemplar.labels.items())}
+        line += f" # {{{text_labels(shown)}}} {number(exemplar.value)}"
         if exemplar.timestamp is not None:
             line += f" {seconds(int(float(exemplar.timestamp) * 1e9))}"
     return line + "\n"
@@ -84,7 +88,7 @@ def protobuf_pieces(metric: Metric, escaping: Escaping) -> list[bytes]:
         stamp = samples[0].timestamp
         after = b"" if stamp is None else wire.unsigned(6, int(float(stamp) * 1000))
         metrics.append(wire_metric(labels, content + after))
-    name = escaped_metric(exposed_family(metric), escaping)
+    name = family_name(metric, escaping)
     unit = metric.unit if metric.name.endswith(f"_{metric.unit}") else ""
     return wire.family(name, metric.documentation, wire.TYPES[kind], unit, metrics)
 

@@ -45,41 +45,52 @@ def escape_value(value: str) -> str:
     return value
 
 
+def label_name(key: object, strategy: Strategy, escaping: Escaping) -> str:
+    """Return the label name for an attribute's key: translated, then escaped, never one that Prometheus reserves for itself."""
+    name = escaped_label(translated_label(str(key), strategy), escaping)
+    return f"_{name.lstrip('_')}" if name.startswith("__") else name
+
+
 def label_set(
-    attributes: Mapping[str, Any], constant: Mapping[str, Any], strategy: Strategy, *, histogram: bool = False
+    attributes: Mapping[str, Any],
+    constant: Mapping[str, Any],
+    strategy: Strategy,
+    escaping: Escaping,
+    *,
+    histogram: bool = False,
 ) -> dict[str, str]:
     """Return label names and values of a data point, sorted by name.
 
     Where two keys become one name, the last one wins (as in the official exporter); ``constant`` labels come first.
     Empty values are left out, as Prometheus does not tell them from absent ones. A histogram's own ``le`` gives way.
     """
-    labels = {translated_label(key, strategy): label_value(value) for key, value in constant.items()}
+    labels = {label_name(key, strategy, escaping): label_value(value) for key, value in constant.items()}
     for key, value in attributes.items():
-        labels[translated_label(str(key), strategy)] = label_value(value)
+        labels[label_name(key, strategy, escaping)] = label_value(value)
     if histogram and "le" in labels:
         labels["exported_le"] = labels.pop("le")
     return {name: value for name, value in sorted(labels.items()) if value}
 
 
-def is_ambiguous(attributes: Mapping[str, Any], constant: Mapping[str, Any], strategy: Strategy) -> bool:
+def is_ambiguous(
+    attributes: Mapping[str, Any], constant: Mapping[str, Any], strategy: Strategy, escaping: Escaping
+) -> bool:
     """Return whether other attributes could have the same labels: a changed or shadowing key, or a value changed on the way."""
     return any(
         type(value) is not str
         or not value
         or "\\" in value
         or key in {"le", "exported_le"}
-        or translated_label(str(key), strategy) != key
+        or label_name(key, strategy, escaping) != key
         for key, value in attributes.items()
-    ) or not {translated_label(key, strategy) for key in constant}.isdisjoint(attributes)
+    ) or not {label_name(key, strategy, escaping) for key in constant}.isdisjoint(attributes)
 
 
-def text_labels(labels: Mapping[str, str], escaping: Escaping) -> str:
-    """Return ``a="1",b="2"``; names outside the classic character set are quoted or escaped, as ``escaping`` says."""
+def text_labels(labels: Mapping[str, str]) -> str:
+    """Return ``a="1",b="2"``; names outside the classic character set are quoted."""
     parts = []
     for name, value in labels.items():
-        shown = escaped_label(name, escaping)
-        if not is_legacy_label(shown):
-            shown = f'"{escape_value(shown)}"'
+        shown = name if is_legacy_label(name) else f'"{escape_value(name)}"'
         parts.append(f'{shown}="{escape_value(value)}"')
     return ",".join(parts)
 

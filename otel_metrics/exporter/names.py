@@ -59,9 +59,11 @@ def translated_metric(name: str, unit: str, kind: Kind, strategy: Strategy) -> t
             exposed += f"_{suffix}"
         if kind == "counter":
             exposed += "_total"
+    if exposed in {"", "_total"}:  # nothing is left of the name itself
+        exposed = f"_{exposed}"
     suffix = unit_name(unit)
     base = exposed.removesuffix("_total") if kind == "counter" else exposed
-    return exposed or "_", suffix if suffix and base.endswith(f"_{suffix}") else ""
+    return exposed, suffix if suffix and base.endswith(f"_{suffix}") else ""
 
 
 @lru_cache(maxsize=4096)
@@ -69,8 +71,7 @@ def translated_label(key: str, strategy: Strategy) -> str:
     """Return the label name for the attribute key ``key``."""
     if strategy.startswith("Underscore"):
         return label_name(key) or "_"
-    # "__name__" would rename the series.
-    return "_name_" if key == "__name__" else clean(key) or "_"
+    return clean(key) or "_"
 
 
 def is_legacy_metric(name: str) -> bool:

@@ -12,14 +12,12 @@ from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
 from otel_metrics.exporter import exemplars, wire
 from otel_metrics.exporter.exponential import classic_counts, native_buckets, schema_of
-from otel_metrics.exporter.names import escaped_metric
 from otel_metrics.exporter.text import as_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from otel_metrics.exporter.families import Family
-    from otel_metrics.exporter.names import Escaping
     from otel_metrics.exporter.series import Series
 
 ZERO_THRESHOLD: Final = 2.0**-128
@@ -46,13 +44,10 @@ def metric(labels: bytes, content: bytes) -> bytes:
 class ProtobufRenderer:
     """Renders families as delimited ``io.prometheus.client.MetricFamily`` messages."""
 
-    def __init__(
-        self, series: Series[bytes], escaping: Escaping, paced: Callable[[Iterable[bytes]], Iterable[bytes]] = iter
-    ) -> None:
+    def __init__(self, series: Series[bytes], paced: Callable[[Iterable[bytes]], Iterable[bytes]] = iter) -> None:
         """``paced`` is what the metrics of a family go through, one by one."""
         self._series = series
         self._paced = paced
-        self._escaping = escaping
 
     def family(self, family: Family) -> list[bytes]:
         """Return the message in pieces. Its length comes first, so it is complete before anything can be sent."""
@@ -67,14 +62,13 @@ class ProtobufRenderer:
                 metric(labels, _GAUGE_VALUE + wire.double(as_float(point.value)))
                 for point, labels in self._series.of(family)
             )
-        name = escaped_metric(family.name, self._escaping)
-        return wire.family(name, family.help, wire.TYPES[kind], family.unit, self._paced(metrics))
+        return wire.family(family.name, family.help, wire.TYPES[kind], family.unit, self._paced(metrics))
 
     def _counters(self, family: Family) -> Iterator[bytes]:
         for point, labels in self._series.of(family):
             content = b"\x09" + wire.double(as_float(point.value))
             if point.exemplars:
-                newest = exemplars.latest(point.exemplars, family.strategy, self._escaping)
+                newest = exemplars.latest(point.exemplars, family.strategy, family.escaping)
                 content += b"" if newest is None else wire.exemplar(2, *newest)
             if point.start_time_unix_nano:
                 content += wire.created(3, point.start_time_unix_nano)
@@ -104,7 +98,7 @@ class ProtobufRenderer:
         ]
         own = None
         if point.exemplars:
-            own = exemplars.by_bucket(bounds, point.exemplars, family.strategy, self._escaping)
+            own = exemplars.by_bucket(bounds, point.exemplars, family.strategy, family.escaping)
         if own is None:
             pieces += chain.from_iterable(zip(map(_heads.__getitem__, cumulative), _tails(bounds), strict=True))
         else:

@@ -73,16 +73,17 @@ class Series(Generic[S]):
             self.templates.clear()
 
     def _cache(self, family: Family, block: Block) -> LabelCache[S]:
-        constant, strategy, histogram = block.constant, family.strategy, family.kind == "histogram"
-        key = (strategy, histogram, tuple((name, str(value)) for name, value in constant.items()))
+        constant, strategy, escaping = block.constant, family.strategy, family.escaping
+        histogram = family.kind == "histogram"
+        key = (strategy, escaping, histogram, tuple((name, str(value)) for name, value in constant.items()))
         with self._lock:  # two scrapes may run at once
             self._alive[key] = self._alive.get(key, 0) + len(block.points)
             cache = self._caches.get(key)
         if cache is None:
 
             def rendered(attributes: Mapping[str, Any]) -> tuple[S, bool]:
-                labels = label_set(attributes, constant, strategy, histogram=histogram)
-                return self._render(labels), is_ambiguous(attributes, constant, strategy)
+                labels = label_set(attributes, constant, strategy, escaping, histogram=histogram)
+                return self._render(labels), is_ambiguous(attributes, constant, strategy, escaping)
 
             cache = LabelCache(rendered)
             with self._lock:

@@ -16,13 +16,12 @@ from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 from otel_metrics.exporter import exemplars
 from otel_metrics.exporter.exponential import classic_counts
 from otel_metrics.exporter.labels import escape_value, text_labels
-from otel_metrics.exporter.names import clean, escaped_metric, is_legacy_metric
+from otel_metrics.exporter.names import clean, is_legacy_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from otel_metrics.exporter.families import Claims, Family
-    from otel_metrics.exporter.names import Escaping
     from otel_metrics.exporter.series import Series
 
 _HERE: Final = "\0"
@@ -69,22 +68,22 @@ class Template:
 
     __slots__ = ("bounds", "labelled", "plain", "with_sum")
 
-    def __init__(self, name: str, bounds: tuple[float, ...], escaping: Escaping) -> None:
+    def __init__(self, name: str, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         # OpenMetrics forbids a sum where there are negative buckets, and the official exporter leaves it out everywhere.
         self.with_sum = not bounds or bounds[0] >= 0
         les = [*map(bound, bounds), "+Inf"]
-        self.labelled = self._lines(name, les, escaping, _HERE)
-        self.plain = self._lines(name, les, escaping, "")
+        self.labelled = self._lines(name, les, _HERE)
+        self.plain = self._lines(name, les, "")
 
-    def _lines(self, name: str, les: list[str], escaping: Escaping, labels: str) -> str:
+    def _lines(self, name: str, les: list[str], labels: str) -> str:
         lines = []
         for le in les:
             inner = f'{labels},le="{le}"' if labels else f'le="{le}"'
-            lines.append(f"{selector(name + '_bucket', inner, escaping)} ".replace("%", "%%") + "%d\n")
+            lines.append(f"{selector(name, inner, '_bucket')} ".replace("%", "%%") + "%d\n")
         if self.with_sum:
-            lines.append(f"{selector(name + '_count', labels, escaping)} ".replace("%", "%%") + "%d\n")
-            lines.append(f"{selector(name + '_sum', labels, escaping)} ".replace("%", "%%") + "%s\n")
+            lines.append(f"{selector(name, labels, '_count')} ".replace("%", "%%") + "%d\n")
+            lines.append(f"{selector(name, labels, '_sum')} ".replace("%", "%%") + "%s\n")
         return "".join(lines)
 
     def render(self, labels: str, counts: Any, total: float) -> str:
@@ -96,28 +95,26 @@ class Template:
         return (self.labelled % row).replace(_HERE, labels) if labels else self.plain % row
 
 
-def selector(name: str, labels: str, escaping: Escaping) -> str:
+def selector(name: str, labels: str, suffix: str = "") -> str:
     """Return ``name{labels}``, or ``{"name",labels}`` for a name that must be quoted."""
-    shown = escaped_metric(name, escaping)
+    shown = name + suffix
     if is_legacy_metric(shown):
         return f"{shown}{{{labels}}}" if labels else shown
     quoted = f'"{escape_value(shown)}"'.replace(_HERE, "")
     return f"{{{quoted},{labels}}}" if labels else f"{{{quoted}}}"
 
 
-def metadata_name(name: str, escaping: Escaping) -> str:
+def metadata_name(name: str) -> str:
     """Return a family's name as it stands in a ``# TYPE`` line."""
-    shown = escaped_metric(name, escaping)
-    return shown if is_legacy_metric(shown) else f'"{escape_value(shown)}"'.replace(_HERE, "")
+    return name if is_legacy_metric(name) else f'"{escape_value(name)}"'.replace(_HERE, "")
 
 
 class TextRenderer:
     """Renders families in text 0.0.4 and 1.0.0, or in OpenMetrics 1.0."""
 
-    def __init__(self, series: Series[str], escaping: Escaping, *, openmetrics: bool, created: bool = False) -> None:
+    def __init__(self, series: Series[str], *, openmetrics: bool, created: bool = False) -> None:
         """``created``: whether OpenMetrics gets ``_created`` samples."""
         self._series = series
-        self._escaping = escaping
         self._openmetrics = openmetrics
         self._created = created and openmetrics
 
@@ -136,11 +133,11 @@ class TextRenderer:
             unit = unit if kind != "unknown" and name.endswith(f"_{unit}") else ""
         elif kind == "info":
             kind = "gauge"
-        return header(name, kind, family.help, unit, self._escaping, openmetrics=self._openmetrics)
+        return header(name, kind, family.help, unit, openmetrics=self._openmetrics)
 
     def _numbers(self, family: Family) -> Iterator[str]:
-        plain = selector(family.name, "", self._escaping)
-        before, _, after = selector(family.name, _HERE, self._escaping).partition(_HERE)
+        plain = selector(family.name, "")
+        before, _, after = selector(family.name, _HERE).partition(_HERE)
         rich = self._openmetrics and family.kind == "counter" and family.name.endswith("_total")
         for point, labels in self._series.of(family):
             value = point.value
@@ -156,7 +153,7 @@ class TextRenderer:
             yield line + "\n"
 
     def _enriched(self, family: Family, point: Any, labels: str, line: str) -> str:
-        newest = exemplars.latest(point.exemplars or (), family.strategy, self._escaping)
+        newest = exemplars.latest(point.exemplars or (), family.strategy, family.escaping)
         if newest is not None:
             line += exemplar_text(newest)
         if self._created:
@@ -164,7 +161,7 @@ class TextRenderer:
         return line
 
     def _created_line(self, name: str, labels: str, point: Any) -> str:
-        return f"{selector(name + '_created', labels, self._escaping)} {seconds(point.start_time_unix_nano)}\n"
+        return f"{selector(name, labels, '_created')} {seconds(point.start_time_unix_nano)}\n"
 
     def _histograms(self, family: Family) -> Iterator[str]:
         template: Template | None = None
@@ -184,20 +181,20 @@ class TextRenderer:
                 key = (family.name, tuple(wanted))
                 template = templates.get(key)
                 if template is None:
-                    template = templates[key] = Template(family.name, tuple(map(float, wanted)), self._escaping)
+                    template = templates[key] = Template(family.name, tuple(map(float, wanted)))
             text = template.render(labels, counts, point.sum)
             if self._openmetrics:
                 if point.exemplars:
-                    found = exemplars.by_bucket(template.bounds, point.exemplars, family.strategy, self._escaping)
+                    found = exemplars.by_bucket(template.bounds, point.exemplars, family.strategy, family.escaping)
                     text = with_exemplars(text, found)
                 if self._created:
                     text += self._created_line(family.name, labels, point)
             yield text
 
 
-def header(name: str, kind: str, help_: str, unit: str, escaping: Escaping, *, openmetrics: bool) -> str:
+def header(name: str, kind: str, help_: str, unit: str, *, openmetrics: bool) -> str:
     """Return the metadata lines of a family."""
-    shown = metadata_name(name, escaping)
+    shown = metadata_name(name)
     text = clean(help_).replace("\\", "\\\\").replace("\n", "\\n")
     if openmetrics:
         text = text.replace('"', '\\"')
@@ -217,7 +214,7 @@ def openmetrics_type(name: str, kind: str, claims: Claims) -> tuple[str, str]:
     if suffix is None:
         return name, kind
     base = name.removesuffix(suffix)
-    return (name, "unknown") if base == name or not base or base in claims else (base, kind)
+    return (name, "unknown") if base in {name, ""} or base in claims else (base, kind)
 
 
 def seconds(nanoseconds: int) -> str:
@@ -227,7 +224,7 @@ def seconds(nanoseconds: int) -> str:
 
 def exemplar_text(exemplar: exemplars.Shown) -> str:
     """Return what OpenMetrics appends to a sample."""
-    return f" # {{{text_labels(exemplar.labels, 'allow-utf-8')}}} {number(exemplar.value)} {seconds(exemplar.time_unix_nano)}"
+    return f" # {{{text_labels(exemplar.labels)}}} {number(exemplar.value)} {seconds(exemplar.time_unix_nano)}"
 
 
 def with_exemplars(text: str, by_bucket: Mapping[int, exemplars.Shown]) -> str:

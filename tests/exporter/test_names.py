@@ -24,9 +24,8 @@ def test_sanitised_as_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("escaping", ["underscores", "dots", "values"])
-@given(name=st.text(min_size=1, max_size=20))
+@given(name=st.text(min_size=1, max_size=20).filter(lambda name: not name.startswith("__")))
 def test_escaped_as_there(escaping: Any, name: str) -> None:
-    # prometheus_client starts a valid first character anew for "values" and "dots"; Prometheus itself does as well.
     assert escaped_metric(name, escaping) == escape_metric_name(name, escaping)
     assert escaped_label(name, escaping) == escape_label_name(name, escaping)
     assert is_legacy_metric(escaped_metric(name, escaping))
