@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -23,9 +25,15 @@ NATIVE_TESTS = sorted((ROOT / "prometheus/tests/native").glob("*.test.yml"))
 ALWAYS = "TelemetryHeartbeat"
 
 
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     groups = [group for path in RULES for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
     return [rule for group in groups for rule in group["rules"]]
+
+
+@functools.cache
+def cases() -> list[dict[str, Any]]:
+    return [test for path in TESTS for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -66,8 +74,7 @@ def test_rule_tests_typed_by_hand_for_native_histograms(path: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", [rule["alert"] for rule in alerts() if rule["alert"] != ALWAYS])
 @pytest.mark.parametrize("case", ["firing", "silent", "low traffic"])
 def test_every_alert_has_its_cases(name: str, case: str) -> None:
-    cases = [test for path in TESTS for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
-    mine = [test for test in cases if test["name"].startswith(f"{name}: {case}")]
+    mine = [test for test in cases() if test["name"].startswith(f"{name}: {case}")]
     assert mine, f"no test of {name} is called {case}"
     checks = [check for test in mine for check in test["alert_rule_test"] if check["alertname"] == name]
     fires = any(check["exp_alerts"] for check in checks)
@@ -104,11 +111,8 @@ def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
 
 
 def test_dashboards_that_alerts_point_to_exist() -> None:
-    uids = {
-        uid
-        for path in (ROOT / "grafana/dashboards").glob("*.json")
-        for uid in [yaml.safe_load(path.read_text("utf-8"))["uid"]]
-    }
+    dashboards = (ROOT / "grafana/dashboards").glob("*.json")
+    uids = {json.loads(path.read_text(encoding="utf-8"))["uid"] for path in dashboards}
     for alert in alerts():
         link = alert["annotations"]["dashboard"].removeprefix("/d/").partition("?")[0]
         assert link in uids, alert["alert"]
