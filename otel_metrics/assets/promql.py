@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from otel_metrics.catalogue import SERIES
 from otel_metrics.naming import series_name
 
 if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
+
+INSTANCE: Final = "service_instance_id"
+"""The label that tells processes apart."""
 
 Change = Callable[[str], str]
 """Selector of a cumulative series -> expression of what was added to it."""
@@ -45,29 +49,38 @@ def exact(window: str, lookback: str = "1h") -> Change:
 def watched(window: str) -> Change:
     """Return the change over ``window`` as rules take it: as :func:`exact`, but only of what was watched.
 
-    When nothing at all was scraped at the start of the window, Prometheus is new or was away. Then a process without a value
-    there is not a young one, and what it has counted in its life did not happen in the window: its first value counts as the
-    start, or, when histograms are native and have no smallest, it does not count.
+    A process without a value at the start of the window is not a young one when nothing at all was scraped then (Prometheus
+    is new, or was away), nor when it was known before and just then could not be scraped. What such a process has counted in
+    its life did not happen in the window: its first value within it counts as the start.
     """
 
     def change(selector: str) -> str:
         last = f"last_over_time({selector}[{window}])"
         start = f"last_over_time({selector}[1h] offset {window})"
-        unwatched = f"(min_over_time({selector}[{window}]) unless on () group(up offset {window}))"
-        return f"({last} - ({start} or {unwatched} or {last} * 0))"
+        first = f"min_over_time({selector}[{window}])"
+        unwatched = f"({first} unless on () group(up offset {window}))"
+        missed = f"({first} and on ({INSTANCE}) {_missed(window)})"
+        return f"({last} - ({start} or {unwatched} or {missed} or {last} * 0))"
 
     return change
 
 
 def watched_native(window: str) -> Change:
-    """Return what :func:`watched` returns, for series that are native histograms."""
+    """Return what :func:`watched` returns, for native histograms: they have no first value, so such a process is left out."""
 
     def change(selector: str) -> str:
         last = f"last_over_time({selector}[{window}])"
         start = f"last_over_time({selector}[1h] offset {window})"
-        return f"({last} - ({start} or ({last} * 0 and on () group(up offset {window}))))"
+        young = f"({last} * 0 and on () group(up offset {window}) unless on ({INSTANCE}) {_missed(window)})"
+        return f"({last} - ({start} or {young}))"
 
     return change
+
+
+def _missed(window: str) -> str:
+    """Return the processes that were known in the day before the window, but not in its last hour."""
+    heartbeat = series_name(SERIES)
+    return f"(last_over_time({heartbeat}[1d] offset {window}) unless last_over_time({heartbeat}[1h] offset {window}))"
 
 
 def rate(window: str) -> Change:

@@ -8,7 +8,7 @@ from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.model import Dashboard, Row, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, bars, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import chosen, latest
-from otel_metrics.assets.promql import aggregate, select
+from otel_metrics.assets.promql import INSTANCE, aggregate, select
 from otel_metrics.catalogue import (
     RESOURCE_ALLOCATED,
     RESOURCE_ALLOCATED_VALUE,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         Metric,
     )
 
-INSTANCE = "service_instance_id"
 _KEY = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
 _EACH = (*_KEY, INSTANCE)
 _LEGEND = "{{resource_type}} {{resource_name}}"
