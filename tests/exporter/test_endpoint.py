@@ -176,12 +176,31 @@ def test_concurrent_scrapes_do_not_mix() -> None:
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8) | st.binary(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.binary(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=5,
 )
 names = st.text(st.characters(), min_size=1, max_size=12) | st.sampled_from(
-    ["le", "quantile", "__name__", "a b", "_total", "total", "x_bucket", "x", "x_total", "x_count", "target_info", "\0", "1"]
+    [
+        "le",
+        "quantile",
+        "__name__",
+        "a b",
+        "_total",
+        "total",
+        "x_bucket",
+        "x",
+        "x_total",
+        "x_count",
+        "target_info",
+        "\0",
+        "1",
+    ]
 )
 attributes = st.dictionaries(names, anything, max_size=4)
 numbers = st.floats() | st.integers()
@@ -204,13 +223,26 @@ def data(draw: st.DrawFn) -> Any:
     if kind == "histogram":
         buckets = draw(counts)
         bounds = sorted(draw(st.sets(st.floats(-1e9, 1e9), min_size=len(buckets) - 1, max_size=len(buckets) - 1)))
-        histograms = [HistogramDataPoint(one, BORN, 1, sum(buckets), total, buckets, bounds, 0.0, 1.0) for one in labels]
+        histograms = [
+            HistogramDataPoint(one, BORN, 1, sum(buckets), total, buckets, bounds, 0.0, 1.0) for one in labels
+        ]
         return Histogram(histograms, AggregationTemporality.CUMULATIVE)
     positive, negative = draw(counts), draw(counts)
     scale, offset = draw(st.integers(-10, 20)), draw(st.integers(-2000, 2000))
     exponential = [
         ExponentialHistogramDataPoint(
-            one, BORN, 1, sum(positive) + sum(negative), total, scale, 0, Buckets(offset, positive), Buckets(0, negative), 0, 0, 1
+            one,
+            BORN,
+            1,
+            sum(positive) + sum(negative),
+            total,
+            scale,
+            0,
+            Buckets(offset, positive),
+            Buckets(0, negative),
+            0,
+            0,
+            1,
         )
         for one in labels
     ]
@@ -228,7 +260,12 @@ metrics = st.builds(
 )
 
 
-@settings(max_examples=250, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=250,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     found=st.lists(metrics, max_size=4),
     strategy=st.sampled_from(STRATEGIES),

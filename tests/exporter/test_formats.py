@@ -146,7 +146,23 @@ def test_bounds_are_written_as_prometheus_writes_them() -> None:
     # OpenMetrics' parser of prometheus_client refuses bounds that are not canonical.
     les = [s.labels["le"] for s in scraped.families(OPENMETRICS)["work"].samples if s.name == "work_bucket"]
     assert les == (
-        ["0.0", "1e-07", "0.005", "0.1", "1.0", "2.5", "10.0", "123456.0", "1e+06", "1.2345675e+06", "1e+07", "1e+16", "1e+21", "1.5e+300", "+Inf"]
+        [
+            "0.0",
+            "1e-07",
+            "0.005",
+            "0.1",
+            "1.0",
+            "2.5",
+            "10.0",
+            "123456.0",
+            "1e+06",
+            "1.2345675e+06",
+            "1e+07",
+            "1e+16",
+            "1e+21",
+            "1.5e+300",
+            "+Inf",
+        ]
     )
 
 

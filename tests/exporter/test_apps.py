@@ -1,0 +1,137 @@
+"""The ASGI and WSGI applications in real servers: uvicorn, gunicorn, and mounted in Starlette."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.exporter.expositions import OPENMETRICS
+from tests.servers import free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPLICATION = """
+import sys, threading
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from otel_metrics.exporter import PrometheusReader
+
+reader = PrometheusReader(registry=CollectorRegistry())
+provider = MeterProvider(metric_readers=[reader])
+provider.get_meter("tests").create_counter("calls").add(5)
+gate = threading.Event()
+provider.get_meter("tests").create_observable_gauge("gate", [lambda _: gate.wait(30) or sys.exit(1) or []] if {slow} else [])
+
+async def open_gate(request):
+    gate.set()
+    return PlainTextResponse("open")
+
+asgi = reader.asgi_app()
+wsgi = reader.wsgi_app()
+mounted = Starlette(routes=[
+    Route("/open", open_gate),
+    Mount("/metrics", reader.asgi_app(metrics_path="/")),
+    Mount("/internal", reader.asgi_app()),
+])
+"""
+
+
+@contextlib.contextmanager
+def running(folder: Path, *command: str, slow: bool = False) -> Iterator[str]:
+    """Run a web server on the application; yields its address."""
+    (folder / "application.py").write_text(APPLICATION.replace("{slow}", str(slow)), encoding="utf-8")
+    port = free_port()
+    arguments = [sys.executable, "-m", *(part.replace("PORT", str(port)) for part in command)]
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.getcwd()}"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
+    try:
+        health = "/internal/-/healthy" if "application:mounted" in command else "/-/healthy"
+        wait_until(lambda: get(f"http://127.0.0.1:{port}{health}"), what="the web server")
+        yield f"http://127.0.0.1:{port}"
+    except BaseException:
+        print((folder / "log").read_text(encoding="utf-8"))
+        raise
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def get(url: str, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as response:
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+@contextlib.contextmanager
+def asked(url: str, path: str, method: str = "GET") -> Iterator[http.client.HTTPConnection]:
+    """A connection over which a request has been sent."""
+    with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+        connection.request(method, path)
+        yield connection
+
+
+UVICORN = ("uvicorn", "--port", "PORT", "--log-level", "warning")
+GUNICORN = ("gunicorn", "--bind", "127.0.0.1:PORT", "--threads", "4", "--worker-class", "gthread")
+
+
+@pytest.mark.parametrize(
+    "command", [(*UVICORN, "application:asgi"), (*GUNICORN, "application:wsgi")], ids=["uvicorn", "gunicorn"]
+)
+def test_the_same_answers_as_from_our_own_server(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with running(tmp_path, *command) as url:
+        status, headers, body = get(f"{url}/metrics")
+        assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert b"calls_total 5\n" in body
+        status, headers, body = get(f"{url}/metrics", **{"Accept": OPENMETRICS, "Accept-Encoding": "gzip"})
+        assert (status, headers["Content-Encoding"]) == (200, "gzip")
+        assert gzip.decompress(body).endswith(b"# EOF\n")
+        assert b'href="./metrics"' in get(url)[2]
+        assert get(f"{url}/-/healthy")[::2] == (200, b"healthy\n")
+        assert get(f"{url}/nothing")[0] == 404
+        for method, expected in (("HEAD", 200), ("POST", 405)):
+            with asked(url, "/metrics", method) as connection:
+                response = connection.getresponse()
+                assert response.status == expected
+                assert bool(response.read()) == (method == "POST")
+
+
+def test_mounted_below_a_path(tmp_path: Path) -> None:
+    with running(tmp_path, *UVICORN, "application:mounted") as url:
+        assert b"calls_total 5\n" in get(f"{url}/metrics/")[2]
+        assert b"calls_total 5\n" in get(f"{url}/internal/metrics")[2]
+        assert get(f"{url}/internal/nothing")[0] == 404
+
+
+def test_a_scrape_does_not_hold_the_event_loop(tmp_path: Path) -> None:
+    """The scrape waits for a gate that only another request, to the same event loop, opens."""
+    with running(tmp_path, *UVICORN, "application:mounted", slow=True) as url:
+        with asked(url, "/internal/metrics") as connection:
+            # The scrape itself would give up waiting after 20 s, and the answer would not be the one below.
+            assert get(f"{url}/open")[0] == 200
+            assert b"calls_total 5" in connection.getresponse().read()
+
+
+def test_a_client_that_goes_away_leaves_no_scrape_behind(tmp_path: Path) -> None:
+    with running(tmp_path, *UVICORN, "application:mounted") as url:
+        for _ in range(20):
+            with asked(url, "/internal/metrics"):
+                pass
+        wait_until(lambda: get(f"{url}/internal/metrics")[0] == 200, what="a free slot")

@@ -1,0 +1,387 @@
+"""The server from outside: over real sockets, with friendly and with hostile clients."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import CollectorRegistry
+
+from otel_metrics.exporter import PrometheusReader, ServerLimits, hash_password
+from otel_metrics.exporter.auth import Users, check_password
+from tests.servers import scraping, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from otel_metrics.exporter import ServerHandle
+    from tests.servers import Servers
+
+QUICK = ServerLimits(connections=8, request_timeout=0.5, response_timeout=1.0)
+
+
+@pytest.fixture
+def reader() -> Iterator[PrometheusReader]:
+    reader = PrometheusReader(registry=CollectorRegistry())
+    provider = MeterProvider(metric_readers=[reader])
+    provider.get_meter("tests").create_counter("calls").add(5)
+    yield reader
+    provider.shutdown()
+
+
+def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> bytes:
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=10, context=context) as response:
+        body: bytes = response.read()
+        return body
+
+
+def status(url: str, context: ssl.SSLContext | None = None, **headers: str) -> int:
+    try:
+        get(url, context, **headers)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    return 200
+
+
+def exchange(handle: ServerHandle, request: bytes, timeout: float = 10) -> bytes:
+    """Send bytes, return what comes back until the server closes the connection."""
+    with socket.create_connection((handle.host, handle.port), timeout=timeout) as connection:
+        connection.sendall(request)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := connection.recv(1 << 16):
+                received += chunk
+        return received
+
+
+def test_it_serves_on_loopback_and_says_where(reader: PrometheusReader) -> None:
+    with reader.serve(port=0) as handle:
+        assert handle.url == f"http://127.0.0.1:{handle.port}/metrics"
+        assert b"calls_total 5\n" in get(handle.url)
+        assert get(handle.url.replace("/metrics", "/-/healthy")) == b"healthy\n"
+        assert b'href="./metrics"' in get(handle.url.replace("/metrics", "/"))
+        assert status(handle.url + "x") == 404
+        with pytest.raises(OSError, match="in use"):
+            reader.serve(port=handle.port)
+    with pytest.raises(OSError):  # noqa: PT011 (whatever the system says)
+        get(handle.url)
+    handle.close()
+
+
+def test_ipv6_and_names(reader: PrometheusReader) -> None:
+    with reader.serve(host="::1", port=0) as handle:
+        assert handle.url == f"http://[::1]:{handle.port}/metrics"
+        assert b"calls_total 5" in get(handle.url)
+    with reader.serve(host="localhost", port=0) as handle:
+        assert b"calls_total 5" in get(handle.url)
+    with reader.serve(host="0.0.0.0", port=0) as handle:
+        assert b"calls_total 5" in get(handle.url)
+
+
+def test_shutdown_of_the_provider_closes_the_server() -> None:
+    reader = PrometheusReader(registry=CollectorRegistry())
+    provider = MeterProvider(metric_readers=[reader])
+    handle = reader.serve(port=0)
+    get(handle.url)
+    provider.shutdown()
+    with pytest.raises(OSError):  # noqa: PT011
+        get(handle.url)
+
+
+def test_a_large_exposition_is_streamed(reader: PrometheusReader) -> None:
+    reader._exposition.scrape = lambda _: iter([b"x" * 100_000 + b"\n"] * 100)  # type: ignore[method-assign]
+    with reader.serve(port=0) as handle:
+        connection = http.client.HTTPConnection(handle.host, handle.port, timeout=10)
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        assert response.getheader("Transfer-Encoding") == "chunked"
+        assert len(response.read()) == 100 * 100_001
+        # Old clients know no chunks.
+        old = exchange(handle, b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert b"chunked" not in old
+        assert len(old.partition(b"\r\n\r\n")[2]) == 100 * 100_001
+
+
+def test_an_exposition_that_breaks_off_is_not_taken_for_a_complete_one(reader: PrometheusReader) -> None:
+    def broken() -> Iterator[bytes]:
+        yield from [b"x" * 100_000 + b"\n"] * 50
+        raise RuntimeError("boom")
+
+    reader._exposition.scrape = lambda _: broken()  # type: ignore[method-assign]
+    with reader.serve(port=0) as handle, pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        get(handle.url)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),
+        (b"HEAD /metrics HTTP/1.1\r\n\r\n", b"200"),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"405"),
+        (b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"405"),
+        (b"BREW /metrics HTTP/1.1\r\n\r\n", b"501"),
+        (b"GET\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/9.9\r\n\r\n", b"505"),
+        (b"GET /metrics?name%5B%5D=x HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET http://other/metrics HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /%2e%2e/metrics HTTP/1.1\r\n\r\n", b"404"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b""),
+        (b"GET /metrics HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431"),
+        (b"\0" * 1000 + b"\r\n\r\n", b"400"),
+        (b"", b""),
+    ],
+)
+def test_any_bytes_get_an_answer_or_are_dropped(reader: PrometheusReader, request_: bytes, answer: bytes) -> None:
+    with reader.serve(port=0, limits=QUICK) as handle:
+        first_line = exchange(handle, request_).partition(b"\r\n")[0]
+        assert answer in first_line
+        assert b"calls_total 5\n" in get(handle.url)
+
+
+def test_head_has_no_body(reader: PrometheusReader) -> None:
+    with reader.serve(port=0) as handle:
+        for path in (b"/metrics", b"/", b"/-/healthy", b"/nothing"):
+            assert exchange(handle, b"HEAD " + path + b" HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+def test_slow_clients_are_cut_off(reader: PrometheusReader) -> None:
+    with reader.serve(port=0, limits=QUICK) as handle:
+        with socket.create_connection((handle.host, handle.port), timeout=10) as slow:
+            # A byte now and then does not buy more time.
+            with contextlib.suppress(OSError):
+                for byte in b"GET /metrics HTTP/1.1\r\nHost: x\r\n" * 100:
+                    slow.sendall(bytes((byte,)))
+                    if _closed(slow):
+                        break
+            assert _closed(slow, wait=10)
+        assert b"calls_total 5" in get(handle.url)
+
+
+def _closed(connection: socket.socket, wait: float = 0.02) -> bool:
+    connection.settimeout(wait)
+    try:
+        return connection.recv(1 << 16) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_clients_that_do_not_read_are_cut_off_and_hold_no_scrape(reader: PrometheusReader) -> None:
+    big = [b"x" * 100_000] * 1000
+    made = []
+
+    def scrape(_: Any) -> Iterator[bytes]:
+        for block in big:
+            made.append(1)
+            yield block
+
+    reader._exposition.scrape = scrape  # type: ignore[method-assign]
+    with reader.serve(port=0, limits=QUICK, max_scrapes=1) as handle:
+        with socket.create_connection((handle.host, handle.port), timeout=10) as stuck:
+            stuck.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            wait_until(lambda: made, what="the scrape to begin")
+            assert status(handle.url) == 503
+            # After the time-out the next one is let in; what was not sent was never made.
+            wait_until(lambda: status(handle.url) == 200, what="a free slot")
+            assert len(made) < 2 * len(big)
+
+
+def test_more_connections_than_allowed_are_dropped_and_the_application_goes_on(reader: PrometheusReader) -> None:
+    with reader.serve(port=0, limits=QUICK) as handle:
+        before = threading.active_count()
+        with contextlib.ExitStack() as stack:
+            for _ in range(60):
+                connection = socket.create_connection((handle.host, handle.port), timeout=10)
+                stack.callback(connection.close)
+            assert threading.active_count() <= before + QUICK.connections
+        wait_until(lambda: b"calls_total 5" in get(handle.url), what="an answer after the flood")
+
+
+def test_close_cuts_open_connections(reader: PrometheusReader) -> None:
+    handle = reader.serve(port=0)
+    with socket.create_connection((handle.host, handle.port), timeout=10) as idle:
+        idle.sendall(b"GET /metrics")
+        wait_until(lambda: any("otel-metrics-scrape" in t.name for t in threading.enumerate()), what="the connection")
+        handle.close()
+        assert _closed(idle, wait=10)
+    wait_until(lambda: not any("otel-metrics" in t.name for t in threading.enumerate()), what="threads to end")
+
+
+# --- TLS and passwords --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, a server's and a client's certificate, and a stranger's."""
+    folder = tmp_path_factory.mktemp("pki")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    for name in ("ca", "stranger"):
+        openssl(
+            "req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2"
+        )
+    for name in ("server", "client"):
+        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
+        openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
+    return folder
+
+
+def test_tls(reader: PrometheusReader, pki: Path) -> None:
+    trusting = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+    with reader.serve(
+        port=0, certfile=str(pki / "server.pem"), keyfile=str(pki / "server.key"), limits=QUICK
+    ) as handle:
+        assert handle.url.startswith("https://")
+        assert b"calls_total 5" in get(handle.url, trusting)
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            get(handle.url)
+        # Plain text is no way in, and a handshake that never comes holds nothing.
+        assert b"calls_total" not in exchange(handle, b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert exchange(handle, b"") == b""
+        assert b"calls_total 5" in get(handle.url, trusting)
+
+
+def test_mutual_tls(reader: PrometheusReader, pki: Path) -> None:
+    files = {
+        "certfile": str(pki / "server.pem"),
+        "keyfile": str(pki / "server.key"),
+        "client_cafile": str(pki / "ca.pem"),
+    }
+    with reader.serve(port=0, limits=QUICK, **files) as handle:
+        for name, admitted in (("client", True), ("stranger", False), (None, False)):
+            context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+            if name:
+                context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
+            if admitted:
+                assert b"calls_total 5" in get(handle.url, context)
+            else:
+                with pytest.raises(OSError):  # noqa: PT011 (reset, or the alert, whatever arrives first)
+                    get(handle.url, context)
+
+
+def test_half_a_tls_setting_is_an_error(reader: PrometheusReader, pki: Path) -> None:
+    with pytest.raises(ValueError, match="certfile"):
+        reader.serve(port=0, client_cafile=str(pki / "ca.pem"))
+    with pytest.raises(OSError):  # noqa: PT011
+        reader.serve(port=0, certfile="/nothing")
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_basic_authentication(reader: PrometheusReader, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"# who may scrape\nprometheus:{hash_password('s3cret:ü')}\n", encoding="utf-8")
+    with reader.serve(port=0, users_file=users) as handle:
+        health = handle.url.replace("/metrics", "/-/healthy")
+        assert b"calls_total 5" in get(handle.url, Authorization=basic("prometheus", "s3cret:ü"))
+        for wrong in (
+            "",
+            "Basic",
+            "Basic !!!",
+            "Bearer abc",
+            basic("prometheus", "wrong"),
+            basic("prometheus", ""),
+            basic("nobody", "s3cret:ü"),
+            "Basic " + base64.b64encode(b"nocolon").decode(),
+            "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
+            "Basic " + "A" * 10_000,
+        ):
+            assert status(handle.url, Authorization=wrong) == 401
+            assert status(handle.url.replace("/metrics", "/"), Authorization=wrong) == 401
+            assert status(health, Authorization=wrong) == 200
+        # A changed file counts at once; a broken one changes nothing.
+        users.write_text(f"other:{hash_password('new')}\n", encoding="utf-8")
+        assert status(handle.url, Authorization=basic("prometheus", "s3cret:ü")) == 401
+        assert status(handle.url, Authorization=basic("other", "new")) == 200
+        users.write_text("garbage", encoding="utf-8")
+        assert status(handle.url, Authorization=basic("other", "new")) == 200
+
+
+def test_files_of_users_that_cannot_work(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    with pytest.raises(OSError, match="users"):
+        Users(users)
+    for content, problem in (
+        ("", "lists no user"),
+        ("prometheus", "line 1: expected user:hash"),
+        ("\nprometheus:plaintext", "line 2: not a password hash"),
+        ("u:$scrypt$ln=40,r=8,p=1$AAAA$AAAA", "not a password hash"),
+        ("u:$scrypt$ln=15,r=99999,p=1$AAAA$AAAA", "not a password hash"),
+    ):
+        users.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=problem.replace("$", r"\$")):
+            Users(users)
+
+
+def test_passwords_are_hashed_by_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "otel_metrics.exporter.auth"]
+    made = subprocess.run([*command, "me"], input="geheim\n", capture_output=True, text=True, check=True)
+    name, _, stored = made.stdout.strip().partition(":")
+    assert name == "me"
+    assert check_password("geheim", stored)
+    assert not check_password("Geheim", stored)
+    assert "geheim" not in made.stdout + made.stderr
+    assert subprocess.run([*command], capture_output=True, check=False).returncode == 2
+    assert subprocess.run([*command, "me"], input="\n", capture_output=True, text=True, check=False).returncode == 1
+
+
+def test_prometheus_scrapes_with_client_certificate_and_password(
+    servers: Servers, reader: PrometheusReader, pki: Path, tmp_path: Path
+) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"prometheus:{hash_password('s3cret')}\n", encoding="utf-8")
+    files = {
+        "certfile": str(pki / "server.pem"),
+        "keyfile": str(pki / "server.key"),
+        "client_cafile": str(pki / "ca.pem"),
+    }
+    with reader.serve(port=0, users_file=users, **files) as handle:
+        tls = {"ca_file": pki / "ca.pem", "cert_file": pki / "client.pem", "key_file": pki / "client.key"}
+        job = {
+            "scheme": "https",
+            "tls_config": {name: str(path) for name, path in tls.items()},
+            "basic_auth": {"username": "prometheus", "password": "s3cret"},
+        }
+        prometheus = servers.prometheus(scraping([handle.url], interval="1s", more=job))
+        prometheus.wait_until_scraped()
+        assert prometheus.wait_for("calls_total")[0]["value"][1] == "5"
+
+
+def test_a_forked_child_does_not_hold_the_port(reader: PrometheusReader) -> None:
+    handle = reader.serve(port=0)
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(30)
+        os._exit(0)
+    try:
+        handle.close()
+        # The child lets go of it in its first moments.
+        wait_until(lambda: reader.serve(port=handle.port), what="the port").close()
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
