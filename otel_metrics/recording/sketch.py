@@ -48,6 +48,11 @@ class Moments:
         shifted = list(map((-mean).__add__, values))
         return cls(count, total, sum(map(mul, shifted, shifted)), min(values), max(values))
 
+    @classmethod
+    def of_sums(cls, count: int, total: float, squares: float, low: float, high: float) -> Moments:
+        """Return the moments of values that have been summed up already."""
+        return cls(count, total, max(squares - total * total / count, 0.0) if low < high else 0.0, low, high)
+
     def plus(self, other: Moments) -> Moments:
         """Return the moments of both together."""
         count = self.count + other.count

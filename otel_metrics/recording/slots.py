@@ -10,7 +10,7 @@ from bisect import bisect_right
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otel_metrics.recording.sketch import Sketch
+from otel_metrics.recording.sketch import Moments, Sketch, bins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,13 +50,14 @@ _BIN_BYTES: Final = 12
 class HistogramSlots:
     """One series of values. Everything is called with the window's lock held, except ``fold``."""
 
-    __slots__ = ("_minute", "_past", "_sketch", "_values", "_window")
+    __slots__ = ("_minute", "_moments", "_past", "_sketch", "_values", "_window")
 
     def __init__(self, window: Window) -> None:
         self._window = window
         self._minute = -1.0
         self._values = array("d")
         self._sketch: Sketch | None = None
+        self._moments: Moments | None = None  # of the values that wait to be sketched
         self._past: list[_Slot] | tuple[()] = ()
 
     def fold(self, chunk: Chunk, now: float, /) -> None:
@@ -70,15 +71,18 @@ class HistogramSlots:
             else:
                 self._values = array("d", values)  # no larger than needed: most series are small
             window.account(8 * len(values))
+            if self._sketch is not None:
+                moments = Moments.of_sums(chunk.n, chunk.total, chunk.squares, chunk.low, chunk.high)
+                self._moments = moments if self._moments is None else self._moments.plus(moments)
             if len(self._values) > window.level.raw:
                 self._condense()
 
     def _condense(self) -> None:
         """Turn the open slot's values into a sketch."""
-        sketch, before = Sketch.of(self._values), 8 * len(self._values)
+        sketch, before = Sketch(self._moments or Moments.of(self._values), bins_of(self._values)), 8 * len(self._values)
         if self._sketch is not None:
             sketch, before = sketch.plus(self._sketch), before + _size(self._sketch)
-        self._sketch, self._values = _coarse(sketch, self._window.level), array("d")
+        self._sketch, self._values, self._moments = _coarse(sketch, self._window.level), array("d"), None
         self._window.account(_size(self._sketch) - before)
 
     def _roll(self, minute: float, now: float) -> None:
