@@ -20,6 +20,7 @@ from otel_metrics.provider import INSTANCE, resource, views
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local import LocalSource
 from otel_metrics.querying.prometheus import PrometheusSource
+from otel_metrics.recording.bulk import ExemplarFilter
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.settings import Settings
@@ -56,7 +57,9 @@ class Runtime:
             registry = CollectorRegistry()
             self._reader = PrometheusReader(registry=registry, resource_attributes=(INSTANCE,))
             registry.register(_Rest())  # after our reader: what the application registered itself comes last
-            self._private = MeterProvider([self._reader], self.resource, views=views(settings.series_limit))
+            # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
+            exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
+            self._private = MeterProvider([self._reader], self.resource, exemplars, views=views(settings.series_limit))
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
         self.basic: MetricsCollector = before.basic if before else MetricsCollector()

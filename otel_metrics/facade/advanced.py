@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opentelemetry.context import get_current
-
 from otel_metrics.facade.getters import AdvancedGetters
+from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.events import Event
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class AdvancedMetrics(AdvancedGetters):
             cell = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._performance, key, self._binding.performance)
-        if not (get_current() and self._offered(cell, (value,))):
+        if not (current_context() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
                 self._fold(cell)
@@ -86,7 +85,7 @@ class AdvancedMetrics(AdvancedGetters):
         except Exception:  # not bound yet, or nothing that could be a key
             scales = self._bind(self._satisfaction, key, self._binding.satisfaction)
         cell = scales.cell_for(score)
-        if not ((interaction_id is not None or get_current()) and self._offered(cell, (score,), interaction_id)):
+        if not ((interaction_id is not None or current_context()) and self._offered(cell, (score,), interaction_id)):
             cell.append(score)
             if len(cell) >= self._limit:
                 self._fold(cell)
@@ -117,7 +116,7 @@ class AdvancedMetrics(AdvancedGetters):
             cell = self._usage[key]
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._usage, key, self._binding.usage)
-        if not (get_current() and self._offered(cell, (duration_ms,))):
+        if not (current_context() and self._offered(cell, (duration_ms,))):
             cell.append(duration_ms)
             if len(cell) >= self._limit:
                 self._fold(cell)
@@ -150,7 +149,7 @@ class AdvancedMetrics(AdvancedGetters):
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._learning, key, self._binding.learning)
         row = (accuracy, confidence, improvement_rate, sample_size)
-        if not (get_current() and self._offered(cell, row)):
+        if not (current_context() and self._offered(cell, row)):
             cell += row
             if len(cell) >= 4 * self._limit:
                 self._fold(cell)
@@ -183,7 +182,7 @@ class AdvancedMetrics(AdvancedGetters):
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._optimization, key, self._binding.optimization)
         row = (before_value, after_value, self._binding.change(before_value, after_value), user_impact_score)
-        if not (get_current() and self._offered(cell, row)):
+        if not (current_context() and self._offered(cell, row)):
             cell += row
             if len(cell) >= 4 * self._limit:
                 self._fold(cell)
@@ -216,7 +215,7 @@ class AdvancedMetrics(AdvancedGetters):
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._resource, key, self._binding.resource)
         row = (utilization_percent, allocated, used)
-        if not (get_current() and self._offered(cell, row)):
+        if not (current_context() and self._offered(cell, row)):
             cell += row
             if len(cell) >= 3 * self._limit:
                 self._fold(cell)
@@ -252,7 +251,7 @@ class AdvancedMetrics(AdvancedGetters):
             tally = self._errors[key]
         except Exception:  # not bound yet, or nothing that could be a key
             tally = self._bind(self._errors, key, self._binding.error)
-        if not (get_current() and self._offered_hit(tally)):
+        if not (current_context() and self._offered_hit(tally)):
             tally.hit()
         if error_message is not None or metadata is not None:
             self._events.emit(

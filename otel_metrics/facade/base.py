@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from opentelemetry.context import get_current
-
 from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.cells import LIMIT
 from otel_metrics.recording.hub import sampled
 from otel_metrics.recording.labels import RefusedCallError
@@ -132,7 +131,7 @@ class Facade:
         extra = None
         if isinstance(interaction_id, str):
             extra = {"interaction_id": interaction_id[:EXEMPLAR_LIMIT]}
-        self._hub.record(cell, row, context or get_current(), extra)
+        self._hub.record(cell, row, context or current_context(), extra)
         return True
 
     def _offered_hit(self, tally: Tally) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import get_current
-
 from otel_metrics.facade.getters import BasicGetters
+from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.events import Event
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class MetricsCollector(BasicGetters):
             cell = cache[key]
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(cache, key, bind)
-        if not (get_current() and self._offered(cell, (value,))):
+        if not (current_context() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
                 self._fold(cell)

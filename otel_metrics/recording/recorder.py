@@ -1,7 +1,7 @@
 """Binds a catalogue row and its label values to everything that keeps the row's values: one series, three keepers.
 
-The OpenTelemetry instrument (what readers export), the day accumulator (the daily table), the local window (``get_*`` without a
-server). A series is bound once; after that a record call touches nothing of this module.
+The OpenTelemetry instrument (what readers export), the day accumulator (the daily table), the local window (``get_*``; only
+without a server that answers them). A series is bound once; after that a record call touches nothing of this module.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Recorder:
         self.refusals = Refusals(strict=settings.strict)
         self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals)
         self.window = Window(settings.clock)
+        # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
+        self._local = settings.prometheus_url is None
         self._days = Days(settings.clock)
         self._meter = provider.get_meter(METER_NAME, version)
         self.hub = Hub(self._meter, settings.clock)
@@ -75,7 +77,7 @@ class Recorder:
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
         """Return the keepers of one series of a histogram."""
         instrument = self._instrument(metric)
-        keepers: list[Sink] = [self.window.histogram(metric, attributes)]
+        keepers: list[Sink] = [self.window.histogram(metric, attributes)] if self._local else []
         if metric.daily:
             keepers.append(self._days.sink(_day_key(metric.daily, attributes)))
         if catalogue.SIGN in metric.labels:
@@ -86,11 +88,12 @@ class Recorder:
     def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> tuple[Sink, ...]:
         """Return the keepers of one series of a counter: of rows, or (``total``) of the sum of values."""
         sink = CounterSink(self._instrument(metric), attributes, total=total)
-        return (sink, self.window.counter(metric, attributes, total=total))
+        return (sink, self.window.counter(metric, attributes, total=total)) if self._local else (sink,)
 
     def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
         """Return the keepers of one series of a gauge."""
-        return (GaugeSink(self._instrument(metric), attributes), self.window.gauge(metric, attributes))
+        sink = GaugeSink(self._instrument(metric), attributes)
+        return (sink, self.window.gauge(metric, attributes)) if self._local else (sink,)
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
         """Make one series of a counter appear at zero, so that its first increment is seen as one."""
@@ -100,7 +103,8 @@ class Recorder:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
         # As a cell, because an SDK may have to be told again before every collection.
         self.hub.cell((Column(),), ((GaugeSink(self._instrument(metric), attributes),),)).append(1)
-        self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
+        if self._local:
+            self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
 
     def _refuse(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
         self.refusals.refuse(call, argument, value, reason, allowed)
