@@ -1,4 +1,6 @@
-"""One behaviour for every source: this process, Prometheus with classic and with native histograms, VictoriaMetrics."""
+"""One behaviour for every source: this process, Prometheus with classic and with native histograms,
+VictoriaMetrics that scrapes and that is pushed to.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.provider import resource, views
 from otel_metrics.querying.source import parse_day
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
@@ -21,22 +27,26 @@ from tests.servers import scraping
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.servers import Servers
+    from tests.servers import QueryServer, Servers, VictoriaMetrics
 
-SOURCES = ("local", "prometheus", "prometheus-native", "victoria-metrics")
+SOURCES = ("local", "prometheus", "prometheus-native", "victoria-metrics", "victoria-metrics-otlp")
 
 
 @pytest.fixture(scope="module")
 def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
-    """Every source, after the calls were recorded and scraped."""
+    """Every source, after the calls were recorded and scraped, or pushed."""
     with closing(Runtime(Settings(strict=True))) as runtime, ExitStack() as stack:
         endpoint = runtime.serve(port=0)
-        servers = {
+        servers: dict[str, QueryServer] = {
             "prometheus": session_servers.prometheus(targets=[endpoint.url]),
             "prometheus-native": session_servers.prometheus(targets=[endpoint.url], features=["native-histograms"]),
             "victoria-metrics": session_servers.victoria_metrics(config=scraping([endpoint.url])),
         }
         record(runtime.advanced, runtime.basic)
+        # Names as Prometheus would spell them are VictoriaMetrics' choice for what is pushed.
+        receiver = session_servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
+        push(receiver, stack)
+        servers["victoria-metrics-otlp"] = receiver
         found = {"local": Subject("local", runtime, 0.0)}
         for name, server in servers.items():
             server.wait_for(
@@ -45,6 +55,17 @@ def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
             reading = stack.enter_context(closing(Runtime(Settings(prometheus_url=server.url))))
             found[name] = Subject(name, reading, 0.01 if "native" in name else 0.4)
         yield found
+
+
+def push(receiver: VictoriaMetrics, stack: ExitStack) -> None:
+    """Record the same calls with a provider of one's own, which pushes."""
+    exporter = OTLPMetricExporter(endpoint=receiver.otlp_url)
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    provider = MeterProvider([reader], resource(), views=views(10_000))
+    stack.callback(provider.shutdown)
+    pushed = stack.enter_context(closing(Runtime(Settings(meter_provider=provider, strict=True))))
+    record(pushed.advanced, pushed.basic)
+    provider.force_flush()
 
 
 @pytest.fixture(params=SOURCES)
