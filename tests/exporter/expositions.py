@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, Scope
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from otel_metrics.exporter import PrometheusReader
@@ -73,8 +72,7 @@ class Scraped:
         return {family.name: family for family in self._parsed(accept)}
 
     def _parsed(self, accept: str) -> list[Metric]:
-        parse = parse_openmetrics if "openmetrics" in accept else parse_text
-        found = list(parse(self.text(accept)))
+        found = parsed(self.text(accept), accept)
         # By type as well: prometheus_client's parser takes the _total off the names of counters.
         assert len({(family.name, family.type) for family in found}) == len(found), "a family appears twice"
         return found
@@ -82,6 +80,12 @@ class Scraped:
     def samples(self, accept: str = TEXT) -> dict[str, float]:
         """Samples as ``name{label=value,…}``, labels sorted."""
         return samples(self._parsed(accept))
+
+
+def parsed(exposition: str, accept: str) -> list[Metric]:
+    """Read an exposition as prometheus_client does."""
+    parse: Any = openmetrics_parser.text_string_to_metric_families if "openmetrics" in accept else parse_text
+    return list(parse(exposition))
 
 
 def samples(families: Iterable[Metric]) -> dict[str, float]:
@@ -94,17 +98,6 @@ def samples(families: Iterable[Metric]) -> dict[str, float]:
             assert key not in found, f"{key} appears twice"
             found[key] = sample.value
     return found
-
-
-class Collected(logging.Handler):
-    """Log messages of the exporter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
 
 
 class Given(Scraped):

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
-from google.protobuf.internal.decoder import _DecodeVarint32
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2  # type: ignore[import-untyped]
+from google.protobuf.internal.decoder import _DecodeVarint32  # type: ignore[import-untyped]
 
 TYPES = ["COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM"]
 
@@ -119,7 +119,8 @@ def read(exposition: bytes) -> dict[str, Any]:
 
 
 def type_of(family: Any) -> str:
-    return TYPES[family.type]
+    kind: int = family.type
+    return TYPES[kind]
 
 
 def labels_of(metric: Any) -> dict[str, str]:

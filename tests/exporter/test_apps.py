@@ -10,7 +10,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +20,6 @@ from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 APPLICATION = """
 import sys, threading
@@ -56,7 +56,7 @@ def running(folder: Path, *command: str, slow: bool = False) -> Iterator[str]:
     (folder / "application.py").write_text(APPLICATION.replace("{slow}", str(slow)), encoding="utf-8")
     port = free_port()
     arguments = [sys.executable, "-m", *(part.replace("PORT", str(port)) for part in command)]
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.getcwd()}"}
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{Path.cwd()}"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
     try:
@@ -71,7 +71,7 @@ def running(folder: Path, *command: str, slow: bool = False) -> Iterator[str]:
         process.wait(20)
 
 
-def get(url: str, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as response:
             return response.status, response.headers, response.read()
@@ -122,11 +122,13 @@ def test_mounted_below_a_path(tmp_path: Path) -> None:
 
 def test_a_scrape_does_not_hold_the_event_loop(tmp_path: Path) -> None:
     """The scrape waits for a gate that only another request, to the same event loop, opens."""
-    with running(tmp_path, *UVICORN, "application:mounted", slow=True) as url:
-        with asked(url, "/internal/metrics") as connection:
-            # The scrape itself would give up waiting after 20 s, and the answer would not be the one below.
-            assert get(f"{url}/open")[0] == 200
-            assert b"calls_total 5" in connection.getresponse().read()
+    with (
+        running(tmp_path, *UVICORN, "application:mounted", slow=True) as url,
+        asked(url, "/internal/metrics") as connection,
+    ):
+        # The gate would end the application if it stayed shut.
+        assert get(f"{url}/open")[0] == 200
+        assert b"calls_total 5" in connection.getresponse().read()
 
 
 def test_a_client_that_goes_away_leaves_no_scrape_behind(tmp_path: Path) -> None:

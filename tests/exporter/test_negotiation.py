@@ -26,21 +26,27 @@ FAMILY = "io.prometheus.client.MetricFamily"
         ("application/json", "text/plain; version=0.0.4; charset=utf-8"),
         # Prometheus 3.5
         (
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-            "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
-            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+                "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+                "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+            ),
             "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
         ),
         # with native histograms
         (
-            f"{PROTO};proto={FAMILY};encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;"
-            "escaping=allow-utf-8;q=0.5,*/*;q=0.2",
+            (
+                f"{PROTO};proto={FAMILY};encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;"
+                "escaping=allow-utf-8;q=0.5,*/*;q=0.2"
+            ),
             f"{PROTO}; proto={FAMILY}; encoding=delimited",
         ),
         # Prometheus 2.42
         (
-            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
-            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+            ),
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
         # VictoriaMetrics
@@ -92,8 +98,6 @@ tokens = st.sampled_from(
         "escaping",
         "proto",
         "encoding",
-    ]
-    + [
         "delimited",
         "1.0.0",
         "0.0.4",

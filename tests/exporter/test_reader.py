@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -22,9 +22,6 @@ from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped, samples
 from tests.processes import fetch
 from tests.servers import free_port, wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def test_accepted_wherever_the_official_one_is() -> None:
@@ -87,10 +84,9 @@ def test_limits_of_cardinality_reach_the_sdk() -> None:
 
 
 @pytest.fixture(params=[True, False], ids=["read directly", "SDK's data points"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
         monkeypatch.setattr(direct, "_works", lambda: False)
-    yield request.param
 
 
 def test_this_sdk_can_be_read_directly() -> None:
@@ -106,7 +102,8 @@ def test_an_sdk_made_differently_is_noticed(monkeypatch: pytest.MonkeyPatch, cap
     assert "cannot be read directly" in caplog.text
 
 
-def test_all_kinds_of_aggregations(way: bool) -> None:
+@pytest.mark.usefixtures("_way")
+def test_all_kinds_of_aggregations() -> None:
     views = [
         View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation()),
         View(instrument_name="both", aggregation=BulkHistogramAggregation([1.0, 2.0], exponential=True)),
@@ -115,7 +112,7 @@ def test_all_kinds_of_aggregations(way: bool) -> None:
     scraped = Scraped(views=views)
     meter = scraped.meter
     histograms = [meter.create_histogram(name) for name in ("classic", "exponential", "both")]
-    sums = [meter.create_counter("counter"), meter.create_up_down_counter("up_down")]
+    sums: list[Any] = [meter.create_counter("counter"), meter.create_up_down_counter("up_down")]
     gauge = meter.create_gauge("gauge")
     for turn in range(1, 4):
         for series in ("a", "b"):
@@ -146,7 +143,8 @@ def samples_from(scraped: Scraped) -> dict[str, float]:
     return samples(text_string_to_metric_families(generate_latest(scraped.registry).decode()))
 
 
-def test_other_readers_of_the_provider_see_the_same(way: bool) -> None:
+@pytest.mark.usefixtures("_way")
+def test_other_readers_of_the_provider_see_the_same() -> None:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
     memory = InMemoryMetricReader()
@@ -200,14 +198,10 @@ def test_named_by_the_environment() -> None:
         [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
-        assert application.stdout
+        assert application.stdout is not None
         assert application.stdout.readline() == b"ready\n"
         body = wait_until(lambda: fetch(f"http://localhost:{port}/metrics"), what="the endpoint")
         assert b"calls_total 7\n" in body
         assert b"python_info" in body
     finally:
-        assert application.stdin
-        application.stdin.close()
-        application.wait(20)
-        assert application.stdout
-        application.stdout.close()
+        application.communicate(timeout=20)

@@ -70,6 +70,11 @@ def exchange(handle: ServerHandle, request: bytes, timeout: float = 10) -> bytes
         return received
 
 
+def answering(reader: PrometheusReader, scrape: Any) -> None:
+    """Have the reader answer with something else than metrics."""
+    reader._exposition.scrape = scrape  # type: ignore[method-assign]
+
+
 def test_it_serves_on_loopback_and_says_where(reader: PrometheusReader) -> None:
     with reader.serve(port=0) as handle:
         assert handle.url == f"http://127.0.0.1:{handle.port}/metrics"
@@ -105,7 +110,7 @@ def test_shutdown_of_the_provider_closes_the_server() -> None:
 
 
 def test_a_large_exposition_is_streamed(reader: PrometheusReader) -> None:
-    reader._exposition.scrape = lambda _: iter([b"x" * 100_000 + b"\n"] * 100)  # type: ignore[method-assign]
+    answering(reader, lambda _: iter([b"x" * 100_000 + b"\n"] * 100))
     with reader.serve(port=0) as handle:
         connection = http.client.HTTPConnection(handle.host, handle.port, timeout=10)
         connection.request("GET", "/metrics")
@@ -123,7 +128,7 @@ def test_an_exposition_that_breaks_off_is_not_taken_for_a_complete_one(reader: P
         yield from [b"x" * 100_000 + b"\n"] * 50
         raise RuntimeError("boom")
 
-    reader._exposition.scrape = lambda _: broken()  # type: ignore[method-assign]
+    answering(reader, lambda _: broken())
     with reader.serve(port=0) as handle, pytest.raises((http.client.IncompleteRead, ConnectionError)):
         get(handle.url)
 
@@ -171,6 +176,7 @@ def test_slow_clients_are_cut_off(reader: PrometheusReader) -> None:
                     if _closed(slow):
                         break
             assert _closed(slow, wait=10)
+        # Others are served.
         assert b"calls_total 5" in get(handle.url)
 
 
@@ -193,15 +199,17 @@ def test_clients_that_do_not_read_are_cut_off_and_hold_no_scrape(reader: Prometh
             made.append(1)
             yield block
 
-    reader._exposition.scrape = scrape  # type: ignore[method-assign]
-    with reader.serve(port=0, limits=QUICK, max_scrapes=1) as handle:
-        with socket.create_connection((handle.host, handle.port), timeout=10) as stuck:
-            stuck.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-            wait_until(lambda: made, what="the scrape to begin")
-            assert status(handle.url) == 503
-            # After the time-out the next one is let in; what was not sent was never made.
-            wait_until(lambda: status(handle.url) == 200, what="a free slot")
-            assert len(made) < 2 * len(big)
+    answering(reader, scrape)
+    with (
+        reader.serve(port=0, limits=QUICK, max_scrapes=1) as handle,
+        socket.create_connection((handle.host, handle.port), timeout=10) as stuck,
+    ):
+        stuck.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        wait_until(lambda: made, what="the scrape to begin")
+        assert status(handle.url) == 503
+        # After the time-out the next one is let in; what was not sent was never made.
+        wait_until(lambda: status(handle.url) == 200, what="a free slot")
+        assert len(made) < 2 * len(big)
 
 
 def test_more_connections_than_allowed_are_dropped_and_the_application_goes_on(reader: PrometheusReader) -> None:
@@ -265,7 +273,7 @@ def test_tls(reader: PrometheusReader, pki: Path) -> None:
 
 
 def test_mutual_tls(reader: PrometheusReader, pki: Path) -> None:
-    files = {
+    files: Any = {
         "certfile": str(pki / "server.pem"),
         "keyfile": str(pki / "server.key"),
         "client_cafile": str(pki / "ca.pem"),
@@ -338,7 +346,7 @@ def test_files_of_users_that_cannot_work(tmp_path: Path) -> None:
             Users(users)
 
 
-def test_passwords_are_hashed_by_the_command(tmp_path: Path) -> None:
+def test_passwords_are_hashed_by_the_command() -> None:
     command = [sys.executable, "-m", "otel_metrics.exporter.auth"]
     made = subprocess.run([*command, "me"], input="geheim\n", capture_output=True, text=True, check=True)
     name, _, stored = made.stdout.strip().partition(":")
@@ -355,7 +363,7 @@ def test_prometheus_scrapes_with_client_certificate_and_password(
 ) -> None:
     users = tmp_path / "users"
     users.write_text(f"prometheus:{hash_password('s3cret')}\n", encoding="utf-8")
-    files = {
+    files: Any = {
         "certfile": str(pki / "server.pem"),
         "keyfile": str(pki / "server.key"),
         "client_cafile": str(pki / "ca.pem"),
