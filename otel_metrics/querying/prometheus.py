@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from math import nan
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics.catalogue import SIGN
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _MANY: Final = 200
 """Irregular processes beyond which naming them would cost more than searching all."""
+
+_NOT_THE_QUERY: Final = frozenset({"timeout", "canceled", "internal", "unavailable"})
+"""Kinds of errors that another query would not avoid."""
 
 _NEGATIVE: Final = SIGN.values[1]
 
@@ -58,13 +61,18 @@ class PrometheusSource:
         moment = Moment(period, self._irregular(period))
         try:
             parts, warnings = self._parts(expressions.parts(plan, moment, native=self._native), period.end)
-        except BadQueryError:
+        except BadQueryError as error:
             # Engines without native histograms may not know the functions for them.
-            if not self._native:
+            if not self._native or error.kind in _NOT_THE_QUERY:
                 raise
             parts, warnings = self._parts(expressions.parts(plan, moment, native=False), period.end)
             self._native = False
-        tables = {name: rows(query, name, parts) for name, query in plan.items()}
+        tables = {name: self._rows(query, name, parts) for name, query in plan.items()}
+        odd = sum(
+            not isinstance(row.value, Buckets) and not isfinite(row.value) for table in tables.values() for row in table
+        )
+        if odd:
+            warnings = (*warnings, f"{odd} values that are not finite numbers were left out")
         return Answer(tables, self.name, period, warnings)
 
     def day(self, day: date) -> DayTable:
@@ -76,7 +84,12 @@ class PrometheusSource:
             table = days.from_recorded({column: days.by_key(found) for column, found in _numbers(parts)})
             if table:
                 return DayTable(
-                    day, table, _labels(rows(days.UNITS, "unit", parts)), self.name, partial=False, warnings=warnings
+                    day,
+                    table,
+                    _labels(self._rows(days.UNITS, "unit", parts)),
+                    self.name,
+                    partial=False,
+                    warnings=warnings,
                 )
         if now <= whole.start:
             return DayTable(day, {}, (), self.name, partial=True)
@@ -91,11 +104,11 @@ class PrometheusSource:
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
             if query.metric.daily:
-                for labels, buckets in rows(query, name, parts):
+                for labels, buckets in self._rows(query, name, parts):
                     key = DayKey.of(query.metric.daily, labels)
                     histograms[key] = histograms[key].plus(buckets) if key in histograms else buckets
         table = days.from_accumulated(sums, histograms)
-        units_seen = _labels(rows(days.UNITS, "unit", parts))
+        units_seen = _labels(self._rows(days.UNITS, "unit", parts))
         return DayTable(day, table, units_seen, self.name, partial=now < whole.end, warnings=warnings)
 
     def _irregular(self, period: Period) -> Irregular | None:
@@ -117,12 +130,18 @@ class PrometheusSource:
                 parts[sample.labels.get(promql.PART, "")].append(sample)
         return parts, tuple(remarks)
 
+    def _rows(self, query: Query, name: str, parts: Parts) -> list[Row]:
+        try:
+            return rows(query, name, parts)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadAnswerError(f"{self._client.url}: a histogram that cannot be read: {error!r}") from error
+
     def _samples(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
         """Return the samples of an expression and the server's warnings."""
         result, warnings = self._client.query(expression, when)
         try:
             return [_sample(element) for element in result], warnings
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise BadAnswerError(f"{self._client.url}: a sample that cannot be read: {error!r}") from error
 
 

@@ -1,0 +1,132 @@
+"""The Prometheus source against answers that no engine should give, and against samples that no process should have."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_metrics.errors import BadAnswerError, BadQueryError, QueryError, RefusedError
+from otel_metrics.querying import plans, results
+from otel_metrics.querying.client import PrometheusClient
+from otel_metrics.querying.prometheus import PrometheusSource
+from otel_metrics.querying.source import Period
+from otel_metrics.runtime import Runtime
+from otel_metrics.settings import Settings
+from tests.querying.fake import failure, replies, serving, success
+from tests.querying.history import MIDNIGHT, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.querying.fake import Server
+    from tests.servers import Servers
+
+HOUR = Period(1000.0, 4600.0)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def source(server: Server) -> Iterator[PrometheusSource]:
+    with closing(PrometheusClient(server.url)) as client:
+        yield PrometheusSource(client, time.time)
+
+
+def part(name: str, **rest: Any) -> dict[str, Any]:
+    return {"metric": {"part": name}, **rest}
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        {},
+        None,
+        "sample",
+        {"metric": {}},
+        {"metric": {}, "value": []},
+        {"metric": {}, "value": [1]},
+        {"metric": {}, "value": [1, "many"]},
+        {"metric": {}, "value": [1, None]},
+        {"metric": {}, "histogram": []},
+        {"metric": {}, "histogram": [1]},
+        part("score:native", histogram=[1, {}]),
+        part("score:native", histogram=[1, {"count": "3", "sum": "x"}]),
+        part("score:native", histogram=[1, {"count": "3", "sum": "1"}]),
+        part("score:native", histogram=[1, {"count": "3", "sum": "1", "buckets": [[0, "1"]]}]),
+        part("score:native", histogram=[1, "histogram"]),
+        part("score:buckets", value=[1, "2"]),
+        {"metric": {"part": "score:buckets", "le": "high"}, "value": [1, "2"]},
+    ],
+)
+def test_samples_that_make_no_sense(server: Server, source: PrometheusSource, sample: Any) -> None:
+    server.answers = [success(), success(sample)]
+    with pytest.raises(BadAnswerError):
+        source.fetch(plans.satisfaction("chat"), HOUR)
+
+
+def test_an_answer_without_anything_is_no_data(source: PrometheusSource) -> None:
+    assert results.dashboard(source.fetch(plans.dashboard(), HOUR))["has_data"] is False
+
+
+def test_warnings_of_the_server_are_passed_on_once(server: Server, source: PrometheusSource) -> None:
+    server.answers = [success(), success(warnings=["half of the data is missing"], infos=["no counter"])]
+    board = results.dashboard(source.fetch(plans.dashboard(), HOUR))
+    assert board["warnings"] == ["half of the data is missing", "no counter"]
+
+
+def test_an_engine_that_does_not_know_native_histograms_is_asked_without_them(
+    server: Server, source: PrometheusSource
+) -> None:
+    server.answers = [success(), failure(422, "422"), success()]
+    source.fetch(plans.performance("chat"), HOUR)
+    sent = [form["query"][0] for _, _, form in server.requests]
+    assert "histogram_count" in sent[1]
+    assert not any("histogram_count" in query for query in sent[2:])
+    server.requests.clear()
+    source.fetch(plans.performance("chat"), HOUR)
+    assert not any("histogram_count" in form["query"][0] for _, _, form in server.requests), "it is remembered"
+
+
+@pytest.mark.parametrize("kind", ["timeout", "canceled", "unavailable", "internal"])
+def test_what_is_not_the_querys_fault_is_not_asked_again(server: Server, source: PrometheusSource, kind: str) -> None:
+    server.answers = [success(), failure(503, kind)]
+    with pytest.raises(BadQueryError):
+        source.fetch(plans.errors(), HOUR)
+    assert len(server.requests) == 2
+
+
+def test_getters_raise_typed_errors(server: Server) -> None:
+    with closing(Runtime(Settings(prometheus_url=server.url))) as runtime:
+        server.answers = [replies(403)]
+        for get in (
+            runtime.advanced.get_comprehensive_dashboard,
+            runtime.advanced.get_error_stats,
+            runtime.advanced.aggregate_daily_metrics,
+        ):
+            with pytest.raises(RefusedError) as raised:
+                get()
+            assert isinstance(raised.value, QueryError)
+
+
+def test_values_that_are_not_numbers_are_left_out_and_said_so(
+    session_servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lines = defaultdict[str, list[str]](list)
+    name = "resource_utilization_ratio"
+    for resource, value in (("odd", "NaN"), ("even", "0.5"), ("full", "+Inf")):
+        lines[name].append(f'{name}{{resource_type="memory",resource_name="{resource}"}} {value} {MIDNIGHT:.3f}\n')
+    data = write(lines, tmp_path_factory.mktemp("nan"))
+    server = session_servers.prometheus(data=data, flags=["--storage.tsdb.retention.time=100y"])
+    with closing(PrometheusClient(server.url)) as client:
+        source = PrometheusSource(client, time.time)
+        found = results.resources(source.fetch(plans.resources(), Period(MIDNIGHT - 60, MIDNIGHT + 60)))
+    assert [(row["resource_name"], row["utilization_percent"]) for row in found["resources"]] == [("even", 50.0)]
+    assert found["warnings"] == ["2 values that are not finite numbers were left out"]
