@@ -66,13 +66,16 @@ def watched(window: str) -> Change:
 
 
 def watched_native(window: str) -> Change:
-    """Return what :func:`watched` returns, for native histograms: they have no first value, so such a process is left out."""
+    """Return what :func:`watched` returns, for native histograms.
+
+    A first value within the window cannot be asked for, so what was not watched at its start is extrapolated a little.
+    """
 
     def change(selector: str) -> str:
         last = f"last_over_time({selector}[{window}])"
         start = f"last_over_time({selector}[1h] offset {window})"
         young = f"({last} * 0 and on () group(up offset {window}) unless on ({INSTANCE}) {_missed(window)})"
-        return f"({last} - ({start} or {young}))"
+        return f"({last} - ({start} or {young}) or increase({selector}[{window}]))"
 
     return change
 

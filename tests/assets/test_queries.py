@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.assets.history import DAY
+from tests.assets.asking import substituted, without_finite_numbers
 from tests.assets.observed import observe, shipped_groups
 from tests.servers import ROOT, Servers, fetch
 
@@ -29,7 +29,6 @@ DASHBOARDS: dict[str, dict[str, Any]] = {
     for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))
 }
 RECORDINGS = [rule for group in shipped_groups() for rule in group["rules"] if "record" in rule]
-PERIOD, RATE_INTERVAL = 600, 60
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +38,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield observe(servers, folder)
 
 
-def substituted(text: str) -> str:
-    """Put in what Grafana would: long names first."""
-    for name, value in (("$__rate_interval", f"{RATE_INTERVAL}s"), ("$__range", f"{PERIOD}s")):
-        text = text.replace(name, value)
-    return re.sub(r"\$\{?\w+\}?", ".*", text)
-
-
-def ask(prometheus: Prometheus, target: dict[str, Any], now: float) -> list[float]:
-    """Return the values of a panel's query, asked as Grafana asks."""
-    expr = substituted(target["expr"])
-    if target["instant"]:
-        return [float(result["value"][1]) for result in prometheus.query(expr, now)]
-    if target.get("interval") == "1d":
-        start, end, step = (now - 12 * DAY) // DAY * DAY, now // DAY * DAY, DAY
-    else:
-        start, end, step = now - PERIOD, now, 10
-    fields = urllib.parse.urlencode({"query": expr, "start": start, "end": end, "step": step}).encode()
-    answer = json.loads(fetch(f"{prometheus.url}/api/v1/query_range", fields))["data"]["result"]
-    return [float(value) for result in answer for _, value in result["values"]]
-
-
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 def test_every_panel_shows_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any]) -> None:
-    now = time.time()
-    wrong = {}
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", ()):
-            values = ask(prometheus, target, now)
-            if not values or not all(map(math.isfinite, values)):
-                wrong[panel["title"], target["refId"]] = (values[:5], substituted(target["expr"]))
-    assert wrong == {}
+    assert without_finite_numbers(prometheus, dashboard, time.time()) == {}
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)

@@ -1,0 +1,63 @@
+"""Rules and dashboards for native histograms, on a real Prometheus that stores the real example's as such."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_metrics.assets import render
+from otel_metrics.assets.dashboards import texts
+from otel_metrics.assets.render import Histograms
+from tests.assets.asking import without_finite_numbers
+from tests.assets.history import impatient_rules
+from tests.assets.observed import Example
+from tests.servers import Servers, scraping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers import Prometheus
+
+DASHBOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in texts(Histograms.NATIVE).items()}
+# The daily table needs a past, which promtool cannot make of native histograms; the health of servers has none in it.
+OF_FEATURES = [name for name in DASHBOARDS if name not in {"daily", "telemetry"}]
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    folder = tmp_path_factory.mktemp("native")
+    rules = folder / "rules"
+    rules.mkdir()
+    render.write(folder, Histograms.NATIVE)
+    with contextlib.closing(Servers(folder / "servers")) as servers:
+        example = servers._started(Example(folder))
+        server = servers.prometheus(
+            scraping([example.address], interval="1s", rules=impatient_rules(rules, root=folder)),
+            features=["native-histograms"],
+        )
+        example.wait_for_every_metric()
+        server.wait_for("min(count_over_time(up[5m])) >= 20", timeout=90)
+        yield server
+
+
+def test_histograms_are_stored_as_native_ones(prometheus: Prometheus) -> None:
+    assert prometheus.query('{__name__=~"feature_.+_bucket"}') == []
+    assert all("histogram" in result for result in prometheus.query("feature_usage_duration_seconds"))
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_every_panel_shows_finite_numbers(prometheus: Prometheus, name: str) -> None:
+    wrong = without_finite_numbers(prometheus, DASHBOARDS[name], time.time())
+    # The rules wait for nothing, so no alert need be firing yet.
+    wrong.pop(("Alerts firing", "A"), None)
+    assert wrong == {}
+
+
+def test_no_rule_fails(prometheus: Prometheus) -> None:
+    rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 40
+    assert {rule["name"]: rule["lastError"] for rule in rules if rule["health"] != "ok"} == {}
