@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY: Final = 86_400
 
+KEPT: Final = 4
+"""Days that are kept per key: today's, yesterday's, and two for a clock that is wrong for a while; the farthest goes first."""
+
 
 class DayKey(NamedTuple):
     """What the daily table has one row for."""
@@ -47,36 +50,36 @@ class Totals:
 
 
 class DaySink:
-    """The current and the previous day of one key; several series may feed it."""
+    """The days of one key; several series may feed it.
 
-    __slots__ = ("_current", "_lock", "_previous", "key")
+    Days are told apart by their number, not by their order, so a clock that is set wrong and right again finds the true day
+    as it left it.
+    """
 
-    def __init__(self, key: DayKey, day: int) -> None:
+    __slots__ = ("_days", "_lock", "key")
+
+    def __init__(self, key: DayKey) -> None:
         self.key = key
         self._lock = RLock()
-        self._current = Totals(day)
-        self._previous = Totals(day - 1)
+        self._days: dict[int, Totals] = {}
 
     def fold(self, chunk: Chunk, now: float) -> None:
-        """Add a chunk of values recorded at ``now``.
-
-        A clock that stepped back over midnight adds to the previous day, never to one that has been closed longer.
-        """
+        """Add a chunk of values recorded at ``now``."""
         day = int(now // SECONDS_PER_DAY)
         with self._lock:
-            self._roll(day)
-            (self._previous if day < self._current.day else self._current).add(chunk)
+            totals = self._days.get(day)
+            if totals is None:
+                totals = self._days[day] = Totals(day)
+                if len(self._days) > KEPT:
+                    del self._days[max(self._days, key=lambda other: abs(other - day))]
+            totals.add(chunk)
 
     def days(self, now: float) -> tuple[Totals, Totals]:
         """Return the totals of the (current, previous) day as of ``now``."""
+        day = int(now // SECONDS_PER_DAY)
         with self._lock:
-            self._roll(int(now // SECONDS_PER_DAY))
-            return copy(self._current), copy(self._previous)
-
-    def _roll(self, day: int) -> None:
-        if day > self._current.day:
-            self._previous = self._current if self._current.day == day - 1 else Totals(day - 1)
-            self._current = Totals(day)
+            current, previous = self._days.get(day), self._days.get(day - 1)
+            return copy(current) if current else Totals(day), copy(previous) if previous else Totals(day - 1)
 
 
 class Days:
@@ -92,7 +95,7 @@ class Days:
         with self._lock:
             found = self._sinks.get(key)
             if found is None:
-                found = self._sinks[key] = DaySink(key, int(self._clock() // SECONDS_PER_DAY))
+                found = self._sinks[key] = DaySink(key)
             return found
 
     def observations(self) -> Iterator[tuple[DayKey, str, Totals]]:

@@ -1,0 +1,177 @@
+"""Day accumulators: exact, and in the right day whatever the clock does."""
+
+from __future__ import annotations
+
+import math
+import random
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from otel_metrics.recording.cells import Chunk
+from otel_metrics.recording.days import DayKey, Days
+from otel_metrics.runtime import Runtime
+from otel_metrics.settings import Settings
+
+KEY = DayKey("shop", "usage", "order", "seconds")
+DAY, HOUR = 86_400, 3600
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
+
+
+class Clock:
+    def __init__(self, text: str) -> None:
+        self.now = at(text)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def chunk(*values: float) -> Chunk:
+    return Chunk(sorted(values), len(values), values[-1])
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock("2024-02-28T12:00:00")
+
+
+@pytest.fixture
+def days(clock: Clock) -> Days:
+    return Days(clock)
+
+
+def seen(days: Days) -> dict[str, list[float]]:
+    """What a scrape would see: day -> count and sum."""
+    return {day: [totals.count, totals.total] for _, day, totals in days.observations()}
+
+
+def test_a_day_becomes_the_previous_one_at_midnight_utc(days: Days, clock: Clock) -> None:
+    sink = days.sink(KEY)
+    sink.fold(chunk(1.0, 2.0), clock())
+    assert seen(days) == {"current": [2, 3.0]}
+    clock.now = at("2024-02-28T23:59:59.999")
+    assert seen(days) == {"current": [2, 3.0]}
+    clock.now = at("2024-02-29T00:00:00")
+    assert seen(days) == {"previous": [2, 3.0]}
+    sink.fold(chunk(5.0), clock())
+    assert seen(days) == {"current": [1, 5.0], "previous": [2, 3.0]}
+    clock.now = at("2024-03-01T00:00:00")
+    assert seen(days) == {"previous": [1, 5.0]}
+    clock.now = at("2024-03-02T00:00:00")
+    assert seen(days) == {}
+
+
+@pytest.mark.parametrize(
+    ("last", "first"),
+    [
+        ("2024-02-28T23:59:59", "2024-02-29T00:00:00"),
+        ("2024-02-29T23:59:59", "2024-03-01T00:00:00"),
+        ("2025-02-28T23:59:59", "2025-03-01T00:00:00"),
+        ("2024-12-31T23:59:59", "2025-01-01T00:00:00"),
+        ("2016-12-31T23:59:59", "2017-01-01T00:00:00"),  # with a leap second, which unix time does not have
+    ],
+)
+def test_calendar(last: str, first: str) -> None:
+    clock = Clock(last)
+    days = Days(clock)
+    days.sink(KEY).fold(chunk(1.0), clock())
+    clock.now = at(first)
+    days.sink(KEY).fold(chunk(2.0), clock())
+    assert seen(days) == {"current": [1, 2.0], "previous": [1, 1.0]}
+
+
+def test_asleep_over_midnight(days: Days, clock: Clock) -> None:
+    """Nobody calls anything at midnight; on waking, yesterday is yesterday."""
+    days.sink(KEY).fold(chunk(1.0), clock())
+    clock.now += 20 * HOUR
+    assert seen(days) == {"previous": [1, 1.0]}
+    days.sink(KEY).fold(chunk(2.0), clock())
+    assert seen(days) == {"current": [1, 2.0], "previous": [1, 1.0]}
+
+
+def test_asleep_for_days(days: Days, clock: Clock) -> None:
+    days.sink(KEY).fold(chunk(1.0), clock())
+    clock.now += 3 * DAY
+    days.sink(KEY).fold(chunk(2.0), clock())
+    assert seen(days) == {"current": [1, 2.0]}
+
+
+def test_a_clock_that_steps_back_over_midnight(days: Days, clock: Clock) -> None:
+    """What is recorded in the repeated minutes of the old day belongs to it, what was recorded before to the new one."""
+    sink = days.sink(KEY)
+    clock.now = at("2024-02-28T23:59:00")
+    sink.fold(chunk(1.0), clock())
+    clock.now = at("2024-02-29T00:00:30")
+    sink.fold(chunk(10.0), clock())
+    clock.now = at("2024-02-28T23:59:30")
+    sink.fold(chunk(2.0), clock())
+    assert seen(days) == {"current": [2, 3.0]}
+    clock.now = at("2024-02-29T00:01:00")
+    assert seen(days) == {"current": [1, 10.0], "previous": [2, 3.0]}
+
+
+def test_a_clock_that_is_wrong_for_a_while(days: Days, clock: Clock) -> None:
+    """Set years ahead and back again, as machines without a battery are: the true day is found as it was left."""
+    sink = days.sink(KEY)
+    sink.fold(chunk(1.0), clock())
+    true = clock.now
+    for wrong in ("2038-01-19T00:00:00", "1970-01-01T00:00:10", "2030-06-01T00:00:00"):
+        clock.now = at(wrong)
+        sink.fold(chunk(100.0), clock())
+        clock.now = true
+        sink.fold(chunk(1.0), clock())
+    assert seen(days) == {"current": [4, 4.0]}
+    clock.now = true + DAY
+    sink.fold(chunk(7.0), clock())
+    assert seen(days) == {"current": [1, 7.0], "previous": [4, 4.0]}
+
+
+def test_memory_is_bounded_whatever_the_clock_does(days: Days) -> None:
+    sink = days.sink(KEY)
+    for day in random.Random(1).sample(range(20_000), 500):
+        sink.fold(chunk(1.0), day * DAY)
+    assert len(sink._days) <= 4
+
+
+def test_sums_are_those_of_the_values() -> None:
+    clock = Clock("2024-02-29T12:00:00")
+    days = Days(clock)
+    chance = random.Random(3)
+    values = [chance.lognormvariate(0, 3) for _ in range(100_000)]
+    for start in range(0, len(values), 64):
+        days.sink(KEY).fold(chunk(*values[start : start + 64]), clock())
+    ((_, _, totals),) = days.observations()
+    assert (totals.count, totals.low, totals.high) == (len(values), min(values), max(values))
+    assert totals.total == pytest.approx(math.fsum(values), rel=1e-12)
+    assert totals.squares == pytest.approx(math.fsum(value * value for value in values), rel=1e-12)
+
+
+def test_what_is_recorded_right_before_midnight_is_flushed_into_its_day() -> None:
+    """Through the record calls: the drain before midnight, which the ticker does, then the first one of the new day."""
+    clock = Clock("2024-02-29T23:59:59.990")
+    runtime = Runtime(Settings(clock=clock, strict=True))
+    try:
+        for _ in range(7):
+            runtime.advanced.record_feature_usage("shop", "order", duration_ms=2.0)
+        runtime.recorder.hub.drain()
+        clock.now += 0.5
+        for _ in range(5):
+            runtime.advanced.record_feature_usage("shop", "order", duration_ms=4.0)
+        samples = {
+            (sample.labels["day"], sample.name): sample.value
+            for family in runtime.reader.registry.collect()
+            for sample in family.samples
+            if sample.name.startswith("feature_daily")
+        }
+    finally:
+        runtime.close()
+    found: dict[str, list[Any]] = {
+        day: [samples[day, f"feature_daily_{name}"] for name in ("count", "sum", "sumsq", "min", "max")]
+        for day in ("current", "previous")
+    }
+    assert found["previous"] == [7, pytest.approx(0.014), pytest.approx(7 * 4e-6), 0.002, 0.002]
+    assert found["current"] == [5, pytest.approx(0.020), pytest.approx(5 * 16e-6), 0.004, 0.004]
