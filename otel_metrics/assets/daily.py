@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets.promql import Histograms, aggregate, select, watched, watched_native
+from otel_metrics.assets.promql import Histograms, aggregate, select, watched_hour, watched_hour_native
 from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.catalogue import (
     CATALOGUE,
@@ -57,8 +57,6 @@ HISTOGRAM: Final = "histogram"
 """Label of the hourly differences that keeps different histograms with one key apart."""
 
 _QUANTILES: Final = {"percentile_50": 0.5, "percentile_95": 0.95, "percentile_99": 0.99}
-_HOUR: Final = watched("1h")
-_HOUR_NATIVE: Final = watched_native("1h")
 _NEGATIVE: Final = f'{SIGN.name}="negative"'
 _POSITIVE: Final = f'{SIGN.name}="positive"'
 _ALL: Final = 'le="+Inf"'
@@ -118,7 +116,7 @@ def _classic_hours(metric: Metric) -> Iterator[Recording]:
     labels = {HISTOGRAM: series_name(metric)}
 
     def added(*matchers: str, by: tuple[str, ...] = by) -> str:
-        return aggregate("sum", by, _HOUR(select(f"{series_name(metric)}_bucket", *matchers)))
+        return aggregate("sum", by, watched_hour(select(f"{series_name(metric)}_bucket", *matchers)))
 
     def rule(expression: str, **more: str) -> Recording:
         keyed = aggregate("sum", (*KEY, "le"), _key_labels(daily, expression))
@@ -140,7 +138,7 @@ def _native_hours(metric: Metric) -> Iterator[Recording]:
     daily = _daily(metric)
     # A native histogram cannot be mirrored: a day with values below zero has no percentiles (see _percentiles).
     matchers = (_POSITIVE,) if SIGN in metric.labels else ()
-    added = aggregate("sum", _own_labels(daily), _HOUR_NATIVE(select(series_name(metric), *matchers)))
+    added = aggregate("sum", _own_labels(daily), watched_hour_native(select(series_name(metric), *matchers)))
     keyed = aggregate("sum", KEY, _key_labels(daily, added))
     yield Recording(NATIVE_1H, _at_the_hour(keyed), {HISTOGRAM: series_name(metric)})
 

@@ -46,44 +46,44 @@ def exact(window: str, lookback: str = "1h") -> Change:
     return change
 
 
-def watched(window: str) -> Change:
-    """Return the change over ``window`` as rules take it: as :func:`exact`, but only of what was watched.
+def watched_hour(selector: str) -> str:
+    """Return what was added to a series in an hour as rules take it: as :func:`exact`, but only of what was watched.
 
-    A process without a value at the start of the window is not a young one when nothing at all was scraped then (Prometheus
-    is new, or was away), nor when it was known before and just then could not be scraped. What such a process has counted in
-    its life did not happen in the window: its first value within it counts as the start.
+    A process without a value at the start of the hour is a young one, unless
+
+    - nothing at all was scraped then (Prometheus is new, or was away), and the process does not say that it is younger;
+    - or the process was known before, and just then could not be scraped.
+
+    What such a process has counted in its life did not happen in the hour: its first value within it counts as the start.
     """
-
-    def change(selector: str) -> str:
-        last = f"last_over_time({selector}[{window}])"
-        start = f"last_over_time({selector}[1h] offset {window})"
-        first = f"min_over_time({selector}[{window}])"
-        unwatched = f"({first} unless on () group(up offset {window}))"
-        missed = f"({first} and on ({INSTANCE}) {_missed(window)})"
-        return f"({last} - ({start} or {unwatched} or {missed} or {last} * 0))"
-
-    return change
+    last, first = f"last_over_time({selector}[1h])", f"min_over_time({selector}[1h])"
+    return (
+        f"({last} - (last_over_time({selector}[1h] offset 1h)"
+        f" or ({first} unless on () {_SCRAPED} unless on (job, instance) {_YOUNG})"
+        f" or ({first} and on ({INSTANCE}) {_MISSED})"
+        f" or {last} * 0))"
+    )
 
 
-def watched_native(window: str) -> Change:
-    """Return what :func:`watched` returns, for native histograms.
+def watched_hour_native(selector: str) -> str:
+    """Return what :func:`watched_hour` returns, for native histograms.
 
-    A first value within the window cannot be asked for, so what was not watched at its start is extrapolated a little.
+    A first value within the hour cannot be asked for, so what was not watched at its start is extrapolated a little.
     """
+    last = f"last_over_time({selector}[1h])"
+    return (
+        f"({last} - (last_over_time({selector}[1h] offset 1h)"
+        f" or ({last} * 0 and on () {_SCRAPED} unless on ({INSTANCE}) {_MISSED})"
+        f" or ({last} * 0 and on (job, instance) {_YOUNG}))"
+        f" or increase({selector}[1h]))"
+    )
 
-    def change(selector: str) -> str:
-        last = f"last_over_time({selector}[{window}])"
-        start = f"last_over_time({selector}[1h] offset {window})"
-        young = f"({last} * 0 and on () group(up offset {window}) unless on ({INSTANCE}) {_missed(window)})"
-        return f"({last} - ({start} or {young}) or increase({selector}[{window}]))"
 
-    return change
-
-
-def _missed(window: str) -> str:
-    """Return the processes that were known in the day before the window, but not in its last hour."""
-    heartbeat = series_name(SERIES)
-    return f"(last_over_time({heartbeat}[1d] offset {window}) unless last_over_time({heartbeat}[1h] offset {window}))"
+_SCRAPED: Final = "group(up offset 1h)"
+_YOUNG: Final = "(process_start_time_seconds > time() - 3600)"
+_MISSED: Final = "(last_over_time({0}[1d] offset 1h) unless last_over_time({0}[1h] offset 1h))".format(
+    series_name(SERIES)
+)
 
 
 def rate(window: str) -> Change:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets.promql import Distribution, Histograms, rate, total, watched, watched_native
+from otel_metrics.assets.promql import Distribution, Histograms, rate, total, watched_hour, watched_hour_native
 from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.catalogue import (
     ERRORS,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         Metric,
     )
 
-_HOUR: Final = watched("1h")
 _NOW: Final = rate("5m")
 
 
@@ -50,7 +49,7 @@ DURATION_P95_5M: Final = recorded(PERFORMANCE_DURATION, "p95_5m", *BY_CATEGORY)
 
 def groups(histograms: Histograms) -> tuple[Group, ...]:
     """Return the rules."""
-    hour = watched_native("1h") if histograms is Histograms.NATIVE else _HOUR
+    hour = watched_hour_native if histograms is Histograms.NATIVE else watched_hour
     scores = Distribution(SATISFACTION_SCORE, hour, BY_FEATURE, histograms=histograms)
     durations = Distribution(PERFORMANCE_DURATION, hour, BY_CATEGORY, histograms=histograms)
     durations_now = Distribution(PERFORMANCE_DURATION, _NOW, BY_CATEGORY, histograms=histograms)
@@ -59,8 +58,8 @@ def groups(histograms: Histograms) -> tuple[Group, ...]:
             "otel_metrics_hour",
             "1m",
             (
-                Recording(ERRORS_1H, total(ERRORS, _HOUR, BY_FEATURE)),
-                Recording(USES_1H, total(USAGE, _HOUR, BY_FEATURE)),
+                Recording(ERRORS_1H, total(ERRORS, watched_hour, BY_FEATURE)),
+                Recording(USES_1H, total(USAGE, watched_hour, BY_FEATURE)),
                 Recording(SATISFACTION_1H, scores.average()),
                 Recording(RESPONSES_1H, scores.count()),
                 Recording(DURATION_1H, durations.average()),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
 from otel_metrics.assets.daily import KEY
-from otel_metrics.assets.promql import total, watched
+from otel_metrics.assets.promql import total, watched_hour
 from otel_metrics.assets.rulefile import Alert, Group
 from otel_metrics.assets.uids import DAILY, TELEMETRY
 from otel_metrics.catalogue import (
@@ -114,7 +114,7 @@ def _targets() -> tuple[Alert, ...]:
 
 def _bridge() -> tuple[Alert, ...]:
     rejected, overflow, collisions = thresholds.REJECTED, thresholds.OVERFLOW, thresholds.COLLISIONS
-    by_call = total(REJECTED, watched("1h"), ("job", *REJECTED.label_names))
+    by_call = total(REJECTED, watched_hour, ("job", *REJECTED.label_names))
     key, count = ", ".join(KEY), series_name(DAILY_COUNT)
     written = f"last_over_time({DAILY_TABLE['count']}[2h])"
     return (
