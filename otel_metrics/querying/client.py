@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from base64 import b64encode
 from dataclasses import dataclass
@@ -60,15 +61,31 @@ class Access:
             return {"Authorization": f"Basic {b64encode(pair).decode()}"}
         return {}
 
+    def trust(self) -> ssl.SSLContext | None:
+        """Return what decides which servers are trusted; None for the defaults.
+
+        Raises:
+            ConfigurationError: the certificates cannot be read.
+        """
+        if self.ca_file is None:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigurationError(f"cannot read certificates from {self.ca_file}: {error}") from error
+
 
 class PrometheusClient:
-    """Asks one server.
+    """Asks one server. Safe to share between threads.
 
     Args:
         url: address of the server, with the path prefix that it may have.
         timeout: seconds for connecting and, again, for the whole answer; the server is told, too.
         access: credentials and certificates.
         retries: how often a request is repeated that failed before the server could work on it, or that it asked to repeat.
+
+    Raises:
+        ConfigurationError: the certificates cannot be read.
     """
 
     def __init__(
@@ -82,8 +99,7 @@ class PrometheusClient:
         self._timeout = timeout
         self._access = access
         self._retries = retries
-        ca = {"ca_certs": access.ca_file} if access.ca_file else {}
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, **ca)  # type: ignore[arg-type]
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, ssl_context=access.trust())
 
     def query(self, expression: str, when: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
         """Return the samples of an instant query and the server's warnings.
@@ -93,7 +109,7 @@ class PrometheusClient:
             RefusedError: the server would not answer: credentials, rate limit, unavailable.
             BadQueryError: the server says that the query is wrong or could not be executed.
             BadAnswerError: the answer is not one of a Prometheus HTTP API.
-            ConfigurationError: a file with credentials or certificates cannot be read.
+            ConfigurationError: a file with credentials cannot be read.
         """
         fields = {"query": expression, "time": f"{when:.3f}", "timeout": f"{self._timeout:g}s", "nocache": "1"}
         answer = self._answer("/api/v1/query", fields)

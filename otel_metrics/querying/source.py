@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time, timezone
 from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from otel_metrics.catalogue import FEATURE
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from otel_metrics.querying.statistics import Digest, Statistics
 
 SECONDS_PER_DAY: Final = 86_400
+_CENTURY: Final = 36_525 * 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,11 @@ class Period:
         """Return the last ``hours``, of which there must be more than none.
 
         Raises:
-            InvalidArgumentError: ``hours`` is not a positive, finite number that reaches back to 1970 at most.
+            InvalidArgumentError: ``hours`` is not a positive number, or more than a century.
         """
-        if isinstance(hours, bool) or not isinstance(hours, (int, float)) or not 0 < hours * 3600 <= now:
+        if isinstance(hours, bool) or not isinstance(hours, Real) or not 0 < float(hours) < _CENTURY:
             raise InvalidArgumentError(call, "hours", hours, "range", "a positive number")
-        return cls(now - hours * 3600, now)
+        return cls(max(now - float(hours) * 3600, 0.0), now)
 
     @classmethod
     def of_day(cls, day: date) -> Period:

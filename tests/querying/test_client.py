@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
+import subprocess
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -295,3 +298,51 @@ def test_errors_do_not_show_secrets(server: Server, tmp_path: Path) -> None:
         client.query("up", 1)
     client.close()
     assert "hush" not in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for the loopback address, signed by itself, and its key."""
+    folder = tmp_path_factory.mktemp("pki")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem")
+    name = ("-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1")
+    subprocess.run(
+        ["openssl", "req", "-x509", *key, *name, "-days", "2", "-out", "cert.pem"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def secured(server: Server, pki: Path) -> Server:
+    """A server that speaks TLS, with a certificate that nobody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / "cert.pem", pki / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+def test_a_certificate_is_trusted_if_its_authority_is_given(secured: Server, pki: Path) -> None:
+    url = secured.url.replace("http:", "https:")
+    with closing(PrometheusClient(url, access=Access(ca_file=str(pki / "cert.pem")))) as client:
+        assert client.query("up", 1) == ([], ())
+
+
+def test_a_certificate_of_a_stranger_is_not_trusted(secured: Server) -> None:
+    with (
+        closing(PrometheusClient(secured.url.replace("http:", "https:"))) as client,
+        pytest.raises(UnreachableError, match="certificate"),
+    ):
+        client.query("up", 1)
+    assert secured.requests == []
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_certificates_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"ca\.pem"):
+        PrometheusClient("https://127.0.0.1:1", access=Access(ca_file=str(file)))
