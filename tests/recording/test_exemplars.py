@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry.context import get_current
+from opentelemetry.context import attach, detach, get_current, set_value
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from otel_metrics.recording.bulk import ExemplarFilter
+from otel_metrics.recording.bulk import ExemplarFilter, current_context
 from otel_metrics.recording.cells import Column
 from otel_metrics.recording.hub import Hub, sampled
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.recording.views import Buckets, Way, views
+from otel_metrics.runtime import wsgi_app
+from otel_metrics.testing import recording
 from tests.recording.streams import BOUNDS, cumulative, metrics_of, only
 
 if TYPE_CHECKING:
@@ -110,3 +112,23 @@ def test_a_value_in_a_span_while_its_thread_folds_is_kept_without_exemplar() -> 
     rig.hub.drain()
     points = rig.points()
     assert (points["h"].count, points["h"].sum, points["t"].value) == (2, 3.0, 1)
+
+
+def test_the_active_context_is_the_sdks() -> None:
+    assert not current_context()
+    token = attach(set_value("key", "value"))
+    try:
+        assert current_context() is get_current()
+    finally:
+        detach(token)
+    assert not current_context()
+
+
+def test_an_interaction_id_is_scraped_as_an_exemplar() -> None:
+    with recording() as metrics:
+        metrics.advanced.record_satisfaction("search", "helpfulness", 0.9, interaction_id="i-7")
+        scrape = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "HTTP_ACCEPT": "application/openmetrics-text"}
+        body = b"".join(wsgi_app()(scrape, lambda _status, _headers: None)).decode()
+    exemplars = [line.split(" # ")[1] for line in body.splitlines() if " # " in line]
+    assert [exemplar for exemplar in exemplars if exemplar.startswith('{interaction_id="i-7"} 0.9')]
+    assert 'interaction_id="i-7",' not in body
