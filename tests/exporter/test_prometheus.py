@@ -212,3 +212,14 @@ def test_percentiles_of_a_million_values_are_within_one_percent(servers: Servers
             assert prometheus.value(f'histogram_count(value{{shape="{shape}"}})') == 1_000_000
     assert statistics.mean(errors) < 0.005
     provider.shutdown()
+
+
+def test_victoria_metrics_scrapes_it_too(servers: Servers, shop: tuple[MeterProvider, ServerHandle]) -> None:
+    victoria = servers.victoria_metrics(config=scraping([shop[1].url], interval="1s"))
+    (calls,) = victoria.wait_for("calls_total")
+    assert calls["metric"]["text"] == AWKWARD
+    assert calls["value"][1] == "5"
+    assert victoria.value("level_bytes") == -1.5
+    assert victoria.value('both_seconds_bucket{le="1.0"}') == 3
+    assert victoria.value('waiting_seconds_bucket{le="1024.0"}') == 5
+    assert victoria.value("work_seconds_sum") == pytest.approx(1004.2)

@@ -1,0 +1,177 @@
+"""Push: the same data by OTLP over HTTP, to a collector or to a server that takes it. Needs the extra ``otlp``.
+
+    MeterProvider(metric_readers=[otlp_reader("https://collector:4318/v1/metrics")])
+
+The specification's ``OTEL_EXPORTER_OTLP_…`` variables fill in what is not said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import (
+    Counter,
+    Histogram,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogram,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, Metric, MetricExportResult, MetricsData
+
+COARSE_SCALE: Final = 3
+"""Eight buckets per doubling: a scale that 640 buckets never have to leave, whatever the values."""
+
+_MAX_BUCKETS: Final = 640
+
+_MONOTONIC: Final = (Counter, Histogram, ObservableCounter)
+_OTHERS: Final = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)
+
+
+def otlp_reader(
+    endpoint: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    certificate_file: str | None = None,
+    client_certificate_file: str | None = None,
+    client_key_file: str | None = None,
+    temporality: Literal["cumulative", "delta"] | None = None,
+    histograms: Literal["classic", "exponential"] = "classic",
+    max_scale: int = COARSE_SCALE,
+    interval: float | None = None,
+    timeout: float | None = None,
+) -> PeriodicExportingMetricReader:
+    """Return a reader that pushes periodically.
+
+    Args:
+        endpoint: full address of the receiver, such as ``http://collector:4318/v1/metrics``.
+        headers: sent with every request, such as an authorization.
+        certificate_file: authorities to trust instead of the system's.
+        client_certificate_file: certificate to present, with ``client_key_file``.
+        client_key_file: its private key.
+        temporality: ``delta`` for receivers that add up themselves; None for what the environment says, or cumulative.
+        histograms: which buckets to send where there are both kinds; with ``exponential``, histograms without a view of
+            their own are exponential from the start.
+        max_scale: finest resolution of exponential histograms. Receivers that turn them into buckets of their own
+            (VictoriaMetrics) count wrong when the scale changes, so the default is one that holds any range of values.
+        interval: seconds between exports (60, or ``OTEL_METRIC_EXPORT_INTERVAL``).
+        timeout: seconds that one export may take (10).
+
+    Raises:
+        ValueError: a setting that cannot work.
+        ImportError: the extra ``otlp`` is not installed.
+    """
+    if temporality not in {None, "cumulative", "delta"}:
+        raise ValueError(f"temporality={temporality!r} is not allowed: cumulative or delta")
+    if histograms not in {"classic", "exponential"}:
+        raise ValueError(f"histograms={histograms!r} is not allowed: classic or exponential")
+    if not -10 <= max_scale <= 20:
+        raise ValueError(f"max_scale={max_scale!r} is not allowed: -10 to 20")
+    exponential = histograms == "exponential"
+    exporter = _Exporter(
+        max_scale if exponential else None,
+        endpoint=endpoint,
+        headers=dict(headers) if headers else None,
+        certificate_file=certificate_file,
+        client_certificate_file=client_certificate_file,
+        client_key_file=client_key_file,
+        timeout=timeout,
+        preferred_temporality=_preferred(temporality),
+        preferred_aggregation=(
+            {Histogram: ExponentialBucketHistogramAggregation(_MAX_BUCKETS, max_scale)} if exponential else None
+        ),
+    )
+    return PeriodicExportingMetricReader(exporter, None if interval is None else interval * 1000)
+
+
+def _preferred(temporality: str | None) -> dict[type, AggregationTemporality] | None:
+    if temporality is None:
+        return None
+    chosen = AggregationTemporality.DELTA if temporality == "delta" else AggregationTemporality.CUMULATIVE
+    # What goes up and down is cumulative either way, as the specification has it.
+    return {**dict.fromkeys(_MONOTONIC, chosen), **dict.fromkeys(_OTHERS, AggregationTemporality.CUMULATIVE)}
+
+
+class _Exporter(OTLPMetricExporter):
+    """Sends exponential histograms, at a fixed scale, where data points carry them along."""
+
+    def __init__(self, max_scale: int | None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._max_scale = max_scale
+
+    def export(self, metrics_data: MetricsData, *arguments: Any, **options: Any) -> MetricExportResult:
+        if self._max_scale is not None:
+            metrics_data = exponential_data(metrics_data, self._max_scale)
+        return super().export(metrics_data, *arguments, **options)
+
+
+def exponential_data(data: MetricsData, max_scale: int) -> MetricsData:
+    """Return ``data`` with exponential histograms in place of classic ones wherever both are known, none finer than ``max_scale``."""
+    return replace(
+        data,
+        resource_metrics=[
+            replace(
+                resource,
+                scope_metrics=[
+                    replace(scope, metrics=[made for metric in scope.metrics for made in _converted(metric, max_scale)])
+                    for scope in resource.scope_metrics
+                ],
+            )
+            for resource in data.resource_metrics
+        ],
+    )
+
+
+def _converted(metric: Metric, max_scale: int) -> Iterator[Metric]:
+    data = metric.data
+    if isinstance(data, ExponentialHistogram):
+        points = [rescaled(point, max_scale) for point in data.data_points]
+        yield replace(metric, data=replace(data, data_points=points))
+        return
+    if not isinstance(data, HistogramData):
+        yield metric
+        return
+    carried = [getattr(point, "exponential", None) for point in data.data_points]
+    if not any(carried):
+        yield metric
+        return
+    classic = [point for point, other in zip(data.data_points, carried, strict=True) if other is None]
+    if classic:
+        yield replace(metric, data=replace(data, data_points=classic))
+    points = [rescaled(point, max_scale) for point in carried if point is not None]
+    yield replace(metric, data=ExponentialHistogram(points, data.aggregation_temporality))
+
+
+def rescaled(point: ExponentialHistogramDataPoint, max_scale: int) -> ExponentialHistogramDataPoint:
+    """Return the point with neighbouring buckets merged until its scale is at most ``max_scale``."""
+    shift = point.scale - max_scale
+    if shift <= 0:
+        return point
+    return replace(
+        point, scale=max_scale, positive=_merged(point.positive, shift), negative=_merged(point.negative, shift)
+    )
+
+
+def _merged(buckets: Buckets, shift: int) -> Buckets:
+    if not any(buckets.bucket_counts):
+        return Buckets(0, [0])
+    counts: Sequence[int] = buckets.bucket_counts
+    first = buckets.offset >> shift
+    merged = [0] * ((buckets.offset + len(counts) - 1 >> shift) - first + 1)
+    for index, count in enumerate(counts, buckets.offset):
+        merged[(index >> shift) - first] += count
+    return Buckets(first, merged)

@@ -1,0 +1,197 @@
+"""Push by OTLP: to a real VictoriaMetrics, and to a receiver that decodes what it gets."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import math
+import random
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import Buckets, ExponentialHistogramDataPoint
+from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.resources import Resource
+
+from otel_metrics import configure, get_advanced_metrics, shutdown, views
+from otel_metrics.exporter.push import otlp_reader, rescaled
+from otel_metrics.provider import resource
+from otel_metrics.recording.bulk import Batch, BulkHistogramAggregation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers import Servers
+
+BOTH = View(instrument_name="both", aggregation=BulkHistogramAggregation([0.1, 1.0], exponential=True))
+
+
+class Receiver:
+    """Takes OTLP over HTTP, keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.headers: list[Any] = []
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers["Content-Encoding"] == "gzip":
+                    body = gzip.decompress(body)
+                receiver.headers.append(self.headers)
+                receiver.requests.append(ExportMetricsServiceRequest.FromString(body))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/metrics"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the last request by name."""
+        found = self.requests[-1].resource_metrics[0].scope_metrics
+        return {metric.name: metric for scope in found for metric in scope.metrics}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def provider(reader: Any, **arguments: Any) -> MeterProvider:
+    return MeterProvider(metric_readers=[reader], views=[BOTH], shutdown_on_exit=False, **arguments)
+
+
+@pytest.mark.parametrize(("temporality", "second"), [("cumulative", 5), ("delta", 2), (None, 5)])
+def test_cumulative_or_delta(receiver: Receiver, temporality: Any, second: int) -> None:
+    pushing = provider(otlp_reader(receiver.url, temporality=temporality, headers={"x-team": "learning"}))
+    meter = pushing.get_meter("tests")
+    calls, queue = meter.create_counter("calls"), meter.create_up_down_counter("queue")
+    both = meter.create_histogram("both", "s")
+    for expected, amount in ((3, 3), (second, 2)):
+        calls.add(amount)
+        queue.add(amount)
+        both.record(amount)
+        pushing.force_flush()
+        assert receiver.metrics()["calls"].sum.data_points[0].as_int == expected
+    assert receiver.metrics()["queue"].sum.data_points[0].as_int == 5
+    classic = receiver.metrics()["both"].histogram
+    assert classic.data_points[0].count == (1 if temporality == "delta" else 2)
+    assert list(classic.data_points[0].explicit_bounds) == [0.1, 1.0]
+    assert classic.aggregation_temporality == (1 if temporality == "delta" else 2)
+    assert receiver.headers[-1]["x-team"] == "learning"
+    pushing.shutdown()
+
+
+def test_exponential_histograms_at_a_fixed_scale(receiver: Receiver) -> None:
+    pushing = provider(otlp_reader(receiver.url, histograms="exponential"))
+    meter = pushing.get_meter("tests")
+    plain, both = meter.create_histogram("plain", "s"), meter.create_histogram("both", "s")
+    for values in ([1.0, 1.05], [1e-12, 1e12]):
+        for value in values:
+            plain.record(value)
+            both.record(value)
+        pushing.force_flush()
+        for name in ("plain", "both"):
+            point = receiver.metrics()[name].exponential_histogram.data_points[0]
+            assert point.scale == 3
+            assert point.count == sum(point.positive.bucket_counts)
+    pushing.shutdown()
+
+
+def test_settings_that_cannot_work() -> None:
+    for wrong in ({"temporality": "sometimes"}, {"histograms": "pretty"}, {"max_scale": 21}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* is not allowed"):
+            otlp_reader("http://127.0.0.1:1", **wrong)
+
+
+@given(
+    offset=st.integers(-500, 500),
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    scale=st.integers(0, 20),
+    max_scale=st.integers(-2, 20),
+)
+def test_rescaling_moves_no_value_to_another_bucket(offset: int, counts: list[int], scale: int, max_scale: int) -> None:
+    empty = Buckets(0, [0])
+    point = ExponentialHistogramDataPoint(
+        {}, 1, 2, sum(counts), 1.0, scale, 0, Buckets(offset, counts), empty, 0, 0.0, 1.0
+    )
+    made = rescaled(point, max_scale)
+    assert made.scale == min(scale, max_scale)
+    factor = 2 ** (scale - made.scale)
+    expected: dict[int, int] = {}
+    for index, count in enumerate(counts, offset):
+        if count:
+            expected[index // factor] = expected.get(index // factor, 0) + count
+    found = {index: count for index, count in enumerate(made.positive.bucket_counts, made.positive.offset) if count}
+    assert found == expected
+
+
+def test_victoria_metrics_answers_what_was_pushed(servers: Servers) -> None:
+    victoria = servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
+    rng = random.Random(5)
+    values = sorted(rng.lognormvariate(-2, 1) for _ in range(20_000))
+    for instance in ("one", "two"):
+        resource = Resource({"service.name": "shop", "service.instance.id": instance})
+        pushing = provider(otlp_reader(victoria.otlp_url, histograms="exponential"), resource=resource)
+        meter = pushing.get_meter("tests")
+        meter.create_counter("calls").add(5, {"feature": "search"})
+        both = meter.create_histogram("both", "s")
+        both.record(Batch.of(values[0], values), {"feature": "search"})
+        pushing.force_flush()
+        pushing.shutdown()
+    assert victoria.value("sum(calls_total)") == 10
+    assert victoria.value('calls_total{service_instance_id="two",feature="search"}') == 5
+    assert victoria.value("sum(both_seconds_count)") == 2 * len(values)
+    for q in (0.5, 0.95, 0.99):
+        read = victoria.value(f"histogram_quantile({q}, sum by (vmrange) (both_seconds_bucket))")
+        exact = values[math.ceil(q * len(values)) - 1]
+        assert read == pytest.approx(exact, rel=0.05)  # eight buckets per doubling are 9 % wide
+
+
+def test_victoria_metrics_adds_up_deltas(servers: Servers) -> None:
+    victoria = servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
+    pushing = provider(otlp_reader(victoria.otlp_url, temporality="delta"))
+    counter = pushing.get_meter("tests").create_counter("calls")
+    for amount in (3, 4, 5):
+        counter.add(amount)
+        pushing.force_flush()
+    assert victoria.value("sum(sum_over_time(calls_total[5m]))") == 12
+    pushing.shutdown()
+
+
+def test_the_read_api_answers_from_what_was_pushed(servers: Servers) -> None:
+    victoria = servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
+    pushing = MeterProvider(
+        [otlp_reader(victoria.otlp_url)], resource=resource(), views=views(), shutdown_on_exit=False
+    )
+    configure(meter_provider=pushing, prometheus_url=f"{victoria.url}{victoria.api_prefix}".removesuffix("/api/v1"))
+    try:
+        metrics = get_advanced_metrics()
+        for value in range(100, 120):
+            metrics.record_performance_metric(
+                feature="search", metric_category="latency", metric_name="response_time", value=float(value), unit="ms"
+            )
+        metrics.record_error(feature="search", error_type="ValueError", error_severity="error")
+        pushing.force_flush()
+        victoria.flush()
+        (row,) = metrics.get_performance_metrics(feature="search", hours=1)
+        assert (row["count"], row["metric_name"]) == (20, "response_time")
+        assert row["avg"] == pytest.approx(109.5)
+        assert metrics.get_error_stats(hours=1)["total_errors"] == 1
+    finally:
+        shutdown()
+        pushing.shutdown()
