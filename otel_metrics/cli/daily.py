@@ -54,7 +54,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--format", choices=sorted((*FORMATS, SQLITE)), default="table", help="sqlite: the old daily_aggregates table"
     )
-    command.add_argument("--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)"
+    )
     command.set_defaults(run=run)
 
 

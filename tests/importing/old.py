@@ -62,7 +62,9 @@ def insert(path: Path, table: str, rows: Iterable[dict[str, Any]]) -> None:
             connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
 
 
-def filled(path: Path, rows: int, days: int, start: datetime = START, *, shuffled: bool = False) -> Path:
+def filled(
+    path: Path, rows: int, days: int, start: datetime = START, *, features: int = 3, shuffled: bool = False
+) -> Path:
     """A database with ``rows`` rows, 60 % of them performance, 20 % satisfaction, 20 % usage, spread over ``days``."""
     create(path)
     chance = random.Random(7)
@@ -79,7 +81,7 @@ def filled(path: Path, rows: int, days: int, start: datetime = START, *, shuffle
             "INSERT INTO system_performance (timestamp, feature, metric_category, metric_name, value, unit, context)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                (time, f"feature-{i % 3}", ("response_time", "memory_usage")[i % 2], f"step_{i % 4}",
+                (time, f"feature-{i % features}", ("response_time", "memory_usage")[i % 2], f"step_{i % 4}",
                  chance.lognormvariate(4, 1), ("milliseconds", "MB")[i % 2], "production")
                 for i, time in enumerate(times(3 * several))
             ),
@@ -87,14 +89,14 @@ def filled(path: Path, rows: int, days: int, start: datetime = START, *, shuffle
         connection.executemany(
             "INSERT INTO user_satisfaction (timestamp, feature, satisfaction_type, score, feedback) VALUES (?, ?, ?, ?, ?)",
             (
-                (time, f"feature-{i % 3}", "overall", chance.random() * 0.99, "fine")
+                (time, f"feature-{i % features}", "overall", chance.random() * 0.99, "fine")
                 for i, time in enumerate(times(several))
             ),
         )
         connection.executemany(
             "INSERT INTO feature_usage (timestamp, feature, action, duration_ms, success) VALUES (?, ?, ?, ?, ?)",
             (
-                (time, f"feature-{i % 3}", "open", chance.expovariate(0.01) if i % 5 else None, i % 10 != 0)
+                (time, f"feature-{i % features}", "open", chance.expovariate(0.01) if i % 5 else None, i % 10 != 0)
                 for i, time in enumerate(times(several))
             ),
         )
