@@ -79,8 +79,8 @@ class PrometheusSource:
         """Return the daily table's rows: of a past day from the recorded table, else computed, in a few requests."""
         whole, now = Period.of_day(day), self._clock()
         if now >= whole.end + days.RECORDED_AFTER:
-            units = {"unit": days.UNITS}
-            parts, warnings = self._parts({**days.recorded(whole), **expressions.parts(units, Moment(whole))}, now)
+            units = expressions.parts({"unit": days.UNITS}, Moment(whole, self._irregular(whole)))
+            parts, warnings = self._parts({**days.recorded(whole), **units}, now)
             table = days.from_recorded({column: days.by_key(found) for column, found in _numbers(parts)})
             if table:
                 return DayTable(

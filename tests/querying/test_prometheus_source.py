@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import closing
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,3 +131,43 @@ def test_values_that_are_not_numbers_are_left_out_and_said_so(
         found = results.resources(source.fetch(plans.resources(), Period(MIDNIGHT - 60, MIDNIGHT + 60)))
     assert [(row["resource_name"], row["utilization_percent"]) for row in found["resources"]] == [("even", 50.0)]
     assert found["warnings"] == ["2 values that are not finite numbers were left out"]
+
+
+@pytest.mark.parametrize(
+    ("processes", "interval", "lifetime"),
+    [(30, 30, 300), (250, 30, 300), (3, 30, 7200), (3, 600, 7200), (1, 3600, 40_000)],
+    ids=["short-lived", "too many to name", "long-lived", "scraped rarely", "hardly scraped at all"],
+)
+def test_processes_of_any_kind_are_counted_exactly(
+    session_servers: Servers, tmp_path_factory: pytest.TempPathFactory, processes: int, interval: int, lifetime: int
+) -> None:
+    """Each process makes one error a second from its birth on; what counts is what was scraped."""
+    lines = defaultdict[str, list[str]](list)
+    scrapes: list[tuple[int, float, int]] = []
+    for process in range(processes):
+        born = MIDNIGHT + process * 37
+        for age in range(interval - process % interval, lifetime, interval):
+            identity = f'service_instance_id="process-{process}"'
+            labels = f'{identity},feature="chat",severity="error",error_type="E",recovery="none",impact_level="low"'
+            lines["feature_errors_total"].append(f"feature_errors_total{{{labels}}} {age} {born + age:.3f}\n")
+            lines["otel_metrics_series"].append(f"otel_metrics_series{{{identity}}} 1 {born + age:.3f}\n")
+            scrapes.append((process, born + age, age))
+    data = write(lines, tmp_path_factory.mktemp("processes"))
+    server = session_servers.prometheus(data=data, flags=["--storage.tsdb.retention.time=100y"])
+    edges = [
+        MIDNIGHT - 100,
+        *(MIDNIGHT + 1000.5 + n * lifetime / 3 for n in range(4)),
+        MIDNIGHT + 14_000,
+        MIDNIGHT + 50_000,
+    ]
+    with closing(PrometheusClient(server.url)) as client:
+        source = PrometheusSource(client, time.time)
+        for start, end in [*pairwise(edges), (edges[0], edges[-1]), (edges[1], edges[-2])]:
+            expected = 0
+            for process in range(processes):
+                ages = [(when, age) for who, when, age in scrapes if who == process]
+                last = max((age for when, age in ages if start < when <= end), default=None)
+                if last is not None:
+                    expected += last - max((age for when, age in ages if when <= start), default=0)
+            found = results.errors(source.fetch(plans.errors("chat"), Period(start, end)))
+            assert found["total_errors"] == expected, (start - MIDNIGHT, end - MIDNIGHT)
