@@ -213,7 +213,7 @@ def markdown(rows: list[Row], memory: list[Row]) -> str:
             lines.append(f"| `{call}` | " + " | ".join([*means, *tail]) + " |")
         lines.append("")
     lines += [
-        "### Memory per series: one histogram and one counter, 10,000 of each",
+        "### Memory per series: one histogram and one counter, 2,000 of each",
         "",
         "| | bytes | of the plain SDK |",
         "|---|---|---|",

@@ -11,14 +11,15 @@ import sys
 import tracemalloc
 from typing import Any
 
-SERIES = 10_000
+SERIES = 2_000
 PLAIN = "plain SDK, explicit buckets"
 PLAIN_BOTH = "plain SDK, explicit and exponential buckets (two instruments)"
 BULK = "recording core, explicit buckets"
 BULK_BOTH = "recording core, explicit and exponential buckets"
-FACADE = "whole facade: buckets of both kinds, day accumulators, local window"
+FACADE = "whole facade, a Prometheus answers: buckets of both kinds, day accumulators, zero-seeding"
+LOCAL = "whole facade with the local window"
 CLIENT = "prometheus_client"
-CONTENDERS = (PLAIN, BULK, PLAIN_BOTH, BULK_BOTH, FACADE, CLIENT)
+CONTENDERS = (PLAIN, BULK, PLAIN_BOTH, BULK_BOTH, FACADE, LOCAL, CLIENT)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
 
@@ -81,9 +82,10 @@ def _sdk(contender: str) -> Any:
         BULK: views({"h": BOUNDS}, both, **limit),
         BULK_BOTH: views({"h": BOUNDS}, both, **limit),
         FACADE: list(shipped(4 * SERIES)),
+        LOCAL: list(shipped(4 * SERIES)),
     }.get(contender, [])
     exponential = View(instrument_name="e", aggregation=ExponentialBucketHistogramAggregation(640, 8), **limit)
-    others = [] if contender == FACADE else [View(instrument_name="h", **limit)] if not seen else []
+    others = [] if contender in {FACADE, LOCAL} else [View(instrument_name="h", **limit)] if not seen else []
     reader = InMemoryMetricReader()
     provider = MeterProvider(
         [reader], shutdown_on_exit=False, views=[*seen, *others, exponential, View(instrument_name="c", **limit)]
@@ -107,12 +109,14 @@ def _sdk(contender: str) -> Any:
         cells[key].append(value)
 
     caps = dict.fromkeys(("action",), 4 * SERIES)
-    runtime = Runtime(Settings(meter_provider=provider, series_limit=4 * SERIES, label_caps=caps))
+    server = "http://localhost:9090" if contender == FACADE else None
+    settings = Settings(meter_provider=provider, series_limit=4 * SERIES, label_caps=caps, prometheus_url=server)
+    runtime = Runtime(settings)
 
     def facade(labels: dict[str, str], value: float) -> None:
         runtime.advanced.record_feature_usage("search", labels["action"], value * 1000, True)
 
-    record = {BULK: folded, BULK_BOTH: folded, FACADE: facade}.get(contender, plain)
+    record = {BULK: folded, BULK_BOTH: folded, FACADE: facade, LOCAL: facade}.get(contender, plain)
 
     def fill(start: int, end: int) -> None:
         for i in range(start, end):
