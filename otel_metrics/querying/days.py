@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.querying.expressions import Irregular
-    from otel_metrics.querying.source import Period, Query, Row
+    from otel_metrics.querying.prometheus import Sample
+    from otel_metrics.querying.source import Period, Query
 
     Numbers = Mapping[str, Mapping[DayKey, float]]
 
@@ -59,12 +60,22 @@ def accumulated(day: Period, irregular: Irregular | None, *, over: bool) -> dict
         exposed = series_name(metric)
         value = moment.last(exposed, ((c.DAY.name, _CURRENT),))
         if over:  # who lived on past midnight knows the whole day, also what came after the last scrape of it
-            previous = promql.selector(exposed, ((c.DAY.name, _BEFORE),))
-            later = promql.at(day.end + _PREVIOUS)
-            whole = f"last_over_time({previous}[{promql.milliseconds(_PREVIOUS)}] {later})"
-            value = f"{whole} or ignoring ({c.DAY.name}) {value}"
+            value = f"{_previous(exposed, day.end, irregular)} or ignoring ({c.DAY.name}) {value}"
         parts[name] = f"{operator} by ({', '.join(KEY)}) ({value})"
     return parts
+
+
+def _previous(exposed: str, midnight: float, irregular: Irregular | None) -> str:
+    """Return what was exposed after midnight about the day before: within the hour, or once a gap in the scrapes was over."""
+    where = ((c.DAY.name, _BEFORE),)
+
+    def within(seconds: float, *matchers: str) -> str:
+        series = promql.selector(exposed, where, matchers)
+        return f"last_over_time({series}[{promql.milliseconds(seconds)}] {promql.at(midnight + seconds)})"
+
+    if irregular is None or not irregular.instances:
+        return within(_PREVIOUS)
+    return f"({within(_PREVIOUS)} or {within(_READ_BACK, irregular.matcher)})"
 
 
 def distributions() -> dict[str, Query]:
@@ -113,6 +124,6 @@ def _exact(sums: Mapping[str, float], histogram: Buckets) -> Statistics:
     )
 
 
-def by_key(rows: Iterable[Row]) -> dict[DayKey, float]:
+def by_key(samples: Iterable[Sample]) -> dict[DayKey, float]:
     """Return numbers by the key that their labels spell."""
-    return {DayKey(*(row.labels.get(name, "") for name in KEY)): row.value for row in rows}
+    return {DayKey(*(sample.labels.get(name, "") for name in KEY)): sample.value for sample in samples}

@@ -52,8 +52,17 @@ class Irregular:
     instances: tuple[str, ...] = ()
 
     @property
-    def pattern(self) -> str:
-        """Return the literal of a regular expression for them."""
+    def matcher(self) -> str:
+        """Return the matcher that selects their series."""
+        return f"{INSTANCE}=~{self._pattern}"
+
+    @property
+    def others(self) -> str:
+        """Return the matcher that selects the series of all others."""
+        return f"{INSTANCE}!~{self._pattern}"
+
+    @property
+    def _pattern(self) -> str:
         return quoted("|".join(map(re.escape, self.instances)))
 
 
@@ -132,7 +141,7 @@ class Moment:
         present = f"{selector(name, where)} {self._end}"
         if not self._irregular.instances:
             return present
-        past = selector(name, where, (f"{INSTANCE}=~{self._irregular.pattern}",))
+        past = selector(name, where, (self._irregular.matcher,))
         return f"({present} or last_over_time({past}[{self._reach}] {self._end}))"
 
     def increase(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
@@ -142,9 +151,8 @@ class Moment:
             return f"{groups} ({self._searched(selector(name, where))})"
         if not self._irregular.instances:
             return f"({self._subtracted(groups, selector(name, where))})"
-        pattern = self._irregular.pattern
-        regular = self._subtracted(groups, selector(name, where, (f"{INSTANCE}!~{pattern}",)))
-        searched = f"{groups} ({self._searched(selector(name, where, (f'{INSTANCE}=~{pattern}',)))})"
+        regular = self._subtracted(groups, selector(name, where, (self._irregular.others,)))
+        searched = f"{groups} ({self._searched(selector(name, where, (self._irregular.matcher,)))})"
         both = f'label_replace({regular}, "{PART}", "regular", "", "") or label_replace({searched}, "{PART}", "searched", "", "")'
         return f"{groups} ({both})"
 

@@ -1,4 +1,4 @@
-"""The Prometheus source: asks a server for what all processes recorded, one request for a whole plan.
+"""The Prometheus source: asks a server for what all processes recorded, in a few requests, however many series there are.
 
 Metrics are read as the server stores them: native histograms where it has them, classic ones otherwise.
 """
@@ -18,7 +18,7 @@ from otel_metrics.querying.expressions import Irregular, Moment
 from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from datetime import date
 
     from otel_metrics.querying.client import PrometheusClient
@@ -76,40 +76,41 @@ class PrometheusSource:
         return Answer(tables, self.name, period, warnings)
 
     def day(self, day: date) -> DayTable:
-        """Return the daily table's rows: of a past day from the recorded table, else computed, in a few requests."""
+        """Return the daily table's rows: of a past day from the recorded table, if it has any, else computed."""
         whole, now = Period.of_day(day), self._clock()
-        if now >= whole.end + days.RECORDED_AFTER:
-            units = expressions.parts({"unit": days.UNITS}, Moment(whole, self._irregular(whole)))
-            parts, warnings = self._parts({**days.recorded(whole), **units}, now)
-            table = days.from_recorded({column: days.by_key(found) for column, found in _numbers(parts)})
-            if table:
-                return DayTable(
-                    day,
-                    table,
-                    _labels(self._rows(days.UNITS, "unit", parts)),
-                    self.name,
-                    partial=False,
-                    warnings=warnings,
-                )
         if now <= whole.start:
             return DayTable(day, {}, (), self.name, partial=True)
+        recorded = self._recorded(day, whole) if now >= whole.end + days.RECORDED_AFTER else None
+        return recorded or self._computed(day, whole, now)
+
+    def _recorded(self, day: date, whole: Period) -> DayTable | None:
+        """Read what the recording rules stored about a day."""
+        units = expressions.parts({"unit": days.UNITS}, Moment(whole, self._irregular(whole)))
+        columns = days.recorded(whole)
+        parts, warnings = self._parts({**columns, **units}, whole.end)
+        table = days.from_recorded({name: days.by_key(parts.get(name, ())) for name in columns})
+        return DayTable(day, table, self._units(parts), self.name, partial=False, warnings=warnings) if table else None
+
+    def _computed(self, day: date, whole: Period, now: float) -> DayTable:
+        """Compute the rows of a day, or of its part so far, from what the processes exposed."""
         known = Period(whole.start, min(whole.end, now))
         irregular = self._irregular(known)
         queries = days.distributions()
-        histograms_and_units = expressions.parts({**queries, "unit": days.UNITS}, Moment(known, irregular))
-        parts, warnings = self._parts(
-            {**days.accumulated(known, irregular, over=now >= whole.end), **histograms_and_units}, now
-        )
-        sums = {name: days.by_key(found) for name, found in _numbers(parts)}
+        accumulators = days.accumulated(known, irregular, over=now >= whole.end)
+        others = expressions.parts({**queries, "unit": days.UNITS}, Moment(known, irregular))
+        parts, warnings = self._parts({**accumulators, **others}, now)
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
             if query.metric.daily:
                 for labels, buckets in self._rows(query, name, parts):
                     key = DayKey.of(query.metric.daily, labels)
                     histograms[key] = histograms[key].plus(buckets) if key in histograms else buckets
+        sums = {name: days.by_key(parts.get(name, ())) for name in accumulators}
         table = days.from_accumulated(sums, histograms)
-        units_seen = _labels(self._rows(days.UNITS, "unit", parts))
-        return DayTable(day, table, units_seen, self.name, partial=now < whole.end, warnings=warnings)
+        return DayTable(day, table, self._units(parts), self.name, partial=now < whole.end, warnings=warnings)
+
+    def _units(self, parts: Parts) -> list[Mapping[str, str]]:
+        return [row.labels for row in self._rows(days.UNITS, "unit", parts)]
 
     def _irregular(self, period: Period) -> Irregular | None:
         """Ask which processes cannot be answered for by looking at both edges of a period; None for all."""
@@ -168,15 +169,6 @@ def rows(query: Query, name: str, parts: Parts) -> list[Row]:
         group = tuple(named.get(label, "") for label in query.by)
         groups[group] = groups[group].plus(signed) if group in groups else signed
     return [Row(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
-
-
-def _numbers(parts: Parts) -> Iterator[tuple[str, list[Row]]]:
-    for name, samples in parts.items():
-        yield name, [Row(sample.labels, sample.value) for sample in samples]
-
-
-def _labels(found: Iterable[Row]) -> list[Mapping[str, str]]:
-    return [row.labels for row in found]
 
 
 _Labels = tuple[tuple[str, str], ...]

@@ -58,12 +58,13 @@ class Clock:
 
 
 def processes() -> list[Process]:
-    """One that lives on, one that crashes, one that is born late and dies, one that is not scraped around midnight."""
+    """One that lives on, one that crashes, one that is born late and dies, two that are not scraped around a midnight."""
     return [
         Process(START, END, 7.0),
         Process(START, MIDNIGHT + 9 * 3600 + 77, 31.0),
         Process(MIDNIGHT + 10 * 3600 + 5, MIDNIGHT + 20 * 3600, 55.0),
         Process(START, END, 83.0, (MIDNIGHT - 2 * 3600, MIDNIGHT + 2 * 3600)),
+        Process(START, END, 101.0, (MIDNIGHT + DAY - 3600, MIDNIGHT + DAY + 3 * 3600)),
     ]
 
 
