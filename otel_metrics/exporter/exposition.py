@@ -16,7 +16,6 @@ from otel_metrics.exporter.families import Block, Claims, Family, group
 from otel_metrics.exporter.labels import text_labels
 from otel_metrics.exporter.names import escaped_metric, translated_metric
 from otel_metrics.exporter.protobuf import ProtobufRenderer
-from otel_metrics.exporter.quiet import Turns
 from otel_metrics.exporter.series import Series
 from otel_metrics.exporter.text import TextRenderer
 
@@ -103,7 +102,6 @@ class Exposition:
     ) -> Iterator[bytes]:
         escaping, openmetrics = form.escaping, form.name == "openmetrics"
         renderer = TextRenderer(self._text, openmetrics=openmetrics, created=self._created)
-        turns = Turns()
         pieces: list[str] = []
         size = 0
         while families:
@@ -116,7 +114,6 @@ class Exposition:
                         yield "".join(pieces).encode()
                         pieces.clear()
                         size = 0
-                        turns.offer()
             except Exception:
                 # Pieces are whole series, so what is there is valid.
                 self._failed(family.name)
@@ -131,8 +128,7 @@ class Exposition:
         self._text.prune()
 
     def _protobuf(self, form: Format, families: list[Family], others: list[ClientMetric], _: Claims) -> Iterator[bytes]:
-        turns = Turns()
-        renderer = ProtobufRenderer(self._wire, turns.paced)
+        renderer = ProtobufRenderer(self._wire)
         while families:
             family = families.pop(0)
             try:
@@ -142,7 +138,6 @@ class Exposition:
                 continue
             for start in range(0, len(pieces), 256):
                 yield b"".join(pieces[start : start + 256])
-                turns.offer()
         for metric in others:
             try:
                 yield b"".join(foreign.protobuf_pieces(metric, form.escaping))

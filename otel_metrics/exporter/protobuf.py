@@ -15,7 +15,7 @@ from otel_metrics.exporter.exponential import classic_counts, native_buckets, sc
 from otel_metrics.exporter.text import as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from otel_metrics.exporter.families import Family
     from otel_metrics.exporter.series import Series
@@ -44,10 +44,8 @@ def metric(labels: bytes, content: bytes) -> bytes:
 class ProtobufRenderer:
     """Renders families as delimited ``io.prometheus.client.MetricFamily`` messages."""
 
-    def __init__(self, series: Series[bytes], paced: Callable[[Iterable[bytes]], Iterable[bytes]] = iter) -> None:
-        """``paced`` is what the metrics of a family go through, one by one."""
+    def __init__(self, series: Series[bytes]) -> None:
         self._series = series
-        self._paced = paced
 
     def family(self, family: Family) -> list[bytes]:
         """Return the message in pieces. Its length comes first, so it is complete before anything can be sent."""
@@ -62,7 +60,7 @@ class ProtobufRenderer:
                 metric(labels, _GAUGE_VALUE + wire.double(as_float(point.value)))
                 for point, labels in self._series.of(family)
             )
-        return wire.family(family.name, family.help, wire.TYPES[kind], family.unit, self._paced(metrics))
+        return wire.family(family.name, family.help, wire.TYPES[kind], family.unit, metrics)
 
     def _counters(self, family: Family) -> Iterator[bytes]:
         for point, labels in self._series.of(family):

@@ -1,91 +1,73 @@
-"""Keeping out of the application's way while a scrape is being made: the garbage collector, and turns at the interpreter.
+"""Keeping out of the application's way while a scrape is being made.
 
-A scrape of 50,000 series creates some hundred thousand objects that live for a second and contain no cycles. Each few
-hundred of them would trigger a collection, and some of those walk the whole heap of the application while every thread waits.
+Two things of the interpreter make threads wait for a scrape. The garbage collector: data points are many, live for a moment
+and contain no cycles, but every few hundred of them trigger a collection, and some of those walk the whole heap of the
+application. And the switch interval: a thread that works without pause is asked to give way after 5 ms only.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-T = TypeVar("T")
-
-_SHORTEST: Final = 0.001
-_LONGEST: Final = 0.005
-_NAP: Final = 0.00002
-"""Seconds; what comes out is the operating system's shortest."""
+SWITCH_INTERVAL: Final = 0.001
+"""Seconds after which a scrape gives way to a thread that waits; costs nothing where none does."""
 
 _lock = threading.Lock()
 _holders = 0
-_was_enabled = False
+_collecting = False
+_interval = 0.0
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Switch automatic collection off until the last of those who asked for it is done.
+    """Hold the garbage collector back, and give way more often, until the last of those who asked for it is done.
 
-    An application that has switched it off itself finds it off afterwards.
+    Both are settings of the whole process. What the application had set is there again afterwards.
     """
-    global _holders, _was_enabled
+    global _holders
     with _lock:
         _holders += 1
         if _holders == 1:
-            _was_enabled = gc.isenabled()
-            gc.disable()
+            _begin()
     try:
         yield
     finally:
         with _lock:
             _holders -= 1
-            if _holders == 0 and _was_enabled:
-                gc.enable()
+            if _holders == 0:
+                _end()
 
 
-class Turns:
-    """Lets other threads run, about every millisecond, instead of after the five that the interpreter lets them wait.
+def _begin() -> None:
+    global _collecting, _interval
+    _collecting, _interval = gc.isenabled(), sys.getswitchinterval()
+    gc.disable()
+    if _interval > SWITCH_INTERVAL:
+        sys.setswitchinterval(SWITCH_INTERVAL)
 
-    Where other threads are busy, a turn lasts until they are made to give way; the more of them there are, the rarer the
-    turns become, so that the scrape still comes to an end.
-    """
 
-    __slots__ = ("_since", "_slice")
-
-    def __init__(self) -> None:
-        self._slice = _SHORTEST
-        self._since = time.perf_counter()
-
-    def offer(self) -> None:
-        """Sleep for a moment if there has been work for long enough."""
-        now = time.perf_counter()
-        if now - self._since >= self._slice:
-            # Not zero: the interpreter would hardly ever be taken by another thread in no time.
-            time.sleep(_NAP)
-            self._since = time.perf_counter()
-            self._slice = min(max((self._since - now) / 4, _SHORTEST), _LONGEST)
-
-    def paced(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield ``items``, with a turn offered now and then."""
-        for number, item in enumerate(items):
-            if not number & 31:
-                self.offer()
-            yield item
+def _end() -> None:
+    if _collecting:
+        gc.enable()
+    if _interval > SWITCH_INTERVAL:
+        sys.setswitchinterval(_interval)
 
 
 def _after_fork_in_child() -> None:
     """Forget the holders, which are threads of the parent."""
     global _lock, _holders
     _lock = threading.Lock()
-    if _holders and _was_enabled:
-        gc.enable()
-    _holders = 0
+    if _holders:
+        _holders = 0
+        _end()
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from typing import Any
 
@@ -134,13 +135,14 @@ def test_a_callback_that_fails_or_a_collector_that_fails_leaves_the_rest() -> No
     assert "calls_total 1\n" in scraped.text()
 
 
-def test_the_garbage_collector_is_as_it_was() -> None:
+def test_the_settings_of_the_interpreter_are_as_they_were() -> None:
     scraped = Scraped()
     scraped.meter.create_counter("calls").add(1)
-    seen: list[bool] = []
+    interval = sys.getswitchinterval()
+    seen: list[tuple[bool, bool]] = []
 
     def look(_: Any) -> list[Any]:
-        seen.append(gc.isenabled())
+        seen.append((gc.isenabled(), sys.getswitchinterval() < interval))
         return []
 
     scraped.meter.create_observable_gauge("probe", [look])
@@ -148,10 +150,10 @@ def test_the_garbage_collector_is_as_it_was() -> None:
         for enabled in (True, False):
             (gc.enable if enabled else gc.disable)()
             scraped.scrape()
-            assert gc.isenabled() == enabled
+            assert (gc.isenabled(), sys.getswitchinterval()) == (enabled, interval)
     finally:
         gc.enable()
-    assert seen == [False, False]
+    assert seen == [(False, True), (False, True)]
 
 
 def test_concurrent_scrapes_do_not_mix() -> None:
