@@ -7,12 +7,14 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from tests.assets.observed import Example
 from tests.servers import ROOT, Process, fetch, program
 
 if TYPE_CHECKING:
@@ -202,6 +204,18 @@ def test_health_of_prometheus_is_noticed(prometheus: Service) -> None:
 def test_alertmanager_starts_as_composed_without_a_secret(alertmanager: Service) -> None:
     status = json.loads(fetch(f"{alertmanager.url}/api/v2/status"))
     assert "/run/secrets/alert_webhook_url" in status["config"]["original"]
+
+
+def test_health_of_the_application_is_noticed(tmp_path: Path) -> None:
+    kind, python, option, code = SERVICES["learning-engine"]["healthcheck"]["test"]
+    assert (kind, python, option) == ("CMD", "python", "-c")
+    application = Example(tmp_path)
+    application.start()
+    command = [sys.executable, option, code.replace("127.0.0.1:9464", application.address)]
+    healthy = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    application.stop()
+    assert healthy.returncode == 0, healthy.stderr
+    assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode != 0
 
 
 def test_health_of_alertmanager_is_noticed(alertmanager: Service) -> None:
