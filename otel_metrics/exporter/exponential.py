@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import lru_cache
+from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def native_buckets(offset: int, counts: Sequence[int], shift: int) -> Native:
 
     Gaps of one or two empty buckets are filled (cheaper than a span), as client_golang does.
     """
-    filled = [(offset + k, count) for k, count in enumerate(counts) if count]
+    filled = _filled(offset, counts)
     if shift:
         merged: dict[int, int] = {}
         for index, count in filled:
@@ -73,11 +74,10 @@ def schema_of(scale: int) -> int | None:
 
 def occupied(point: ExponentialHistogramDataPoint) -> tuple[int, int] | None:
     """Return n and m such that all positive values of the point lie in (2^n, 2^m]; None if it has none."""
-    counts = point.positive.bucket_counts
-    filled = [k for k, count in enumerate(counts) if count]
+    filled = _filled(point.positive.offset, point.positive.bucket_counts)
     if not filled:
         return None
-    low, high = point.positive.offset + filled[0], point.positive.offset + filled[-1] + 1
+    low, high = filled[0][0], filled[-1][0] + 1
     if point.scale < 0:
         return low << -point.scale, high << -point.scale
     return low >> point.scale, -(-high >> point.scale)
@@ -112,8 +112,9 @@ def boundary(index: int, scale: int) -> float:
         return math.inf
 
 
-def _filled(offset: int, counts: Sequence[int]) -> Iterable[tuple[int, int]]:
-    return ((offset + k, count) for k, count in enumerate(counts) if count)
+def _filled(offset: int, counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return index and count of the buckets that are not empty, which few of hundreds are."""
+    return list(zip(compress(range(offset, offset + len(counts)), counts), filter(None, counts), strict=True))
 
 
 class Ladders:

@@ -33,6 +33,11 @@ _REST_METRIC: Final = re.compile(r"[a-zA-Z0-9_:]")
 _REST_LABEL: Final = re.compile(r"[a-zA-Z0-9_]")
 
 
+def _clean_name(text: str) -> str:
+    """Return ``text`` as a name in UTF-8; no name needs a NUL, and our templates use it."""
+    return clean(text).replace("\0", "_")
+
+
 def clean(text: str) -> str:
     """Return ``text`` as valid UTF-8: lone surrogates, which Python strings may hold, are written as ASCII escapes."""
     try:
@@ -50,9 +55,9 @@ def translated_metric(name: str, unit: str, kind: Kind, strategy: Strategy) -> t
     elif strategy == "UnderscoreEscapingWithoutSuffixes":
         exposed = metric_name(name)
     elif strategy == "NoTranslation":
-        exposed = clean(name)
+        exposed = _clean_name(name)
     else:
-        exposed, suffix = clean(name), unit_name(unit)
+        exposed, suffix = _clean_name(name), unit_name(unit)
         if kind == "counter":
             exposed = exposed.removesuffix("_total")
         if suffix and not exposed.endswith(f"_{suffix}"):
@@ -71,7 +76,7 @@ def translated_label(key: str, strategy: Strategy) -> str:
     """Return the label name for the attribute key ``key``."""
     if strategy.startswith("Underscore"):
         return label_name(key) or "_"
-    return clean(key) or "_"
+    return _clean_name(key) or "_"
 
 
 def is_legacy_metric(name: str) -> bool:

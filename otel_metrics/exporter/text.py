@@ -100,13 +100,13 @@ def selector(name: str, labels: str, suffix: str = "") -> str:
     shown = name + suffix
     if is_legacy_metric(shown):
         return f"{shown}{{{labels}}}" if labels else shown
-    quoted = f'"{escape_value(shown)}"'.replace(_HERE, "")
+    quoted = f'"{escape_value(shown)}"'.replace(_HERE, "_")
     return f"{{{quoted},{labels}}}" if labels else f"{{{quoted}}}"
 
 
 def metadata_name(name: str) -> str:
     """Return a family's name as it stands in a ``# TYPE`` line."""
-    return name if is_legacy_metric(name) else f'"{escape_value(name)}"'.replace(_HERE, "")
+    return name if is_legacy_metric(name) else f'"{escape_value(name)}"'.replace(_HERE, "_")
 
 
 class TextRenderer:
