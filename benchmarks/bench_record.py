@@ -56,7 +56,7 @@ CALLS_PER_RUN = {
     BOUND: 50_000,
     SQLITE: 200,
 }
-REPEATS = 3
+REPEATS = 7
 
 LOOPS = """
 def run(work):

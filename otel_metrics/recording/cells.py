@@ -26,9 +26,11 @@ In strict mode validate before appending: ``column.check(value)`` returns the re
 
 from __future__ import annotations
 
+import sys
 from itertools import chain, count
 from math import inf, isfinite, isnan
 from operator import mul
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ LIMIT: Final = 128
 
 More would hardly make a call cheaper on average (0.01 µs at 256), but the one in so many that folds slower.
 """
+
+GIL: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Without it, an ``itertools.count`` may miss steps. Lists lock themselves."""
 
 _NUMBERS: Final = frozenset({float, int})
 
@@ -212,8 +217,18 @@ class Cell(list[Any]):
                     sink.fold(chunk, now)
 
 
+def _locked(call: Callable[[], int]) -> Callable[[], int]:
+    lock = RLock()  # re-entrant for signal handlers, and held around one C call, so that they interrupt nothing halfway
+
+    def locked() -> int:
+        with lock:
+            return call()
+
+    return locked
+
+
 class Tally:
-    """A series that only counts calls: ``hit()`` is a C function and safe in any thread. Made by :meth:`Hub.tally`."""
+    """A series that only counts calls: ``hit()`` is a single C function. Made by :meth:`Hub.tally`."""
 
     __slots__ = ("_counted", "_counter", "_reads", "dirty", "hit", "rows")
 
@@ -221,14 +236,14 @@ class Tally:
         self._counter = count()
         self._reads = 0
         self._counted = 0
-        self.hit: Callable[[], int] = self._counter.__next__
+        self.hit: Callable[[], int] = self._counter.__next__ if GIL else _locked(self._counter.__next__)
         self.rows = tuple(rows)
         self.dirty = False
 
     def take(self, now: float) -> None:
         """Fold the hits since the last time."""
         # Reading the counter advances it, so the reads are subtracted.
-        hits = next(self._counter) - self._reads
+        hits = self.hit() - self._reads
         self._reads += 1
         n = hits - self._counted
         if n:

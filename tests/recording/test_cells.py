@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_metrics.recording import cells
 from otel_metrics.recording.cells import Cell, Column, Tally
 from otel_metrics.recording.digest import Digest, Exponential, Needs
 
@@ -142,7 +143,9 @@ def test_rows_go_to_the_sinks_of_their_columns() -> None:
     assert len(rows.chunks) == 1
 
 
-def test_a_tally_counts_each_hit_once() -> None:
+@pytest.mark.parametrize("gil", [True, False])
+def test_a_tally_counts_each_hit_once(gil: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "GIL", gil)
     rows = Kept()
     tally = Tally((rows,))
     for hits in (3, 0, 1):
