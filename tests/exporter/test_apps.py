@@ -34,7 +34,7 @@ reader = PrometheusReader(registry=CollectorRegistry())
 provider = MeterProvider(metric_readers=[reader])
 provider.get_meter("tests").create_counter("calls").add(5)
 gate = threading.Event()
-provider.get_meter("tests").create_observable_gauge("gate", [lambda _: gate.wait(30) or sys.exit(1) or []] if {slow} else [])
+provider.get_meter("tests").create_observable_gauge("gate", [lambda _: (gate.wait(30) or sys.exit(1)) and []] if {slow} else [])
 
 async def open_gate(request):
     gate.set()
@@ -61,7 +61,7 @@ def running(folder: Path, *command: str, slow: bool = False) -> Iterator[str]:
         process = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
     try:
         health = "/internal/-/healthy" if "application:mounted" in command else "/-/healthy"
-        wait_until(lambda: get(f"http://127.0.0.1:{port}{health}"), what="the web server")
+        wait_until(lambda: get(f"http://127.0.0.1:{port}{health}"), timeout=90, what="the web server")
         yield f"http://127.0.0.1:{port}"
     except BaseException:
         print((folder / "log").read_text(encoding="utf-8"))
