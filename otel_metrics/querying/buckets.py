@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,8 @@ class Buckets:
     intervals: tuple[Interval, ...] = ()
     total: float = 0.0
     exponential: bool = False
+    extremes: tuple[float, float] | None = None
+    """No value is below the first or above the second of these. Taken for the extremes where they can be."""
 
     @property
     def count(self) -> int:
@@ -102,19 +104,23 @@ class Buckets:
         for lower, upper, count in (*self.intervals, *other.intervals):
             counts[lower, upper] += count
         intervals = tuple((*span, count) for span, count in sorted(counts.items()))
-        return Buckets(intervals, self.total + other.total, self.exponential or other.exponential)
+        extremes = None
+        if self.extremes and other.extremes:
+            extremes = min(self.extremes[0], other.extremes[0]), max(self.extremes[1], other.extremes[1])
+        return Buckets(intervals, self.total + other.total, self.exponential or other.exponential, extremes)
 
     def within(self, low: float, high: float) -> Buckets:
-        """Return the same, knowing the extremes of the values."""
+        """Return the same, knowing that no value is below ``low`` or above ``high``."""
         clipped = (
             (min(max(lower, low), high), max(min(upper, high), low), count) for lower, upper, count in self.intervals
         )
-        return Buckets(tuple(clipped), self.total, self.exponential)
+        return replace(self, intervals=tuple(clipped), extremes=(low, high))
 
     def mirrored(self) -> Buckets:
         """Return the same with the opposite sign."""
         intervals = tuple((-upper, -lower, count) for lower, upper, count in reversed(self.intervals))
-        return Buckets(intervals, -self.total, self.exponential)
+        extremes = (-self.extremes[1], -self.extremes[0]) if self.extremes else None
+        return Buckets(intervals, -self.total, self.exponential, extremes)
 
     def statistics(self) -> Statistics:
         """Return the statistics."""
@@ -124,13 +130,21 @@ class Buckets:
         avg = self.total / count
         if count == 1:
             return Statistics(1, self.total, avg, avg, avg, 0.0, avg, avg, avg)
+        if self.extremes and self.extremes[0] == self.extremes[1]:
+            same = self.extremes[0]
+            return Statistics(count, self.total, same, same, same, 0.0, same, same, same)
         spread = Spread(_centred(self.intervals, avg), exponential=self.exponential)
+        low, high = spread.value(0), spread.value(count - 1)
+        if self.extremes:
+            lowest, highest = self.intervals[0], self.intervals[-1]
+            low = self.extremes[0] if lowest[0] == self.extremes[0] else low
+            high = self.extremes[1] if highest[1] == self.extremes[1] else high
         return Statistics(
             count,
             self.total,
             avg,
-            min=spread.value(0),
-            max=spread.value(count - 1),
+            min=low,
+            max=high,
             stddev=_stddev(spread.intervals, avg, count),
             **{name: spread.quantile(q) for name, q in PERCENTILES.items()},
             estimated=_FROM_BUCKETS,

@@ -14,14 +14,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.catalogue import SERIES, SIGN, Kind
+from otel_metrics import catalogue as c
+from otel_metrics.catalogue import Kind
 from otel_metrics.naming import series_name
 from otel_metrics.querying.promql import PART, at, milliseconds, quoted, selector
-from otel_metrics.querying.source import Distribution, Latest
+from otel_metrics.querying.source import SECONDS_PER_DAY, Distribution, Latest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from otel_metrics.catalogue import Daily
     from otel_metrics.querying.source import Period, Query
 
 INSTANCE: Final = "service_instance_id"
@@ -30,6 +32,8 @@ NATIVE: Final = "native"
 BUCKETS: Final = "buckets"
 SUM: Final = "sum"
 COUNT: Final = "count"
+LOW: Final = "low"
+HIGH: Final = "high"
 NUMBER: Final = "number"
 
 IRREGULAR: Final = "irregular"
@@ -68,7 +72,7 @@ class Irregular:
 
 def processes(period: Period) -> dict[str, str]:
     """Return the expressions for the irregular processes of a period, and for the number of all."""
-    name = series_name(SERIES)
+    name = series_name(c.SERIES)
 
     def by_process(values: str) -> str:
         return f"count by ({INSTANCE}) ({values})"
@@ -81,13 +85,13 @@ def processes(period: Period) -> dict[str, str]:
     return {IRREGULAR: f"(({ended}) or ({gap}))", SEEN: f"count({seen})"}
 
 
-def parts(queries: Mapping[str, Query], moment: Moment, *, native: bool = True) -> dict[str, str]:
-    """Return the expressions that answer every query, by query name and form; ``native``: also from native histograms."""
+def parts(queries: Mapping[str, Query], moment: Moment, *, without: Collection[str] = ()) -> dict[str, str]:
+    """Return the expressions that answer every query, by query name and form; ``without`` forms that are not needed."""
     return {
         f"{name}:{form}": expression
         for name, query in queries.items()
         for form, expression in _forms(query, moment)
-        if native or form != NATIVE
+        if form not in without
     }
 
 
@@ -99,7 +103,7 @@ def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
         return [(NUMBER, f"topk({query.limit}, {latest})" if query.limit else latest)]
     if query.metric.kind is Kind.COUNTER or not isinstance(query, Distribution):
         return [(NUMBER, moment.increase(name, query.by, query.where))]
-    by = (*query.by, SIGN.name) if SIGN in query.metric.labels else query.by
+    by = (*query.by, c.SIGN.name) if c.SIGN in query.metric.labels else query.by
     native = moment.increase(name, by, query.where)
     count = f"({moment.increase(f'{name}_count', by, query.where)} > 0)"
     total = moment.increase(f"{name}_sum", by, query.where)
@@ -113,7 +117,36 @@ def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
         native = f"({native} and on ({groups}) {most})"
     # Buckets that say nothing new, as they hold none of the values or all of them, need not travel.
     telling = f"(({buckets} > 0) < ignoring (le) group_left () {count})"
-    return [(NATIVE, native), (BUCKETS, telling), (SUM, total), (COUNT, count)]
+    forms = [(NATIVE, native), (BUCKETS, telling), (SUM, total), (COUNT, count)]
+    if query.metric.daily and moment.in_two_days:
+        forms += _extremes(query, query.metric.daily, moment)
+    return forms
+
+
+def extremes_by(query: Query, daily: Daily) -> dict[str, str]:
+    """Return the labels of a query's groups that the daily extremes have, too: their name there -> their name here."""
+    names = {
+        c.FEATURE.name: c.FEATURE.name,
+        c.METRIC_TYPE.name: daily.type_label,
+        c.METRIC_NAME.name: daily.name_label,
+        c.UNIT.name: daily.unit_label,
+    }
+    return {there: here for there, here in names.items() if here in query.by}
+
+
+def _extremes(query: Query, daily: Daily, moment: Moment) -> list[tuple[str, str]]:
+    """Return what bounds the values of a query: the extremes of the days that its period lies in."""
+    there = {daily.type_label: c.METRIC_TYPE.name, daily.name_label: c.METRIC_NAME.name, daily.unit_label: c.UNIT.name}
+    where = [(there.get(label, label), value) for label, value in query.where]
+    if daily.metric_type:
+        where.append((c.METRIC_TYPE.name, daily.metric_type))
+    if not daily.unit_label:
+        where.append((c.UNIT.name, daily.unit))
+    by = ", ".join(extremes_by(query, daily))
+    return [
+        (LOW, f"min by ({by}) ({moment.last(series_name(c.DAILY_MIN), where)})"),
+        (HIGH, f"max by ({by}) ({moment.last(series_name(c.DAILY_MAX), where)})"),
+    ]
 
 
 class Moment:
@@ -128,6 +161,8 @@ class Moment:
     def __init__(self, period: Period, irregular: Irregular | None = None, *, exactly: bool = False) -> None:
         if exactly and period.seconds < LOOKBACK:
             irregular = None  # a moment's value may be from before the period
+        # Processes expose the extremes of the current day and of the one before.
+        self.in_two_days = period.start >= (period.end // SECONDS_PER_DAY - 1) * SECONDS_PER_DAY
         self._irregular = irregular
         self._start = at(period.start)
         self._end = at(period.end - 0.001 if exactly else period.end)

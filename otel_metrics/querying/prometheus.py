@@ -30,6 +30,7 @@ _MANY: Final = 200
 _NOT_THE_QUERY: Final = frozenset({"timeout", "canceled", "internal", "unavailable"})
 """Kinds of errors that another query would not avoid."""
 
+_NATIVE: Final = (expressions.NATIVE,)
 _NEGATIVE: Final = SIGN.values[1]
 
 
@@ -54,19 +55,19 @@ class PrometheusSource:
     def __init__(self, client: PrometheusClient, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._native = True
+        self._unknown: tuple[str, ...] = ()  # forms that this server's engine does not know
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
         moment = Moment(period, self._irregular(period))
         try:
-            parts, warnings = self._parts(expressions.parts(plan, moment, native=self._native), period.end)
+            parts, warnings = self._parts(expressions.parts(plan, moment, without=self._unknown), period.end)
         except BadQueryError as error:
             # Engines without native histograms may not know the functions for them.
-            if not self._native or error.kind in _NOT_THE_QUERY:
+            if self._unknown or error.kind in _NOT_THE_QUERY:
                 raise
-            parts, warnings = self._parts(expressions.parts(plan, moment, native=False), period.end)
-            self._native = False
+            parts, warnings = self._parts(expressions.parts(plan, moment, without=_NATIVE), period.end)
+            self._unknown = _NATIVE
         tables = {name: self._rows(query, name, parts) for name, query in plan.items()}
         odd = sum(
             not isinstance(row.value, Buckets) and not isfinite(row.value) for table in tables.values() for row in table
@@ -97,7 +98,8 @@ class PrometheusSource:
         irregular = self._irregular(known)
         queries = days.distributions()
         accumulators = days.accumulated(known, irregular, over=now >= whole.end)
-        others = expressions.parts({**queries, "unit": days.UNITS}, Moment(known, irregular))
+        moment = Moment(known, irregular)
+        others = expressions.parts({**queries, "unit": days.UNITS}, moment, without=(expressions.LOW, expressions.HIGH))
         parts, warnings = self._parts({**accumulators, **others}, now)
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
@@ -168,7 +170,24 @@ def rows(query: Query, name: str, parts: Parts) -> list[Row]:
         signed = buckets.mirrored() if named.get(SIGN.name) == _NEGATIVE else buckets
         group = tuple(named.get(label, "") for label in query.by)
         groups[group] = groups[group].plus(signed) if group in groups else signed
-    return [Row(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
+    found_rows = [Row(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
+    return _bounded(
+        query, found_rows, *(parts.get(f"{name}:{form}", ()) for form in (expressions.LOW, expressions.HIGH))
+    )
+
+
+def _bounded(query: Query, found: list[Row], lows: Iterable[Sample], highs: Iterable[Sample]) -> list[Row]:
+    """Return the rows of a distribution, narrowed to the extremes of the days that it lies in, where these are known."""
+    if query.metric.daily is None:
+        return found
+    shared = expressions.extremes_by(query, query.metric.daily)
+    low, high = ({tuple(s.labels.get(there, "") for there in shared): s.value for s in side} for side in (lows, highs))
+    bounded = []
+    for labels, buckets in found:
+        group = tuple(labels.get(here, "") for here in shared.values())
+        known = group in low and group in high
+        bounded.append(Row(labels, buckets.within(low[group], high[group]) if known else buckets))
+    return bounded
 
 
 _Labels = tuple[tuple[str, str], ...]

@@ -44,12 +44,23 @@ def test_a_total_is_an_exact_difference() -> None:
 
 def test_a_distribution_is_asked_for_in_both_forms() -> None:
     found = only(Distribution(PERFORMANCE_DURATION, ("metric_category",)))
-    assert list(found) == ["q:native", "q:buckets", "q:sum", "q:count"]
+    assert list(found) == ["q:native", "q:buckets", "q:sum", "q:count", "q:low", "q:high"]
     assert found["q:native"].startswith(
         "sum by (metric_category) (last_over_time(feature_performance_duration_seconds{}["
     )
     assert found["q:buckets"].startswith(
         "((sum by (metric_category, le) (last_over_time(feature_performance_duration_seconds_bucket{}["
+    )
+
+
+def test_the_extremes_of_the_days_bound_what_lies_in_them() -> None:
+    found = only(Distribution(PERFORMANCE_DURATION, ("metric_category",), (("metric_name", "reply"),)))
+    assert found["q:high"] == (
+        'max by (metric_type) (last_over_time(feature_daily_max{metric_name="reply",unit="seconds"}[3600000ms] @ 1700003600.000))'
+    )
+    two_days = Period(HOUR.end - 3 * 86_400, HOUR.end)
+    assert "q:high" not in parts({"q": Distribution(PERFORMANCE_DURATION)}, Moment(two_days)), (
+        "older days are not known"
     )
 
 

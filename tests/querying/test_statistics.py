@@ -246,6 +246,30 @@ def test_percentiles_of_seven_shapes(shape: str) -> None:
             assert getattr(found, name) == pytest.approx(getattr(exact, name), rel=tolerance), (shape, name)
 
 
+def test_known_extremes_narrow_the_outer_buckets() -> None:
+    values = [0.1, *[0.34 + n / 10_000 for n in range(601)]]
+    found = classic(values, SECONDS).within(0.1, 0.4).statistics()
+    assert (found.min, found.max) == (0.1, 0.4)
+    assert found.p99 == pytest.approx(0.3994, abs=0.001), "where the bucket alone says 0.469"
+    assert "max" in found.estimated, "the value may lie outside of the period"
+    assert classic([0.25] * 9, SECONDS).within(0.25, 0.25).statistics() == Statistics(
+        9, 2.25, 0.25, 0.25, 0.25, 0.0, 0.25, 0.25, 0.25
+    )
+
+
+@given(st.lists(st.floats(1e-3, 90), min_size=1, max_size=100), st.lists(st.floats(1e-3, 90), min_size=1, max_size=100))
+def test_bounds_add_up(a: list[float], b: list[float]) -> None:
+    one, two = (native(values).within(min(values), max(values)) for values in (a, b))
+    assert one.plus(two).extremes == (min(a + b), max(a + b))
+    assert one.plus(native(b)).extremes is None
+    assert one.mirrored().extremes == (-max(a), -min(a))
+    found = one.statistics()
+    assert found.min == min(a)
+    assert found.max == max(a)
+    for name in QUANTILES:
+        assert min(a) <= getattr(found, name) <= max(a)
+
+
 def test_native_histograms_as_the_http_api_shows_them() -> None:
     shown: dict[str, Any] = {
         "count": "6",
