@@ -187,13 +187,14 @@ class Cell(list[Any]):
         self.rows = tuple(rows)
         self.dirty = False
 
-    def take(self, now: float) -> None:
-        """Fold what is pending. Other threads may append meanwhile: whatever they add comes after what is taken."""
+    def take(self, now: float) -> bool:
+        """Fold what is pending, return whether that was anything. What other threads append meanwhile comes after it."""
         n = len(self)
         if n:
             raw = self[:n]
             del self[:n]
             self.fold(raw, now)
+        return n > 0
 
     def all_sinks(self) -> Iterator[Sink]:
         """Yield every sink of the series."""
@@ -240,8 +241,8 @@ class Tally:
         self.rows = tuple(rows)
         self.dirty = False
 
-    def take(self, now: float) -> None:
-        """Fold the hits since the last time."""
+    def take(self, now: float) -> bool:
+        """Fold the hits since the last time, return whether there were any."""
         # Reading the counter advances it, so the reads are subtracted.
         hits = self.hit() - self._reads
         self._reads += 1
@@ -249,6 +250,7 @@ class Tally:
         if n:
             self._counted = hits
             self.fold(n, now)
+        return n > 0
 
     def all_sinks(self) -> Iterator[Sink]:
         """Yield every sink of the series."""

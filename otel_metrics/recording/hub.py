@@ -42,6 +42,12 @@ SECONDS_PER_DAY: Final = 86_400
 BEFORE_MIDNIGHT: Final = 0.005
 """How long before midnight UTC, in seconds, the ticker folds, so that values go to the day they were recorded in."""
 
+LATE: Final = 1.0
+"""Seconds that this may be late on a busy machine; a clock that was set over midnight is later."""
+
+_AT_ONCE: Final = 16
+"""Cells that are folded before others get a chance at the lock."""
+
 _BACKLOG: Final = 64 * LIMIT
 """Values after which a recording call waits for the lock instead of leaving the work to its holder."""
 
@@ -68,7 +74,7 @@ class Hub:
         self._tick = tick
         self._lock = threading.RLock()
         self._folding = False
-        self._due = 0.0
+        self._due = self._midnight = 0.0
         self._cells: list[Cell | Tally] = []
         self._dirty: deque[Cell | Tally] = deque()
         self._ticker: threading.Thread | None = None
@@ -115,13 +121,13 @@ class Hub:
         finally:
             self._release()
 
-    def drain(self) -> None:
+    def drain(self, now: float | None = None) -> None:
         """Fold everything that was recorded before this call, so that sinks can be read."""
-        for cell in list(self._cells):
-            if cell or isinstance(cell, Tally):
-                with self._held() as held:
-                    if held:
-                        self._take(cell)
+        pending = [cell for cell in list(self._cells) if cell]  # tallies do not tell
+        for some in (pending[i : i + _AT_ONCE] for i in range(0, len(pending), _AT_ONCE)):
+            with self._held() as held:
+                for cell in some if held else ():
+                    self._take(cell, now)
         with self._held():
             pass  # a cell that looked empty may have been with another thread, which is done with it now
 
@@ -170,11 +176,10 @@ class Hub:
             if method is not None:
                 method()
 
-    def _take(self, cell: Cell | Tally) -> None:
-        if not cell.dirty:
+    def _take(self, cell: Cell | Tally, now: float | None = None) -> None:
+        if cell.take(self.clock() if now is None else now) and not cell.dirty:
             cell.dirty = True
             self._dirty.append(cell)
-        cell.take(self.clock())
 
     def _acquire(self, *, blocking: bool = True) -> bool:
         """Take the lock, unless this thread is folding already or the lock's holder died with the interpreter.
@@ -213,8 +218,9 @@ class Hub:
     def _tick_once(self, tick: float) -> None:
         """Fold when it is due; meanwhile make new counters appear at zero, so that their start is their first call's."""
         if time.monotonic() >= self._due:
+            now = self._time_of_tick()
             self._due = time.monotonic() + self._pause(tick)
-            self.drain()
+            self.drain(now)
             self._relieve()
         try:
             cell = self._new.get(timeout=max(0.0, self._due - time.monotonic()))
@@ -233,8 +239,14 @@ class Hub:
                     if held:
                         self._each(cell, "flush")
 
+    def _time_of_tick(self) -> float:
+        """Return the time to fold at: a tick that was due before midnight and is a little late still belongs before it."""
+        now, midnight = self.clock(), self._midnight
+        self._midnight = now - now % SECONDS_PER_DAY + SECONDS_PER_DAY
+        return midnight - BEFORE_MIDNIGHT if 0.0 <= now - midnight < LATE else now
+
     def _pause(self, tick: float) -> float:
-        until_midnight = SECONDS_PER_DAY - self.clock() % SECONDS_PER_DAY - BEFORE_MIDNIGHT
+        until_midnight = self._midnight - self.clock() - BEFORE_MIDNIGHT
         return min(tick, until_midnight) if until_midnight > 0 else tick
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,8 @@ from otel_metrics.recording.views import Way, best_way, views
 from tests.recording.streams import BOUNDS, collect, cumulative, delta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_metrics.recording.cells import Cell
 
 
@@ -229,6 +232,32 @@ def test_the_ticker_folds_without_being_asked(rig: Rig) -> None:
 
     rig.hub.cell((rig.column,), ((Kept(),),)).append(1.0)
     assert seen.wait(10)
+
+
+def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
+    rig = Rig(tick=None)
+    folds: list[float] = []
+
+    class Kept:
+        def fold(self, _chunk: Any, now: float, /) -> None:
+            folds.append(now)
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    started, begin = time.monotonic(), 86_400 - 0.2
+    hub = Hub(rig.meter, clock=lambda: begin + time.monotonic() - started, tick=3600.0)
+    try:
+        cell = hub.cell((rig.column,), ((Kept(),),))
+        wait_for(lambda: hub._due > 0.0)  # until the ticker has done its first round; the next one is at midnight
+        cell.append(1.0)
+        wait_for(lambda: bool(folds))
+        assert folds[0] < 86_400
+    finally:
+        hub.close()
+        rig.close()
 
 
 def test_values_that_nobody_takes_in_bulk_do_not_pile_up() -> None:
