@@ -28,7 +28,8 @@ def wsgi_app(endpoint: Endpoint) -> WSGIApp:
             for name, value in environ.items()
             if name.startswith("HTTP_")
         }
-        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), environ.get("PATH_INFO", ""), headers)
+        path = _path(endpoint, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
+        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         if environ.get("REQUEST_METHOD") == "HEAD":
             response.body.close()
@@ -49,7 +50,8 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
             raise RuntimeError(f"cannot handle a connection of type {scope['type']!r}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         # Servers differ in whether the path still has the prefix that the application is mounted under.
-        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+        prefix = scope.get("root_path", "").rstrip("/")
+        path = _path(endpoint, prefix, scope["path"].removeprefix(prefix))
         response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers)
         try:
             await _send(response, scope["method"], send)
@@ -57,6 +59,13 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
             response.body.close()
 
     return app
+
+
+def _path(endpoint: Endpoint, prefix: str, path: str) -> str:
+    """Return the path below the one that the application is mounted at; mounted at ``/metrics``, that is where they are."""
+    if path in {"", "/"} and prefix.endswith(endpoint.metrics_path):
+        return endpoint.metrics_path
+    return path
 
 
 async def _send(response: Response, method: str, send: Send) -> None:

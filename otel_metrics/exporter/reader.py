@@ -158,7 +158,7 @@ class PrometheusReader(PrometheusMetricReader):
         max_scrapes: int = MAX_SCRAPES,
         users_file: str | os.PathLike[str] | None = None,
     ) -> WSGIApp:
-        """Return a WSGI application with the same answers; ``metrics_path="/"`` where it is mounted below a path."""
+        """Return a WSGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
         return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
 
     def asgi_app(
@@ -168,7 +168,7 @@ class PrometheusReader(PrometheusMetricReader):
         max_scrapes: int = MAX_SCRAPES,
         users_file: str | os.PathLike[str] | None = None,
     ) -> ASGIApp:
-        """Return an ASGI application with the same answers; ``metrics_path="/"`` where it is mounted below a path."""
+        """Return an ASGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
         return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)

@@ -28,6 +28,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from starlette.middleware.wsgi import WSGIMiddleware as WSGI
 from otel_metrics.exporter import PrometheusReader
 
 reader = PrometheusReader(registry=CollectorRegistry())
@@ -46,6 +47,8 @@ mounted = Starlette(routes=[
     Route("/open", open_gate),
     Mount("/metrics", reader.asgi_app(metrics_path="/")),
     Mount("/internal", reader.asgi_app()),
+    Mount("/other/metrics", reader.asgi_app()),
+    Mount("/wsgi/metrics", WSGI(reader.wsgi_app())),
 ])
 """
 
@@ -117,6 +120,8 @@ def test_mounted_below_a_path(tmp_path: Path) -> None:
     with running(tmp_path, *UVICORN, "application:mounted") as url:
         assert b"calls_total 5\n" in get(f"{url}/metrics/")[2]
         assert b"calls_total 5\n" in get(f"{url}/internal/metrics")[2]
+        assert b"calls_total 5\n" in get(f"{url}/other/metrics/")[2]
+        assert b"calls_total 5\n" in get(f"{url}/wsgi/metrics/")[2]
         assert get(f"{url}/internal/nothing")[0] == 404
 
 
