@@ -167,6 +167,11 @@ def _say_what_was_found(rows: Rows) -> None:
     days = rows.days()
     if days:
         terminal.say(f"{len(days)} days with data, {date_of(days[0])} to {date_of(days[-1])} (UTC).")
+    cardinality = rows.keepers.cardinality()
+    terminal.say(
+        f"{len(rows.keepers.series):,} series a day at most; values per label:",
+        ", ".join(f"{name} {number:,}" for name, number in cardinality.items()) or "one each",
+    )
     _say_reasons("Rows that do not fit", ledger.refused)
     _say_reasons("Values and labels that do not fit, in rows that do", ledger.left_out)
     for label, bindings in rows.keepers.labels.overflow().items():

@@ -198,6 +198,14 @@ class Keepers:
         """Yield the series that hold anything."""
         return (series for series in self.series.values() if series.slots)
 
+    def cardinality(self) -> dict[str, int]:
+        """Return how many distinct values each label has, of those that have more than one."""
+        values: dict[str, set[str]] = {}
+        for series in self.series.values():
+            for name in series.metric.label_names:
+                values.setdefault(name, set()).add(series.labels.get(name, ""))
+        return {name: len(found) for name, found in sorted(values.items()) if len(found) > 1}
+
     def clear(self) -> None:
         """Empty everything for the next day."""
         for series in self.series.values():

@@ -181,9 +181,14 @@ def _stamped(now: float, exposition: bytes) -> bytes:
             continue
         for metric in family.metric:
             metric.timestamp_ms = round(now * 1000)
-        content = family.SerializeToString()
-        written.append(_varint(len(content)) + content)
+        written.append(delimited(family))
     return b"".join(written)
+
+
+def delimited(family: Any) -> bytes:
+    """A message with its length before it."""
+    content: bytes = family.SerializeToString()
+    return _varint(len(content)) + content
 
 
 def _varint(number: int) -> bytes:
@@ -204,8 +209,7 @@ def gauge(name: str, labels: dict[str, str], samples: Iterable[tuple[float, floa
         metric.gauge.value = value
         for label, text in labels.items():
             metric.label.add(name=label, value=text)
-        content = family.SerializeToString()
-        written.append(_varint(len(content)) + content)
+        written.append(delimited(family))
     return b"".join(written)
 
 
