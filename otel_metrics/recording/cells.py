@@ -1,7 +1,7 @@
 """The hot path: a record call is one dictionary lookup and one list append.
 
 Each series owns a :class:`Cell`, which is a plain list. A call appends its value (or its row of values) and returns; every
-``LIMIT`` values the list is *folded*: sorted, checked and summed up in bulk into one :class:`Chunk`, which every sink of the
+``LIMIT`` rows the list is *folded*: sorted, checked and summed up in bulk into one :class:`Chunk`, which every sink of the
 series takes in (buckets, day accumulator, local window). The OpenTelemetry instrument hears of it only when a reader
 collects, and then once per series instead of once per value. See :mod:`~otel_metrics.recording.hub` for who folds when,
 :mod:`~otel_metrics.recording.sinks` for what is handed over.
@@ -13,7 +13,7 @@ collects, and then once per series instead of once per value. See :mod:`~otel_me
     cell = hub.cell((milliseconds,), ((HistogramSink(histogram, labels), day_sink),), rows=(CounterSink(counter, labels),))
 
     cell.append(12.5)                      # one column;  cell += (a, b, c) for three
-    if len(cell) >= LIMIT: hub.fold(cell)
+    if len(cell) >= LIMIT: hub.fold(cell)  # LIMIT * 3 for three columns
 
     tally = hub.tally((CounterSink(counter, labels),))
     tally.hit()                            # a call without a value
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 LIMIT: Final = 128
-"""Values that a cell collects before the recording call folds them; the ticker folds what is older than a second.
+"""Rows that a cell collects before the recording call folds them; the ticker folds what is older than a second.
 
 More would hardly make a call cheaper on average (0.01 µs at 256), but the one in so many that folds slower.
 """

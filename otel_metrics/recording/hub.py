@@ -1,4 +1,4 @@
-"""Who folds when: the recording call itself every ``LIMIT`` values, a ticker every second, a reader before it collects.
+"""Who folds when: the recording call itself every ``LIMIT`` rows, a ticker every second, a reader before it collects.
 
 One lock guards all folding. A record call only ever *tries* it, so a signal handler, a ``__del__`` or a log handler that
 records while its own thread folds appends its value and goes on; nothing here waits for a lock that its own thread holds.
