@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -67,11 +67,20 @@ class Hub:
         meter: gets one more instrument, whose callback tells that a collection begins.
         clock: unix time in seconds.
         tick: seconds between the folds of the ticker thread; None for no ticker.
+        afterwards: called without the lock whenever something was folded; the place for what may block, such as logging.
     """
 
-    def __init__(self, meter: Meter, clock: Callable[[], float] = time.time, tick: float | None = 1.0) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        clock: Callable[[], float] = time.time,
+        tick: float | None = 1.0,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
         self.clock = clock
+        self.turn = 0
         self._tick = tick
+        self._afterwards = afterwards
         self._lock = threading.RLock()
         self._folding = False
         self._due = self._midnight = 0.0
@@ -91,32 +100,35 @@ class Hub:
 
     def fold(self, cell: Cell) -> None:
         """Fold what a cell collected, unless somebody else is folding; they, or the next call, will."""
-        if self._acquire(blocking=len(cell) > _BACKLOG):
+        if self._acquire(patience=_PATIENCE if len(cell) > _BACKLOG else 0.0):
             try:
                 self._take(cell)
             finally:
                 self._release()
 
     def record(self, cell: Cell, row: Sequence[Any], context: Context, extra: dict[str, str] | None = None) -> None:
-        """Record one row at once, with the context that its exemplar shall carry.
+        """Record one row at once, with the context that its exemplar shall carry, at most once per :attr:`turn`.
 
-        ``extra`` are attributes that only the exemplar gets (where the views are ours).
+        ``extra`` are attributes that only the exemplar gets (where the views are ours). A row that finds somebody else
+        folding goes without an exemplar: whoever records never waits.
         """
-        if not self._acquire():
+        if not self._acquire(patience=0.0):
             cell.extend(row)
             return
         try:
+            cell.offered = self.turn
             self._take(cell)
             cell.fold(list(row), self.clock(), context, extra)
         finally:
             self._release()
 
     def hit(self, tally: Tally, context: Context, extra: dict[str, str] | None = None) -> None:
-        """Count one call at once, with the context that its exemplar shall carry."""
-        if not self._acquire():
+        """Count one call at once, as :meth:`record` does."""
+        if not self._acquire(patience=0.0):
             tally.hit()
             return
         try:
+            tally.offered = self.turn
             tally.fold(1, self.clock(), context, extra)
         finally:
             self._release()
@@ -165,7 +177,8 @@ class Hub:
             self._new.put(cell)
             if self._ticker is None:
                 self._ticker = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
-                self._ticker.start()
+                with suppress(RuntimeError):  # too late: the interpreter is shutting down
+                    self._ticker.start()
         return cell
 
     @staticmethod
