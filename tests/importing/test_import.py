@@ -135,6 +135,49 @@ def test_the_read_api_gives_an_imported_day_back(imported: tuple[Path, Path], se
     assert row["partial"] is False
 
 
+def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
+    """All documented tables, values below zero, a metric in two units, a day that only its aggregates are left of."""
+    path, noon = old.create(tmp_path / "old.db"), "2024-02-29T12:00:00"
+    drift = {"timestamp": noon, "feature": "a", "metric_category": "accuracy", "metric_name": "drift", "unit": "points"}
+    old.insert(path, "system_performance", [{**drift, "value": value} for value in (-5.0, -0.5, 0.0, 3.0, 40.0)])
+    old.insert(path, "system_performance", [{**drift, "value": 2.0, "unit": "MB", "metric_category": 'say "hi"\\\n'}])
+    learnt = {"timestamp": noon, "feature": "a", "learning_type": "t", "accuracy": 0.9, "improvement_rate": -0.25}
+    old.insert(path, "learning_effectiveness", [{**learnt, "sample_size": 70}, {**learnt, "accuracy": 0.8}])
+    better = {"timestamp": noon, "feature": "a", "optimization_id": "o", "impact_category": "c"}
+    old.insert(path, "optimization_impact", [{**better, "before_value": 40.0, "after_value": 30.0}])
+    cache = {"timestamp": noon, "resource_type": "memory", "resource_name": "cache", "unit": "MB"}
+    old.insert(path, "resource_utilization", [{**cache, "utilization_percent": 65.5, "allocated": 1024, "used": 670}])
+    error = {"timestamp": noon, "feature": "a", "error_type": "E", "error_severity": "warning"}
+    old.insert(path, "error_metrics", [error] * 3)
+    aggregate = {"date": "2023-12-24", "feature": "a", "metric_type": "usage", "metric_name": "open", "count": 12}
+    numbers = ("avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99")
+    old.insert(path, "daily_aggregates", [{**aggregate, **{name: 100.0 + i for i, name in enumerate(numbers)}}])
+    data = tmp_path / "data"
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "2 days written, 0 not" in done.stdout
+    server = server_on(servers, data)
+    done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
+    assert "Verified 2 days: 48 statistics computed by SQL, 0 different" in done.stdout, done.stdout + done.stderr
+
+    def at_end(expression: str) -> float | None:
+        return server.value(expression, MIDNIGHT + DAY - 0.001)
+
+    assert at_end("sum(feature_errors_total)") == 3
+    assert at_end("sum(feature_learning_samples_total)") == 70
+    assert at_end("resource_utilization_ratio") == 0.655
+    assert at_end("resource_used_bytes") == 670e6
+    assert at_end("feature_optimization_after") == 30
+    assert at_end('feature_performance_value_count{sign="negative"}') == 2
+    assert at_end('feature_performance_value_sum{sign="negative"}') == 5.5
+    assert at_end('feature_performance_value_count{sign="positive"}') == 3
+    (row,) = server.query("last_over_time(feature_performance_size_bytes_sum[1d])", MIDNIGHT + DAY - 0.001)
+    assert row["value"][1] == "2000000"
+    assert row["metric"]["metric_category"] == 'say "hi"\\\ufffd'
+    usage = 'last_over_time(feature_type_name:value:max1d{metric_type="usage"}[23h])'
+    assert server.value(usage, MIDNIGHT - 67 * DAY + DAY + 23.5 * 3600) == 0.102
+
+
 def test_a_second_run_imports_nothing_doubles_nothing_and_verifies(
     imported: tuple[Path, Path], server: Prometheus
 ) -> None:
