@@ -150,6 +150,8 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     """
     if settings is not None and overrides:
         raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
+    if _current is not None and _current.recorder.labels.series():
+        _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
     _replace(settings or Settings.from_env(**overrides))
     return current().settings
 
@@ -178,36 +180,34 @@ def serve(host: str | None = None, port: int | None = None, **options: Any) -> S
     return current().serve(**{name: value for name, value in given.items() if value is not None}, **options)
 
 
-def asgi_app() -> Callable[..., Any]:
-    """Return an ASGI application that answers scrapes, to mount in the application's own server."""
-    return current().reader.asgi_app()
+def asgi_app(**options: Any) -> Callable[..., Any]:
+    """Return an ASGI application that answers scrapes, to mount in the application's own server.
+
+    ``options`` are those of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app` (authentication, limits).
+    """
+    return current().reader.asgi_app(**options)
 
 
-def wsgi_app() -> Callable[..., Any]:
-    """Return a WSGI application that answers scrapes, to mount in the application's own server."""
-    return current().reader.wsgi_app()
+def wsgi_app(**options: Any) -> Callable[..., Any]:
+    """Return a WSGI application that answers scrapes, to mount in the application's own server; see :func:`asgi_app`."""
+    return current().reader.wsgi_app(**options)
 
 
 def shutdown() -> None:
-    """Stop serving and release what ``configure()`` and ``serve()`` took. A later call starts anew."""
-    global _current
-    with _lock:
-        runtime, _current = _current, None
-    if runtime is not None:
-        runtime.close()
+    """Stop serving and release what ``configure()`` and ``serve()`` took.
+
+    A call after that, also on an object fetched before, records with the environment's configuration, from nothing.
+    """
+    if _current is not None:
+        _replace(Settings.from_env())
 
 
 def _replace(settings: Settings) -> None:
     global _current
     with _lock:
-        old = _current
-        if old is None:
-            _current = Runtime(settings)
-            return
-        if old.recorder.labels.series():
-            _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
-        _current = Runtime(settings, old)
-    old.close()
+        old, _current = _current, Runtime(settings, _current)
+    if old is not None:
+        old.close()
 
 
 @contextmanager
@@ -235,4 +235,5 @@ def _after_fork_in_child() -> None:
         _current = Runtime(_current.settings, _current, forked=True)
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -167,3 +167,25 @@ def test_events_go_to_opentelemetry_logs_instead_when_a_provider_is_given(caplog
     assert attributes["metadata"] == '{"after": 3}'
     assert caplog.records == []
     provider.shutdown()
+
+
+def test_objects_fetched_before_shutdown_record_anew() -> None:
+    printed = python(
+        "import otel_metrics as m\n"
+        "a = m.get_advanced_metrics(); a.record_feature_usage('f', 'before'); m.shutdown()\n"
+        "a.record_feature_usage('f', 'after')\n"
+        "print(a is m.get_advanced_metrics(), list(a.get_feature_usage_stats()['by_action']))"
+    )
+
+    assert printed.strip() == "True ['after']"
+
+
+def test_metadata_without_json_does_not_take_the_event_along(caplog: pytest.LogCaptureFixture) -> None:
+    circle: dict[str, object] = {}
+    circle["self"] = circle
+    with caplog.at_level(logging.INFO, "otel_metrics.events"), testing.recording() as metrics:
+        metrics.advanced.record_error("engine", "Timeout", "warning", "took too long", metadata=circle)
+
+    (record,) = caplog.records
+    assert record.__dict__["event_attributes"]["error_message"] == "took too long"
+    assert record.__dict__["event_attributes"]["metadata"] == "{'self': {...}}"

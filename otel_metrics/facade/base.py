@@ -8,7 +8,7 @@ from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.cells import LIMIT
 from otel_metrics.recording.hub import sampled
-from otel_metrics.recording.labels import RefusedCallError
+from otel_metrics.recording.labels import RefusedCallError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,24 +122,28 @@ class Facade:
         self._hub.fold(cell)
 
     def _offered(self, cell: Cell, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
-        """Record ``row`` at once if it belongs to a sampled span or an interaction: as an exemplar it keeps that id."""
+        """Record ``row`` at once if it belongs to a sampled span or an interaction: as an exemplar it keeps that id.
+
+        Once a second and series: a scrape has no use for more, and recording at once costs what naive calls cost.
+        """
         if cell is _REFUSED:
             return True
+        if cell.offered == self._hub.turn:
+            return False
         context = sampled()
         if context is None and interaction_id is None:
             return False
         extra = None
         if isinstance(interaction_id, str):
-            extra = {"interaction_id": interaction_id[:EXEMPLAR_LIMIT]}
+            extra = {"interaction_id": printable(interaction_id[:EXEMPLAR_LIMIT])}
         self._hub.record(cell, row, context or current_context(), extra)
         return True
 
     def _offered_hit(self, tally: Tally) -> bool:
-        """Count a call at once if it belongs to a sampled span."""
+        """Count a call at once if it belongs to a sampled span, as :meth:`_offered` does."""
         if tally is _REFUSED:
             return True
-        context = sampled()
-        if context is None:
+        if tally.offered == self._hub.turn or (context := sampled()) is None:
             return False
         self._hub.hit(tally, context)
         return True

@@ -196,8 +196,9 @@ class Binding:
 
     def _flag(self, call: str, argument: str, value: object) -> bool | None:
         # By equality, as 1 and True are the same key of a call cache; the old table held 0 and 1.
-        if value is None or value in {True, False}:
-            return None if value is None else bool(value)
+        for known in (None, True, False):
+            if value is known or value == known:
+                return known
         self._recorder.refusals.refuse(call, argument, value, "type", "True, False or None")
         return None
 

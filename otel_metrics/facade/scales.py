@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from otel_metrics.recording.cells import Cell
     from otel_metrics.settings import Scale
 
+HIGHEST: Final = 5
+
 _log: Final = logging.getLogger("otel_metrics")
 
 
@@ -29,10 +31,12 @@ class Scales:
         if self.fixed is None:
             try:
                 if score > 1:
-                    self.seen[self.kind] = "1-5"
+                    if score <= HIGHEST:  # a score that will be refused tells nothing about the scale
+                        self.seen[self.kind] = "1-5"
                     return self.five
                 if score != 1:
-                    self.seen[self.kind] = "0-1"
+                    if score >= 0:  # NaN is neither
+                        self.seen[self.kind] = "0-1"
                     return self.one
             except Exception:  # whatever a foreign __gt__ raises
                 return self.one  # its column refuses what is no number

@@ -114,9 +114,11 @@ class Heard(Refusals):
         super().__init__(strict=False)
         self._heard: list[tuple[str, str]] = []
 
-    def refuse(self, call: str, argument: str, value: object, reason: str, allowed: str) -> None:
+    def refuse(
+        self, call: str, argument: str, value: object, reason: str, allowed: str, *, later: bool = False
+    ) -> None:
         """Note a refusal."""
-        del call, value, allowed
+        del call, value, allowed, later
         self._heard.append((argument, reason))
 
     def take(self) -> list[tuple[str, str]]:

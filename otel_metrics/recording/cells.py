@@ -178,7 +178,7 @@ class Column:
 class Cell(list[Any]):
     """The values that a series recorded since its last fold, row by row. Made by :meth:`Hub.cell`."""
 
-    __slots__ = ("columns", "dirty", "rows", "sinks")
+    __slots__ = ("columns", "dirty", "offered", "rows", "sinks")
 
     def __init__(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> None:
         super().__init__()
@@ -186,6 +186,7 @@ class Cell(list[Any]):
         self.sinks = tuple(map(tuple, sinks))
         self.rows = tuple(rows)
         self.dirty = False
+        self.offered = -1
 
     def take(self, now: float) -> bool:
         """Fold what is pending, return whether that was anything. What other threads append meanwhile comes after it."""
@@ -231,7 +232,7 @@ def _locked(call: Callable[[], int]) -> Callable[[], int]:
 class Tally:
     """A series that only counts calls: ``hit()`` is a single C function. Made by :meth:`Hub.tally`."""
 
-    __slots__ = ("_counted", "_counter", "_reads", "dirty", "hit", "rows")
+    __slots__ = ("_counted", "_counter", "_reads", "dirty", "hit", "offered", "rows")
 
     def __init__(self, rows: Sequence[Sink]) -> None:
         self._counter = count()
@@ -240,6 +241,7 @@ class Tally:
         self.hit: Callable[[], int] = self._counter.__next__ if GIL else _locked(self._counter.__next__)
         self.rows = tuple(rows)
         self.dirty = False
+        self.offered = -1
 
     def take(self, now: float) -> bool:
         """Fold the hits since the last time, return whether there were any."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LONGEST: Final = 16_384
 """Characters of one attribute that are kept."""
 
-_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _log: Final = logging.getLogger("otel_metrics.events")
 
 
@@ -84,7 +84,18 @@ def _clean(value: object) -> Any:
     """Return ``value`` as an attribute: numbers and booleans as they are, anything else as bounded, printable text."""
     if isinstance(value, (bool, int, float)):
         return value
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = value if isinstance(value, str) else _json(value)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}… ({len(text)} characters)"
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _json(value: object) -> str:
+    """Return ``value`` as JSON, or, where it has none (a circle, keys that are no text), as Python shows it."""
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except Exception:
+        try:
+            return repr(value)
+        except Exception:  # whatever a foreign __repr__ raises: the rest of the event still goes out
+            return f"<{type(value).__name__}>"

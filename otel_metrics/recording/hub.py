@@ -51,6 +51,9 @@ _AT_ONCE: Final = 16
 _BACKLOG: Final = 64 * LIMIT
 """Values after which a recording call waits for the lock instead of leaving the work to its holder."""
 
+_PATIENCE: Final = 0.1
+"""Seconds that it waits: the holder may be waiting for something that the caller holds, such as a log handler."""
+
 
 def sampled() -> Context | None:
     """Return the current context if it carries a sampled span: such a value is offered as an exemplar."""
@@ -145,6 +148,7 @@ class Hub:
 
     def flush(self) -> None:
         """Fold everything and hand it to the instruments: what happens before every collection."""
+        self.turn += 1
         self.drain()
         for _ in range(len(self._dirty)):  # one at a time, so that recording calls never wait long
             with self._held() as held:
@@ -157,10 +161,13 @@ class Hub:
                     self._dirty.append(cell)
 
     def close(self) -> None:
-        """Stop the ticker and hand over what is pending. What is recorded later still waits for a collection."""
+        """Stop the ticker and hand over what is pending; nothing that is recorded later is."""
         self._tick = None
         self._new.put(None)
         self.flush()
+        for hubs in list(_hubs.values()):
+            if self in hubs:
+                hubs.remove(self)
 
     def forget(self) -> None:
         """Start anew in a forked child: what is pending is the parent's, as may be the lock. Cells made before are dead."""
@@ -194,13 +201,14 @@ class Hub:
             cell.dirty = True
             self._dirty.append(cell)
 
-    def _acquire(self, *, blocking: bool = True) -> bool:
+    def _acquire(self, *, patience: float = -1.0) -> bool:
         """Take the lock, unless this thread is folding already or the lock's holder died with the interpreter.
 
-        The lock is re-entrant so that a signal handler can never wait for the code that it interrupted; the flag tells
-        it that it did interrupt a fold.
+        ``patience`` is how many seconds to wait for it, -1 for as long as it takes. The lock is re-entrant so that a
+        signal handler can never wait for the code that it interrupted; the flag tells it that it did interrupt a fold.
         """
-        if not self._lock.acquire(blocking=blocking and not sys.is_finalizing()):
+        waits = patience != 0.0 and not sys.is_finalizing()
+        if not self._lock.acquire(waits, patience if waits else -1):
             return False
         if self._folding:
             self._lock.release()
@@ -211,6 +219,8 @@ class Hub:
     def _release(self) -> None:
         self._folding = False
         self._lock.release()
+        if self._afterwards is not None:
+            self._afterwards()
 
     @contextmanager
     def _held(self) -> Iterator[bool]:
@@ -232,6 +242,7 @@ class Hub:
         """Fold when it is due; meanwhile make new counters appear at zero, so that their start is their first call's."""
         if time.monotonic() >= self._due:
             now = self._time_of_tick()
+            self.turn += 1
             self._due = time.monotonic() + self._pause(tick)
             self.drain(now)
             self._relieve()

@@ -23,7 +23,7 @@ EVERY: Final = "*"
 """The label name that overflow of a whole call's series is counted under."""
 
 _CLOSED: Final = frozenset(label.name for metric in CATALOGUE for label in metric.labels if label.values)
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _log: Final = logging.getLogger("otel_metrics")
 
 

@@ -50,10 +50,11 @@ class Recorder:
         self._local = settings.prometheus_url is None
         self._days = Days(settings.clock)
         self._meter = provider.get_meter(METER_NAME, version)
-        self.hub = Hub(self._meter, settings.clock)
+        self.hub = Hub(self._meter, settings.clock, afterwards=self.refusals.say)
         self._lock = RLock()
         self._columns: dict[tuple[object, ...], Column] = {}
         self._instruments: dict[str, Any] = {}
+        self._gauges: dict[tuple[str, ...], GaugeSink] = {}
         self._observe()
 
     def column(
@@ -91,8 +92,10 @@ class Recorder:
         return (sink, self.window.counter(metric, attributes, total=total)) if self._local else (sink,)
 
     def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
-        """Return the keepers of one series of a gauge."""
-        sink = GaugeSink(self._instrument(metric), attributes)
+        """Return the keepers of one series of a gauge: the same for all cells that set it, or an older value could win."""
+        instrument, key = self._instrument(metric), (metric.name, *attributes.values())
+        with self._lock:
+            sink = self._gauges.setdefault(key, GaugeSink(instrument, attributes))
         return (sink, self.window.gauge(metric, attributes)) if self._local else (sink,)
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
@@ -107,7 +110,7 @@ class Recorder:
             self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
 
     def _refuse(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
-        self.refusals.refuse(call, argument, value, reason, allowed)
+        self.refusals.refuse(call, argument, value, reason, allowed, later=True)  # the hub's lock is held
 
     def _instrument(self, metric: Metric) -> Any:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from threading import RLock
 from typing import Final
 
@@ -24,17 +24,30 @@ class Refusals:
         self.total = 0
         self._lock = RLock()
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._unsaid: deque[InvalidArgumentError] = deque()
 
-    def refuse(self, call: str, argument: str, value: object, reason: str, allowed: str) -> None:
-        """Refuse ``value``.
+    def refuse(
+        self, call: str, argument: str, value: object, reason: str, allowed: str, *, later: bool = False
+    ) -> None:
+        """Refuse ``value``; with ``later`` it is logged by :meth:`say`.
 
         Raises:
             InvalidArgumentError: in strict mode.
         """
-        error = InvalidArgumentError(call, argument, value, reason, allowed)
         if self.strict:
-            raise error
+            raise InvalidArgumentError(call, argument, value, reason, allowed)
         if self._first(call, f"{argument}_{reason}"):
+            self._unsaid.append(InvalidArgumentError(call, argument, value, reason, allowed))
+            if not later:
+                self.say()
+
+    def say(self) -> None:
+        """Log what was refused for the first time, without a lock: a log handler may wait for whoever waits for that."""
+        while self._unsaid:
+            try:
+                error = self._unsaid.popleft()
+            except IndexError:  # another thread says it
+                return
             _log.warning("%s; further ones are only counted", error)
 
     def failed(self, call: str) -> None:

@@ -208,3 +208,29 @@ def test_objects_fetched_before_configuration_follow_it() -> None:
     assert inner.value("feature_usage_total", action="inside", outcome="success") == 1
     assert outer.value("feature_usage_total", action="inside") is None
     assert outer.value("feature_usage_total", action="outside", outcome="success") == 1
+
+
+@pytest.mark.parametrize("refused", [99, float("nan"), -3])
+def test_a_refused_score_tells_nothing_about_the_scale(refused: float) -> None:
+    with testing.recording(strict=False) as metrics:
+        metrics.advanced.record_satisfaction("engine", "speed", refused)
+        metrics.advanced.record_satisfaction("engine", "speed", 5)
+        metrics.advanced.record_satisfaction("engine", "speed", 1)
+
+    assert metrics.value("feature_satisfaction_score_sum") == 1.0 + 0.0, "1 is on 1 to 5, as the 5 was"
+
+
+def test_a_flag_that_cannot_be_hashed_is_refused_and_the_error_kept() -> None:
+    with testing.recording(strict=False) as metrics:
+        metrics.advanced.record_error("engine", "Timeout", recovery_attempted=[])  # type: ignore[arg-type]
+
+    assert metrics.value("feature_errors_total", recovery="none") == 1
+    assert metrics.value("otel_metrics_rejected_total", reason="recovery_attempted_type") == 1
+
+
+def test_a_resource_recorded_with_and_without_units_shows_its_last_state(metrics: testing.Recording) -> None:
+    for percent, unit in ((10, None), (20, "MB"), (30, None)):
+        metrics.advanced.record_resource_utilization("memory", "cache", percent, unit=unit)
+        metrics.advanced.get_resource_metrics()  # as if a second had passed
+
+    assert metrics.value("resource_utilization_ratio") == 0.3

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
+from otel_metrics import testing
 from otel_metrics.recording.cells import LIMIT, Column
 from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.sinks import CounterSink, HistogramSink
@@ -323,3 +324,37 @@ def test_interpreter_shutdown_loses_nothing_and_hangs_nowhere() -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert "total 1001" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_a_log_handler_that_records_in_another_thread_cannot_deadlock_with_a_refusal() -> None:
+    """One thread refuses a value and logs it; another holds the log handler's lock and records with an exemplar."""
+    holds, logs = threading.Event(), threading.Event()
+
+    class Recording(logging.Handler):
+        def filter(self, record: logging.LogRecord) -> bool:  # called before the handler's lock is taken
+            if record.name == "otel_metrics":
+                logs.set()
+            return True
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "application":
+                holds.set()
+                assert logs.wait(10)
+                metrics.advanced.record_satisfaction("f", "speed", 0.5, interaction_id="i-1")
+
+    handler = Recording()
+    logging.getLogger().addHandler(handler)
+    try:
+        with testing.recording(strict=False) as metrics:
+            application = threading.Thread(target=logging.getLogger("application").warning, args=("x",), daemon=True)
+            application.start()
+            assert holds.wait(10)
+            metrics.advanced.record_performance_metric("f", "c", "n", float("nan"))
+            reader = threading.Thread(target=metrics.advanced.get_performance_metrics, daemon=True)
+            reader.start()
+            for thread in (application, reader):
+                thread.join(10)
+                assert not thread.is_alive()
+            assert metrics.value("feature_satisfaction_score_count") == 1
+    finally:
+        logging.getLogger().removeHandler(handler)
