@@ -99,7 +99,7 @@ def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
     """Return (form, expression) of what answers one query, however the server stores the metric."""
     name = series_name(query.metric)
     if isinstance(query, Latest):
-        latest = f"max by ({', '.join(query.by)}) ({moment.last(name, query.where)})"
+        latest = moment.latest(name, query.by, query.where)
         return [(NUMBER, f"topk({query.limit}, {latest})" if query.limit else latest)]
     if query.metric.kind is Kind.COUNTER or not isinstance(query, Distribution):
         return [(NUMBER, moment.increase(name, query.by, query.where))]
@@ -178,6 +178,16 @@ class Moment:
             return present
         past = selector(name, where, (self._irregular.matcher,))
         return f"({present} or last_over_time({past}[{self._reach}] {self._end}))"
+
+    def latest(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
+        """Return the highest value at the end, grouped; ended processes tell only of groups that no living one has."""
+        groups = f"max by ({', '.join(by)})"
+        present = f"{groups} ({selector(name, where)} {self._end})"
+        if self._irregular is not None and not self._irregular.instances:
+            return present
+        matchers = (self._irregular.matcher,) if self._irregular else ()
+        past = f"last_over_time({selector(name, where, matchers)}[{self._reach}] {self._end})"
+        return f"({present} or {groups} ({past}))"
 
     def increase(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
         """Return what was added in the period, grouped."""

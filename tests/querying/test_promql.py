@@ -83,7 +83,8 @@ def test_only_irregular_processes_are_searched_when_they_are_known() -> None:
     assert none["q:number"] == "max by (feature) (feature_optimization_after{} @ 1700003600.000)"
     some = only(Latest(OPTIMIZATION_AFTER, ("feature",)), Irregular(("a.b", "c")))
     assert some["q:number"] == (
-        "max by (feature) ((feature_optimization_after{} @ 1700003600.000 or last_over_time(feature_optimization_after"
+        "(max by (feature) (feature_optimization_after{} @ 1700003600.000) or "
+        "max by (feature) (last_over_time(feature_optimization_after"
         '{service_instance_id=~"a\\\\.b|c"}[3600000ms] @ 1700003600.000)))'
     )
 
