@@ -5,6 +5,7 @@ from otel_metrics import get_advanced_metrics, get_metrics_collector
 
 from __future__ import annotations
 
+from otel_metrics import testing
 from otel_metrics.errors import (
     BadAnswerError,
     BadQueryError,
@@ -17,7 +18,7 @@ from otel_metrics.errors import (
 )
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
-from otel_metrics.provider import views
+from otel_metrics.provider import resource, views
 from otel_metrics.runtime import (
     asgi_app,
     configure,
@@ -47,8 +48,10 @@ __all__ = [
     "configure",
     "get_advanced_metrics",
     "get_metrics_collector",
+    "resource",
     "serve",
     "shutdown",
+    "testing",
     "views",
     "wsgi_app",
 ]

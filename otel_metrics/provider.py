@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -45,12 +44,13 @@ def views(series_limit: int = 10_000) -> Sequence[View]:
 
 
 def resource(parent: Resource | None = None) -> Resource:
-    """Return the specification's resource (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) with an instance id.
+    """Return the specification's resource (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) for this very process.
 
-    With the resource of a ``parent`` process, return that of its forked child: detecting resources takes threads and locks,
-    which a child that has not returned from ``fork()`` must not use.
+    An instance id that is given, such as the name of a pod, outlives a restart; the series of one process must not go on in
+    the next one's, so it is made unique. With the resource of a ``parent`` process, return that of its forked child:
+    detecting resources takes threads and locks, which a child that has not returned from ``fork()`` must not use.
     """
-    if parent is not None:
-        return parent.merge(Resource({INSTANCE: f"{parent.attributes[INSTANCE]!s}-{os.getpid()}"}))
-    found = Resource.create()
-    return found if INSTANCE in found.attributes else found.merge(Resource({INSTANCE: str(uuid4())}))
+    found = Resource.create() if parent is None else parent
+    given = found.attributes.get(INSTANCE)
+    unique = str(uuid4())
+    return found.merge(Resource({INSTANCE: f"{given!s}-{unique[:8]}" if given else unique}))

@@ -84,7 +84,8 @@ class Runtime:
         if self._reader is None:
             raise ConfigurationError(
                 "meter_provider is yours, so its readers serve its metrics: "
-                "give it an otel_metrics.exporter.PrometheusReader() and call that one's serve()"
+                'give it an otel_metrics.exporter.PrometheusReader(resource_attributes=["service.instance.id"]) '
+                "and call that one's serve()"
             )
         return self._reader
 
