@@ -3,8 +3,8 @@
     python -m benchmarks.bench_record [--quick] [--json FILE] [--markdown FILE]
 
 Contenders take turns in one process, so take the ratios: machines differ and are noisy. Figures are microseconds per call;
-``mean`` is the time of a whole run, the hand-over to the instruments at its end included, divided by its calls; the
-percentiles are of single calls, with the clock's own 0.05 µs in them.
+``mean`` is the processor time of a whole run, the hand-over to the instruments at its end included, divided by its calls,
+best of several runs; the percentiles are of single calls by the wall clock, whose own 0.05 µs is in them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import random
-import statistics
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import opentelemetry.sdk.version
 
 from benchmarks.memory import bytes_per_series
 from benchmarks.record_calls import (
@@ -37,8 +33,11 @@ from benchmarks.record_calls import (
     SQLITE,
     prepare,
 )
+from benchmarks.record_report import markdown, promises
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.record_calls import Call, Prepared
 
 Work = list[tuple[str, float, float, tuple[Any, ...]]]
@@ -52,22 +51,28 @@ CALLS_PER_RUN = {
     CLASSIC: 100_000,
     LOCAL: 100_000,
     NAIVE: 10_000,
-    LABELS: 30_000,
+    LABELS: 20_000,
     BOUND: 50_000,
-    SQLITE: 200,
+    SQLITE: 30,
 }
-REPEATS = 7
+BUSY = {500: 100_000, 10_000: 200_000}
+"""Calls between two collections: 200 and 20 in each series. A series that has news costs about 20 µs per collection."""
+ROUND = 10_000
+"""Calls with arguments of their own, made again and again: more would measure the memory that the arguments lie in."""
+REPEATS = 3
 
 LOOPS = """
-def run(work):
-    for s, v, q, b in work:
-        {statement}
+def run(work, rounds):
+    for _ in range(rounds):
+        for s, v, q, b in work:
+            {statement}
 
-def timed(work, clock, note):
-    for s, v, q, b in work:
-        start = clock()
-        {statement}
-        note(clock() - start)
+def timed(work, rounds, clock, note):
+    for _ in range(rounds):
+        for s, v, q, b in work:
+            start = clock()
+            {statement}
+            note(clock() - start)
 """
 
 
@@ -79,20 +84,29 @@ def measure(call: Call, series: int, threads: int, readers: int, scale: float) -
     ready = {contender: prepare(contender, call, series, readers) for contender in contenders}
     loops: dict[str, dict[str, Any]] = {}
     work: dict[str, list[Work]] = {}
+    rounds: dict[str, int] = {}
     for contender, prepared in ready.items():
         names = dict(prepared.names)
         exec(LOOPS.format(statement=call.statement(contender)), names)
         loops[contender] = names
-        calls = max(int(CALLS_PER_RUN[contender] * scale), 100)
+        calls = max(int(CALLS_PER_RUN[contender] * scale), 30)
         if contender in OUR_OWN:
-            calls = max(calls, 20 * series)  # a collection every 15 s finds about that many in a busy series
-        work[contender] = [_work(prepared, series, calls // threads, seed) for seed in range(threads)]
-        names["run"](work[contender][0])  # make the series, warm up
+            calls = max(calls, BUSY.get(series, 0))
+        rounds[contender] = max(calls // max(ROUND, series), 1)
+        size = calls // rounds[contender] // threads
+        work[contender] = [_work(prepared, series, size, seed) for seed in range(threads)]
+        names["run"](work[contender][0], 1)  # make the series, warm up
         prepared.finish()
     means: dict[str, list[float]] = {contender: [] for contender in contenders}
     for _ in range(REPEATS):
         for contender in contenders:
-            means[contender].append(_mean(loops[contender]["run"], work[contender], ready[contender]))
+            clock = time.perf_counter if contender == SQLITE else time.process_time  # SQLite waits for the disk
+            means[contender].append(
+                _mean(
+                    partial(loops[contender]["run"], rounds=rounds[contender]), work[contender], ready[contender], clock
+                )
+                / rounds[contender]
+            )
     rows = []
     for contender in contenders:
         row: Row = {
@@ -103,7 +117,7 @@ def measure(call: Call, series: int, threads: int, readers: int, scale: float) -
             "readers": readers,
             "mean": min(means[contender]),
         }
-        rows.append(row | _percentiles(loops[contender]["timed"], work[contender]))
+        rows.append(row | _percentiles(loops[contender]["timed"], work[contender], rounds[contender]))
         ready[contender].close()
     return rows
 
@@ -117,25 +131,26 @@ def _work(prepared: Prepared, series: int, calls: int, seed: int) -> Work:
     return [(name, chance.lognormvariate(3.0, 0.5), chance.random(), children[name]) for name in order]
 
 
-def _mean(run: Any, work: list[Work], prepared: Prepared) -> float:
+def _mean(run: Any, work: list[Work], prepared: Prepared, clock: Callable[[], float]) -> float:
     gc.collect()
-    start = time.perf_counter()
+    start = clock()
     if len(work) == 1:
         run(work[0])
     else:
         _in_threads(run, work)
     prepared.finish()
-    return (time.perf_counter() - start) / sum(map(len, work)) * 1e6
+    return (clock() - start) / sum(map(len, work)) * 1e6
 
 
-def _percentiles(timed: Any, work: list[Work]) -> Row:
+def _percentiles(timed: Any, work: list[Work], rounds: int) -> Row:
     gc.collect()
     taken: list[list[int]] = [[] for _ in work]
     if len(work) == 1:
-        timed(work[0], time.perf_counter_ns, taken[0].append)
+        timed(work[0], rounds, time.perf_counter_ns, taken[0].append)
     else:
         _in_threads(
-            lambda part: timed(part[0], time.perf_counter_ns, part[1].append), list(zip(work, taken, strict=True))
+            lambda part: timed(part[0], rounds, time.perf_counter_ns, part[1].append),
+            list(zip(work, taken, strict=True)),
         )
     nanoseconds = sorted(value for part in taken for value in part)
     at = {name: nanoseconds[int(share * (len(nanoseconds) - 1))] / 1000 for name, share in PERCENTILES.items()}
@@ -151,79 +166,6 @@ def _in_threads(target: Any, parts: list[Any]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def ratios(rows: list[Row]) -> list[Row]:
-    """Return ours in parts of each other contender, per call and setting."""
-    found = []
-    for call, series, threads, readers in dict.fromkeys(
-        (r["call"], r["series"], r["threads"], r["readers"]) for r in rows
-    ):
-        here = {
-            r["contender"]: r
-            for r in rows
-            if (r["call"], r["series"], r["threads"], r["readers"]) == (call, series, threads, readers)
-        }
-        ours, classic = here[OURS], here[CLASSIC]
-        found.append(
-            {
-                "call": call,
-                "series": series,
-                "threads": threads,
-                "readers": readers,
-                "pre-bound": ours["mean"] / here[BOUND]["mean"],
-                "pre-bound, classic": classic["mean"] / here[BOUND]["mean"],
-                "labels()": ours["mean"] / here[LABELS]["mean"],
-                "naive": ours["mean"] / here[NAIVE]["mean"],
-                "naive p99.9": ours["p99.9"] / here[NAIVE]["p99.9"],
-                **({"SQLite": ours["mean"] / here[SQLITE]["mean"]} if SQLITE in here else {}),
-            }
-        )
-    return found
-
-
-def markdown(rows: list[Row], memory: list[Row]) -> str:
-    """Return the tables for people."""
-    about = (
-        f"Python {platform.python_version()}, opentelemetry-sdk {opentelemetry.sdk.version.__version__}, {os.cpu_count()} cores. "
-        "Microseconds per call, folding and hand-over to the instruments included; in brackets what ours is in parts of it."
-    )
-    lines = [
-        about,
-        "",
-    ]
-    for series, threads, readers in dict.fromkeys((r["series"], r["threads"], r["readers"]) for r in rows):
-        here = [r for r in rows if (r["series"], r["threads"], r["readers"]) == (series, threads, readers)]
-        contenders = [contender for contender in CONTENDERS if any(r["contender"] == contender for r in here)]
-        lines += [
-            f"### {series:,} series, {threads} {'thread' if threads == 1 else 'threads'}, {readers} {'reader' if readers == 1 else 'readers'}",
-            "",
-            "| call | " + " | ".join(contenders) + " | p50 | p99 | p99.9 | naive p99.9 |",
-            "|---" * (len(contenders) + 5) + "|",
-        ]
-        for call in dict.fromkeys(r["call"] for r in here):
-            cells = {r["contender"]: r for r in here if r["call"] == call}
-            ours = cells[OURS]
-            means = [
-                f"{cells[name]['mean']:.2f}"
-                + (f" ({_part(ours['mean'] / cells[name]['mean'])})" if name not in OUR_OWN else "")
-                for name in contenders
-            ]
-            tail = [f"{ours[name]:.2f}" for name in PERCENTILES] + [f"{cells[NAIVE]['p99.9']:.0f}"]
-            lines.append(f"| `{call}` | " + " | ".join([*means, *tail]) + " |")
-        lines.append("")
-    lines += [
-        "### Memory per series: one histogram and one counter, 2,000 of each",
-        "",
-        "| | bytes | of the plain SDK |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {row['contender']} | {row['bytes']:,.0f} | {row['ratio']:.2f} |" for row in memory]
-    return "\n".join(lines) + "\n"
-
-
-def _part(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
 
 
 def main() -> None:
@@ -251,13 +193,9 @@ def main() -> None:
     memory = bytes_per_series()
     report = markdown(rows, memory)
     print(report)
-    worst = {key: max(row[key] for row in ratios(rows)) for key in ("pre-bound", "pre-bound, classic", "naive")}
-    print("worst ratios:", {key: round(value, 3) for key, value in worst.items()})
-    print("median ratios:", {key: round(statistics.median(row[key] for row in ratios(rows)), 3) for key in worst})
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(
-        json.dumps({"calls": rows, "ratios": ratios(rows), "memory": memory}, indent=1), encoding="utf-8"
-    )
+    results = {"calls": rows, "promises": promises(rows, memory), "memory": memory}
+    arguments.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     if arguments.markdown:
         arguments.markdown.write_text(report, encoding="utf-8")
 
