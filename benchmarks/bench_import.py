@@ -6,6 +6,7 @@ python -m benchmarks.bench_import [rows] [days]
 from __future__ import annotations
 
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -20,13 +21,14 @@ FEATURES = 7
 FOREVER = "--storage.tsdb.retention.time=100y"
 
 
-def timed(*arguments: str) -> tuple[float, str]:
-    """Return seconds and output of a command that must succeed."""
-    started = time.perf_counter()
+def timed(*arguments: str) -> tuple[float, float, str]:
+    """Return seconds, seconds of CPU and output of a command that must succeed."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = otel_metrics(*arguments)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    return time.perf_counter() - started, done.stdout
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
 def main() -> None:
@@ -35,16 +37,17 @@ def main() -> None:
         path, data = old.filled(Path(folder) / "old.db", rows, days, features=FEATURES), Path(folder) / "data"
         size = path.stat().st_size / 1e6
         print(f"{rows:,} rows of {days} days, {FEATURES} features, {size:.0f} MB")
-        seconds, _ = timed("import", str(path))
-        print(f"  read, checked and reported   {seconds:6.1f} s  {rows / seconds:9,.0f} rows/s")
-        seconds, _ = timed("import", str(path), "--data", str(data))
+        seconds, cpu, _ = timed("import", str(path))
+        print(f"  read, checked and reported   {seconds:6.1f} s ({cpu:.1f} s of CPU) {rows / seconds:9,.0f} rows/s")
+        seconds, cpu, _ = timed("import", str(path), "--data", str(data))
         blocks = sum(file.stat().st_size for file in data.rglob("*") if file.is_file()) / 1e6
-        print(
-            f"  imported, promtool included  {seconds:6.1f} s  {rows / seconds:9,.0f} rows/s, {blocks:.0f} MB of blocks"
-        )
+        print(f"  imported, promtool included  {seconds:6.1f} s ({cpu:.1f} s of CPU) {rows / seconds:9,.0f} rows/s")
+        print(f"  blocks: {blocks:.0f} MB")
         server = servers.prometheus("global: {}\n", data=data, flags=[FOREVER])
-        seconds, output = timed("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
-        print(f"  second run and verification  {seconds:6.1f} s: {re.findall('[0-9]+ days written', output)[0]}")
+        seconds, cpu, output = timed("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
+        print(
+            f"  second run and verification  {seconds:6.1f} s ({cpu:.1f} s of CPU): {re.findall('[0-9]+ days written', output)[0]}"
+        )
         print(f"  {re.findall('Verified.*', output)[0]}")
 
 

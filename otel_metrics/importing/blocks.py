@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 WORK: Final = "otel-metrics-import"
 """Folder inside the data directory for everything of ours: on the same disk, and Prometheus ignores it."""
 
+_LAVISH: Final = {"GOGC": "400"}
+"""Collects garbage less often: a day needs little memory, and promtool a quarter less time."""
+
 HEAD_SECONDS: Final = 3 * 3600
 """What a server keeps outside of blocks. A block that is newer than the oldest of it would make it drop the rest."""
 
@@ -95,7 +98,9 @@ class DataDirectory:
             str(staging),
         ]
         # A session of its own: Ctrl-C reaches us alone, and the day at hand is finished.
-        done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+        done = subprocess.run(
+            command, env={**os.environ, **_LAVISH}, capture_output=True, text=True, check=False, start_new_session=True
+        )
         if done.returncode != 0:
             shutil.rmtree(staging, ignore_errors=True)
             raise ImportFailedError(f"promtool: {_last_line(done.stderr or done.stdout)}")
