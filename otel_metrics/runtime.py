@@ -29,6 +29,7 @@ from otel_metrics.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
     from prometheus_client.core import Metric as MetricFamily
 
@@ -59,7 +60,9 @@ class Runtime:
             registry.register(_Rest())  # after our reader: what the application registered itself comes last
             # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
-            self._private = MeterProvider([self._reader], self.resource, exemplars, views=views(settings.series_limit))
+            self._private = MeterProvider(
+                [self._reader, *_push(settings)], self.resource, exemplars, views=views(settings.series_limit)
+            )
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
         self.basic: MetricsCollector = before.basic if before else MetricsCollector()
@@ -117,6 +120,17 @@ def _source(settings: Settings, recorder: Recorder) -> Source:
     )
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
     return PrometheusSource(client, settings.clock)
+
+
+def _push(settings: Settings) -> list[MetricReader]:
+    """Return the reader that pushes, if one is asked for."""
+    if settings.otlp is None:
+        return []
+    try:
+        from otel_metrics.exporter.push import otlp_reader
+    except ImportError as error:
+        raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics[otlp]'") from error
+    return [otlp_reader(temporality=settings.otlp)]
 
 
 class _Rest:

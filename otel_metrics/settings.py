@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from otel_metrics.catalogue import CATALOGUE
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 Scale = Literal["0-1", "1-5"]
 
-SCALES: Final[tuple[Scale, ...]] = ("0-1", "1-5")
+Temporality = Literal["cumulative", "delta"]
+
+SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
+TEMPORALITIES: Final[tuple[Temporality, ...]] = get_args(Temporality)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
@@ -60,6 +63,10 @@ class Settings:
 
     prometheus_ca_file: str | None = None
     """Certificates to trust instead of the system's (``OTM_PROMETHEUS_CA_FILE``)."""
+
+    otlp: Temporality | None = None
+    """Push by OTLP as well, ``cumulative`` or ``delta`` (``OTM_OTLP``); the specification's ``OTEL_EXPORTER_OTLP_*`` variables
+    say where to, how often and with what headers. Needs the extra ``otlp``."""
 
     host: str = "localhost"
     """Address that ``serve()`` listens on (``OTEL_EXPORTER_PROMETHEUS_HOST``)."""
@@ -114,6 +121,15 @@ class Settings:
             self.prometheus_token_file,
             "a token or a user name, not both",
         )
+        _require(
+            self.otlp is None or self.otlp in TEMPORALITIES, "otlp", self.otlp, f"{' or '.join(TEMPORALITIES)}, or None"
+        )
+        _require(
+            self.otlp is None or self.meter_provider is None,
+            "otlp",
+            self.otlp,
+            "None with a meter_provider of your own: give that one an otel_metrics.exporter.otlp_reader()",
+        )
         _require(0 <= self.port <= 65535, "port", self.port, "0 to 65535")
         _require(
             0 <= self.satisfaction_threshold <= 1, "satisfaction_threshold", self.satisfaction_threshold, "0.0 to 1.0"
@@ -157,6 +173,7 @@ _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_password_file": ("OTM_PROMETHEUS_PASSWORD_FILE", str),
     "prometheus_token_file": ("OTM_PROMETHEUS_TOKEN_FILE", str),
     "prometheus_ca_file": ("OTM_PROMETHEUS_CA_FILE", str),
+    "otlp": ("OTM_OTLP", str),
     "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
     "strict": ("OTM_STRICT", _boolean),

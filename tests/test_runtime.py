@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -17,6 +18,9 @@ from prometheus_client import CollectorRegistry
 import otel_metrics
 from otel_metrics import ConfigurationError, testing
 from otel_metrics.exporter import PrometheusReader
+
+if TYPE_CHECKING:
+    from tests.servers import Servers
 
 
 def scrape(url: str) -> str:
@@ -189,3 +193,17 @@ def test_metadata_without_json_does_not_take_the_event_along(caplog: pytest.LogC
     (record,) = caplog.records
     assert record.__dict__["event_attributes"]["error_message"] == "took too long"
     assert record.__dict__["event_attributes"]["metadata"] == "{'self': {...}}"
+
+
+@pytest.mark.parametrize(("temporality", "added_up"), [("cumulative", "{}"), ("delta", "sum_over_time({}[5m])")])
+def test_one_setting_pushes_the_same_numbers_by_otlp(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, temporality: str, added_up: str
+) -> None:
+    receiver = servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", receiver.otlp_url)
+    with testing.recording(otlp=temporality) as metrics:
+        for _ in range(3):
+            metrics.advanced.record_feature_usage("engine", "train", 10.0)
+
+    assert receiver.value(f"sum({added_up.format('feature_usage_total')})") == 3
+    assert receiver.value(f"sum({added_up.format('feature_usage_duration_seconds_count')})") == 3

@@ -16,6 +16,7 @@ from otel_metrics import ConfigurationError, Settings
         ({"prometheus_url": "http://me:secret@host"}, "without a password"),
         ({"prometheus_timeout": 0}, "prometheus_timeout=0"),
         ({"prometheus_username": "me"}, "prometheus_password_file"),
+        ({"otlp": "both"}, "cumulative or delta"),
         ({"port": 70000}, "port=70000"),
         ({"satisfaction_threshold": 70}, "satisfaction_threshold=70"),
         ({"satisfaction_scales": {"stars": "1-10"}}, "'stars'"),
