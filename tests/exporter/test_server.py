@@ -246,12 +246,13 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     for name in ("ca", "stranger"):
-        openssl(
-            "req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2"
-        )
+        # Python 3.13 and later insist on the key usage.
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        subject = ("-subj", f"/CN={name}", "-days", "2")
+        openssl("req", "-x509", *key, *usage, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject)
     for name in ("server", "client"):
         openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nauthorityKeyIdentifier=keyid\n")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
         openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
     return folder
