@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import ssl
 import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import socket
-    import ssl
+    from collections.abc import Callable
 
     from otel_metrics.exporter.endpoint import Endpoint, Response
 
@@ -76,10 +77,16 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def __init__(
-        self, endpoint: Endpoint, connection: socket.socket, request_deadline: float, response_timeout: float
+        self,
+        endpoint: Endpoint,
+        connection: socket.socket,
+        heard: Callable[[], None],
+        request_deadline: float,
+        response_timeout: float,
     ) -> None:
         # Not the base class's: that one wants a socketserver, and makes its own streams.
         self._endpoint = endpoint
+        self._heard = heard
         self.client_address = ("", 0)
         self.rfile = io.BufferedReader(_Reader(connection, request_deadline))
         self.wfile = _Writer(connection, response_timeout)  # type: ignore[assignment] # all that is needed of it
@@ -92,6 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server_version
 
     def answer(self) -> None:
+        self._heard()
         path, _, _ = self.path.partition("?")
         headers: dict[str, str] = {}
         for name, value in self.headers.items():
@@ -131,29 +139,24 @@ class _Handler(BaseHTTPRequestHandler):
 def answer(
     endpoint: Endpoint,
     connection: socket.socket,
-    tls: ssl.SSLContext | None,
+    heard: Callable[[], None],
     request_timeout: float,
     response_timeout: float,
 ) -> None:
     """Read a request from ``connection`` and answer it; the caller closes the connection.
 
+    ``heard`` is called when the request has been read.
+
     Raises:
         OSError: the client went away, or took longer than the time-outs (in seconds) allow.
     """
     deadline = time.monotonic() + request_timeout
-    stream = connection
-    if tls is not None:
+    if isinstance(connection, ssl.SSLSocket):
         connection.settimeout(request_timeout)
-        stream = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-    try:
-        if tls is not None:
-            stream.do_handshake()  # type: ignore[attr-defined] # a TLS socket, then
-        handler = _Handler(endpoint, stream, deadline, response_timeout)
-        handler.handle_one_request()
-        _drain(stream)
-    finally:
-        if stream is not connection:
-            stream.close()
+        connection.do_handshake()
+    handler = _Handler(endpoint, connection, heard, deadline, response_timeout)
+    handler.handle_one_request()
+    _drain(connection)
 
 
 def _drain(stream: socket.socket) -> None:

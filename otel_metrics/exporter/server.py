@@ -14,6 +14,7 @@ import ssl
 import threading
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_metrics.exporter.connection import answer
@@ -33,7 +34,8 @@ class ServerLimits:
     """What a client may take of the application."""
 
     connections: int = 32
-    """Connections at once; further ones are closed unanswered."""
+    """Connections at once. A further one takes the place of the oldest that has not sent its request yet; if all have, it is
+    closed unanswered."""
 
     request_timeout: float = 10.0
     """Seconds for the TLS handshake and the head of the request together."""
@@ -75,7 +77,7 @@ class ServerHandle:
         self._tls = tls
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.connections)
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, bool] = {}  # from the oldest on; true as long as no request was read
         self._lock = threading.Lock()
         self._closed = False
         self._listener = _listen(host, port)
@@ -144,19 +146,36 @@ class ServerHandle:
                 self._start(connection)
 
     def _start(self, connection: socket.socket) -> None:
-        if not self._slots.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False) and not (self._make_room() and self._slots.acquire(timeout=1.0)):
             connection.close()
             return
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with self._lock:
-            self._open.add(connection)
+            self._open[connection] = True
         try:
             threading.Thread(target=self._serve, args=(connection,), name="otel-metrics-scrape", daemon=True).start()
         except RuntimeError:  # the interpreter is finishing, or out of threads
             self._end(connection)
 
+    def _make_room(self) -> bool:
+        """Cut the oldest connection that still owes its request: clients that only connect must not keep scrapers out."""
+        with self._lock:
+            idle = next((connection for connection, owes in self._open.items() if owes), None)
+            if idle is not None:
+                self._open[idle] = False
+                _shut(idle)
+            return idle is not None
+
+    def _heard(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open[connection] = False
+
     def _serve(self, connection: socket.socket) -> None:
+        limits = self._limits
         try:
-            answer(self._endpoint, connection, self._tls, self._limits.request_timeout, self._limits.response_timeout)
+            heard = partial(self._heard, connection)
+            answer(self._endpoint, connection, heard, limits.request_timeout, limits.response_timeout)
         except OSError:
             # Clients come and go; that is no news.
             _logger.debug("a connection broke", exc_info=True)
@@ -167,7 +186,7 @@ class ServerHandle:
 
     def _end(self, connection: socket.socket) -> None:
         with self._lock:
-            self._open.discard(connection)
+            self._open.pop(connection, None)
         connection.close()
         self._slots.release()
 
@@ -189,7 +208,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _shut(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        # Not a TLS socket's own: that one would forget its keys under the thread that uses them.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 _handles: weakref.WeakSet[ServerHandle] = weakref.WeakSet()

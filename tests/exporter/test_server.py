@@ -223,6 +223,26 @@ def test_more_connections_than_allowed_are_dropped_and_the_application_goes_on(r
         wait_until(lambda: b"calls_total 5" in get(handle.url), what="an answer after the flood")
 
 
+def test_connections_that_ask_for_nothing_give_way_to_a_scraper_at_once(reader: PrometheusReader) -> None:
+    patient = ServerLimits(connections=4, request_timeout=3600)
+    with reader.serve(port=0, limits=patient) as handle, contextlib.ExitStack() as stack:
+        for _ in range(patient.connections):
+            stack.callback(socket.create_connection((handle.host, handle.port), timeout=10).close)
+        assert b"calls_total 5" in get(handle.url)
+
+
+def test_close_cuts_tls_connections(reader: PrometheusReader, pki: Path) -> None:
+    handle = reader.serve(port=0, certfile=str(pki / "server.pem"), keyfile=str(pki / "server.key"))
+    trusting = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+    with (
+        socket.create_connection((handle.host, handle.port), timeout=10) as plain,
+        trusting.wrap_socket(plain, server_hostname="localhost") as idle,
+    ):
+        idle.sendall(b"GET /metrics")
+        handle.close()
+        assert _closed(idle, wait=10)
+
+
 def test_close_cuts_open_connections(reader: PrometheusReader) -> None:
     handle = reader.serve(port=0)
     with socket.create_connection((handle.host, handle.port), timeout=10) as idle:
