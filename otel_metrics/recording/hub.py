@@ -12,9 +12,8 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,6 +21,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span
 
 from otel_metrics.recording.cells import LIMIT, Cell, Tally
+from otel_metrics.recording.ticker import Ticker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,13 +37,6 @@ _log: Final = logging.getLogger("otel_metrics")
 
 HOOK_NAME: Final = "otel_metrics.hook"
 """An observable gauge without values: the SDK calls it before it collects anything else."""
-
-SECONDS_PER_DAY: Final = 86_400
-BEFORE_MIDNIGHT: Final = 0.005
-"""How long before midnight UTC, in seconds, the ticker folds, so that values go to the day they were recorded in."""
-
-LATE: Final = 1.0
-"""Seconds that this may be late on a busy machine; a clock that was set over midnight is later."""
 
 _AT_ONCE: Final = 16
 """Cells that are folded before others get a chance at the lock."""
@@ -82,15 +75,13 @@ class Hub:
     ) -> None:
         self.clock = clock
         self.turn = 0
-        self._tick = tick
         self._afterwards = afterwards
         self._lock = threading.RLock()
         self._folding = False
-        self._due = self._midnight = 0.0
         self._cells: list[Cell | Tally] = []
         self._dirty: deque[Cell | Tally] = deque()
-        self._ticker: threading.Thread | None = None
-        self._new: SimpleQueue[Cell | Tally | None] = SimpleQueue()  # safe to fill from a signal handler
+        self._tick = tick
+        self.ticker = self._new_ticker()
         _hook(meter, self)
 
     def cell(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Cell:
@@ -150,20 +141,15 @@ class Hub:
         """Fold everything and hand it to the instruments: what happens before every collection."""
         self.turn += 1
         self.drain()
-        for _ in range(len(self._dirty)):  # one at a time, so that recording calls never wait long
+        for _ in range(0, len(self._dirty), _AT_ONCE):
             with self._held() as held:
-                if not held or not self._dirty:
-                    return
-                cell = self._dirty.popleft()
-                self._each(cell, "flush")
-                cell.dirty = any(getattr(sink, "recurring", False) for sink in cell.all_sinks())
-                if cell.dirty:
-                    self._dirty.append(cell)
+                for _ in range(min(_AT_ONCE, len(self._dirty)) if held else 0):
+                    self._hand_over(self._dirty.popleft())
 
     def close(self) -> None:
         """Stop the ticker and hand over what is pending; nothing that is recorded later is."""
-        self._tick = None
-        self._new.put(None)
+        if self.ticker is not None:
+            self.ticker.stop()
         self.flush()
         for hubs in list(_hubs.values()):
             if self in hubs:
@@ -174,27 +160,30 @@ class Hub:
         self._lock = threading.RLock()
         self._folding = False
         self._cells, self._dirty = [], deque()
-        self._ticker, self._new = None, SimpleQueue()
+        self.ticker = self._new_ticker()
 
     def _register(self, cell: AnyCell) -> AnyCell:
         cell.dirty = True  # counters appear at zero
         self._dirty.append(cell)
         self._cells.append(cell)
-        if self._tick is not None:
-            self._new.put(cell)
-            if self._ticker is None:
-                self._ticker = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
-                with suppress(RuntimeError):  # too late: the interpreter is shutting down
-                    self._ticker.start()
+        if self.ticker is not None:
+            self.ticker.announce(cell)
         return cell
 
-    @staticmethod
-    def _each(cell: Cell | Tally, action: str) -> None:
-        """Call a method of the sinks that have it; those that end in no instrument do not."""
+    def _new_ticker(self) -> Ticker[Cell | Tally] | None:
+        return None if self._tick is None else Ticker(self._tick, self.clock, self._on_tick, self._on_new)
+
+    def _hand_over(self, cell: Cell | Tally) -> None:
+        """Flush the sinks that end in instruments; others have nothing to flush."""
+        cell.dirty = recurring = False
         for sink in cell.all_sinks():
-            method = getattr(sink, action, None)
-            if method is not None:
-                method()
+            flush = getattr(sink, "flush", None)
+            if flush is not None:
+                flush()
+                recurring = recurring or getattr(sink, "recurring", False)
+        if recurring:
+            cell.dirty = True
+            self._dirty.append(cell)
 
     def _take(self, cell: Cell | Tally, now: float | None = None) -> None:
         if cell.take(self.clock() if now is None else now) and not cell.dirty:
@@ -231,47 +220,23 @@ class Hub:
             if held:
                 self._release()
 
-    def _run(self) -> None:
-        while self._tick is not None:
-            try:
-                self._tick_once(self._tick)
-            except Exception:  # the ticker must go on
-                _log.exception("values could not be folded")
-
-    def _tick_once(self, tick: float) -> None:
-        """Fold when it is due; meanwhile make new counters appear at zero, so that their start is their first call's."""
-        if time.monotonic() >= self._due:
-            now = self._time_of_tick()
-            self.turn += 1
-            self._due = time.monotonic() + self._pause(tick)
-            self.drain(now)
-            self._relieve()
-        try:
-            cell = self._new.get(timeout=max(0.0, self._due - time.monotonic()))
-        except Empty:
-            return
-        if cell is not None:
-            with self._held() as held:
-                if held:
-                    self._each(cell, "seed")
-
-    def _relieve(self) -> None:
-        """Hand over values that wait one by one, because no collection may be near."""
-        for cell in list(self._dirty):
+    def _on_tick(self, now: float) -> None:
+        self.turn += 1
+        self.drain(now)
+        for cell in list(self._dirty):  # values that wait one by one are handed over: no collection may be near
             if any(getattr(sink, "crowded", False) for sink in cell.all_sinks()):
                 with self._held() as held:
-                    if held:
-                        self._each(cell, "flush")
+                    for sink in cell.all_sinks() if held else ():
+                        if getattr(sink, "crowded", False):
+                            sink.flush()  # type: ignore[attr-defined]
 
-    def _time_of_tick(self) -> float:
-        """Return the time to fold at: a tick that was due before midnight and is a little late still belongs before it."""
-        now, midnight = self.clock(), self._midnight
-        self._midnight = now - now % SECONDS_PER_DAY + SECONDS_PER_DAY
-        return midnight - BEFORE_MIDNIGHT if 0.0 <= now - midnight < LATE else now
-
-    def _pause(self, tick: float) -> float:
-        until_midnight = self._midnight - self.clock() - BEFORE_MIDNIGHT
-        return min(tick, until_midnight) if until_midnight > 0 else tick
+    def _on_new(self, cell: Cell | Tally) -> None:
+        """Make counters appear at zero, so that their start is their first call's."""
+        with self._held() as held:
+            for sink in cell.all_sinks() if held else ():
+                seed = getattr(sink, "seed", None)
+                if seed is not None:
+                    seed()
 
 
 # --------------------------------------------------------------------------------------- collections and forks, per meter

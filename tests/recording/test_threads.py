@@ -252,7 +252,9 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
     hub = Hub(rig.meter, clock=lambda: begin + time.monotonic() - started, tick=3600.0)
     try:
         cell = hub.cell((rig.column,), ((Kept(),),))
-        wait_for(lambda: hub._due > 0.0)  # until the ticker has done its first round; the next one is at midnight
+        wait_for(
+            lambda: hub.ticker is not None and hub.ticker.due > 0.0
+        )  # until the ticker has done its first round; the next one is at midnight
         cell.append(1.0)
         wait_for(lambda: bool(folds))
         assert folds[0] < 86_400

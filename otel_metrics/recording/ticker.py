@@ -1,0 +1,92 @@
+"""The thread that folds what nobody else has folded: every second, and right before midnight UTC."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+New = TypeVar("New")
+
+_log: Final = logging.getLogger("otel_metrics")
+
+SECONDS_PER_DAY: Final = 86_400
+BEFORE_MIDNIGHT: Final = 0.005
+"""How long before midnight UTC, in seconds, a tick comes, so that values go to the day they were recorded in."""
+
+LATE: Final = 1.0
+"""Seconds that this may be late on a busy machine; a clock that was set over midnight is later."""
+
+
+class Ticker(Generic[New]):
+    """Calls ``tick(now)`` when it is due, and meanwhile ``welcome(new)`` for everything announced, in a daemon thread.
+
+    Args:
+        seconds: between two ticks.
+        clock: unix time in seconds.
+        tick: gets the time that what was recorded belongs to.
+        welcome: gets what was announced.
+    """
+
+    def __init__(
+        self, seconds: float, clock: Callable[[], float], tick: Callable[[float], None], welcome: Callable[[New], None]
+    ) -> None:
+        self.due = 0.0
+        self._seconds = seconds
+        self._clock = clock
+        self._tick = tick
+        self._welcome = welcome
+        self._midnight = 0.0
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self._new: SimpleQueue[New | None] = SimpleQueue()  # safe to fill from a signal handler
+
+    def announce(self, new: New) -> None:
+        """Have ``new`` welcomed soon. Starts the thread at the first time; never blocks, never raises."""
+        if self._stopped:
+            return
+        self._new.put(new)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
+            with suppress(RuntimeError):  # too late: the interpreter is shutting down
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end."""
+        self._stopped = True
+        self._new.put(None)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._once()
+            except Exception:  # the ticker must go on
+                _log.exception("values could not be folded")
+
+    def _once(self) -> None:
+        if time.monotonic() >= self.due:
+            now = self._time_of_tick()
+            self.due = time.monotonic() + self._pause()
+            self._tick(now)
+        try:
+            new = self._new.get(timeout=max(0.0, self.due - time.monotonic()))
+        except Empty:
+            return
+        if new is not None:
+            self._welcome(new)
+
+    def _time_of_tick(self) -> float:
+        """Return the time to fold at: a tick that was due before midnight and is a little late still belongs before it."""
+        now, midnight = self._clock(), self._midnight
+        self._midnight = now - now % SECONDS_PER_DAY + SECONDS_PER_DAY
+        return midnight - BEFORE_MIDNIGHT if 0.0 <= now - midnight < LATE else now
+
+    def _pause(self) -> float:
+        until_midnight = self._midnight - self._clock() - BEFORE_MIDNIGHT
+        return min(self._seconds, until_midnight) if until_midnight > 0 else self._seconds
