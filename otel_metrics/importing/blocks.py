@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from otel_metrics.importing.errors import ImportFailedError
 
@@ -54,7 +53,7 @@ class DataDirectory:
         """
         with (self.work / "lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(lock)
             except OSError:
                 raise ImportFailedError(f"another import into {self.path} is running") from None
             yield
@@ -63,7 +62,7 @@ class DataDirectory:
         """Return whether a server has the directory open."""
         try:
             with (self.path / "lock").open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(lock)
         except FileNotFoundError:
             return False
         except OSError:
@@ -136,6 +135,17 @@ class DataDirectory:
     def clean(self) -> None:
         """Remove what is only needed while importing."""
         shutil.rmtree(self._staging, ignore_errors=True)
+
+
+def _lock(file: IO[str]) -> None:
+    """Take the lock that Prometheus takes, until the file is closed.
+
+    Raises:
+        OSError: somebody else has it.
+    """
+    import fcntl  # not there on Windows, where the other commands shall work
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _meta(block: Path) -> dict[str, Any]:
