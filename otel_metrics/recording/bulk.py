@@ -1,9 +1,9 @@
 """Teaches the SDK to take many values in one measurement. Everything here that is private to the SDK is private to us.
 
 A :class:`Batch` is a float: one true measurement of its series, which any aggregation can take. An aggregation of ours
-(installed by :func:`otel_metrics.recording.views.views`) sees what else it carries, takes all of it and acknowledges; so the sender knows, without
-asking the SDK, whether the rest of the values must follow one by one. They follow as :class:`Rest`, which aggregations of
-ours leave alone, so that several views of one instrument, ours and others, all get every value exactly once.
+(from :func:`otel_metrics.recording.views.views`) sees what else it carries, takes all of it and acknowledges; so the sender
+knows, without asking the SDK, whether the rest of the values must follow one by one. They follow as :class:`Rest`, which
+aggregations of ours leave alone, so that several views of one instrument, ours and others, get every value exactly once.
 
 What is relied upon: the hook ``_create_aggregation`` of the public aggregation classes, and of what it makes ``aggregate``,
 ``collect``, ``_sample_exemplar`` and ``_collect_exemplars``. :mod:`~otel_metrics.recording.views` probes it before use.

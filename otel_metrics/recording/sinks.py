@@ -95,12 +95,12 @@ class HistogramSink:
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
         """Sum up a chunk, or hand over at once the value that belongs to a span."""
-        values, total = chunk.values, chunk.total
+        values, total, last = chunk.values, chunk.total, chunk.last
         if chunk.low < 0.0:
             values = values[bisect_left(values, 0.0) :]
-            total = sum(values)
             if not values:
                 return
+            total, last = sum(values), last if last >= 0.0 else values[-1]
         if chunk.context is not None:
             for value in values:
                 self._send(Batch.of(value, [value], self._born, chunk.extra), chunk.context)
@@ -109,9 +109,9 @@ class HistogramSink:
         if needs is not None and not self._target.others:
             if self._digest is None:
                 self._digest = Digest(needs, self._scale)
-            self._digest.add(values, total, chunk.last)
+            self._digest.add(values, total, last)
             return
-        self._last = chunk.last
+        self._last = last
         if self._values is None:
             self._values = []
         self._values += values

@@ -242,3 +242,14 @@ def test_series_past_the_sdks_limit_overflow_together(name: str) -> None:
         assert collect(folded.readers[0]) == collect(naive.readers[0])
     finally:
         del SERIES[4:]
+
+
+@pytest.mark.parametrize("name", ["merge", "repeat", "public", "ours and others"])
+def test_negative_values_are_none_of_a_histograms(name: str) -> None:
+    naive, folded = Naive(VIEWS[name][1]), Folded(VIEWS[name][0])
+    cell = folded.hub.cell((Column(low=float("-inf")),), ((HistogramSink(folded.histogram, SERIES[0]),),))
+    for values_ in ([2.0, -1.0], [-1.0], [0.5, 2.0, -3.0]):
+        for value in values_:
+            naive.histogram.record(value, SERIES[0])
+            cell.append(value)
+        assert collect(folded.readers[0]) == collect(naive.readers[0])
