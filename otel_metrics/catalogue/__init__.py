@@ -102,6 +102,17 @@ from otel_metrics.catalogue.schema import (
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(row for row in list(globals().values()) if isinstance(row, Metric))
 """Every row."""
 
+_TYPES: Final = frozenset(row.daily.metric_type for row in CATALOGUE if row.daily)
+
+
+def category_label(category: str) -> str:
+    """Return the label value for a performance metric's category.
+
+    It is the metric's type in the daily table, so a category called like another type ("usage") must not be one.
+    """
+    return f"{category}_performance" if category in _TYPES else category
+
+
 __all__ = [
     "ACCURACIES",
     "ACTION",
@@ -180,4 +191,5 @@ __all__ = [
     "Kind",
     "Label",
     "Metric",
+    "category_label",
 ]

@@ -48,6 +48,7 @@ class Binding:
         call = "record_performance_metric"
         required = {c.FEATURE: feature, c.METRIC_CATEGORY: category, c.METRIC_NAME: name}
         labels = self._labels(call, required, {c.CONTEXT: context})
+        labels[c.METRIC_CATEGORY.name] = c.category_label(labels[c.METRIC_CATEGORY.name])
         measured = self._unit(call, unit) if unit else unit_of_name(labels[c.METRIC_NAME.name])
         labels[c.UNIT.name] = measured.name
         key = (call, *labels.values())

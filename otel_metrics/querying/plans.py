@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics import catalogue as c
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.querying.source import Distribution, Latest, Total
-from otel_metrics.recording.labels import printable
+from otel_metrics.recording.labels import LONGEST, printable
 
 if TYPE_CHECKING:
     from otel_metrics.catalogue import Label, Metric
@@ -148,7 +148,8 @@ def _where(*filters: tuple[Label, object]) -> Where:
             continue
         if not isinstance(value, str):
             raise InvalidArgumentError("get_*", label.name, value, "type", "a string, or None for all")
-        where.append((label.name, printable(value)))
+        recorded = printable(value) if len(value) <= LONGEST else c.OTHER
+        where.append((label.name, c.category_label(recorded) if label is c.METRIC_CATEGORY else recorded))
     return tuple(where)
 
 

@@ -234,3 +234,23 @@ def test_a_resource_recorded_with_and_without_units_shows_its_last_state(metrics
         metrics.advanced.get_resource_metrics()  # as if a second had passed
 
     assert metrics.value("resource_utilization_ratio") == 0.3
+
+
+def test_a_category_called_like_another_type_of_the_daily_table_does_not_merge_with_it(
+    metrics: testing.Recording,
+) -> None:
+    metrics.advanced.record_feature_usage("engine", "ask", 100.0)
+    metrics.advanced.record_performance_metric("engine", "usage", "ask", 300.0, "ms")
+
+    rows = {row["metric_type"]: row["avg_value"] for row in metrics.advanced.aggregate_daily_metrics()}
+    assert rows == {"usage": 100.0, "usage_performance": 300.0}
+    (row,) = metrics.advanced.get_performance_metrics(metric_category="usage")
+    assert row["avg"] == 300.0
+
+
+def test_a_feature_too_long_for_a_label_is_found_where_it_was_recorded() -> None:
+    long = "x" * 1000
+    with testing.recording(strict=False) as metrics:
+        metrics.advanced.record_error(long, "Timeout")
+
+        assert metrics.advanced.get_error_stats(long)["total_errors"] == 1
