@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import Observation
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from otel_metrics.recording.cells import Sink
     from otel_metrics.settings import Settings
 
+
+LARGEST: Final = 1e100
+"""Larger values are refused: their squares, or the sum of a few, would be infinite for ever after."""
 
 Attributes = dict[str, str]
 
@@ -61,18 +64,18 @@ class Recorder:
         self,
         call: str,
         argument: str,
-        metric: Metric | None,
+        metric: Metric,
         convert: Callable[[list[float]], list[float]] | None = None,
         spelling: str = "",
     ) -> Column:
         """Return how ``argument`` of ``call`` becomes values of ``metric``; shared by all series (``spelling`` tells units apart)."""
-        key = (call, argument, metric.name if metric else "", spelling)
-        low, high = (metric.low, metric.high) if metric else (0.0, inf)
+        key = (call, argument, metric.name, spelling)
+        low, high = metric.low, metric.high
         with self._lock:
             found = self._columns.get(key)
             if found is None:
                 refuse = partial(self._refuse, call, argument, _allowed(low, high))
-                found = self._columns[key] = Column(convert, low, high, refuse)
+                found = self._columns[key] = Column(convert, max(low, -LARGEST), min(high, LARGEST), refuse)
             return found
 
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
@@ -183,4 +186,4 @@ def _day_key(daily: Daily, attributes: Attributes) -> DayKey:
 def _allowed(low: float, high: float) -> str:
     if high != inf:
         return f"a number from {low:g} to {high:g}"
-    return "a finite number" if low == -inf else f"a finite number of at least {low:g}"
+    return f"a finite number of at least {max(low, -LARGEST):g}, at most {LARGEST:g}"

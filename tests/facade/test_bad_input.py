@@ -34,6 +34,7 @@ def rejected(metrics: testing.Recording) -> dict[str, float]:
         (math.inf, "value_infinite"),
         (-math.inf, "value_infinite"),
         (10**400, "value_infinite"),
+        (1.7e308, "value_range"),
         (-1, "value_negative"),
         ("12", "value_type"),
         (True, "value_type"),
