@@ -16,6 +16,7 @@ from otel_metrics.querying.source import DayKey
 from otel_metrics.recording.cells import Column
 from otel_metrics.recording.digest import count_into
 from otel_metrics.recording.labels import Labels
+from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.refusals import Refusals
 from otel_metrics.recording.splits import SignSplit
 
@@ -143,13 +144,11 @@ class Keepers:
     # ------------------------------------------------------------------------------------ as the recorder and its hub
 
     def column(
-        self, call: str, argument: str, metric: Metric | None, convert: Converter | None = None, spelling: str = ""
+        self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
     ) -> Column:
         """Return how an argument becomes values of ``metric``."""
         del call, spelling
-        if metric is None:
-            return Column(convert)
-        return Column(convert, metric.low, metric.high, partial(self._refuse, argument))
+        return Column(convert, max(metric.low, -LARGEST), min(metric.high, LARGEST), partial(self._refuse, argument))
 
     def _refuse(self, argument: str, value: object, reason: str) -> None:
         self.refusals.refuse("", argument, value, reason, "")

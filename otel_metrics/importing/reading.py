@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BATCH: Final = 200_000
 """Rows that are read before their values are converted and written to the spool."""
 
+KNOWN: Final = 100_000
+"""Label combinations of a table that are remembered; beyond them they are looked up anew, and counted once more."""
+
 _NUMBERS: Final = frozenset({float, int})
 
 
@@ -84,10 +87,9 @@ class Reader:
         scaled = table.call == "satisfaction"
         milliseconds = self._timestamps.milliseconds
         known: dict[tuple[object, ...], Bound] = {}
-        pending: dict[tuple[int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
-        n = 0
-        for row in database.rows(found.select()):
-            n += 1
+        pending: dict[tuple[int, int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
+        n = told = waiting = 0
+        for n, row in enumerate(database.rows(found.select()), 1):
             try:
                 moment = milliseconds(row[1])
             except ValueError as error:
@@ -96,24 +98,27 @@ class Reader:
             labels = row[2:width]
             bound = known.get(labels)
             if bound is None:
+                if len(known) >= KNOWN:
+                    known.clear()
                 bound = known[labels] = self._bind(table, labels)
             if bound.target is None:
                 self._ledger.refuse(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
                 continue
             # The scale of a score depends on the scores before it, so it is chosen in the order of the rows.
             target = bound.target.cell_for(row[width]) if scaled else bound.target
-            key = (moment // MS_PER_DAY, id(target) if not bound.remarks else -id(bound))
+            key = (moment // MS_PER_DAY, id(target), id(bound) if bound.remarks else 0)
             try:
                 pending[key][2].append((moment, row))
             except KeyError:
                 pending[key] = (bound, target, [(moment, row)])
-            if not n % BATCH:
+            waiting += 1
+            if waiting == BATCH:
                 self._take(table, width, pending)
-                tick(BATCH)
+                tick(n - told)
+                told, waiting = n, 0
         self._take(table, width, pending)
         self._ledger.read[table.name] += n
-        self.cardinality[table.name] += sum(bound.target is not None for bound in known.values())
-        tick(n % BATCH)
+        tick(n - told)
 
     def _bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
         refusals = self._keepers.refusals
@@ -123,6 +128,8 @@ class Reader:
             target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
         except RefusedCallError:
             target = None
+        else:
+            self.cardinality[table.name] += 1
         return Bound(target, tuple(refusals.take()))
 
     @staticmethod
@@ -130,9 +137,9 @@ class Reader:
         # The scale is no column: the satisfaction types' settings and the scores tell it.
         return (*labels, None) if table.call == "satisfaction" else labels
 
-    def _take(self, table: Table, width: int, pending: dict[tuple[int, int], Any]) -> None:
+    def _take(self, table: Table, width: int, pending: dict[tuple[int, int, int], Any]) -> None:
         """Convert, check and spool what was read, one series at a time."""
-        for (day, _), (bound, bundle, rows) in pending.items():
+        for (day, *_), (bound, bundle, rows) in pending.items():
             for _, row in rows if bound.remarks else ():
                 for argument, reason in bound.remarks:
                     self._ledger.leave_out(table.name, row[0], argument, reason)

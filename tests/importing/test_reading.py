@@ -116,6 +116,14 @@ def test_scores_are_mapped_in_the_order_of_the_rows(database: Path, read: Read) 
     }
 
 
+def test_scores_of_a_mended_label_keep_their_scales(database: Path, read: Read) -> None:
+    rows = [{"timestamp": NOON, "feature": "a\n", "satisfaction_type": "speed", "score": s} for s in (0.5, 5.0, 0.25)]
+    old.insert(database, "user_satisfaction", rows)
+    found = read()
+    assert {key[0]: sorted(values) for key, values in day_of(found).items()} == {"a\ufffd": [0.25, 0.5, 1.0]}
+    assert left_out(found) == {"user_satisfaction: feature: characters": ["1", "3", "2"]}
+
+
 def test_satisfied_responses_are_counted_by_the_threshold(database: Path, read: Read) -> None:
     rows = [{"timestamp": NOON, "feature": "a", "satisfaction_type": "speed", "score": s} for s in (0.2, 0.8, 0.9)]
     old.insert(database, "user_satisfaction", rows)
@@ -239,6 +247,7 @@ def test_what_does_not_fit_is_listed_with_its_row_id(database: Path, read: Read,
         performance(1.0, feature=""),  # 6
         performance(1.0, context="c" * 300),  # 7
         performance(b"\x00"),  # 8
+        performance(1e200),  # 9
     ]
     old.insert(database, "system_performance", bad)
     rows = read()
@@ -246,6 +255,7 @@ def test_what_does_not_fit_is_listed_with_its_row_id(database: Path, read: Read,
         "system_performance: value: type": ["2", "8"],
         "system_performance: value: negative": ["3"],
         "system_performance: value: infinite": ["4"],
+        "system_performance: value: range": ["9"],
         "system_performance: timestamp: not an ISO 8601 date and time": ["5"],
         "system_performance: feature: empty": ["6"],
     }
