@@ -113,7 +113,8 @@ def main() -> None:
             ),
             "Prometheus, classic": lambda s: s.prometheus(targets=target, interval="20s"),
             "VictoriaMetrics": lambda s: s.victoria_metrics(
-                config=scraping(target, interval="20s"), flags=["-promscrape.maxScrapeSize=256MB"]
+                config=scraping(target, interval="20s"),
+                flags=["-promscrape.maxScrapeSize=256MB", "-memory.allowedBytes=2GB"],
             ),
         }
         for title, start in starts.items():
