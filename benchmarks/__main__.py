@@ -1,7 +1,6 @@
 """Runs every benchmark, each in a process of its own: ``python -m benchmarks [NAME...]``.
 
-A benchmark is a module ``bench_*.py``, or another that is run when given by name. Those that write JSON do so below
-``.cache/benchmarks``.
+``bench_record`` and the others write what they print as JSON too, where they say so, below ``.cache/benchmarks``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 
 def main() -> None:
     here = Path(__file__).parent
-    names = sys.argv[1:] or sorted(path.stem for path in here.glob("bench_*.py"))
+    names = sys.argv[1:] or [*sorted(path.stem for path in here.glob("bench_*.py")), "scrape"]
     for name in names:
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=here.parent, check=True)
