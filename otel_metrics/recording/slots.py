@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -166,24 +167,41 @@ class CounterSlots:
     def _roll(self, minute: float, now: float) -> None:
         last, amount, self._minute, self._amount = self._minute, self._amount, minute, 0.0
         if amount:
-            self._past = array("d", (*self._past, last * MINUTE, last * MINUTE + MINUTE, amount))
+            self._store(last * MINUTE, last * MINUTE + MINUTE, amount)
             aging = minute // 10 != last // 10 or self._window.level is not LEVELS[0]
             self._window.account(24 + (self.age(now) if aging else 0), now if aging else None)
 
+    def _store(self, start: float, end: float, amount: float) -> None:
+        """Add a closed slot, in order even when the clock stepped back, or to the wider one that it lies in."""
+        past = self._past = self._past or array("d")
+        at = 3 * self._before(start)
+        if at and past[at - 2] > start:
+            past[at - 1] += amount
+        else:
+            past[at:at] = array("d", (start, end, amount))
+
+    def _before(self, when: float) -> int:
+        """Return how many closed slots begin at a time or before."""
+        return bisect_right(range(0, len(self._past), 3), when, key=self._past.__getitem__)
+
     def age(self, now: float) -> int:
         """Widen slots by age and memory pressure, forget the oldest; return by how many bytes the series grew."""
-        slots: dict[tuple[int, int], float] = {}
+        kept: list[tuple[float, float, float]] = []
         for start, end, amount in self._slots():
             if end > now - KEEP:
                 home = _home(int(start), int(end), now, self._window.level)
-                slots[home] = slots.get(home, 0.0) + amount
-        before = len(self._past)
-        self._past = array("d", (number for home, amount in sorted(slots.items()) for number in (*home, amount)))
-        return 8 * (len(self._past) - before)
+                if kept and home[0] < kept[-1][1]:
+                    first, last, before = kept.pop()
+                    kept.append((min(first, home[0]), max(last, home[1]), before + amount))
+                else:
+                    kept.append((*home, amount))
+        size = len(self._past)
+        self._past = array("d", chain.from_iterable(kept))
+        return 8 * (len(self._past) - size)
 
     def slot(self, when: float) -> tuple[float, float]:
         """Return (start, end) of the slot that a time lies within; (when, when) if it is on an edge or in none."""
-        at = bisect_right(range(0, len(self._past), 3), when, key=self._past.__getitem__) - 1
+        at = self._before(when) - 1
         if at >= 0 and self._past[3 * at] < when < self._past[3 * at + 1]:
             return self._past[3 * at], self._past[3 * at + 1]
         return _minute_around(when, self._minute)
@@ -199,23 +217,6 @@ class CounterSlots:
     def _slots(self) -> Iterator[tuple[float, float, float]]:
         numbers = iter(self._past)
         return zip(numbers, numbers, numbers)  # noqa: B905  # one iterator three times: triples
-
-
-class LastValue:
-    """The last value of one series and the time it was set."""
-
-    __slots__ = ("state",)
-
-    def __init__(self) -> None:
-        self.state = (0.0, inf)
-
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Keep the value recorded last."""
-        self.state = (chunk.last, now)
-
-    def set(self, value: float, now: float) -> None:
-        """Keep ``value``."""
-        self.state = (value, now)
 
 
 class _Slot:

@@ -31,12 +31,13 @@ from math import inf, nextafter
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.recording.slots import KEEP, LEVELS, CounterSlots, HistogramSlots, LastValue
+from otel_metrics.recording.slots import KEEP, LEVELS, CounterSlots, HistogramSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from otel_metrics.catalogue import Metric
+    from otel_metrics.recording.cells import Chunk
     from otel_metrics.recording.slots import Part
 
     Labels = dict[str, str]
@@ -150,6 +151,23 @@ class Window:
             value, when = gauge.state
             if when <= end:
                 yield _labels(metric, key), value, when
+
+
+class LastValue:
+    """The last value of one series and the time it was set."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state = (0.0, inf)
+
+    def fold(self, chunk: Chunk, now: float, /) -> None:
+        """Keep the value recorded last."""
+        self.state = (chunk.last, now)
+
+    def set(self, value: float, now: float) -> None:
+        """Keep ``value``."""
+        self.state = (value, now)
 
 
 def _key(metric: Metric, labels: Mapping[str, str]) -> tuple[str, ...]:

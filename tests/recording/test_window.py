@@ -10,7 +10,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
@@ -67,6 +67,13 @@ EVENTS = st.lists(
     length=st.floats(1, 2 * DAY),
     budget=st.sampled_from([2**26, 30_000, 3_000, 1]),
 )
+@example(
+    events=[(0.0, 1), (566.0, 1), (600.0, 1), (600.0, 12), (600.0, 40), (2920.0, 40), (60.0, 1)],
+    later=3.0,
+    back=[9.0],
+    length=69.0,
+    budget=3000,
+)  # pressure that comes and goes
 def test_exactly_the_time_that_is_called_covered_is_covered(
     events: list[tuple[float, int]], later: float, back: list[float], length: float, budget: int
 ) -> None:
