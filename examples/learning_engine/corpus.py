@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _NOT_A_SUBJECT: Final = frozenset(
     {"test", "tests", "idle_test", "lib2to3", "site-packages", "dist-packages", "pydoc_data"}
 )
 _CODE: Final = re.compile(r"^\s*(>>>|@\w|(class|def|for|from|import|try|while|with)\b.*[:\w]$)", re.MULTILINE)
+_PARSING: Final = Lock()
 _SHORTEST: Final = 200
 _MOST_PER_FILE: Final = 25
 
@@ -65,16 +67,26 @@ def sources(packages: frozenset[str] = frozenset(), *, fewest: int = 2) -> list[
     return [source for _, _, source in sorted(turns, key=lambda entry: entry[:2])]
 
 
+def parse(text: str, filename: str = "<example>") -> ast.Module:
+    """Parse Python source, one thread at a time: before 3.13, threads that meet in there fail (gh-106905).
+
+    Raises:
+        SyntaxError: ``text`` is not Python.
+        ValueError: ``text`` contains a NUL.
+    """
+    with _PARSING:
+        return ast.parse(text, filename)
+
+
 def definitions(source: Source, text: str) -> list[Document]:
     """Return the larger functions and classes defined in ``text``.
 
     Raises:
         SyntaxError: ``text`` is not Python.
     """
-    tree = ast.parse(text, filename=str(source.path))
     lines = text.splitlines()
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(parse(text, str(source.path))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             body = "\n".join(lines[node.lineno - 1 : node.end_lineno])
             if len(body) >= _SHORTEST:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import io
 import tokenize
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from examples.learning_engine.corpus import code_examples, definitions
+from examples.learning_engine.corpus import code_examples, definitions, parse
 from examples.learning_engine.usage import used
 from otel_metrics import get_advanced_metrics
 
@@ -79,7 +78,7 @@ class SourceReader:
             total += 1
             try:
                 with used(FEATURE, "check_example"):
-                    ast.parse(example)
+                    parse(example)
                 attempts = 1
             except SyntaxError as error:
                 recovered = _parses_as_session(example)
@@ -136,7 +135,7 @@ class SourceReader:
 def _parses_as_session(example: str) -> bool:
     try:
         statements = doctest.DocTestParser().get_examples(example)
-        ast.parse("".join(statement.source for statement in statements))
+        parse("".join(statement.source for statement in statements))
     except (SyntaxError, ValueError):
         return False
     return bool(statements)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import signal
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import otel_metrics
 from examples.learning_engine.classifier import NaiveBayes
-from examples.learning_engine.corpus import code_examples, definitions, sources, topic_texts
+from examples.learning_engine.corpus import code_examples, definitions, parse, sources, topic_texts
 from examples.learning_engine.engine import LearningEngine
 from examples.learning_engine.patterns import NextWord, PatternRecognitionError, PatternRecognizer
 from examples.learning_engine.text import words_by_character, words_by_expression
@@ -210,6 +212,32 @@ def test_help_topics_hold_examples_that_parse_and_examples_that_do_not() -> None
 
     outcomes = {parses(example) for topic in topic_texts() for example in code_examples(topic)}
     assert outcomes == {True, False}
+
+
+def test_threads_that_parse_at_once_do_not_disturb_each_other() -> None:
+    """With ``ast.parse`` alone they do before Python 3.13, when the garbage collector runs Python code meanwhile."""
+    texts = [source.path.read_text(errors="replace") for source in sources()[:250]]
+
+    def parses(text: str) -> bool:
+        try:
+            return bool(parse(text).body)
+        except (SyntaxError, ValueError):
+            return False
+
+    def yielding(_phase: str, _info: dict[str, int]) -> None:
+        sum(range(50))
+
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    try:
+        gc.callbacks.append(yielding)
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(50)
+        with ThreadPoolExecutor(4) as threads:
+            assert sum(threads.map(parses, texts)) > 200
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(yielding)
 
 
 def test_serves_on_and_on_until_terminated() -> None:
