@@ -34,7 +34,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.context import Context
 
@@ -80,7 +80,11 @@ class Chunk:
 
 
 class Sink(Protocol):
-    """Takes in what a series recorded. Calls never overlap: they are made under the hub's lock, and must not block."""
+    """Takes in what a series recorded. Calls never overlap: they are made under the hub's lock, and must not block.
+
+    A sink that only divides its chunks among others names these in ``branches``; what ends in an instrument has ``flush``, and
+    may have ``seed``, ``crowded`` and ``recurring`` (see :mod:`~otel_metrics.recording.sinks`).
+    """
 
     def fold(self, chunk: Chunk, now: float, /) -> None:
         """Take in ``chunk``, recorded shortly before ``now`` (unix seconds)."""
@@ -95,9 +99,11 @@ class Column:
         high: largest admissible value, in the base unit.
         refuse: called as ``refuse(value, reason)`` with each value that does not fit; the reason is one of ``type``,
             ``nan``, ``infinite``, ``negative``, ``range``. ``None`` is an absent value and skipped silently.
+        latest: only the value recorded last is of interest, as to a gauge; chunks hold it and the extremes, which tell
+            whether all fit.
     """
 
-    __slots__ = ("convert", "high", "low", "refuse")
+    __slots__ = ("convert", "high", "latest", "low", "refuse")
 
     def __init__(
         self,
@@ -105,11 +111,14 @@ class Column:
         low: float = 0.0,
         high: float = inf,
         refuse: Callable[[Any, str], object] | None = None,
+        *,
+        latest: bool = False,
     ) -> None:
         self.convert = convert
         self.low = low
         self.high = high
         self.refuse = refuse
+        self.latest = latest
 
     def chunk(self, raw: list[Any], context: Context | None = None) -> Chunk | None:
         """Return the values of ``raw`` (in call order) that fit, summed up, or None if there are none."""
@@ -122,6 +131,8 @@ class Column:
         if not values:
             return None
         try:
+            if self.latest and isfinite(sum(values)):
+                values = [min(values), max(values), values[-1]]
             if int in kinds:
                 values = list(map(float, values))
             if self.convert is not None:
@@ -197,9 +208,9 @@ class Cell(list[Any]):
             self.fold(raw, now)
         return n > 0
 
-    def all_sinks(self) -> Iterator[Sink]:
-        """Yield every sink of the series."""
-        return chain(self.rows, *self.sinks)
+    def ends(self) -> Iterator[Sink]:
+        """Yield every sink that keeps something of the series."""
+        return _ends(chain(self.rows, *self.sinks))
 
     def fold(
         self, raw: list[Any], now: float, context: Context | None = None, extra: dict[str, str] | None = None
@@ -217,6 +228,15 @@ class Cell(list[Any]):
                 chunk.extra = extra
                 for sink in self.sinks[i]:
                     sink.fold(chunk, now)
+
+
+def _ends(sinks: Iterable[Sink]) -> Iterator[Sink]:
+    for sink in sinks:
+        branches = getattr(sink, "branches", None)
+        if branches is None:
+            yield sink
+        else:
+            yield from _ends(branches)
 
 
 def _locked(call: Callable[[], int]) -> Callable[[], int]:
@@ -254,9 +274,9 @@ class Tally:
             self.fold(n, now)
         return n > 0
 
-    def all_sinks(self) -> Iterator[Sink]:
-        """Yield every sink of the series."""
-        return iter(self.rows)
+    def ends(self) -> Iterator[Sink]:
+        """Yield every sink that keeps something of the series."""
+        return _ends(self.rows)
 
     def fold(self, n: int, now: float, context: Context | None = None, extra: dict[str, str] | None = None) -> None:
         """Give ``n`` hits to the sinks."""

@@ -176,7 +176,7 @@ class Hub:
     def _hand_over(self, cell: Cell | Tally) -> None:
         """Flush the sinks that end in instruments; others have nothing to flush."""
         cell.dirty = recurring = False
-        for sink in cell.all_sinks():
+        for sink in cell.ends():
             flush = getattr(sink, "flush", None)
             if flush is not None:
                 flush()
@@ -224,16 +224,16 @@ class Hub:
         self.turn += 1
         self.drain(now)
         for cell in list(self._dirty):  # values that wait one by one are handed over: no collection may be near
-            if any(getattr(sink, "crowded", False) for sink in cell.all_sinks()):
+            if any(getattr(sink, "crowded", False) for sink in cell.ends()):
                 with self._held() as held:
-                    for sink in cell.all_sinks() if held else ():
+                    for sink in cell.ends() if held else ():
                         if getattr(sink, "crowded", False):
                             sink.flush()  # type: ignore[attr-defined]
 
     def _on_new(self, cell: Cell | Tally) -> None:
         """Make counters appear at zero, so that their start is their first call's."""
         with self._held() as held:
-            for sink in cell.all_sinks() if held else ():
+            for sink in cell.ends() if held else ():
                 seed = getattr(sink, "seed", None)
                 if seed is not None:
                     seed()

@@ -75,7 +75,8 @@ class Recorder:
             found = self._columns.get(key)
             if found is None:
                 refuse = partial(self._refuse, call, argument, _allowed(low, high))
-                found = self._columns[key] = Column(convert, max(low, -LARGEST), min(high, LARGEST), refuse)
+                bounds = max(low, -LARGEST), min(high, LARGEST)
+                found = self._columns[key] = Column(convert, *bounds, refuse, latest=metric.kind is Kind.GAUGE)
             return found
 
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:

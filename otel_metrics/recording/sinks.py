@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from time import time_ns
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakValueDictionary
 
 from opentelemetry.context import Context, set_value
@@ -37,14 +37,6 @@ _CROWDED: Final = 1024
 
 _OVERCROWDED: Final = 65_536
 """Values that do not even wait for the ticker: who records faster than one by one can be taken must pay for it."""
-
-
-@runtime_checkable
-class Flushable(Protocol):
-    """A sink that keeps what was folded until a collection."""
-
-    def flush(self) -> None:
-        """Hand over what is pending."""
 
 
 class Target:
@@ -221,32 +213,3 @@ class GaugeSink:
             self._instrument.set(self._last, self._attributes, _NO_CONTEXT)
             if gauges_last():
                 self._last = None
-
-
-class ThresholdSink:
-    """Counts values at or above a threshold and values below it, exactly, at record time."""
-
-    __slots__ = ("_above", "_below", "_threshold")
-
-    def __init__(self, threshold: float, at_or_above: CounterSink, below: CounterSink) -> None:
-        self._threshold = threshold
-        self._above = at_or_above
-        self._below = below
-
-    def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Count a chunk on both sides of the threshold."""
-        below = bisect_left(chunk.values, self._threshold)
-        if below:
-            self._below.add(below, chunk.context)
-        if below < chunk.n:
-            self._above.add(chunk.n - below, chunk.context)
-
-    def seed(self) -> None:
-        """Make both series appear at zero."""
-        self._below.seed()
-        self._above.seed()
-
-    def flush(self) -> None:
-        """Add what is pending to both counters."""
-        self._below.flush()
-        self._above.flush()

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from otel_metrics.recording.cells import Chunk
-from otel_metrics.recording.sinks import Flushable
 
 if TYPE_CHECKING:
     from otel_metrics.recording.cells import Sink
@@ -32,9 +31,10 @@ class ThresholdSplit:
                 for sink in sinks:
                     sink.fold(rows, now)
 
-    def flush(self) -> None:
-        """Hand over what is pending on both sides."""
-        _flush(*self._above, *self._below)
+    @property
+    def branches(self) -> tuple[Sink, ...]:
+        """The sinks of both sides."""
+        return (*self._above, *self._below)
 
 
 class SignSplit:
@@ -65,12 +65,7 @@ class SignSplit:
                 half.extra = chunk.extra
                 sink.fold(half, now)
 
-    def flush(self) -> None:
-        """Hand over what is pending on both sides."""
-        _flush(self._positive, self._negative)
-
-
-def _flush(*sinks: Sink) -> None:
-    for sink in sinks:
-        if isinstance(sink, Flushable):
-            sink.flush()
+    @property
+    def branches(self) -> tuple[Sink, ...]:
+        """The sinks of both sides."""
+        return (self._positive, self._negative)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from otel_metrics.recording import cells
 from otel_metrics.recording.cells import Cell, Column, Tally
 from otel_metrics.recording.digest import Digest, Exponential, Needs
+from otel_metrics.recording.splits import SignSplit, ThresholdSplit
 
 if TYPE_CHECKING:
     from otel_metrics.recording.cells import Chunk
@@ -129,6 +130,19 @@ def test_bulk_and_one_by_one_agree(values: list[Any]) -> None:
         assert together.last == apart[-1].last
 
 
+@given(st.lists(st.one_of(st.floats(), st.integers(-5, 5), st.none(), st.just(10**400), st.just("x")), max_size=40))
+def test_a_gauge_refuses_and_shows_what_it_would_if_all_values_were_kept(values: list[Any]) -> None:
+    refused: list[list[str]] = [[], []]
+
+    def column(reasons: list[str], *, latest: bool) -> Column:
+        refuse = lambda _, reason: reasons.append(reason)  # noqa: E731
+        return Column(milliseconds, high=1e300, refuse=refuse, latest=latest)
+
+    gauge, every = column(refused[0], latest=True).chunk(values), column(refused[1], latest=False).chunk(values)
+    assert refused[0] == refused[1]
+    assert (gauge and gauge.last) == (every and every.last)
+
+
 def test_rows_go_to_the_sinks_of_their_columns() -> None:
     first, second, rows = Kept(), Kept(), Kept()
     cell = Cell((Column(), Column(milliseconds)), ((first,), (second,)), (rows,))
@@ -141,6 +155,12 @@ def test_rows_go_to_the_sinks_of_their_columns() -> None:
     assert not cell
     cell.take(0.0)
     assert len(rows.chunks) == 1
+
+
+def test_a_split_stands_for_the_sinks_that_it_divides_its_values_among() -> None:
+    yes, no, negative, positive = Kept(), Kept(), Kept(), Kept()
+    cell = Cell((Column(),), ((ThresholdSplit(0.7, (yes,), (no,)), SignSplit(positive, negative)),))
+    assert list(cell.ends()) == [yes, no, positive, negative]
 
 
 @pytest.mark.parametrize("gil", [True, False])
