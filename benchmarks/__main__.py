@@ -12,7 +12,7 @@ from pathlib import Path
 
 def main() -> None:
     here = Path(__file__).parent
-    names = sys.argv[1:] or [*sorted(path.stem for path in here.glob("bench_*.py")), "scrape"]
+    names = sys.argv[1:] or sorted(path.stem for path in here.glob("bench_*.py"))
     for name in names:
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=here.parent, check=True)
