@@ -106,7 +106,7 @@ def test_the_snippets_run_and_print_what_was_recorded(session: Session, capsys: 
 
 def test_the_daily_table_has_the_documented_columns(session: Session) -> None:
     session.run(RECORD)
-    session.visible('feature_daily_count{metric_type="usage"}')
+    session.visible('feature_daily_values{metric_type="usage"}')
 
     today = {
         (row["metric_type"], row["metric_name"]): row for row in session.names["advanced"].aggregate_daily_metrics()

@@ -85,7 +85,7 @@ def test_a_provider_of_the_applications_own_receives_everything() -> None:
             otel_metrics.serve(port=0)
 
     names = {m["name"] for scope in data["resource_metrics"][0]["scope_metrics"] for m in scope["metrics"]}
-    assert {"feature.performance.duration", "feature.daily.sum"} <= names
+    assert {"feature.performance.duration", "feature.daily.sum_of_values"} <= names
     provider.shutdown()
 
 

@@ -10,7 +10,7 @@ from otel_metrics.catalogue.schema import Family, Kind, Metric
 _DAY_LABELS = (FEATURE, METRIC_TYPE, METRIC_NAME, UNIT, DAY)
 
 DAILY_COUNT = Metric(
-    "feature.daily.count",
+    "feature.daily.values",
     Kind.GAUGE,
     Family.DAILY,
     "Number of values recorded in the UTC day.",
@@ -18,7 +18,7 @@ DAILY_COUNT = Metric(
     _DAY_LABELS,
 )
 DAILY_SUM = Metric(
-    "feature.daily.sum",
+    "feature.daily.sum_of_values",
     Kind.GAUGE,
     Family.DAILY,
     "Sum of the values recorded in the UTC day.",
@@ -26,7 +26,7 @@ DAILY_SUM = Metric(
     _DAY_LABELS,
 )
 DAILY_SUMSQ = Metric(
-    "feature.daily.sumsq",
+    "feature.daily.sum_of_squares",
     Kind.GAUGE,
     Family.DAILY,
     "Sum of the squares of the values recorded in the UTC day.",

@@ -65,7 +65,7 @@ def trouble(now: float) -> History:
     history.hold(f'otel_metrics_label_overflow_total{{label="action",{me}}}', 11, start, now)
     history.hold(f"otel_metrics_collisions{{{me}}}", 1, start, now)
     row = 'feature="chat",metric_type="usage",metric_name="ask",unit="seconds"'
-    history.hold(f'feature_daily_count{{day="previous",{row},{me}}}', 5, start, now)
+    history.hold(f'feature_daily_values{{day="previous",{row},{me}}}', 5, start, now)
 
     drops = "prometheus_target_scrapes_{}_total"
     history.grow(f"{drops.format('sample_duplicate_timestamp')}{{{watch}}}", 5, start, now)

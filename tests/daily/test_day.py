@@ -98,7 +98,7 @@ def scraped(day: Simulation, servers: Servers) -> Prometheus:
     server.stop()
     server.config.write_text(CONFIG.format(jobs="").replace("scrape_configs:\n", ""), encoding="utf-8")
     server.start()
-    wait_until(lambda: server.value("count(max_over_time(feature_daily_count[2d]))", END + HOUR), what="data")
+    wait_until(lambda: server.value("count(max_over_time(feature_daily_values[2d]))", END + HOUR), what="data")
     return server
 
 

@@ -20,7 +20,7 @@ from examples.learning_engine.engine import LearningEngine
 from examples.learning_engine.patterns import NextWord, PatternRecognitionError, PatternRecognizer
 from examples.learning_engine.text import words_by_character, words_by_expression
 from tests.command import Running
-from tests.servers import fetch
+from tests.servers import fetch, promtool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +55,9 @@ EXPOSED = [
     "resource_allocated_value",
     "resource_used_value",
     "feature_errors_total",
-    "feature_daily_count",
-    "feature_daily_sum",
-    "feature_daily_sumsq",
+    "feature_daily_values",
+    "feature_daily_sum_of_values",
+    "feature_daily_sum_of_squares",
     "feature_daily_min",
     "feature_daily_max",
     "otel_metrics_rejected_total",
@@ -69,6 +69,7 @@ EXPOSED = [
 
 class Ran(NamedTuple):
     generation: Generation
+    exposition: str
     samples: dict[str, list[tuple[dict[str, str], float]]]
 
 
@@ -86,7 +87,7 @@ def ran() -> Iterator[Ran]:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 samples.setdefault(sample.name, []).append((sample.labels, sample.value))
-        yield Ran(generation, samples)
+        yield Ran(generation, text, samples)
     finally:
         otel_metrics.shutdown()
 
@@ -95,6 +96,11 @@ def ran() -> Iterator[Ran]:
 def test_every_metric_of_the_catalogue_holds_data(ran: Ran, name: str) -> None:
     found = ran.samples.get(name) or ran.samples.get(f"{name}_count") or []
     assert any(value != 0 and math.isfinite(value) for _, value in found), sorted(ran.samples)
+
+
+def test_promtool_finds_nothing_to_criticise_in_the_exposition(ran: Ran) -> None:
+    checked = promtool("check", "metrics", stdin=ran.exposition)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_accuracy_is_what_the_answers_say(ran: Ran) -> None:

@@ -72,7 +72,7 @@ def test_negative_values_of_no_unit_are_kept_apart_by_sign(metrics: testing.Reco
     assert metrics.value("feature_learning_value_sum", sign="positive") == 5
     assert metrics.value("feature_learning_value_sum", sign="negative") == 2
     assert metrics.value("feature_daily_min", metric_type="learning") == -2
-    assert metrics.value("feature_daily_sum", metric_type="learning") == 3
+    assert metrics.value("feature_daily_sum_of_values", metric_type="learning") == 3
 
 
 def test_a_score_counts_as_satisfied_at_the_threshold(metrics: testing.Recording) -> None:
@@ -189,9 +189,9 @@ def test_every_value_reaches_the_accumulators_of_its_day() -> None:
         metrics.advanced.record_performance_metric("api", "response_time", "lookup", 300, "ms")
         key = {"metric_type": "response_time", "metric_name": "lookup", "unit": "seconds"}
 
-        assert metrics.value("feature_daily_sum", day="previous", **key) == 0.1
+        assert metrics.value("feature_daily_sum_of_values", day="previous", **key) == 0.1
         assert metrics.value("feature_daily_max", day="current", **key) == 0.3
-        assert metrics.value("feature_daily_count", day="current", **key) == 1
+        assert metrics.value("feature_daily_values", day="current", **key) == 1
 
 
 def test_process_metrics_and_the_applications_own_are_on_the_same_page(metrics: testing.Recording) -> None:

@@ -438,9 +438,9 @@ def _is_complete(servers: Servers, path: Path, data: Path) -> None:
         )
     )
     wait_until(
-        lambda: server.query("count(last_over_time(feature_daily_count[60d]))", MIDNIGHT + 30 * DAY), what="blocks"
+        lambda: server.query("count(last_over_time(feature_daily_values[60d]))", MIDNIGHT + 30 * DAY), what="blocks"
     )
-    assert server.value("sum(sum_over_time(feature_daily_count[60d]))", MIDNIGHT + 30 * DAY) == expected
+    assert server.value("sum(sum_over_time(feature_daily_values[60d]))", MIDNIGHT + 30 * DAY) == expected
     assert server.value("sum(sum_over_time(feature_type_name:value:count1d[60d]))", MIDNIGHT + 30 * DAY) == expected
     done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
