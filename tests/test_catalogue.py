@@ -30,11 +30,11 @@ def test_no_two_rows_are_exposed_under_one_name() -> None:
 def test_the_exposed_names() -> None:
     """Typed by hand: dashboards, alerts and people's queries depend on these."""
     assert sorted(map(series_name, CATALOGUE)) == [
-        "feature_daily_values",
         "feature_daily_max",
         "feature_daily_min",
-        "feature_daily_sum_of_values",
         "feature_daily_sum_of_squares",
+        "feature_daily_sum_of_values",
+        "feature_daily_values",
         "feature_errors_total",
         "feature_learning_accuracy",
         "feature_learning_confidence",
