@@ -69,9 +69,9 @@ def _sdk(contender: str) -> Any:
     from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
     from otel_metrics.provider import views as shipped
-    from otel_metrics.recording.cells import Column
     from otel_metrics.recording.hub import Hub
     from otel_metrics.recording.sinks import CounterSink, HistogramSink
+    from otel_metrics.recording.values import Column
     from otel_metrics.recording.views import Buckets, views
     from otel_metrics.runtime import Runtime
     from otel_metrics.settings import Settings

@@ -18,7 +18,7 @@ from otel_metrics.errors import (
 )
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
-from otel_metrics.provider import resource, views
+from otel_metrics.provider import ExemplarFilter, resource, views
 from otel_metrics.runtime import (
     asgi_app,
     configure,
@@ -36,6 +36,7 @@ __all__ = [
     "BadAnswerError",
     "BadQueryError",
     "ConfigurationError",
+    "ExemplarFilter",
     "InvalidArgumentError",
     "MetricsCollector",
     "MetricsError",

@@ -1,4 +1,7 @@
-"""What a meter provider needs to hold the catalogue: views for its buckets, room for its series, a resource of its own."""
+"""What a meter provider needs to hold the catalogue: views for its buckets, room for its series, a resource of its own.
+
+And, if interaction ids shall be exemplars, an exemplar filter.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,18 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from otel_metrics.catalogue import CATALOGUE, Kind
+from otel_metrics.recording.bulk import Batch
 from otel_metrics.recording.views import views as histogram_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from opentelemetry.context import Context
 
 INSTANCE: Final = "service.instance.id"
 """The resource attribute that is a label of every series: one value per process, so that no series ever resets."""
@@ -41,6 +48,15 @@ def views(series_limit: int = 10_000) -> Sequence[View]:
         if metric.name not in buckets
     ]
     return [*histogram_views(buckets, meter_name=METER_NAME, **limit), *(others if limit else ())]
+
+
+class ExemplarFilter(TraceBasedExemplarFilter):
+    """Makes exemplars of values in sampled spans and of those with an interaction id; for a provider with our :func:`views`."""
+
+    def should_sample(self, value: float, time_unix_nano: int, attributes: Any, context: Context) -> bool:
+        """Tell whether a measurement is offered to the exemplar reservoir."""
+        own = isinstance(value, Batch) and value.extra is not None
+        return own or super().should_sample(value, time_unix_nano, attributes, context)
 
 
 def resource(parent: Resource | None = None) -> Resource:

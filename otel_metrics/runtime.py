@@ -16,11 +16,10 @@ from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import Binding
-from otel_metrics.provider import INSTANCE, resource, views
+from otel_metrics.provider import INSTANCE, ExemplarFilter, resource, views
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local import LocalSource
 from otel_metrics.querying.prometheus import PrometheusSource
-from otel_metrics.recording.bulk import ExemplarFilter
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.settings import Settings
@@ -103,7 +102,7 @@ class Runtime:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
         for server in self._servers:
             server.close()
-        self.recorder.hub.close()
+        self.recorder.close()
         if self._private is not None:
             self._private.shutdown()
 

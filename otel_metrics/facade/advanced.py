@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.getters import AdvancedGetters
 from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.events import Event
@@ -46,7 +47,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             cell = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._performance, key, self._binding.performance)
+            cell = self._bind(self._performance, key, Binding.performance)
         if not (current_context() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
@@ -83,7 +84,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             scales = self._satisfaction[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            scales = self._bind(self._satisfaction, key, self._binding.satisfaction)
+            scales = self._bind(self._satisfaction, key, Binding.satisfaction)
         cell = scales.cell_for(score)
         if not ((interaction_id is not None or current_context()) and self._offered(cell, (score,), interaction_id)):
             cell.append(score)
@@ -115,7 +116,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             cell = self._usage[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._usage, key, self._binding.usage)
+            cell = self._bind(self._usage, key, Binding.usage)
         if not (current_context() and self._offered(cell, (duration_ms,))):
             cell.append(duration_ms)
             if len(cell) >= self._limit:
@@ -147,7 +148,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             cell = self._learning[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._learning, key, self._binding.learning)
+            cell = self._bind(self._learning, key, Binding.learning)
         row = (accuracy, confidence, improvement_rate, sample_size)
         if not (current_context() and self._offered(cell, row)):
             cell += row
@@ -180,7 +181,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             cell = self._optimization[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._optimization, key, self._binding.optimization)
+            cell = self._bind(self._optimization, key, Binding.optimization)
         row = (before_value, after_value, self._binding.change(before_value, after_value), user_impact_score)
         if not (current_context() and self._offered(cell, row)):
             cell += row
@@ -213,7 +214,9 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             cell = self._resource[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._resource, key, self._binding.resource)
+            cell = self._bind(self._resource, key, Binding.resource)
+        if cell.turns and cell.turns[0] is not cell:
+            self._take_turn(cell)
         row = (utilization_percent, allocated, used)
         if not (current_context() and self._offered(cell, row)):
             cell += row
@@ -250,7 +253,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             tally = self._errors[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            tally = self._bind(self._errors, key, self._binding.error)
+            tally = self._bind(self._errors, key, Binding.error)
         if not (current_context() and self._offered_hit(tally)):
             tally.hit()
         if error_message is not None or metadata is not None:

@@ -35,6 +35,8 @@ Cache = dict[Any, Any]
 class Refused:
     """Takes the place of a cell for a call that was refused (and counted): swallows what it is given."""
 
+    turns = ()
+
     def append(self, value: object) -> None:
         """Swallow a value."""
 
@@ -82,25 +84,25 @@ class Facade:
         self._clock = clock
         self._fold: Callable[[Cell], None] = hub.fold
         self._limit = LIMIT
-        if refusals.strict:
-            self._fold = self._fold_strictly
-            self._limit = 1
         for cache in self._caches:
             cache.clear()
 
     def _bind(self, cache: Cache, key: tuple[object, ...], make: Callable[..., Bound]) -> Bound:
-        """Return what ``make(*key)`` binds, and remember it unless something about the arguments was refused.
+        """Return what a method of the binding makes of ``key``, and remember it unless something of it was refused.
 
         Never raises, except in strict mode; ``key`` may hold anything, also what cannot be hashed.
         """
-        refused = self._refusals.total
+        refused, binding = self._refusals.total, self._binding
         bound: Bound = _REFUSED
         try:
-            bound = make(*key)
+            bound = make(binding, *key)
             if self._refusals.total == refused:
                 if len(cache) >= CACHE_LIMIT:
                     cache.clear()
                 cache[key] = bound
+            if binding is not self._binding:  # configured anew meanwhile: what was bound belongs to the past
+                cache.pop(key, None)
+                return self._bind(cache, key, make)
         except InvalidArgumentError:
             raise
         except RefusedCallError:
@@ -109,17 +111,10 @@ class Facade:
             self._refusals.failed(make.__name__)
         return bound
 
-    def _fold_strictly(self, cell: Cell) -> None:
-        """Refuse the row just appended before it is counted, or fold it."""
-        width = len(cell.columns)
-        for column, value in zip(cell.columns, cell[-width:], strict=True):
-            reason = column.check(value)
-            if reason is not None:
-                del cell[-width:]
-                if column.refuse is not None:
-                    column.refuse(value, reason)
-                return
-        self._hub.fold(cell)
+    def _take_turn(self, cell: Cell) -> None:
+        """Fold the cell that set the same gauge before, so that the value recorded last is the one that is shown."""
+        before, cell.turns[0] = cell.turns[0], cell
+        self._fold(before)
 
     def _offered(self, cell: Cell, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
         """Record ``row`` at once if it belongs to a sampled span or an interaction: as an exemplar it keeps that id.
@@ -133,6 +128,7 @@ class Facade:
         context = sampled()
         if context is None and interaction_id is None:
             return False
+        cell.admit(row)
         extra = None
         if isinstance(interaction_id, str):
             extra = {"interaction_id": printable(interaction_id[:EXEMPLAR_LIMIT])}

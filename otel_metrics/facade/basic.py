@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.getters import BasicGetters
 from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.events import Event
@@ -35,7 +36,7 @@ class MetricsCollector(BasicGetters):
         try:
             cell = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._performance, key, self._binding.general)
+            cell = self._bind(self._performance, key, Binding.general)
         if not (current_context() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
@@ -53,7 +54,7 @@ class MetricsCollector(BasicGetters):
         try:
             cell = self._learning[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._learning, key, self._binding.learning_value)
+            cell = self._bind(self._learning, key, Binding.learning_value)
         if not (current_context() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:
@@ -69,7 +70,7 @@ class MetricsCollector(BasicGetters):
         try:
             cell = self._optimization[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._optimization, key, self._binding.optimization_value)
+            cell = self._bind(self._optimization, key, Binding.optimization_value)
         if not (current_context() and self._offered(cell, (value,))):
             cell.append(value)
             if len(cell) >= self._limit:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.recording.splits import ThresholdSplit
+from otel_metrics.recording.values import as_number
 from otel_metrics.settings import SCALES
 from otel_metrics.units import MILLISECONDS, UNITS, Unit, unit_of, unit_of_name
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 GENERAL: Final = "general"
 """The metric category of the basic collector, whose calls name none."""
+
+_NUMBERS: Final = frozenset({float, int})
 
 _ARGUMENTS: Final = {
     ("record_error", c.SEVERITY.name): "error_severity",
@@ -42,15 +45,16 @@ class Binding:
         self._recorder = recorder
         self._cells: dict[tuple[object, ...], Any] = {}
         self._scales_seen: dict[str, Scale] = {}
+        self._turns: dict[tuple[str, ...], list[Cell]] = {}
 
     def performance(self, feature: object, category: object, name: object, unit: object, context: object) -> Cell:
         """Bind ``record_performance_metric``; without a unit, the metric's name tells it."""
         call = "record_performance_metric"
         required = {c.FEATURE: feature, c.METRIC_CATEGORY: category, c.METRIC_NAME: name}
-        labels = self._labels(call, required, {c.CONTEXT: context})
+        measured = self._unit(call, unit) if unit else unit_of_name(name if isinstance(name, str) else "")
+        labels = self._labels(call, required, {c.CONTEXT: context}, {c.UNIT: measured.name})
         labels[c.METRIC_CATEGORY.name] = c.category_label(labels[c.METRIC_CATEGORY.name])
-        measured = self._unit(call, unit) if unit else unit_of_name(labels[c.METRIC_NAME.name])
-        labels[c.UNIT.name] = measured.name
+        measured = _within(labels, measured)
         key = (call, *labels.values())
         if key not in self._cells:
             self._recorder.info(c.PERFORMANCE_UNIT, _pick(c.PERFORMANCE_UNIT, labels))
@@ -127,11 +131,13 @@ class Binding:
     def change(self, before: Any, after: Any) -> float | None:
         """Return after / before, or ``None`` where there is no ratio: from zero, or over a change of sign. That is refused."""
         try:
+            if type(before) not in _NUMBERS or type(after) not in _NUMBERS:
+                before, after = as_number(before), as_number(after)
+                if before is None or after is None:
+                    return None  # the columns of the two values refuse what is wrong
             change: float = after / before
         except (ZeroDivisionError, OverflowError):
             change = -1.0
-        except Exception:  # whatever a foreign __truediv__ raises
-            return None  # the columns of the two values refuse what is wrong
         if change < 0:
             allowed = "a value that is not zero, of the same sign as after_value"
             self._recorder.refusals.refuse("record_optimization_impact", "before_value", before, "ratio", allowed)
@@ -141,16 +147,18 @@ class Binding:
     def resource(self, kind: object, name: object, unit: object) -> Cell:
         """Bind ``record_resource_utilization``: percent, allocated, used."""
         call = "record_resource_utilization"
-        labels = self._labels(call, {c.RESOURCE_TYPE: kind, c.RESOURCE_NAME: name})
         measured = self._unit(call, unit) if unit else unit_of("")
-        labels[c.UNIT.name] = measured.name
+        required = {c.RESOURCE_TYPE: kind, c.RESOURCE_NAME: name}
+        labels = self._labels(call, required, None, {c.UNIT: measured.name})
+        measured = _within(labels, measured)
         if measured.metric is c.PERFORMANCE_SIZE:
             sizes = (("allocated", c.RESOURCE_ALLOCATED, measured), ("used", c.RESOURCE_USED, measured))
         else:
             plain = Unit(measured.name, c.RESOURCE_USED_VALUE)
             sizes = (("allocated", c.RESOURCE_ALLOCATED_VALUE, plain), ("used", c.RESOURCE_USED_VALUE, plain))
         parts = (("utilization_percent", c.RESOURCE_UTILIZATION, UNITS["percent"]), *sizes)
-        return self._cell((call, *labels.values()), labels, parts)
+        cell = self._cell((call, *labels.values()), labels, parts)
+        return self._taking_turns(cell, (labels[c.RESOURCE_TYPE.name], labels[c.RESOURCE_NAME.name]))
 
     def error(
         self,
@@ -163,9 +171,11 @@ class Binding:
     ) -> Tally:
         """Bind ``record_error``."""
         call = "record_error"
-        required = {c.FEATURE: feature, c.ERROR_TYPE: error_type, c.SEVERITY: severity}
+        required = {c.FEATURE: feature, c.ERROR_TYPE: error_type}
+        known = self._recorder.labels.kept(call, c.SEVERITY, severity, _ARGUMENTS[call, c.SEVERITY.name])
         recovery = self._recovery(call, attempted, successful)
-        labels = self._labels(call, {**required, c.IMPACT_LEVEL: impact or "unknown", c.RECOVERY: recovery})
+        fixed = {c.SEVERITY: known, c.RECOVERY: recovery}
+        labels = self._labels(call, required, {c.IMPACT_LEVEL: impact or "unknown"}, fixed)
         key = (call, *labels.values())
         if key not in self._cells:
             for seeded in c.RECOVERY.values:
@@ -180,9 +190,13 @@ class Binding:
         return self._cell((call, *labels.values()), labels, (("value", metric, None),))
 
     def _labels(
-        self, call: str, required: Mapping[Label, object], optional: Mapping[Label, object] | None = None
+        self,
+        call: str,
+        required: Mapping[Label, object],
+        optional: Mapping[Label, object] | None = None,
+        fixed: Mapping[Label, str] | None = None,
     ) -> Labels:
-        """Return the label values of a series: safe, and few enough."""
+        """Return the label values of a series: safe, and few enough. ``fixed`` are safe already."""
         clean = self._recorder.labels
         values = {
             label.name: clean.required(call, label, value, _ARGUMENTS.get((call, label.name)))
@@ -190,6 +204,7 @@ class Binding:
         }
         for label, value in (optional or {}).items():
             values[label.name] = clean.optional(call, label, value, _ARGUMENTS.get((call, label.name)))
+        values |= {label.name: value for label, value in (fixed or {}).items()}
         return clean.within(call, values)
 
     def _unit(self, call: str, unit: object) -> Unit:
@@ -238,6 +253,11 @@ class Binding:
             self._cells[key] = self._recorder.hub.cell(tuple(columns), tuple(sinks), rows)
         return cast("Cell", self._cells[key])
 
+    def _taking_turns(self, cell: Cell, resource: tuple[str, ...]) -> Cell:
+        """Have the cells of one resource, one per unit, know which of them was recorded to last: they set the same gauge."""
+        cell.turns = self._turns.setdefault(resource, [cell])
+        return cell
+
     def _keepers(self, metric: Metric, labels: Labels) -> tuple[Sink, ...]:
         if metric.kind is c.Kind.HISTOGRAM:
             return self._recorder.histogram(metric, labels)
@@ -248,6 +268,14 @@ class Binding:
 
 def _pick(metric: Metric, labels: Labels) -> Labels:
     return {name: labels[name] for name in metric.label_names if name in labels}
+
+
+def _within(labels: Labels, measured: Unit) -> Unit:
+    """Return the unit that ``labels`` are left with: of those past the limit only the unknown ones become ``other``."""
+    if measured.metric is c.PERFORMANCE_VALUE:
+        return unit_of(labels[c.UNIT.name])
+    labels[c.UNIT.name] = measured.name
+    return measured
 
 
 def _one_plus(rates: list[float]) -> list[float]:

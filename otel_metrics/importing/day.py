@@ -11,7 +11,7 @@ from otel_metrics.catalogue import Kind
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.recording.cells import Chunk
+from otel_metrics.recording.values import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

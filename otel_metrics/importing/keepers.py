@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
 from otel_metrics.querying.source import DayKey
-from otel_metrics.recording.cells import Column
 from otel_metrics.recording.digest import count_into
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.refusals import Refusals
 from otel_metrics.recording.splits import SignSplit
+from otel_metrics.recording.values import Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.cells import Chunk, Sink
+    from otel_metrics.recording.cells import Sink
+    from otel_metrics.recording.values import Chunk
     from otel_metrics.settings import Settings
 
     Converter = Callable[[list[float]], list[float]]
@@ -96,7 +97,7 @@ class DayValues:
 class Bundle:
     """What one combination of arguments is bound to; in place of a cell or a tally."""
 
-    __slots__ = ("columns", "index", "rows", "seeds", "sinks")
+    __slots__ = ("columns", "index", "rows", "seeds", "sinks", "turns")
 
     def __init__(
         self, index: int, columns: Sequence[Column], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from otel_metrics.importing.spool import Spool
     from otel_metrics.importing.tables import Found, OldDatabase, Table
     from otel_metrics.importing.timestamps import Timestamps
-    from otel_metrics.recording.cells import Column
+    from otel_metrics.recording.values import Column
 
 BATCH: Final = 200_000
 """Rows that are read before their values are converted and written to the spool."""

@@ -15,13 +15,14 @@ scale at most 8), or None. One instrument has one stream per view and two views 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from weakref import WeakSet
 
 from opentelemetry import context
-from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
@@ -33,12 +34,14 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
-from otel_metrics.recording.digest import MAX_BUCKETS, SCALE, Accumulation, Digest, Needs
+from otel_metrics.recording.digest import MAX_BUCKETS, SCALE, Digest, Needs, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
+
+    from otel_metrics.recording.digest import Accumulation
 
     _Sample = Callable[[Any, bool], None]
 
@@ -49,9 +52,10 @@ class Batch(float):
     ``born`` is the time (unix nanoseconds) of the first measurement of its series, ``extra`` attributes for the exemplar.
     """
 
-    __slots__ = ("born", "content", "extra", "needs", "others", "scale", "takers")
+    __slots__ = ("born", "content", "extra", "needs", "others", "scale", "summed", "takers")
 
     content: Sequence[float] | Digest
+    summed: Digest | None
     born: int | None
     extra: Mapping[str, str] | None
     takers: int
@@ -70,6 +74,7 @@ class Batch(float):
         """Make a batch of ``content`` that is ``value`` to those who know no better."""
         self = cls(value)
         self.content = content
+        self.summed = None
         self.born = born
         self.extra = extra
         self.takers = 0
@@ -78,11 +83,18 @@ class Batch(float):
         self.others = False
         return self
 
-    def taken(self, needs: Needs | None, scale: int) -> None:
-        """Acknowledge; ``needs`` tells what the next batch may be summed up into (None: nothing), ``scale`` how finely."""
+    def digest_for(self, sums: Accumulation) -> Digest:
+        """Return the content as a digest; aggregations that want the same get the same."""
+        if isinstance(self.content, Digest):
+            return self.content
+        if self.summed is None or self.summed.needs != sums.needs or self.summed.scale < sums.scale:
+            self.summed = sums.digest_of(self.content)
+        return self.summed
+
+    def wish(self, needs: Needs | None, scale: int) -> None:
+        """Tell what the next batch may be summed up into (None: nothing), and how finely; after counting as a taker."""
         self.scale = min(self.scale, scale)
-        self.needs = self.needs.union(needs) if self.takers and self.needs else needs if not self.takers else None
-        self.takers += 1
+        self.needs = needs if self.takers == 1 else self.needs.union(needs) if self.needs else None
 
     def __radd__(self, other: float) -> float:
         """Notice that an aggregation which is not ours adds this value to its sum."""
@@ -103,15 +115,6 @@ class CombinedDataPoint(HistogramDataPoint):
     exponential: ExponentialHistogramDataPoint | None = None
 
 
-class ExemplarFilter(TraceBasedExemplarFilter):
-    """Also admits values that were recorded with attributes of their own for the exemplar, such as an interaction id."""
-
-    def should_sample(self, value: float, time_unix_nano: int, attributes: Any, context: Context) -> bool:
-        """Tell whether a measurement is offered to the exemplar reservoir."""
-        own = isinstance(value, Batch) and value.extra is not None
-        return own or super().should_sample(value, time_unix_nano, attributes, context)
-
-
 class _Single:
     """The measurement of one value out of a batch."""
 
@@ -124,17 +127,38 @@ class _Single:
         self.attributes = {**(measurement.attributes or {}), **extra} if extra else measurement.attributes
 
 
+class _Guard:
+    """The lock of all series of a view: one each would be a fiftieth of their memory. New after a fork, which may fall into it."""
+
+    __slots__ = ("__weakref__", "lock")
+
+    _all: ClassVar[WeakSet[_Guard]] = WeakSet()
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self._all.add(self)
+
+    @classmethod
+    def renew(cls) -> None:
+        for guard in cls._all:
+            guard.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Guard.renew)
+
+
 class _Intake:
     """What an aggregation of ours keeps beside the fields that the SDK gave it."""
 
     __slots__ = ("begin", "guard", "labels", "needs", "sums")
 
-    def __init__(self, needs: Needs, labels: Any, begin: int, guard: Any) -> None:
+    def __init__(self, needs: Needs, labels: Any, begin: int, guard: _Guard) -> None:
         self.needs = needs
         self.labels = labels
         self.begin = begin
-        self.sums = Accumulation(needs)
-        self.guard = guard  # one for all series of a view: a lock each would be a fiftieth of the memory
+        self.sums = nothing(needs)
+        self.guard = guard
 
     def take(self, measurement: Any, sample: _Sample | None, each: Callable[[Any], None] | None = None) -> None:
         """Take one measurement or a batch of them; ``each`` is called with every single one, where it is wanted."""
@@ -142,19 +166,18 @@ class _Intake:
         if type(value) is Rest:
             return
         batch = value if type(value) is Batch else None
-        with self.guard:
+        with self.guard.lock:
             if batch is not None and batch.born is not None and not self.sums.n:
                 self.begin = min(self.begin, batch.born)
-            content = [value] if batch is None else batch.content
-            if isinstance(content, Digest):
-                self.sums.add(content)
-            else:
-                self.sums.add_values(content)
-                if each is not None:
-                    for one in content:
-                        each(_Single(measurement, one))
+            digest = self.sums.digest_of([value]) if batch is None else batch.digest_for(self.sums)
+            self.sums = self.sums.plus(digest)
             if batch is not None:
-                batch.taken(None if each else self.needs, self.sums.scale)
+                batch.takers += 1  # in the same breath as it was added: then it is not offered again
+                batch.wish(None if each else self.needs, self.sums.scale)
+            content = [value] if batch is None else batch.content
+            if each is not None and not isinstance(content, Digest):
+                for one in content:
+                    each(_Single(measurement, one))
         if sample is not None:
             sample(_Single(measurement, float(value), batch.extra if batch else None), True)
 
@@ -162,7 +185,7 @@ class _Intake:
         """Return the sums to report and their start; after a delta collection they start anew."""
         sums, begin = self.sums, self.begin
         if temporality is AggregationTemporality.DELTA:
-            self.sums, self.begin = Accumulation(self.needs), now
+            self.sums, self.begin = nothing(self.needs), now
         return sums, begin
 
     def exponential_point(self, sums: Accumulation, begin: int, now: int, exemplars: Any) -> Any:
@@ -188,7 +211,7 @@ class _Intake:
 
     def point(self, temporality: AggregationTemporality, now: int, exemplars: Callable[[], Any]) -> Any:
         """Return the data point of a collection, None if there is nothing to report."""
-        with self.guard:
+        with self.guard.lock:
             sums, begin = self.turn(temporality, now)
             if not sums.n:
                 return None
@@ -212,7 +235,7 @@ class _Intake:
 
     def beside(self, point: Any, temporality: AggregationTemporality, now: int) -> Any:
         """Return the SDK's data point with the exponential one beside it."""
-        with self.guard:
+        with self.guard.lock:
             sums, begin = self.turn(temporality, now)
             if point is None or sums.exponential is None:
                 return point
@@ -255,7 +278,7 @@ class BulkHistogramAggregation(ExplicitBucketHistogramAggregation):
     def __init__(self, boundaries: Sequence[float], *, exponential: bool, merging: bool = True) -> None:
         super().__init__(boundaries)
         self._derive = _merging if merging else _repeating
-        self._guard = RLock()
+        self._guard = _Guard()
         self._needs = Needs(tuple(boundaries) if merging else None, exponential)
 
     def _create_aggregation(self, instrument: Any, attributes: Any, reservoir_factory: Any, begin: int) -> Any:
@@ -271,7 +294,7 @@ class BulkExponentialAggregation(ExponentialBucketHistogramAggregation):
 
     def __init__(self) -> None:
         super().__init__(max_size=MAX_BUCKETS, max_scale=SCALE)
-        self._guard = RLock()
+        self._guard = _Guard()
 
     def _create_aggregation(self, instrument: Any, attributes: Any, reservoir_factory: Any, begin: int) -> Any:
         made: Any = super()._create_aggregation(instrument, attributes, reservoir_factory, begin)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from otel_metrics.recording.cells import Chunk
+    from otel_metrics.recording.values import Chunk
 
 SECONDS_PER_DAY: Final = 86_400
 
@@ -42,11 +42,12 @@ class Totals:
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk."""
+        squares, low, high = chunk.squares, min(self.low, chunk.low), max(self.high, chunk.high)
         self.count += chunk.n
         self.total += chunk.total
-        self.squares += chunk.squares
-        self.low = min(self.low, chunk.low)
-        self.high = max(self.high, chunk.high)
+        self.squares += squares
+        self.low, self.high = low, high
+        chunk.taken += 1
 
 
 class DaySink:
@@ -61,17 +62,19 @@ class DaySink:
     def __init__(self, key: DayKey) -> None:
         self.key = key
         self._lock = RLock()
-        self._days: dict[int, Totals] = {}
+        self._days: dict[int, Totals] = {}  # the day recorded in last comes last
 
     def fold(self, chunk: Chunk, now: float) -> None:
         """Add a chunk of values recorded at ``now``."""
         day = int(now // SECONDS_PER_DAY)
         with self._lock:
             totals = self._days.get(day)
-            if totals is None:
-                totals = self._days[day] = Totals(day)
-                if len(self._days) > KEPT:
-                    del self._days[max(self._days, key=lambda other: abs(other - day))]
+            if totals is None or next(reversed(self._days)) != day:
+                days = {other: its for other, its in self._days.items() if other != day}
+                if len(days) == KEPT:
+                    del days[next(iter(days))]  # the one that was recorded in least recently
+                totals = days[day] = totals or Totals(day)
+                self._days = days
             totals.add(chunk)
 
     def days(self, now: float) -> tuple[Totals, Totals]:

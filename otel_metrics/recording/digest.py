@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from functools import cache
 from math import ceil, inf, log2
+from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -44,14 +46,16 @@ class Digest:
 
     Exponential indexes are ``ceil(log2(value) * 2**scale)``: that of Prometheus' native histograms, one more than
     OpenTelemetry's. Powers of two come out exact. ``counted`` are those that were too many for the list ``indexes``.
+    ``added`` is what it was added to last, and what came of that.
     """
 
     __slots__ = (
-        "buckets", "counted", "first", "high", "indexes", "last", "low", "n", "needs", "scale", "top", "total", "zeros",
+        "added", "buckets", "counted", "first", "high", "indexes", "last", "low", "n", "needs", "scale", "top", "total", "zeros",
     )  # fmt: skip
 
     def __init__(self, needs: Needs, scale: int = SCALE) -> None:
         self.needs = needs
+        self.added: tuple[Accumulation, Accumulation] | None = None
         self.buckets = None if needs.bounds is None else [0] * (len(needs.bounds) + 1)
         self.scale = scale
         self.indexes: list[int] = []
@@ -65,36 +69,37 @@ class Digest:
         self.last = 0.0
 
     def add(self, values: Sequence[float], total: float, last: float) -> None:
-        """Add ascending, non-negative ``values`` and their ``total``."""
-        self.n += len(values)
-        self.total += total
-        self.low = min(self.low, values[0])
-        self.high = max(self.high, values[-1])
-        self.last = last
-        if self.buckets is not None and self.needs.bounds is not None:
-            count_into(self.buckets, self.needs.bounds, values)
+        """Add ascending, non-negative ``values`` and their ``total``: all of it or, if a signal handler raises, nothing."""
+        n, low, high = len(values), min(self.low, values[0]), max(self.high, values[-1])
+        buckets, zeros, first, top = self.buckets, self.zeros, self.first, self.top
+        indexes: list[int] = []
+        if buckets is not None and self.needs.bounds is not None:
+            buckets = buckets.copy()
+            count_into(buckets, self.needs.bounds, values)
         if self.needs.exponential:
-            self._add_exponential(values)
-
-    def _add_exponential(self, values: Sequence[float]) -> None:
-        if values[0] < _SMALLEST:
-            zeros = bisect_right(values, 0.0)
-            self.zeros += zeros
-            values = [max(value, _SMALLEST) for value in values[zeros:]]
-            if not values:
-                return
-        factor = 2.0**self.scale
-        indexes = [ceil(log2(value) * factor) for value in values]
-        if self.first > self.top:
-            self.first, self.top = indexes[0], indexes[-1]
-        else:
-            self.first, self.top = min(self.first, indexes[0]), max(self.top, indexes[-1])
+            if len(self.indexes) > _FEW:
+                self._count()
+            if values[0] < _SMALLEST:
+                subnormal = bisect_right(values, 0.0)
+                zeros += subnormal
+                values = [max(value, _SMALLEST) for value in values[subnormal:]]
+            if values:
+                factor = 2.0**self.scale
+                indexes = [ceil(log2(value) * factor) for value in values]
+                fresh = first > top
+                first = indexes[0] if fresh else min(first, indexes[0])
+                top = indexes[-1] if fresh else max(top, indexes[-1])
+        # From here on without a call, see otel_metrics.recording.cells.
+        self.n += n
+        self.total += total
+        self.low, self.high, self.last = low, high, last
+        self.buckets, self.zeros, self.first, self.top = buckets, zeros, first, top
         self.indexes += indexes
-        if len(self.indexes) > _FEW:
-            if self.counted is None:
-                self.counted = Counter()
-            self.counted.update(self.indexes)
-            self.indexes.clear()
+
+    def _count(self) -> None:
+        counted = Counter(self.counted)  # a copy, which takes a tenth of what counting takes
+        counted.update(self.indexes)
+        self.counted, self.indexes = counted, []
 
     def representatives(self) -> Iterator[tuple[float, int]]:
         """Yield (value, count) for an aggregation whose buckets are others: the upper end of each bucket."""
@@ -130,6 +135,13 @@ class Exponential:
         self.offset = 0
         self.counts: list[int] = []
         self.zeros = 0
+
+    def plus(self, digest: Digest) -> Exponential:
+        """Return the histogram with a digest added."""
+        made = Exponential()
+        made.scale, made.offset, made.counts, made.zeros = self.scale, self.offset, self.counts.copy(), self.zeros
+        made.add(digest)
+        return made
 
     def add(self, digest: Digest) -> None:
         """Add a digest's exponential indexes."""
@@ -184,7 +196,10 @@ class Exponential:
 
 
 class Accumulation:
-    """What an aggregation has added up so far."""
+    """What an aggregation has added up so far. Never changes; ``plus`` returns another.
+
+    So the aggregations of several readers, which add the same digests, share what they have added up, and the work.
+    """
 
     __slots__ = ("buckets", "exponential", "high", "low", "n", "needs", "total")
 
@@ -197,34 +212,52 @@ class Accumulation:
         self.low = inf
         self.high = -inf
 
-    def add(self, digest: Digest) -> None:
-        """Add a digest, exactly if it was made for the same needs."""
-        self.n += digest.n
-        self.total += digest.total
-        self.low = min(self.low, digest.low)
-        self.high = max(self.high, digest.high)
-        if self.buckets is not None and self.needs.bounds is not None:
-            if digest.buckets is not None and digest.needs.bounds == self.needs.bounds:
-                for i, n in enumerate(digest.buckets):
-                    if n:
-                        self.buckets[i] += n
-            else:
-                for value, n in digest.representatives():
-                    self.buckets[bisect_left(self.needs.bounds, value)] += n
-        if self.exponential is not None:
-            if not digest.needs.exponential:
-                values = [value for value, n in digest.representatives() for _ in range(n)]
-                digest = Digest(self.needs)
-                digest.add(values, digest.total, digest.last)
-            self.exponential.add(digest)
+    def plus(self, digest: Digest) -> Accumulation:
+        """Return this with a digest added, exactly if that was made for the same needs."""
+        if digest.added is not None and digest.added[0] is self:
+            return digest.added[1]
+        made = Accumulation.__new__(Accumulation)
+        made.needs = self.needs
+        made.buckets, made.exponential = self._buckets_plus(digest), self._exponential_plus(digest)
+        made.n = self.n + digest.n
+        made.total = self.total + digest.total
+        made.low, made.high = min(self.low, digest.low), max(self.high, digest.high)
+        digest.added = self, made
+        return made
 
-    def add_values(self, values: Sequence[float]) -> None:
-        """Add ascending ``values``."""
+    def _buckets_plus(self, digest: Digest) -> list[int] | None:
+        bounds, buckets = self.needs.bounds, self.buckets
+        if buckets is None or bounds is None:
+            return None
+        if digest.buckets is not None and digest.needs.bounds == bounds:
+            return list(map(add, buckets, digest.buckets))
+        buckets = buckets.copy()
+        for value, n in digest.representatives():
+            buckets[bisect_left(bounds, value)] += n
+        return buckets
+
+    def _exponential_plus(self, digest: Digest) -> Exponential | None:
+        if self.exponential is None:
+            return None
+        if not digest.needs.exponential:
+            values = [value for value, n in digest.representatives() for _ in range(n)]
+            total, last, digest = digest.total, digest.last, Digest(self.needs)
+            digest.add(values, total, last)
+        return self.exponential.plus(digest)
+
+    def digest_of(self, values: Sequence[float]) -> Digest:
+        """Return ascending ``values`` as a digest to add."""
         digest = Digest(self.needs, self.scale)
         digest.add(values, sum(values), values[-1])
-        self.add(digest)
+        return digest
 
     @property
     def scale(self) -> int:
         """The scale of the exponential buckets; indexes that are finer are of no use."""
         return self.exponential.scale if self.exponential is not None else SCALE
+
+
+@cache
+def nothing(needs: Needs) -> Accumulation:
+    """Return what every aggregation with these needs begins with."""
+    return Accumulation(needs)

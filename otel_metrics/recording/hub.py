@@ -1,7 +1,8 @@
 """Who folds when: the recording call itself every ``LIMIT`` rows, a ticker every second, a reader before it collects.
 
 One lock guards all folding. A record call only ever *tries* it, so a signal handler, a ``__del__`` or a log handler that
-records while its own thread folds appends its value and goes on; nothing here waits for a lock that its own thread holds.
+records while its own thread folds appends its value and goes on; nothing here waits for a lock that its own thread holds,
+and a signal handler that raises leaves the lock free (see :meth:`Hub._alone`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -20,16 +20,17 @@ from weakref import WeakKeyDictionary
 from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span
 
-from otel_metrics.recording.cells import LIMIT, Cell, Tally
+from otel_metrics.recording.cells import LIMIT, Cell, StrictCell, Tally
 from otel_metrics.recording.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-    from otel_metrics.recording.cells import Column, Sink
+    from otel_metrics.recording.cells import Sink
+    from otel_metrics.recording.values import Column
 
 AnyCell = TypeVar("AnyCell", Cell, Tally)
 
@@ -64,6 +65,8 @@ class Hub:
         clock: unix time in seconds.
         tick: seconds between the folds of the ticker thread; None for no ticker.
         afterwards: called without the lock whenever something was folded; the place for what may block, such as logging.
+        failed: called with the name of what failed, where an exception is handled that must not reach a record call.
+        strict: cells refuse what does not fit at once instead of when it is folded.
     """
 
     def __init__(
@@ -72,9 +75,14 @@ class Hub:
         clock: Callable[[], float] = time.time,
         tick: float | None = 1.0,
         afterwards: Callable[[], None] | None = None,
+        failed: Callable[[str], object] = _log.exception,
+        *,
+        strict: bool = False,
     ) -> None:
         self.clock = clock
         self.turn = 0
+        self._failed = failed
+        self._cell: type[Cell] = StrictCell if strict else Cell
         self._afterwards = afterwards
         self._lock = threading.RLock()
         self._folding = False
@@ -86,7 +94,7 @@ class Hub:
 
     def cell(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Cell:
         """Make the cell of a series: per column its sinks, and sinks that count the rows."""
-        return self._register(Cell(columns, sinks, rows))
+        return self._register(self._cell(columns, sinks, rows))
 
     def tally(self, rows: Sequence[Sink]) -> Tally:
         """Make the tally of a series."""
@@ -94,57 +102,47 @@ class Hub:
 
     def fold(self, cell: Cell) -> None:
         """Fold what a cell collected, unless somebody else is folding; they, or the next call, will."""
-        if self._acquire(patience=_PATIENCE if len(cell) > _BACKLOG else 0.0):
-            try:
-                self._take(cell)
-            finally:
-                self._release()
+        self._alone(partial(self._take, cell), patience=_PATIENCE if len(cell) > _BACKLOG else 0.0)
 
     def record(self, cell: Cell, row: Sequence[Any], context: Context, extra: dict[str, str] | None = None) -> None:
-        """Record one row at once, with the context that its exemplar shall carry, at most once per :attr:`turn`.
+        """Record one row of a cell at once, with the context that its exemplar tells.
 
         ``extra`` are attributes that only the exemplar gets (where the views are ours). A row that finds somebody else
         folding goes without an exemplar: whoever records never waits.
         """
-        if not self._acquire(patience=0.0):
-            cell.extend(row)
-            return
-        try:
+
+        def at_once() -> None:
             cell.offered = self.turn
             self._take(cell)
-            cell.fold(list(row), self.clock(), context, extra)
-        finally:
-            self._release()
+            self._offer(partial(cell.fold, list(row), self.clock(), context, extra))
+
+        if not self._alone(at_once, patience=0.0):
+            cell.extend(row)
 
     def hit(self, tally: Tally, context: Context, extra: dict[str, str] | None = None) -> None:
         """Count one call at once, as :meth:`record` does."""
-        if not self._acquire(patience=0.0):
-            tally.hit()
-            return
-        try:
+
+        def at_once() -> None:
             tally.offered = self.turn
-            tally.fold(1, self.clock(), context, extra)
-        finally:
-            self._release()
+            self._offer(partial(tally.fold, 1, self.clock(), context, extra))
+
+        if not self._alone(at_once, patience=0.0):
+            tally.hit()
 
     def drain(self, now: float | None = None) -> None:
         """Fold everything that was recorded before this call, so that sinks can be read."""
         pending = [cell for cell in list(self._cells) if cell]  # tallies do not tell
         for some in (pending[i : i + _AT_ONCE] for i in range(0, len(pending), _AT_ONCE)):
-            with self._held() as held:
-                for cell in some if held else ():
-                    self._take(cell, now)
-        with self._held():
-            pass  # a cell that looked empty may have been with another thread, which is done with it now
+            self._alone(partial(self._take_all, some, now))
+        # A cell that looked empty may have been with another thread, which is done with it when the lock is free.
+        self._alone(lambda: None)
 
     def flush(self) -> None:
         """Fold everything and hand it to the instruments: what happens before every collection."""
         self.turn += 1
         self.drain()
         for _ in range(0, len(self._dirty), _AT_ONCE):
-            with self._held() as held:
-                for _ in range(min(_AT_ONCE, len(self._dirty)) if held else 0):
-                    self._hand_over(self._dirty.popleft())
+            self._alone(self._hand_over_some)
 
     def close(self) -> None:
         """Stop the ticker and hand over what is pending; nothing that is recorded later is."""
@@ -173,70 +171,94 @@ class Hub:
     def _new_ticker(self) -> Ticker[Cell | Tally] | None:
         return None if self._tick is None else Ticker(self._tick, self.clock, self._on_tick, self._on_new)
 
-    def _hand_over(self, cell: Cell | Tally) -> None:
-        """Flush the sinks that end in instruments; others have nothing to flush."""
-        cell.dirty = recurring = False
+    def _hand_over_some(self) -> None:
+        for _ in range(min(_AT_ONCE, len(self._dirty))):
+            cell, again = self._dirty[0], True
+            try:
+                again = self._hand_over(cell)
+            except Exception:  # the others must be handed over all the same, and this one is tried again
+                _log.exception("values could not be handed over")
+            finally:
+                cell.dirty = again
+                self._dirty.rotate(-1) if again else self._dirty.popleft()
+
+    def _hand_over(self, cell: Cell | Tally) -> bool:
+        """Flush the sinks that end in instruments; return whether they want to be flushed again without any news."""
+        recurring = False
         for sink in cell.ends():
             flush = getattr(sink, "flush", None)
             if flush is not None:
                 flush()
                 recurring = recurring or getattr(sink, "recurring", False)
-        if recurring:
-            cell.dirty = True
-            self._dirty.append(cell)
+        return recurring
+
+    def _take_all(self, cells: Iterable[Cell | Tally], now: float | None) -> None:
+        for cell in cells:
+            self._take(cell, now)
 
     def _take(self, cell: Cell | Tally, now: float | None = None) -> None:
-        if cell.take(self.clock() if now is None else now) and not cell.dirty:
-            cell.dirty = True
-            self._dirty.append(cell)
+        news = True
+        try:
+            news = cell.take(self.clock() if now is None else now)
+        finally:
+            if news and not cell.dirty:
+                cell.dirty = True
+                self._dirty.append(cell)
 
-    def _acquire(self, *, patience: float = -1.0) -> bool:
-        """Take the lock, unless this thread is folding already or the lock's holder died with the interpreter.
+    def _offer(self, fold: Callable[[], None]) -> None:
+        """Hand over a value that belongs to a span. That runs foreign code, a filter or reservoir of the application's."""
+        try:
+            fold()
+        except Exception:
+            self._failed("exemplar")
+
+    def _alone(self, work: Callable[[], object], *, patience: float = -1.0) -> bool:
+        """Do ``work`` under the lock and return True, unless this thread is folding already, or the lock is not to be had.
 
         ``patience`` is how many seconds to wait for it, -1 for as long as it takes. The lock is re-entrant so that a
-        signal handler can never wait for the code that it interrupted; the flag tells it that it did interrupt a fold.
+        signal handler can never wait for the code that it interrupted; the flag tells it that it did interrupt a fold. At
+        interpreter shutdown nobody waits: the lock's holder may have died.
         """
         waits = patience != 0.0 and not sys.is_finalizing()
-        if not self._lock.acquire(waits, patience if waits else -1):
-            return False
-        if self._folding:
-            self._lock.release()
-            return False
-        self._folding = True
-        return True
-
-    def _release(self) -> None:
-        self._folding = False
-        self._lock.release()
-        if self._afterwards is not None:
-            self._afterwards()
-
-    @contextmanager
-    def _held(self) -> Iterator[bool]:
-        held = self._acquire()
+        held = mine = False
         try:
-            yield held
+            # Signal handlers run after calls. Unpacking calls, too, but stores the result before anything can be raised.
+            (held,) = map(self._lock.acquire, (waits,), (patience if waits else -1.0,))
+            if held and not self._folding:
+                mine = self._folding = True
+                work()
         finally:
+            if mine:
+                self._folding = False
             if held:
-                self._release()
+                self._lock.release()
+        if mine and self._afterwards is not None:
+            self._afterwards()
+        return mine
 
     def _on_tick(self, now: float) -> None:
         self.turn += 1
         self.drain(now)
-        for cell in list(self._dirty):  # values that wait one by one are handed over: no collection may be near
-            if any(getattr(sink, "crowded", False) for sink in cell.ends()):
-                with self._held() as held:
-                    for sink in cell.ends() if held else ():
-                        if getattr(sink, "crowded", False):
-                            sink.flush()  # type: ignore[attr-defined]
+        for cell in self._dirty.copy():  # values that wait one by one are handed over: no collection may be near
+            crowded = [sink for sink in cell.ends() if getattr(sink, "crowded", False)]
+            if crowded:
+                self._alone(partial(_flush, crowded))
 
     def _on_new(self, cell: Cell | Tally) -> None:
         """Make counters appear at zero, so that their start is their first call's."""
-        with self._held() as held:
-            for sink in cell.ends() if held else ():
-                seed = getattr(sink, "seed", None)
-                if seed is not None:
-                    seed()
+        self._alone(partial(_seed, cell))
+
+
+def _flush(sinks: Iterable[Any]) -> None:
+    for sink in sinks:
+        sink.flush()
+
+
+def _seed(cell: Cell | Tally) -> None:
+    for sink in cell.ends():
+        seed = getattr(sink, "seed", None)
+        if seed is not None:
+            seed()
 
 
 # --------------------------------------------------------------------------------------- collections and forks, per meter

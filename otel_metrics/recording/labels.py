@@ -70,17 +70,16 @@ class Labels:
             raise RefusedCallError
         return self._bounded(label, self._clean(call, label, value, argument))
 
-    def optional(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
-        """Return the label value for an argument that may be ``None`` or empty: then the empty string, Prometheus's "absent".
-
-        An unusable one becomes ``other``: the event is worth more than the label.
-        """
-        if value is None or value == "":
-            return ""
+    def kept(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
+        """Return the label value for an argument that the event is worth more than: an unusable one becomes ``other``."""
         try:
             return self.required(call, label, value, argument)
         except RefusedCallError:
             return OTHER
+
+    def optional(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
+        """Return the label value for an argument that may be ``None`` or empty: then the empty string, Prometheus's "absent"."""
+        return "" if value is None or value == "" else self.kept(call, label, value, argument)
 
     def within(self, call: str, labels: dict[str, str]) -> dict[str, str]:
         """Return ``labels``, or, once ``call`` is bound to as many series as the limit allows, with every open label ``other``."""

@@ -6,29 +6,31 @@ without a server that answers them). A series is bound once; after that a record
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Observation
 
 from otel_metrics import catalogue
 from otel_metrics.catalogue import Kind
 from otel_metrics.provider import METER_NAME
-from otel_metrics.recording.cells import Column
 from otel_metrics.recording.days import DayKey, Days
 from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.refusals import Refusals
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.recording.splits import SignSplit
+from otel_metrics.recording.values import Column
 from otel_metrics.recording.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from opentelemetry.metrics import CallbackOptions, MeterProvider
+    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_metrics.catalogue import Daily, Metric
     from otel_metrics.recording.cells import Sink
@@ -51,14 +53,28 @@ class Recorder:
         self.window = Window(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.prometheus_url is None
-        self._days = Days(settings.clock)
         self._meter = provider.get_meter(METER_NAME, version)
-        self.hub = Hub(self._meter, settings.clock, afterwards=self.refusals.say)
+        before = _recorders.get(self._meter)
+        # What a provider of the application's own has added up goes on when we are configured anew, and so does the day.
+        self._days: Days = before[-1]._days if before else Days(settings.clock)  # noqa: SLF001
+        self.hub = Hub(
+            self._meter, settings.clock, 1.0, self.refusals.say, self.refusals.failed, strict=settings.strict
+        )
         self._lock = RLock()
         self._columns: dict[tuple[object, ...], Column] = {}
         self._instruments: dict[str, Any] = {}
         self._gauges: dict[tuple[str, ...], GaugeSink] = {}
-        self._observe()
+        if before is None:
+            before = _recorders[self._meter] = []
+            _observe(self._meter, before)
+        before.append(self)
+
+    def close(self) -> None:
+        """Hand over what is pending. On a provider of the application's own, the last one is observed on and on."""
+        self.hub.close()
+        recorders = _recorders.get(self._meter, [])
+        if self in recorders and (len(recorders) > 1 or self.settings.meter_provider is None):
+            recorders.remove(self)
 
     def column(
         self,
@@ -132,47 +148,63 @@ class Recorder:
             metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
         )
 
-    # ----------------------------------------------------------------------------- observed when a reader collects
-
-    def _observe(self) -> None:
-        observers: dict[Metric, Callable[[], Iterable[Observation]]] = {
-            catalogue.DAILY_COUNT: lambda: self._daily("count"),
-            catalogue.DAILY_SUM: lambda: self._daily("total"),
-            catalogue.DAILY_SUMSQ: lambda: self._daily("squares"),
-            catalogue.DAILY_MIN: lambda: self._daily("low"),
-            catalogue.DAILY_MAX: lambda: self._daily("high"),
-            catalogue.REJECTED: self._rejected,
-            catalogue.LABEL_OVERFLOW: self._overflowed,
-            catalogue.SERIES: self._series_count,
-        }
-        for metric, observe in observers.items():
-            kind = (
-                self._meter.create_observable_counter
-                if metric.kind is Kind.COUNTER
-                else self._meter.create_observable_gauge
-            )
-            kind(metric.name, [partial(_callback, observe)], metric.unit, metric.description)
-
-    def _daily(self, field: str) -> Iterable[Observation]:
+    def daily(self, field: str) -> Iterable[Observation]:
+        """Yield one of the sums of each day that is kept."""
         for key, day, totals in self._days.observations():
             labels = dict(zip(catalogue.DAILY_COUNT.label_names, (*key, day), strict=True))
             yield Observation(getattr(totals, field), labels)
 
-    def _rejected(self) -> Iterable[Observation]:
+    def rejected(self) -> Iterable[Observation]:
+        """Yield how many arguments were refused."""
         names = catalogue.REJECTED.label_names
         for values, count in self.refusals.counts().items():
             yield Observation(count, dict(zip(names, values, strict=True)))
 
-    def _overflowed(self) -> Iterable[Observation]:
+    def overflowed(self) -> Iterable[Observation]:
+        """Yield how often a label was past its cap."""
         for label, count in self.labels.overflow().items():
             yield Observation(count, {catalogue.LABEL.name: label})
 
-    def _series_count(self) -> Iterable[Observation]:
+    def series_count(self) -> Iterable[Observation]:
+        """Yield how many series record calls are bound to."""
         yield Observation(self.labels.series())
 
 
-def _callback(observe: Callable[[], Iterable[Observation]], _options: CallbackOptions) -> Iterable[Observation]:
-    return observe()
+# --------------------------------------------------- observed when a reader collects, per meter, as it makes each name once
+_recorders: Final[WeakKeyDictionary[Meter, list[Recorder]]] = WeakKeyDictionary()
+
+_OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
+    catalogue.DAILY_COUNT: lambda recorder: recorder.daily("count"),
+    catalogue.DAILY_SUM: lambda recorder: recorder.daily("total"),
+    catalogue.DAILY_SUMSQ: lambda recorder: recorder.daily("squares"),
+    catalogue.DAILY_MIN: lambda recorder: recorder.daily("low"),
+    catalogue.DAILY_MAX: lambda recorder: recorder.daily("high"),
+    catalogue.REJECTED: lambda recorder: recorder.rejected(),
+    catalogue.LABEL_OVERFLOW: lambda recorder: recorder.overflowed(),
+    catalogue.SERIES: lambda recorder: recorder.series_count(),
+}
+
+
+def _observe(meter: Meter, recorders: list[Recorder]) -> None:
+    for metric, observe in _OBSERVED.items():
+        counts = metric.kind is Kind.COUNTER
+        create = meter.create_observable_counter if counts else meter.create_observable_gauge
+        create(metric.name, [partial(_observations, recorders, observe)], metric.unit, metric.description)
+
+
+def _observations(
+    recorders: list[Recorder], observe: Callable[[Recorder], Iterable[Observation]], _options: CallbackOptions
+) -> Iterable[Observation]:
+    return observe(recorders[-1]) if recorders else ()
+
+
+def _after_fork_in_child() -> None:
+    for recorders in _recorders.values():
+        recorders.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _day_key(daily: Daily, attributes: Attributes) -> DayKey:

@@ -51,7 +51,9 @@ class Refusals:
             _log.warning("%s; further ones are only counted", error)
 
     def failed(self, call: str) -> None:
-        """Count and log an error of our own (inside an ``except`` block), which must not reach the caller."""
+        """Count and log an error of our own (inside an ``except`` block), which must not reach the caller; raise it in strict mode."""
+        if self.strict:
+            raise  # noqa: PLE0704  # the one that is being handled
         if self._first(call, "internal_error"):
             _log.exception("%s: internal error; further ones are only counted", call)
 

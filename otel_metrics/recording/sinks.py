@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import Counter, Histogram, UpDownCounter, _Gauge
 
-    from otel_metrics.recording.cells import Chunk
     from otel_metrics.recording.digest import Needs
+    from otel_metrics.recording.values import Chunk
 
     Attributes = Mapping[str, str | bool | int | float]
 
@@ -91,9 +91,11 @@ class HistogramSink:
         if chunk.low < 0.0:
             values = values[bisect_left(values, 0.0) :]
             if not values:
+                chunk.taken += 1
                 return
             total, last = sum(values), last if last >= 0.0 else values[-1]
         if chunk.context is not None:
+            chunk.taken += 1  # first: nobody can tell how far a measurement got that raised
             for value in values:
                 self._send(Batch.of(value, [value], self._born, chunk.extra), chunk.context)
             return
@@ -102,11 +104,13 @@ class HistogramSink:
             if self._digest is None:
                 self._digest = Digest(needs, self._scale)
             self._digest.add(values, total, last)
+            chunk.taken += 1
             return
         self._last = last
         if self._values is None:
             self._values = []
         self._values += values
+        chunk.taken += 1
         if len(self._values) >= _OVERCROWDED:
             self.flush()
 
@@ -116,13 +120,19 @@ class HistogramSink:
         return self._values is not None and len(self._values) >= _CROWDED
 
     def flush(self) -> None:
-        """Hand over what is pending."""
+        """Hand over what is pending; what nobody has taken when that raises waits for the next time."""
         if self._values:
-            values, self._values = self._values, None
-            self._send_values(values)
-        if self._digest is not None:
-            digest, self._digest = self._digest, None
-            self._send(Batch.of(digest.last, digest, self._born))
+            self._send_values(self._values)
+        digest = self._digest
+        if digest is not None:
+            batch = Batch.of(digest.last, digest, self._born)
+            try:
+                self._send(batch)
+            except BaseException:
+                if batch.takers:
+                    self._digest = None
+                raise
+            self._digest = None
 
     def _send(self, batch: Batch, context: Context = _NO_CONTEXT) -> None:
         self._target.send(batch, self._attributes, context)
@@ -130,17 +140,24 @@ class HistogramSink:
         self._scale = min(self._scale, batch.scale)
 
     def _send_values(self, values: list[float]) -> None:
-        """Hand over values whose listeners are not known yet, or take them only one at a time."""
+        """Hand over values whose listeners are not known yet, or take them only one at a time; empties the list."""
         # The value recorded last goes last, for aggregations that keep only that.
         values.remove(self._last)
         values.append(self._last)
-        batch = Batch.of(values[0], sorted(values), self._born)
-        self._send(batch)
+        first = values[0]
+        batch = Batch.of(first, sorted(values), self._born)
+        try:
+            self._send(batch)
+        except BaseException:
+            if batch.takers:
+                self._values = None
+            raise
         if batch.others or not batch.takers:
             self._target.others = True
             rest = values[1:]
         else:
             rest = values[1:][-1:]
+        self._values = None
         for value in rest:
             self._target.instrument.record(Rest(value), self._attributes, _NO_CONTEXT)
 
@@ -161,16 +178,15 @@ class CounterSink:
         self._new = True
 
     def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Add a chunk's count or sum."""
-        self.add(chunk.total if self._total else chunk.n, chunk.context)
-
-    def add(self, amount: float, context: Context | None = None) -> None:
-        """Add ``amount``; at once if it belongs to a span."""
-        if context is not None:
+        """Add a chunk's count or sum; at once if it belongs to a span."""
+        amount = chunk.total if self._total else chunk.n
+        if chunk.context is not None:
             self._new, self._pending = False, self._pending or None
-            self._instrument.add(amount, self._attributes, context)
+            chunk.taken += 1  # first: nobody can tell how far a measurement got that raised
+            self._instrument.add(amount, self._attributes, chunk.context)
         else:
             self._pending = amount + (self._pending or 0)
+            chunk.taken += 1
 
     def seed(self) -> None:
         """Make the series appear at zero."""
@@ -180,10 +196,10 @@ class CounterSink:
             self._instrument.add(0, self._attributes, _NO_CONTEXT)
 
     def flush(self) -> None:
-        """Add what is pending."""
+        """Add what is pending; if that raises, it waits for the next time."""
         if self._pending is not None:  # zero is news, too: a delta of zero is a data point
-            pending, self._pending, self._new = self._pending, None, False
-            self._instrument.add(pending, self._attributes, _NO_CONTEXT)
+            self._instrument.add(self._pending, self._attributes, _NO_CONTEXT)
+            self._pending, self._new = None, False
 
 
 class GaugeSink:
@@ -204,6 +220,7 @@ class GaugeSink:
     def fold(self, chunk: Chunk, _now: float, /) -> None:
         """Remember the last value, and set at once the one that belongs to a span."""
         self._last = chunk.last
+        chunk.taken += 1
         if chunk.context is not None:
             self._instrument.set(chunk.last, self._attributes, chunk.context)
 

@@ -16,7 +16,7 @@ from otel_metrics.recording.sketch import Moments, Sketch, bins_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.recording.cells import Chunk
+    from otel_metrics.recording.values import Chunk
     from otel_metrics.recording.window import Window
 
     Part = array[float] | Sketch
@@ -67,14 +67,18 @@ class HistogramSlots:
         with window.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
-            if self._values:
-                self._values.fromlist(values)
-            else:
-                self._values = array("d", values)  # no larger than needed: most series are small
-            window.account(8 * len(values))
+            more, moments = array("d", values), self._moments
             if self._sketch is not None:
-                moments = Moments.of_sums(chunk.n, chunk.total, chunk.squares, chunk.low, chunk.high)
-                self._moments = moments if self._moments is None else self._moments.plus(moments)
+                these = Moments.of_sums(chunk.n, chunk.total, chunk.squares, chunk.low, chunk.high)
+                moments = these if moments is None else moments.plus(these)
+            # Added without a call, see otel_metrics.recording.cells.
+            if self._values:
+                self._values += more
+            else:
+                self._values = more  # no larger than needed: most series are small
+            self._moments = moments
+            chunk.taken += 1
+            window.account(8 * len(values))
             if len(self._values) > window.level.raw:
                 self._condense()
 
@@ -91,21 +95,22 @@ class HistogramSlots:
         if self._sketch is not None and self._values:
             self._condense()
         part: Part = self._values[:] if self._sketch is None else self._sketch
-        last, self._minute = self._minute, minute
-        self._values, self._sketch = array("d"), None
+        last, past, none = self._minute, self._past, array("d")
         if part:
-            self._store(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
-            if minute // 10 != last // 10 or self._window.level is not LEVELS[0]:
-                self._window.account(_SLOT_BYTES + self.age(now), now)
+            past = self._with(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
+        self._minute, self._past, self._values, self._sketch = minute, past, none, None
+        if part and (minute // 10 != last // 10 or self._window.level is not LEVELS[0]):
+            self._window.account(_SLOT_BYTES + self.age(now), now)
 
-    def _store(self, slot: _Slot) -> None:
-        """Add a closed slot, in order even when the clock stepped back."""
-        past = self._past = list(self._past)
+    def _with(self, slot: _Slot) -> list[_Slot]:
+        """Return the closed slots and one more, in order even when the clock stepped back."""
+        past = list(self._past)
         at = bisect_right(past, slot.start, key=_start)
         if at and past[at - 1].end > slot.start:
             past[at - 1] = past[at - 1].plus(slot, self._window.level)
         else:
             past.insert(at, slot)
+        return past
 
     def age(self, now: float) -> int:
         """Widen slots by age and memory pressure, forget the oldest; return by how many bytes the series grew."""
@@ -155,30 +160,29 @@ class CounterSlots:
 
     def fold(self, chunk: Chunk, now: float, /) -> None:
         """Add a chunk's rows or sum."""
-        self.add(chunk.total if self._total else chunk.n, now)
-
-    def add(self, amount: float, now: float) -> None:
-        """Add ``amount``."""
         with self._window.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
-            self._amount += amount
+            self._amount += chunk.total if self._total else chunk.n
+            chunk.taken += 1
 
     def _roll(self, minute: float, now: float) -> None:
-        last, amount, self._minute, self._amount = self._minute, self._amount, minute, 0.0
+        last, amount, past = self._minute, self._amount, self._past
         if amount:
-            self._store(last * MINUTE, last * MINUTE + MINUTE, amount)
+            past = self._with(last * MINUTE, last * MINUTE + MINUTE, amount)
+        self._minute, self._past, self._amount = minute, past, 0.0
+        if amount:
             aging = minute // 10 != last // 10 or self._window.level is not LEVELS[0]
             self._window.account(24 + (self.age(now) if aging else 0), now if aging else None)
 
-    def _store(self, start: float, end: float, amount: float) -> None:
-        """Add a closed slot, in order even when the clock stepped back, or to the wider one that it lies in."""
-        past = self._past = self._past or array("d")
-        at = 3 * self._before(start)
+    def _with(self, start: float, end: float, amount: float) -> array[float]:
+        """Return the closed slots and one more, in order even when the clock stepped back, or in the wider one that it lies in."""
+        past, at = array("d", self._past), 3 * self._before(start)
         if at and past[at - 2] > start:
             past[at - 1] += amount
         else:
             past[at:at] = array("d", (start, end, amount))
+        return past
 
     def _before(self, when: float) -> int:
         """Return how many closed slots begin at a time or before."""

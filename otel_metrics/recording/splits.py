@@ -1,17 +1,20 @@
-"""Sinks that split a chunk between two others: by a threshold, by sign."""
+"""Sinks that split a chunk between others: by a threshold, by sign."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from otel_metrics.recording.cells import Chunk
+from otel_metrics.recording.cells import Split
+from otel_metrics.recording.values import Chunk
 
 if TYPE_CHECKING:
-    from otel_metrics.recording.cells import Sink
+    from collections.abc import Iterator
+
+    from otel_metrics.recording.cells import Part, Sink
 
 
-class ThresholdSplit:
+class ThresholdSplit(Split):
     """Counts the values at or above a threshold in some sinks, those below it in others; exact, at record time."""
 
     __slots__ = ("_above", "_below", "_threshold")
@@ -21,23 +24,22 @@ class ThresholdSplit:
         self._above = at_or_above
         self._below = below
 
-    def fold(self, chunk: Chunk, now: float) -> None:
+    @property
+    def branches(self) -> tuple[Sink, ...]:
+        """The sinks of both sides."""
+        return (*self._above, *self._below)
+
+    def split(self, chunk: Chunk) -> Iterator[Part]:
         """Count a chunk on both sides of the threshold."""
         below = bisect_left(chunk.values, self._threshold)
         for n, sinks in ((below, self._below), (chunk.n - below, self._above)):
             if n:
                 rows = Chunk([], n, 0.0, chunk.context)
                 rows.extra = chunk.extra
-                for sink in sinks:
-                    sink.fold(rows, now)
-
-    @property
-    def branches(self) -> tuple[Sink, ...]:
-        """The sinks of both sides."""
-        return (*self._above, *self._below)
+                yield rows, sinks
 
 
-class SignSplit:
+class SignSplit(Split):
     """Gives values of zero and above to one sink, the absolute values of those below zero to another.
 
     Histograms on the wire hold no negative values: their sum would not be a counter.
@@ -49,10 +51,15 @@ class SignSplit:
         self._positive = positive
         self._negative = negative
 
-    def fold(self, chunk: Chunk, now: float) -> None:
+    @property
+    def branches(self) -> tuple[Sink, ...]:
+        """The sinks of both sides."""
+        return (self._positive, self._negative)
+
+    def split(self, chunk: Chunk) -> Iterator[Part]:
         """Give each side its part."""
         if chunk.low >= 0:
-            self._positive.fold(chunk, now)
+            yield chunk, (self._positive,)
             return
         values = chunk.values
         zero = bisect_left(values, 0.0)
@@ -63,9 +70,4 @@ class SignSplit:
             if part:
                 half = Chunk(part, len(part), part[-1], chunk.context)
                 half.extra = chunk.extra
-                sink.fold(half, now)
-
-    @property
-    def branches(self) -> tuple[Sink, ...]:
-        """The sinks of both sides."""
-        return (self._positive, self._negative)
+                yield half, (sink,)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -53,9 +52,11 @@ class Ticker(Generic[New]):
             return
         self._new.put(new)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
-            with suppress(RuntimeError):  # too late: the interpreter is shutting down
-                self._thread.start()
+            thread = self._thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads for now, or the interpreter is shutting down
+                self._thread = None
 
     def stop(self) -> None:
         """Let the thread end."""
@@ -70,8 +71,9 @@ class Ticker(Generic[New]):
                 _log.exception("values could not be folded")
 
     def _once(self) -> None:
-        if time.monotonic() >= self.due:
-            now = self._time_of_tick()
+        late = time.monotonic() - self.due
+        if late >= 0.0:
+            now = self._time_of_tick(late)
             self.due = time.monotonic() + self._pause()
             self._tick(now)
         try:
@@ -81,11 +83,15 @@ class Ticker(Generic[New]):
         if new is not None:
             self._welcome(new)
 
-    def _time_of_tick(self) -> float:
-        """Return the time to fold at: a tick that was due before midnight and is a little late still belongs before it."""
+    def _time_of_tick(self, late: float) -> float:
+        """Return the time to fold at: a tick that was due before midnight still belongs before it.
+
+        Whether it comes a little late or, as the process was stopped for a while, ``late`` by more.
+        """
         now, midnight = self._clock(), self._midnight
         self._midnight = now - now % SECONDS_PER_DAY + SECONDS_PER_DAY
-        return midnight - BEFORE_MIDNIGHT if 0.0 <= now - midnight < LATE else now
+        due_before = midnight and now >= midnight and (now - midnight < LATE or late >= LATE)
+        return midnight - BEFORE_MIDNIGHT if due_before else now
 
     def _pause(self) -> float:
         until_midnight = self._midnight - self._clock() - BEFORE_MIDNIGHT

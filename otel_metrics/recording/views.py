@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
     View,
 )
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_metrics.recording.bulk import Batch, BulkExponentialAggregation, BulkHistogramAggregation, Rest
 from otel_metrics.recording.digest import MAX_BUCKETS, SCALE
@@ -105,7 +106,7 @@ def gauges_last() -> bool:
 
 
 def _works(way: Way) -> bool:
-    """Try a way out on a provider of its own: batches, single values, two readers, both temporalities."""
+    """Try a way out on a provider of its own: batches, single values, an exemplar, two readers, both temporalities."""
     total = InMemoryMetricReader()
     delta = InMemoryMetricReader(preferred_temporality={Histogram: AggregationTemporality.DELTA})
     provider = MeterProvider([total, delta], shutdown_on_exit=False, views=views({"probe": (1.0, 2.0)}, way=way))
@@ -113,7 +114,7 @@ def _works(way: Way) -> bool:
         histogram = provider.get_meter("otel_metrics.probe").create_histogram("probe")
         batch = Batch.of(0.5, [0.5, 1.0, 3.0])
         histogram.record(batch)
-        histogram.record(1.5)
+        histogram.record(1.5, None, _SAMPLED)
         histogram.record(Rest(9.0))
         seen = [_seen(total), _seen(delta)]
         histogram.record(2.0)
@@ -122,6 +123,9 @@ def _works(way: Way) -> bool:
         provider.shutdown()
     first, second, last = (4, 6.0, (2, 1, 1), 0.5, 3.0), (5, 8.0, (2, 2, 1), 0.5, 3.0), (1, 2.0, (0, 1, 0), 2.0, 2.0)
     return batch.takers == 2 and seen == [first, first, second, last]
+
+
+_SAMPLED: Final = set_span_in_context(NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1))))
 
 
 def _seen(reader: InMemoryMetricReader) -> tuple[Any, ...]:

@@ -4,8 +4,8 @@ Recording side (sinks of a cell, see :mod:`~otel_metrics.recording.cells`); aski
 
     window = Window(clock)
     window.histogram(metric, labels)              # Sink: keeps a chunk's values
-    window.counter(metric, labels)                # Sink: counts a chunk's rows;     add(n, now)
-    window.counter(metric, labels, total=True)    # Sink: adds a chunk's sum;        add(n, now)
+    window.counter(metric, labels)                # Sink: counts a chunk's rows
+    window.counter(metric, labels, total=True)    # Sink: adds a chunk's sum
     window.gauge(metric, labels)                  # Sink: keeps a chunk's last value; set(value, now)
 
 Reading side (from any thread), for the time from ``start`` to ``end`` in unix seconds::
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.cells import Chunk
     from otel_metrics.recording.slots import Part
+    from otel_metrics.recording.values import Chunk
 
     Labels = dict[str, str]
 

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_metrics.recording import cells
-from otel_metrics.recording.cells import Cell, Column, Tally
+from otel_metrics.recording.cells import Cell, Tally
 from otel_metrics.recording.digest import Digest, Exponential, Needs
 from otel_metrics.recording.splits import SignSplit, ThresholdSplit
+from otel_metrics.recording.values import Column
 
 if TYPE_CHECKING:
-    from otel_metrics.recording.cells import Chunk
+    from otel_metrics.recording.values import Chunk
 
 
 class Kept:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from otel_metrics.recording.cells import Chunk
 from otel_metrics.recording.days import DayKey, Days
+from otel_metrics.recording.values import Chunk
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 
+NAMES = ("values", "sum_of_values", "sum_of_squares", "min", "max")
 KEY = DayKey("shop", "usage", "order", "seconds")
 DAY, HOUR = 86_400, 3600
 
@@ -170,8 +171,7 @@ def test_what_is_recorded_right_before_midnight_is_flushed_into_its_day() -> Non
     finally:
         runtime.close()
     found: dict[str, list[Any]] = {
-        day: [samples[day, f"feature_daily_{name}"] for name in ("count", "sum", "sumsq", "min", "max")]
-        for day in ("current", "previous")
+        day: [samples[day, f"feature_daily_{name}"] for name in NAMES] for day in ("current", "previous")
     }
     assert found["previous"] == [7, pytest.approx(0.014), pytest.approx(7 * 4e-6), 0.002, 0.002]
     assert found["current"] == [5, pytest.approx(0.020), pytest.approx(5 * 16e-6), 0.004, 0.004]

@@ -17,9 +17,9 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 
-from otel_metrics.recording.cells import Column
 from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
+from otel_metrics.recording.values import Column
 from otel_metrics.recording.views import Buckets, Way, gauges_last, views
 from tests.recording.streams import BOUNDS, Exponential, collect, cumulative, delta, metrics_of
 

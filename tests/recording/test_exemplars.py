@@ -10,10 +10,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from otel_metrics.recording.bulk import ExemplarFilter, current_context
-from otel_metrics.recording.cells import Column
+from otel_metrics import ExemplarFilter
+from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.hub import Hub, sampled
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
+from otel_metrics.recording.values import Column
 from otel_metrics.recording.views import Buckets, Way, views
 from otel_metrics.runtime import wsgi_app
 from otel_metrics.testing import recording

@@ -18,9 +18,10 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_metrics import testing
-from otel_metrics.recording.cells import LIMIT, Column
+from otel_metrics.recording.cells import LIMIT
 from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.sinks import CounterSink, HistogramSink
+from otel_metrics.recording.values import Column
 from otel_metrics.recording.views import Way, best_way, views
 from tests.recording.streams import BOUNDS, collect, cumulative, delta
 

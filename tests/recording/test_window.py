@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
 from otel_metrics.querying.statistics import Values
-from otel_metrics.recording.cells import Chunk
 from otel_metrics.recording.slots import KEEP
+from otel_metrics.recording.values import Chunk
 from otel_metrics.recording.window import Window
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Clock:
 def chunk(values: Iterable[float]) -> Chunk:
     in_order = list(values)
     return Chunk(sorted(in_order), len(in_order), in_order[-1])
+
+
+def rows(number: int) -> Chunk:
+    return Chunk([], number, 0.0)
 
 
 def statistics(window: Window, start: float, end: float) -> Statistics:
@@ -85,7 +89,7 @@ def test_exactly_the_time_that_is_called_covered_is_covered(
         clock.now += pause
         values = [random.random() for _ in range(number)]
         histogram.fold(chunk(values), clock.now)
-        counter.add(number, clock.now)
+        counter.fold(rows(number), clock.now)
         seen += [(clock.now, value) for value in values]
     clock.now += later
     for ago in back:
@@ -152,7 +156,7 @@ def test_a_clock_that_steps_back_loses_nothing() -> None:
     for step in (0, 4000, -2000, 100, -90, 50_000, -50_000, 61, 0):
         clock.now += step
         series.fold(chunk([clock.now]), clock.now)
-        counter.add(1, clock.now)
+        counter.fold(rows(1), clock.now)
     assert statistics(window, 0, START + DAY).count == 9
     assert count(window, 0, START + DAY) == 9
 

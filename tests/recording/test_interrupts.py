@@ -1,0 +1,81 @@
+"""A signal handler that raises (Ctrl-C, a time limit) may end a record call anywhere: nothing hangs, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_metrics import testing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="CPython 3.10 runs signal handlers between any two instructions"
+)
+
+
+class TimeLimitError(Exception):
+    """What a task queue raises out of its signal handler when a task has run for too long."""
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[float], object]]:
+    """A function that raises from a signal handler of this thread, once, in so many seconds."""
+
+    def handler(_signal: int, _frame: Any) -> None:
+        raise TimeLimitError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    gc.disable()  # an exception out of a callback of the collector reaches nobody
+    try:
+        yield partial(signal.setitimer, signal.ITIMER_REAL)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        gc.enable()
+
+
+def test_a_time_limit_that_ends_record_calls_loses_and_doubles_nothing(limit: Callable[[float], object]) -> None:
+    """The window between a call's begin and its append is the caller's own: so many calls may or may not have been made."""
+    made = limits = 0
+    with testing.recording(strict=False) as metrics:
+        while limits < 3000:
+            try:
+                limit(0.0002 + limits % 100 * 1e-6)
+                for i in range(100_000):
+                    made += 1
+                    metrics.advanced.record_feature_usage("shop", "order", float(i % 50), success=True)
+                    made += 1
+                    metrics.advanced.record_satisfaction("shop", "speed", (i % 4) / 3)
+            except TimeLimitError:
+                limits += 1
+        done = threading.Event()
+
+        def scrape() -> None:
+            metrics.samples()
+            done.set()
+
+        threading.Thread(target=scrape, daemon=True).start()
+        assert done.wait(30), "a scrape hangs"
+
+        def value(name: str, **labels: str) -> float:
+            return metrics.value(name, **labels) or 0.0
+
+        order = {"action": "order", "outcome": "success"}
+        uses = value("feature_usage_total", **order)
+        durations = value("feature_usage_duration_seconds_count", **order)
+        in_buckets = value("feature_usage_duration_seconds_bucket", **order, le="+Inf")
+        scores = value("feature_satisfaction_score_count", satisfaction_type="speed")
+        answers = value("feature_satisfaction_responses_total", satisfaction_type="speed")
+        of_the_day = value("feature_daily_values", metric_type="usage", day="current")
+        in_the_window = metrics.advanced.get_feature_usage_stats("shop")["total_usage"]
+    assert uses == durations == in_buckets == of_the_day == in_the_window
+    assert scores == answers
+    assert made - limits <= uses + scores <= made
