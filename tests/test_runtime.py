@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -125,6 +125,51 @@ def test_a_forked_child_counts_its_own_and_not_its_parents() -> None:
     )
 
     assert sorted(printed.splitlines()) == ["child {'child': 1}", "parent {'parent': 2}"]
+
+
+def count_of(reader: InMemoryMetricReader, name: str) -> float:
+    data: Any = reader.get_metrics_data()
+    (point,) = next(
+        metric.data.data_points
+        for scope in data.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+    )
+    return float(getattr(point, "count", None) or point.value)
+
+
+def test_configured_anew_on_the_same_provider_the_day_goes_on() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], views=otel_metrics.views())
+    try:
+        for _ in range(2):
+            otel_metrics.configure(meter_provider=provider)
+            for _ in range(5):
+                otel_metrics.get_advanced_metrics().record_performance_metric("api", "load", "page", 1.0, "s")
+        assert (count_of(reader, "feature.performance.duration"), count_of(reader, "feature.daily.values")) == (10, 10)
+    finally:
+        otel_metrics.shutdown()
+        provider.shutdown()
+
+
+def test_a_forked_child_of_an_application_with_its_own_provider_tells_its_own_day() -> None:
+    printed = python(
+        "import os, otel_metrics as m\n"
+        "from opentelemetry.sdk.metrics import MeterProvider\n"
+        "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"
+        "reader = InMemoryMetricReader()\n"
+        "m.configure(meter_provider=MeterProvider([reader], views=m.views()))\n"
+        "a = m.get_advanced_metrics()\n"
+        "for _ in range(10): a.record_performance_metric('f', 'load', 'page', 1.0, 's')\n"
+        "pid = os.fork()\n"
+        "if pid: os.waitpid(pid, 0)\n"
+        "else:\n"
+        "    for _ in range(3): a.record_performance_metric('f', 'load', 'page', 1.0, 's')\n"
+        "scopes = reader.get_metrics_data().resource_metrics[0].scope_metrics\n"
+        "found = {x.name: x.data.data_points for s in scopes for x in s.metrics}\n"
+        "print('parent' if pid else 'child', [p.value for p in found['feature.daily.values']])"
+    )
+    assert sorted(printed.splitlines()) == ["child [3]", "parent [10]"]
 
 
 def test_nothing_is_lost_or_hung_at_exit() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
+from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from otel_metrics import InvalidArgumentError, testing
 
@@ -53,7 +56,6 @@ def test_a_value_that_is_no_duration_is_refused_and_counted(
 
 
 def test_numbers_of_other_libraries_are_numbers(metrics: testing.Recording) -> None:
-    from decimal import Decimal
     from fractions import Fraction
 
     for value in (Decimal("0.5"), Fraction(1, 2)):
@@ -77,6 +79,26 @@ def test_an_unknown_severity_keeps_the_error_and_refuses_the_word(metrics: testi
 
     assert metrics.value("feature_errors_total", severity="other", recovery="none") == 3
     assert rejected(metrics) == {"error_severity_unknown": 3}
+
+
+@pytest.mark.parametrize(("severity", "reason"), [(None, "type"), ("", "empty"), ([], "type")])
+def test_an_error_without_a_usable_severity_is_an_error_all_the_same(
+    metrics: testing.Recording, severity: Any, reason: str
+) -> None:
+    metrics.advanced.record_error("api", "Timeout", severity)
+    assert metrics.value("feature_errors_total", severity="other") == 1
+    assert rejected(metrics) == {f"error_severity_{reason}": 1}
+
+
+def test_a_change_between_numbers_of_unlike_types_is_a_change(metrics: testing.Recording) -> None:
+    metrics.advanced.record_optimization_impact("api", "cache", "speed", Decimal(4), 1.0)  # type: ignore[arg-type]
+    assert metrics.value("feature_optimization_change_sum") == 0.25
+
+
+def test_what_is_no_number_changes_nothing(metrics: testing.Recording) -> None:
+    metrics.advanced.record_optimization_impact("api", "cache", "speed", True, 0.5)
+    assert metrics.value("feature_optimization_change_count") is None
+    assert rejected(metrics) == {"before_value_type": 1}
 
 
 def test_a_negative_duration_keeps_the_use_and_refuses_the_duration(metrics: testing.Recording) -> None:
@@ -176,6 +198,50 @@ class Severity(str, Enum):
     WARNING = "warning"
 
 
+@pytest.mark.parametrize("unit", ["", "parsec"])
+def test_units_do_not_get_around_the_series_limit(unit: str) -> None:
+    """Of a unit that is known there are few; of those that are not, there may be any number."""
+    with testing.recording(strict=False, series_limit=10) as metrics:
+        for i in range(60):
+            metrics.advanced.record_performance_metric("api", "size", f"name{i % 3}", 1.0, f"{unit or 'unit'}{i}")
+        series = [s for s in metrics.samples() if s.name == "feature_performance_value_count"]
+        assert len({tuple(s.labels.items()) for s in series if s.value}) == 11
+        assert sum(s.value for s in series) == 60
+        assert metrics.value("otel_metrics_series") == 10
+        assert metrics.value("feature_daily_values", metric_name="other", unit="other") == 50
+
+
+def test_strict_mode_takes_nothing_of_a_refused_call_also_in_a_sampled_span() -> None:
+    span = NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1)))
+    with testing.recording() as metrics, use_span(span):
+        with pytest.raises(InvalidArgumentError):
+            metrics.advanced.record_learning_effectiveness("api", "patterns", accuracy=0.5, confidence=2.0)
+        with pytest.raises(InvalidArgumentError):
+            metrics.advanced.record_feature_usage("api", "order", duration_ms=-1)
+        assert not metrics.value("feature_usage_total")
+        assert not metrics.value("feature_learning_accuracy_count")
+
+
+def test_strict_mode_accepts_what_is_right_while_others_fold() -> None:
+    raised: list[BaseException] = []
+
+    def work(metrics: testing.Recording) -> None:
+        try:
+            for i in range(5_000):
+                metrics.advanced.record_learning_effectiveness("api", "patterns", 0.5, 0.5, i, 0.1)
+        except BaseException as error:
+            raised.append(error)
+
+    with testing.recording() as metrics:
+        threads = [threading.Thread(target=work, args=(metrics,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            metrics.advanced.get_learning_metrics()
+        assert not raised
+        assert metrics.value("feature_learning_accuracy_count") == 15_000
+
+
 def test_an_enum_of_strings_is_a_string(metrics: testing.Recording) -> None:
     metrics.advanced.record_error("api", "Timeout", Severity.WARNING)
 
@@ -200,6 +266,9 @@ anything = st.one_of(
     st.binary(),
     st.lists(st.integers()),
     st.just(object()),
+    st.timedeltas(),
+    st.complex_numbers(),
+    st.decimals(),
     st.builds(Hostile),
 )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import otel_metrics
 from otel_metrics import testing
+from otel_metrics.facade.binding import Binding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,6 +236,33 @@ def test_a_resource_recorded_with_and_without_units_shows_its_last_state(metrics
         metrics.advanced.get_resource_metrics()  # as if a second had passed
 
     assert metrics.value("resource_utilization_ratio") == 0.3
+
+
+def test_a_resource_shows_the_state_recorded_last_whatever_units_came_before(metrics: testing.Recording) -> None:
+    for used, unit in ((1, "MB"), (2, "GB"), (3, "MB")):
+        metrics.advanced.record_resource_utilization("memory", "cache", 10.0 * used, used=used, unit=unit)
+    assert metrics.value("resource_used_bytes") == 3e6
+    assert metrics.value("resource_utilization_ratio") == 0.3
+
+
+def test_what_is_bound_while_we_are_configured_anew_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = Binding.usage
+    anew = iter([True])
+    with testing.recording() as metrics:
+
+        def slow(binding: Binding, *arguments: Any) -> Any:
+            bound = bind(binding, *arguments)
+            if next(anew, False):
+                otel_metrics.configure(prometheus_url=None)
+            return bound
+
+        monkeypatch.setattr(Binding, "usage", slow)
+        try:
+            for _ in range(3):
+                metrics.advanced.record_feature_usage("api", "order")
+            assert metrics.advanced.get_feature_usage_stats("api")["total_usage"] == 3
+        finally:
+            otel_metrics.shutdown()
 
 
 def test_a_category_called_like_another_type_of_the_daily_table_does_not_merge_with_it(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from otel_metrics.recording.days import DayKey, Days
+from otel_metrics.recording.ticker import Ticker
 from otel_metrics.recording.values import Chunk
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
@@ -129,6 +130,29 @@ def test_a_clock_that_is_wrong_for_a_while(days: Days, clock: Clock) -> None:
     clock.now = true + DAY
     sink.fold(chunk(7.0), clock())
     assert seen(days) == {"current": [1, 7.0], "previous": [4, 4.0]}
+
+
+@pytest.mark.parametrize("wrong_by", [-20_000, -5, 5])
+def test_a_clock_that_is_wrong_once_after_days_of_work_forgets_not_today(
+    days: Days, clock: Clock, wrong_by: int
+) -> None:
+    sink = days.sink(KEY)
+    for _ in range(6):
+        clock.now += DAY
+        sink.fold(chunk(1.0, 1.0), clock())
+    sink.fold(chunk(100.0), clock() + wrong_by * DAY)
+    sink.fold(chunk(1.0), clock())
+    assert seen(days) == {"current": [3, 3.0], "previous": [2, 2.0]}
+
+
+def test_what_waits_while_a_process_is_stopped_over_midnight_belongs_to_the_day_before(clock: Clock) -> None:
+    ticker: Ticker[None] = Ticker(1.0, clock, lambda _: None, lambda _: None)
+    clock.now = at("2024-02-29T23:59:59.200")
+    assert ticker._time_of_tick(0.0) == clock.now
+    clock.now += 1800
+    assert ticker._time_of_tick(1799.2) == at("2024-03-01T00:00:00") - 0.005
+    clock.now += 1
+    assert ticker._time_of_tick(0.0) == clock.now
 
 
 def test_memory_is_bounded_whatever_the_clock_does(days: Days) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.context import attach, detach, get_current, set_value
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+import otel_metrics
 from otel_metrics import ExemplarFilter
 from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.hub import Hub, sampled
@@ -133,3 +134,31 @@ def test_an_interaction_id_is_scraped_as_an_exemplar() -> None:
     exemplars = [line.split(" # ")[1] for line in body.splitlines() if " # " in line]
     assert [exemplar for exemplar in exemplars if exemplar.startswith('{interaction_id="i-7"} 0.9')]
     assert 'interaction_id="i-7",' not in body
+
+
+def test_an_interaction_id_is_an_exemplar_on_a_provider_of_the_applications_own() -> None:
+    reader = cumulative()
+    provider = MeterProvider([reader], views=otel_metrics.views(), exemplar_filter=otel_metrics.ExemplarFilter())
+    with recording(meter_provider=provider) as metrics:
+        metrics.advanced.record_satisfaction("engine", "speed", 0.5, interaction_id="chat-7")
+        (point,) = next(
+            metric for metric in metrics_of(reader) if metric.name == "feature.satisfaction.score"
+        ).data.data_points
+    assert only(point.exemplars).filtered_attributes == {"interaction_id": "chat-7"}
+    provider.shutdown()
+
+
+def test_a_failing_part_of_the_applications_own_provider_does_not_reach_a_record_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(TraceBasedExemplarFilter):
+        def should_sample(self, *_: Any) -> bool:
+            raise OSError("no filter")
+
+    provider = MeterProvider([cumulative()], views=otel_metrics.views(), exemplar_filter=Broken())
+    span = TracerProvider().get_tracer("test").start_as_current_span("work")
+    with recording(meter_provider=provider, strict=False) as metrics, span:
+        metrics.advanced.record_satisfaction("engine", "speed", 0.5)
+        metrics.advanced.record_error("engine", "Timeout")
+    assert "exemplar: internal error" in caplog.text
+    provider.shutdown()

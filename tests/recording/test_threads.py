@@ -264,6 +264,50 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
         rig.close()
 
 
+def test_a_ticker_that_cannot_start_at_first_starts_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tick=None)
+    start = threading.Thread.start
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    hub = Hub(rig.meter, tick=0.001)
+    try:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        first = hub.cell((rig.column,), ((HistogramSink(rig.histogram, {"name": "first"}),),))
+        first.append(1.0)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        hub.cell((rig.column,), ((HistogramSink(rig.histogram, {"name": "second"}),),))
+        deadline = time.monotonic() + 20
+        while first and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert not first, "nobody folded it"
+    finally:
+        hub.close()
+        rig.close()
+
+
+def test_what_an_instrument_did_not_take_is_handed_over_at_the_next_collection(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "two"):
+        rig.record(name, 1.0)
+    rig.hub.flush()
+
+    def fail(*_: Any) -> None:
+        raise OSError("for a moment")
+
+    for name in ("one", "two"):
+        rig.record(name, 2.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.histogram, "record", fail)
+        patched.setattr(rig.counter, "add", fail)
+        rig.hub.flush()
+    assert "for a moment" in caplog.text
+    rig.hub.flush()
+    assert rig.total() == (4, 6.0, 4)
+
+
 def test_values_that_nobody_takes_in_bulk_do_not_pile_up() -> None:
     rig = Rig(Way.PUBLIC)
     try:
@@ -276,6 +320,24 @@ def test_values_that_nobody_takes_in_bulk_do_not_pile_up() -> None:
 
 def test_best_way_is_the_best() -> None:
     assert best_way() is Way.MERGE
+
+
+@pytest.mark.parametrize("gone", ["_create_aggregation", "_sample_exemplar", "_collect_exemplars"])
+def test_an_sdk_whose_inside_has_changed_gets_values_one_by_one(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same fields that ``bulk`` relies on, gone: nothing raises, everything is recorded."""
+    from opentelemetry.sdk.metrics._internal.aggregation import _Aggregation
+    from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation
+
+    owner = ExplicitBucketHistogramAggregation if gone == "_create_aggregation" else _Aggregation
+    moved = getattr(owner, gone)
+    best_way.cache_clear()
+    try:
+        with monkeypatch.context() as patched:
+            patched.delattr(owner, gone)
+            patched.setattr(owner, gone + "_v2", moved, raising=False)
+            assert best_way() is Way.PUBLIC
+    finally:
+        best_way.cache_clear()
 
 
 SHUTDOWN = """
