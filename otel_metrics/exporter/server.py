@@ -149,13 +149,13 @@ class ServerHandle:
         if not self._slots.acquire(blocking=False) and not (self._make_room() and self._slots.acquire(timeout=1.0)):
             connection.close()
             return
-        if self._tls is not None:
-            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        with self._lock:
-            self._open[connection] = True
         try:
+            with self._lock:
+                self._open[connection] = True
             threading.Thread(target=self._serve, args=(connection,), name="otel-metrics-scrape", daemon=True).start()
-        except RuntimeError:  # the interpreter is finishing, or out of threads
+        except Exception:
+            # Out of threads or memory, or the interpreter is finishing. Whatever it is, the next connection is accepted.
+            _logger.warning("cannot serve a connection", exc_info=True)
             self._end(connection)
 
     def _make_room(self) -> bool:
@@ -171,9 +171,22 @@ class ServerHandle:
         with self._lock:
             self._open[connection] = False
 
+    def _secured(self, tls: ssl.SSLContext, plain: socket.socket) -> socket.socket:
+        """Return the TLS socket that takes the place of ``plain``.
+
+        Raises:
+            OSError: the client has gone already, which is why the thread that accepts leaves this to the connection's own.
+        """
+        with self._lock:
+            secure = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            self._open[secure] = self._open.pop(plain)
+            return secure
+
     def _serve(self, connection: socket.socket) -> None:
         limits = self._limits
         try:
+            if self._tls is not None:
+                connection = self._secured(self._tls, connection)
             heard = partial(self._heard, connection)
             answer(self._endpoint, connection, heard, limits.request_timeout, limits.response_timeout)
         except OSError:
