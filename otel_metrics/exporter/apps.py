@@ -29,7 +29,8 @@ def wsgi_app(endpoint: Endpoint) -> WSGIApp:
             if name.startswith("HTTP_")
         }
         path = _path(endpoint, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers)
+        client = environ.get("REMOTE_ADDR", "")
+        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers, client)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         if environ.get("REQUEST_METHOD") == "HEAD":
             response.body.close()
@@ -52,7 +53,8 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
         # Servers differ in whether the path still has the prefix that the application is mounted under.
         prefix = scope.get("root_path", "").rstrip("/")
         path = _path(endpoint, prefix, scope["path"].removeprefix(prefix))
-        response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers)
+        client, *_ = scope.get("client") or ("",)
+        response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers, client)
         try:
             await _send(response, scope["method"], send)
         finally:

@@ -80,14 +80,14 @@ class _Handler(BaseHTTPRequestHandler):
         self,
         endpoint: Endpoint,
         connection: socket.socket,
-        heard: Callable[[], None],
+        admitted: Callable[[], None],
         request_deadline: float,
         response_timeout: float,
     ) -> None:
         # Not the base class's: that one wants a socketserver, and makes its own streams.
         self._endpoint = endpoint
-        self._heard = heard
-        self.client_address = ("", 0)
+        self._admitted = admitted
+        self.client_address = connection.getpeername()
         self.rfile = io.BufferedReader(_Reader(connection, request_deadline))
         self.wfile = _Writer(connection, response_timeout)  # type: ignore[assignment] # all that is needed of it
         self.close_connection = True
@@ -99,13 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server_version
 
     def answer(self) -> None:
-        self._heard()
         path, _, _ = self.path.partition("?")
         headers: dict[str, str] = {}
         for name, value in self.headers.items():
             key = name.lower()
             headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        response = self._endpoint.respond(self.command, path, headers)
+        response = self._endpoint.respond(self.command, path, headers, self.client_address[0], self._admitted)
         try:
             self._send(response)
         finally:
@@ -139,13 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
 def answer(
     endpoint: Endpoint,
     connection: socket.socket,
-    heard: Callable[[], None],
+    admitted: Callable[[], None],
     request_timeout: float,
     response_timeout: float,
 ) -> None:
     """Read a request from ``connection`` and answer it; the caller closes the connection.
 
-    ``heard`` is called when the request has been read.
+    ``admitted`` is called when the request has been read, and may have the metrics.
 
     Raises:
         OSError: the client went away, or took longer than the time-outs (in seconds) allow.
@@ -154,7 +153,7 @@ def answer(
     if isinstance(connection, ssl.SSLSocket):
         connection.settimeout(request_timeout)
         connection.do_handshake()
-    handler = _Handler(endpoint, connection, heard, deadline, response_timeout)
+    handler = _Handler(endpoint, connection, admitted, deadline, response_timeout)
     handler.handle_one_request()
     _drain(connection)
 

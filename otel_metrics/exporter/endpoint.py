@@ -136,8 +136,18 @@ class Endpoint:
         self._users = users
         self._title = title
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
-        """Return the answer; ``headers`` with lower-case names. Never raises. The caller closes the body."""
+    def respond(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        client: str = "",
+        admitted: Callable[[], None] = lambda: None,
+    ) -> Response:
+        """Return the answer; ``headers`` with lower-case names. Never raises. The caller closes the body.
+
+        ``client`` is the address that asks; ``admitted`` is called as soon as it is known that it may see the metrics.
+        """
         path = path or "/"
         if path not in {self.metrics_path, HEALTHY, "/"}:
             return _plain(404, "not found\n")
@@ -145,8 +155,12 @@ class Endpoint:
             return _plain(405, "method not allowed\n", ("Allow", "GET, HEAD"))
         if path == HEALTHY and path != self.metrics_path:
             return _plain(200, "healthy\n")
-        if self._users is not None and not self._users.admit(headers.get("authorization", "")):
+        allowed = self._users is None or self._users.admit(headers.get("authorization", ""), client)
+        if allowed is None:
+            return _plain(429, "too many passwords are being tried\n", ("Retry-After", "1"))
+        if not allowed:
             return _plain(401, "unauthorized\n", ("WWW-Authenticate", 'Basic realm="metrics", charset="UTF-8"'))
+        admitted()
         if path == self.metrics_path:
             return self._metrics(method, headers)
         # Relative, so that the links hold where the application is mounted below a path.

@@ -34,8 +34,8 @@ class ServerLimits:
     """What a client may take of the application."""
 
     connections: int = 32
-    """Connections at once. A further one takes the place of the oldest that has not sent its request yet; if all have, it is
-    closed unanswered."""
+    """Connections at once. A further one takes the place of the oldest that has not sent its request yet, or whose password
+    is not found right yet; if there is none, it is closed unanswered."""
 
     request_timeout: float = 10.0
     """Seconds for the TLS handshake and the head of the request together."""
@@ -77,7 +77,7 @@ class ServerHandle:
         self._tls = tls
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.connections)
-        self._open: dict[socket.socket, bool] = {}  # from the oldest on; true as long as no request was read
+        self._open: dict[socket.socket, bool] = {}  # from the oldest on; true as long as it may not have the metrics
         self._lock = threading.Lock()
         self._closed = False
         self._listener = _listen(host, port)
@@ -159,7 +159,7 @@ class ServerHandle:
             self._end(connection)
 
     def _make_room(self) -> bool:
-        """Cut the oldest connection that still owes its request: clients that only connect must not keep scrapers out."""
+        """Cut the oldest connection that still owes its request or its password, so that it keeps no scraper out."""
         with self._lock:
             idle = next((connection for connection, owes in self._open.items() if owes), None)
             if idle is not None:
@@ -167,7 +167,7 @@ class ServerHandle:
                 _shut(idle)
             return idle is not None
 
-    def _heard(self, connection: socket.socket) -> None:
+    def _admitted(self, connection: socket.socket) -> None:
         with self._lock:
             self._open[connection] = False
 
@@ -187,8 +187,8 @@ class ServerHandle:
         try:
             if self._tls is not None:
                 connection = self._secured(self._tls, connection)
-            heard = partial(self._heard, connection)
-            answer(self._endpoint, connection, heard, limits.request_timeout, limits.response_timeout)
+            admitted = partial(self._admitted, connection)
+            answer(self._endpoint, connection, admitted, limits.request_timeout, limits.response_timeout)
         except OSError:
             # Clients come and go; that is no news.
             _logger.debug("a connection broke", exc_info=True)

@@ -6,17 +6,21 @@ import contextlib
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from otel_metrics.exporter import ServerLimits
-from tests.exporter.clients import closed, get
+import pytest
+
+from otel_metrics.exporter import ServerLimits, hash_password
+from otel_metrics.exporter.auth import Users
+from tests.exporter.clients import basic, closed, get, status
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from otel_metrics.exporter import PrometheusReader, ServerHandle
 
@@ -37,8 +41,8 @@ def test_clients_that_break_tls_off_take_nothing_with_them(reader: PrometheusRea
         for _ in range(300):
             reset(handle)
         assert b"calls_total 5" in get(handle.url, trusting)
-        wait_until(lambda: not handle._open, what="the connections to be forgotten")
-        assert all(handle._slots.acquire(blocking=False) for _ in range(QUICK.connections))
+        slots: Any = handle._slots
+        wait_until(lambda: slots._value == QUICK.connections, what="the connections to be given back")
 
 
 def test_a_connection_that_no_thread_can_be_had_for_is_closed_and_the_next_one_served(
@@ -55,3 +59,91 @@ def test_a_connection_that_no_thread_can_be_had_for_is_closed_and_the_next_one_s
 
 def refuse(_: threading.Thread) -> None:
     raise MemoryError("no more threads")
+
+
+GUESS = """
+import base64, http.client, itertools, sys, threading
+
+def guess(thread):
+    for attempt in itertools.count():
+        password = base64.b64encode(f"prometheus:{thread}-{attempt}".encode()).decode()
+        connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
+        try:
+            connection.request("GET", "/metrics", headers={"Authorization": f"Basic {password}"})
+            connection.getresponse().read()
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+for thread in range(40):
+    threading.Thread(target=guess, args=(thread,)).start()
+"""
+
+
+@contextlib.contextmanager
+def guessing(handle: ServerHandle, users: Users) -> Iterator[None]:
+    """Try passwords over 40 connections, from a process of its own."""
+    with subprocess.Popen([sys.executable, "-c", GUESS, str(handle.port)]) as process:
+        try:
+            wait_until(lambda: len(users._pending) == 2, what="guesses that wait")
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def users_file(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_text(f"prometheus:{hash_password('s3cret')}\nnew:{hash_password('s3cret')}\n", encoding="utf-8")
+    return path
+
+
+def test_guesses_do_not_keep_a_known_scraper_out(reader: PrometheusReader, users_file: Path) -> None:
+    right = basic("prometheus", "s3cret")
+    with reader.serve(port=0, users_file=users_file) as handle:
+        assert status(handle.url, Authorization=right) == 200
+        users: Any = handle._endpoint._users
+        with guessing(handle, users):
+            assert [status(handle.url, Authorization=right) for _ in range(20)] == [200] * 20
+
+
+def test_guesses_from_one_address_do_not_keep_a_new_scraper_of_another_out(users_file: Path) -> None:
+    users = Users(users_file)
+    done = threading.Event()
+    answers: list[bool | None] = []
+
+    def guess() -> None:
+        while not done.is_set():
+            answers.append(users.admit(basic("prometheus", "guess"), "192.0.2.1"))
+
+    threads = [threading.Thread(target=guess) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: None in answers, what="guesses that are sent away")
+        assert users.admit(basic("prometheus", "s3cret"), "192.0.2.2")
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert True not in answers
+
+
+def test_a_guess_that_waits_gives_its_connection_to_a_scraper(reader: PrometheusReader, users_file: Path) -> None:
+    limits = ServerLimits(connections=2)
+    with (
+        reader.serve(port=0, users_file=users_file, limits=limits) as handle,
+        socket.create_connection((handle.host, handle.port), timeout=10) as first,
+        socket.create_connection((handle.host, handle.port), timeout=10) as second,
+    ):
+        users: Any = handle._endpoint._users
+        with users._turn:  # as if another guess were being tried
+            for guess in (first, second):
+                header = f"Authorization: {basic('prometheus', 'guess')}"
+                guess.sendall(f"GET /metrics HTTP/1.1\r\n{header}\r\n\r\n".encode())
+            wait_until(lambda: len(users._pending) == 2, what="guesses that wait")
+            with socket.create_connection((handle.host, handle.port), timeout=10):
+                assert closed(first, wait=10)
+        right = basic("prometheus", "s3cret")
+        wait_until(lambda: status(handle.url, Authorization=right) == 200, what="a place for the scraper")
