@@ -93,7 +93,7 @@ def _credentials(authorization: str) -> str:
         return ""
     try:
         return base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not UTF-8, not even ASCII
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
@@ -12,9 +13,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_metrics.exporter import ServerLimits, hash_password
 from otel_metrics.exporter.auth import Users
+from otel_metrics.exporter.endpoint import Endpoint
 from tests.exporter.clients import basic, closed, get, status
 from tests.servers import wait_until
 
@@ -147,3 +151,21 @@ def test_a_guess_that_waits_gives_its_connection_to_a_scraper(reader: Prometheus
                 assert closed(first, wait=10)
         right = basic("prometheus", "s3cret")
         wait_until(lambda: status(handle.url, Authorization=right) == 200, what="a place for the scraper")
+
+
+@pytest.fixture(scope="module")
+def anyones(tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
+    path = tmp_path_factory.mktemp("users") / "users"
+    path.write_text("prometheus:$scrypt$ln=1,r=1,p=1$AAAA$AAAA\n", encoding="utf-8")
+    return Endpoint(lambda _: iter([b"a 1\n"]), users=Users(path))
+
+
+@given(
+    scheme=st.sampled_from(["Basic ", "basic ", "Bearer ", ""]),
+    rest=st.text()
+    | st.binary().map(lambda raw: raw.decode("latin-1"))
+    | st.text(max_size=20).map(lambda text: base64.b64encode(text.encode("utf-8", "surrogatepass")).decode())
+    | st.binary(max_size=20).map(lambda raw: base64.b64encode(raw).decode()),
+)
+def test_whatever_stands_for_a_password_is_refused(anyones: Endpoint, scheme: str, rest: str) -> None:
+    assert anyones.respond("GET", "/metrics", {"authorization": scheme + rest}).status == 401

@@ -267,6 +267,7 @@ def test_basic_authentication(reader: PrometheusReader, tmp_path: Path) -> None:
             "Basic " + base64.b64encode(b"nocolon").decode(),
             "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
             "Basic " + "A" * 10_000,
+            "Basic ü",
         ):
             assert status(handle.url, Authorization=wrong) == 401
             assert status(handle.url.replace("/metrics", "/"), Authorization=wrong) == 401
