@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def wsgi_app(endpoint: Endpoint) -> WSGIApp:
-    """Return a WSGI application."""
+    """Return a WSGI application.
+
+    Whether and when more of a body is asked for is up to the web server: one that waits for a client for ever keeps its own thread,
+    but no scrape beyond the endpoint's time-out.
+    """
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         headers = {
@@ -56,7 +60,7 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
         client, *_ = scope.get("client") or ("",)
         response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers, client)
         try:
-            await _send(response, scope["method"], send)
+            await _send(response, scope["method"], _timely(send, endpoint.response_timeout))
         finally:
             response.body.close()
 
@@ -68,6 +72,20 @@ def _path(endpoint: Endpoint, prefix: str, path: str) -> str:
     if path in {"", "/"} and prefix.endswith(endpoint.metrics_path):
         return endpoint.metrics_path
     return path
+
+
+def _timely(send: Send, timeout: float) -> Send:
+    """Return ``send`` with a deadline over all its calls: what waits for a client that does not read is given up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+
+    async def timely(message: MutableMapping[str, Any]) -> None:
+        try:
+            await asyncio.wait_for(send(message), deadline - loop.time())
+        except asyncio.TimeoutError:
+            raise TimeoutError("the client took too long") from None
+
+    return timely
 
 
 async def _send(response: Response, method: str, send: Send) -> None:

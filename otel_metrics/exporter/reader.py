@@ -23,7 +23,7 @@ from otel_metrics.exporter.apps import asgi_app, wsgi_app
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.collector import RegistryCollector
 from otel_metrics.exporter.direct import attach
-from otel_metrics.exporter.endpoint import MAX_SCRAPES, Endpoint
+from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
 from otel_metrics.exporter.families import Collisions, Options
@@ -146,8 +146,9 @@ class PrometheusReader(PrometheusMetricReader):
         if certfile is None and (keyfile or client_cafile):
             raise ValueError("keyfile and client_cafile need a certfile")
         tls = None if certfile is None else tls_context(certfile, keyfile, client_cafile)
-        endpoint = self._endpoint(metrics_path, max_scrapes, users_file)
-        handle = ServerHandle(endpoint, host, port, tls=tls, limits=limits or ServerLimits())
+        limits = limits or ServerLimits()
+        endpoint = self._endpoint(metrics_path, max_scrapes, users_file, limits.response_timeout)
+        handle = ServerHandle(endpoint, host, port, tls=tls, limits=limits)
         self._handles.append(handle)
         return handle
 
@@ -157,9 +158,10 @@ class PrometheusReader(PrometheusMetricReader):
         metrics_path: str = "/metrics",
         max_scrapes: int = MAX_SCRAPES,
         users_file: str | os.PathLike[str] | None = None,
+        response_timeout: float = RESPONSE_TIMEOUT,
     ) -> WSGIApp:
         """Return a WSGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
-        return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
+        return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
 
     def asgi_app(
         self,
@@ -167,9 +169,10 @@ class PrometheusReader(PrometheusMetricReader):
         metrics_path: str = "/metrics",
         max_scrapes: int = MAX_SCRAPES,
         users_file: str | os.PathLike[str] | None = None,
+        response_timeout: float = RESPONSE_TIMEOUT,
     ) -> ASGIApp:
         """Return an ASGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
-        return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
+        return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)
         """Stop all servers, and take the metrics out of the registry. Called by the provider's ``shutdown``."""
@@ -180,9 +183,20 @@ class PrometheusReader(PrometheusMetricReader):
         if registered is not None:
             self.registry.unregister(registered)
 
-    def _endpoint(self, metrics_path: str, max_scrapes: int, users_file: str | os.PathLike[str] | None) -> Endpoint:
-        users = None if users_file is None else Users(users_file)
-        return Endpoint(self._exposition.scrape, metrics_path=metrics_path, max_scrapes=max_scrapes, users=users)
+    def _endpoint(
+        self,
+        metrics_path: str,
+        max_scrapes: int,
+        users_file: str | os.PathLike[str] | None,
+        response_timeout: float,
+    ) -> Endpoint:
+        return Endpoint(
+            self._exposition.scrape,
+            metrics_path=metrics_path,
+            max_scrapes=max_scrapes,
+            response_timeout=response_timeout,
+            users=None if users_file is None else Users(users_file),
+        )
 
     def _receive_metrics(self, metrics_data: MetricsData, *_: Any, **__: Any) -> None:
         # Only for the scrape that asked, in this thread: what ``force_flush`` collects goes nowhere.

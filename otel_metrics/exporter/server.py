@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_metrics.exporter.connection import answer
+from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -40,7 +41,7 @@ class ServerLimits:
     request_timeout: float = 10.0
     """Seconds for the TLS handshake and the head of the request together."""
 
-    response_timeout: float = 60.0
+    response_timeout: float = RESPONSE_TIMEOUT
     """Seconds for receiving the whole response."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import http.client
@@ -20,6 +21,8 @@ from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from otel_metrics.exporter import PrometheusReader
 
 APPLICATION = """
 import sys, threading
@@ -40,6 +43,11 @@ provider.get_meter("tests").create_observable_gauge("gate", [lambda _: (gate.wai
 async def open_gate(request):
     gate.set()
     return PlainTextResponse("open")
+
+big = PrometheusReader(registry=CollectorRegistry())
+big._exposition.scrape = lambda _: iter([b"x" * 99_999 + b"\\n"] * 150)
+big_asgi = big.asgi_app(response_timeout=1.0)
+big_wsgi = big.wsgi_app(response_timeout=1.0)
 
 asgi = reader.asgi_app()
 wsgi = reader.wsgi_app()
@@ -116,6 +124,20 @@ def test_the_same_answers_as_from_our_own_server(tmp_path: Path, command: tuple[
                 assert bool(response.read()) == (method == "POST")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [(*UVICORN, "application:big_asgi"), (*GUNICORN, "--threads", "8", "application:big_wsgi")],
+    ids=["uvicorn", "gunicorn"],
+)
+def test_clients_that_do_not_read_keep_no_scraper_out(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with running(tmp_path, *command) as url, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(asked(url, "/metrics"))
+        wait_until(lambda: get(f"{url}/metrics")[0] == 503, what="all scrapes to be under way")
+        wait_until(lambda: get(f"{url}/metrics")[0] == 200, what="a scrape that is given up")
+        assert get(f"{url}/metrics")[2] == (b"x" * 99_999 + b"\n") * 150
+
+
 def test_mounted_below_a_path(tmp_path: Path) -> None:
     with running(tmp_path, *UVICORN, "application:mounted") as url:
         assert b"calls_total 5\n" in get(f"{url}/metrics/")[2]
@@ -142,3 +164,15 @@ def test_a_client_that_goes_away_leaves_no_scrape_behind(tmp_path: Path) -> None
             with asked(url, "/internal/metrics"):
                 pass
         wait_until(lambda: get(f"{url}/internal/metrics")[0] == 200, what="a free slot")
+
+
+def test_an_asgi_server_that_waits_for_its_client_is_given_up(reader: PrometheusReader) -> None:
+    async def receive() -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def send(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
+    with pytest.raises(TimeoutError, match="took too long"):
+        asyncio.run(reader.asgi_app(response_timeout=0.05)(scope, receive, send))

@@ -96,6 +96,17 @@ def test_scrapes_beyond_the_bound_are_refused_and_the_others_finish() -> None:
     assert [limited.respond("GET", "/metrics", {}).status for _ in range(3)] == [200, 200, 503]
 
 
+def test_a_scrape_that_is_not_taken_gives_way_and_breaks_off() -> None:
+    big = b"x" * (1 << 19)
+    limited = Endpoint(lambda _: iter([big, big, big]), max_scrapes=1, response_timeout=1e-6)
+    first = limited.respond("GET", "/metrics", {})
+    assert limited.respond("GET", "/metrics", {}).status == 200
+    with pytest.raises(TimeoutError):
+        body(first)
+    with pytest.raises(ValueError, match="response_timeout=0"):
+        endpoint(response_timeout=0)
+
+
 def test_a_small_exposition_is_made_before_it_is_sent() -> None:
     """So slow clients hold no slot."""
     limited = endpoint(max_scrapes=1)
