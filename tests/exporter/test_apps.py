@@ -20,7 +20,7 @@ from tests.exporter.expositions import OPENMETRICS
 from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from otel_metrics.exporter import PrometheusReader
 
@@ -175,4 +175,8 @@ def test_an_asgi_server_that_waits_for_its_client_is_given_up(reader: Prometheus
 
     scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
     with pytest.raises(TimeoutError, match="took too long"):
-        asyncio.run(reader.asgi_app(response_timeout=0.05)(scope, receive, send))
+        asyncio.run(asked_once(reader.asgi_app(response_timeout=0.05)(scope, receive, send)))
+
+
+async def asked_once(answer: Awaitable[None]) -> None:
+    await answer
