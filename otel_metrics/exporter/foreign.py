@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TEXT_TYPES: Final = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram", "unknown": "untyped"}
 _OPENMETRICS_ONLY: Final = ("_created", "_gsum", "_gcount")
+_CREATED_CLAIMED: Final = ("histogram", "summary")
 
 
 def family_name(metric: Metric, escaping: Escaping) -> str:
@@ -43,18 +44,20 @@ def text_lines(metric: Metric, claims: Claims, escaping: Escaping, *, openmetric
         suffix = next((s for s in _OPENMETRICS_ONLY if sample.name == metric.name + s), "")
         if suffix and openmetrics and kind == "unknown":
             continue
-        line = _line(metric, sample, escaping, openmetrics=openmetrics)
+        line = _line(metric, sample, escaping, openmetrics=openmetrics, rich=openmetrics and kind != "unknown")
         if suffix and not openmetrics:
             # Text 0.0.4 knows no such samples: they are gauges of their own.
             later.setdefault(escaped_metric(metric.name, escaping) + suffix, []).append(line)
         else:
             yield line
     for series, lines in later.items():
+        if series.endswith("_created") and metric.type not in _CREATED_CLAIMED and not claims.take(series, "gauge"):
+            continue
         yield header(series, "gauge", metric.documentation, "", openmetrics=False)
         yield from lines
 
 
-def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bool) -> str:
+def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bool, rich: bool) -> str:
     labels = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(sample.labels.items())}
     # What the format appends is not escaped; what belongs to the series' name is.
     suffix = sample.name.removeprefix(metric.name)
@@ -63,7 +66,7 @@ def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bo
     line = f"{selector(escaped_metric(name, escaping), text_labels(labels), suffix)} {number(sample.value)}"
     if sample.timestamp is not None:
         line += f" {float(sample.timestamp)!r}" if openmetrics else f" {int(float(sample.timestamp) * 1000)}"
-    if openmetrics and sample.exemplar and sample.name.endswith(("_bucket", "_total")):
+    if rich and sample.exemplar and sample.name.endswith(("_bucket", "_total")):
         exemplar = sample.exemplar
         shown = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(exemplar.labels.items())}
         line += f" # {{{text_labels(shown)}}} {number(exemplar.value)}"
