@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from os import environ
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import (
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from otel_metrics.exporter.apps import ASGIApp, WSGIApp
     from otel_metrics.exporter.names import Strategy
+
+_MAX_PORT: Final = 65535
 
 _CUMULATIVE: dict[type, AggregationTemporality] = dict.fromkeys(
     (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge),
@@ -141,8 +143,11 @@ class PrometheusReader(PrometheusMetricReader):
 
         Raises:
             OSError: the address is taken, or a file cannot be read.
-            ValueError: the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
+            ValueError: no port, the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
         """
+        if not 0 <= port <= _MAX_PORT:
+            # The system would take the remainder.
+            raise ValueError(f"port={port!r} is not allowed: 0 to {_MAX_PORT}")
         if certfile is None and (keyfile or client_cafile):
             raise ValueError("keyfile and client_cafile need a certfile")
         tls = None if certfile is None else tls_context(certfile, keyfile, client_cafile)
@@ -221,12 +226,18 @@ class AutoPrometheusReader(PrometheusReader):
     """The reader that ``OTEL_METRICS_EXPORTER=otel_metrics`` names: serves at once, where the standard variables say.
 
     ``OTEL_EXPORTER_PROMETHEUS_HOST`` (default ``localhost``) and ``OTEL_EXPORTER_PROMETHEUS_PORT`` (9464).
+
+    Raises:
+        OSError: the address cannot be listened on.
+        ValueError: that is no port.
     """
 
     def __init__(self) -> None:
+        port = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or "9464"
+        if not port.isdecimal() or int(port) > _MAX_PORT:
+            raise ValueError(f"OTEL_EXPORTER_PROMETHEUS_PORT={port!r} is not allowed: 0 to {_MAX_PORT}")
         super().__init__()
-        host = environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost"
-        self.handle = self.serve(host=host, port=int(environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or 9464))
+        self.handle = self.serve(host=environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost", port=int(port))
 
 
 def _chosen(chosen: Callable[[str], bool] | None, keys: frozenset[str]) -> Callable[[str], bool] | None:
