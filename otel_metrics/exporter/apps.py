@@ -6,6 +6,8 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from otel_metrics.exporter.endpoint import joined
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
@@ -53,7 +55,7 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
             return
         if scope["type"] != "http":
             raise RuntimeError(f"cannot handle a connection of type {scope['type']!r}")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         # Servers differ in whether the path still has the prefix that the application is mounted under.
         prefix = scope.get("root_path", "").rstrip("/")
         path = _path(endpoint, prefix, scope["path"].removeprefix(prefix))

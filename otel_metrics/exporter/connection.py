@@ -8,6 +8,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.exporter.endpoint import joined
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -18,6 +20,10 @@ _MAX_HEAD: Final = 1 << 15
 """Bytes of a request that are read; scrapers send about 1,000."""
 
 _DRAIN_TIMEOUT: Final = 1.0
+
+
+class _TooLargeError(Exception):
+    """A request's head goes on beyond what is read."""
 
 
 class _Reader(io.RawIOBase):
@@ -34,7 +40,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._left <= 0:
-            return 0
+            raise _TooLargeError
         self._connection.settimeout(_remaining(self._deadline))
         view = memoryview(buffer)[: self._left]
         count = self._connection.recv_into(view)
@@ -91,6 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(_Reader(connection, request_deadline))
         self.wfile = _Writer(connection, response_timeout)  # type: ignore[assignment] # all that is needed of it
         self.close_connection = True
+        self.requestline = self.request_version = self.command = ""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
         """Log nothing."""
@@ -98,12 +105,20 @@ class _Handler(BaseHTTPRequestHandler):
     def version_string(self) -> str:
         return self.server_version
 
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except _TooLargeError:
+            # The command is known once the request's first line is there.
+            self.send_error(431 if self.command else 414)
+
     def answer(self) -> None:
         path, _, _ = self.path.partition("?")
-        headers: dict[str, str] = {}
-        for name, value in self.headers.items():
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        if path.lower().startswith(
+            ("http://", "https://")
+        ):  # what is asked of a proxy, and every server must understand
+            path = "/" + "".join(path.split("/", 3)[3:])
+        headers = joined(self.headers.items())
         response = self._endpoint.respond(self.command, path, headers, self.client_address[0], self._admitted)
         try:
             self._send(response)

@@ -125,6 +125,15 @@ def _plain(status: int, text: str, *headers: tuple[str, str], kind: str = "text/
     return Response(status, (*fixed, *headers), body)
 
 
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name, several of one name as one, as HTTP has it."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
+
+
 class Endpoint:
     """Answers requests for one reader."""
 

@@ -20,7 +20,7 @@ from tests.exporter.expositions import OPENMETRICS
 from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from otel_metrics.exporter import PrometheusReader
 
@@ -46,8 +46,8 @@ async def open_gate(request):
 
 big = PrometheusReader(registry=CollectorRegistry())
 big._exposition.scrape = lambda _: iter([b"x" * 99_999 + b"\\n"] * 150)
-big_asgi = big.asgi_app(response_timeout=1.0)
-big_wsgi = big.wsgi_app(response_timeout=1.0)
+big_asgi = big.asgi_app(response_timeout=3.0)
+big_wsgi = big.wsgi_app(response_timeout=3.0)
 
 asgi = reader.asgi_app()
 wsgi = reader.wsgi_app()
@@ -92,10 +92,13 @@ def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
 
 
 @contextlib.contextmanager
-def asked(url: str, path: str, method: str = "GET") -> Iterator[http.client.HTTPConnection]:
+def asked(url: str, path: str, method: str = "GET", accept: Sequence[str] = ()) -> Iterator[http.client.HTTPConnection]:
     """A connection over which a request has been sent."""
     with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
-        connection.request(method, path)
+        connection.putrequest(method, path)
+        for value in accept:
+            connection.putheader("Accept", value)
+        connection.endheaders()
         yield connection
 
 
@@ -114,6 +117,8 @@ def test_the_same_answers_as_from_our_own_server(tmp_path: Path, command: tuple[
         status, headers, body = get(f"{url}/metrics", **{"Accept": OPENMETRICS, "Accept-Encoding": "gzip"})
         assert (status, headers["Content-Encoding"]) == (200, "gzip")
         assert gzip.decompress(body).endswith(b"# EOF\n")
+        with asked(url, "/metrics", accept=(OPENMETRICS, "application/json")) as connection:
+            assert connection.getresponse().read().endswith(b"# EOF\n")
         assert b'href="./metrics"' in get(url)[2]
         assert get(f"{url}/-/healthy")[::2] == (200, b"healthy\n")
         assert get(f"{url}/nothing")[0] == 404
