@@ -152,11 +152,12 @@ def test_a_callback_that_fails_or_a_collector_that_fails_leaves_the_rest() -> No
 def test_the_settings_of_the_interpreter_are_as_they_were() -> None:
     scraped = Scraped()
     scraped.meter.create_counter("calls").add(1)
-    interval = sys.getswitchinterval()
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     seen: list[tuple[bool, bool]] = []
 
     def look(_: Any) -> list[Any]:
-        seen.append((gc.isenabled(), sys.getswitchinterval() < interval))
+        collects = gc.isenabled() and gc.get_threshold()[0] > 0
+        seen.append((collects, sys.getswitchinterval() < interval))
         return []
 
     scraped.meter.create_observable_gauge("probe", [look])
@@ -165,9 +166,36 @@ def test_the_settings_of_the_interpreter_are_as_they_were() -> None:
             (gc.enable if enabled else gc.disable)()
             scraped.scrape()
             assert (gc.isenabled(), sys.getswitchinterval()) == (enabled, interval)
+            assert gc.get_threshold() == thresholds
     finally:
         gc.enable()
     assert seen == [(False, True), (False, True)]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_the_application_sets_during_a_scrape_stays(*, enabled: bool) -> None:
+    thresholds = gc.get_threshold()
+
+    def switch(_: Any) -> list[Any]:
+        (gc.enable if enabled else gc.disable)()
+        return []
+
+    def tune(_: Any) -> list[Any]:
+        gc.set_threshold(123, 4)
+        return []
+
+    scraped = Scraped()
+    scraped.meter.create_observable_gauge("switch", [switch])
+    (gc.disable if enabled else gc.enable)()
+    try:
+        scraped.scrape()
+        assert (gc.isenabled(), gc.get_threshold()) == (enabled, thresholds)
+        scraped.meter.create_observable_gauge("tune", [tune])
+        scraped.scrape()
+        assert gc.get_threshold()[:2] == (123, 4)
+    finally:
+        gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 def test_concurrent_scrapes_do_not_mix() -> None:
