@@ -143,8 +143,11 @@ class PrometheusReader(PrometheusMetricReader):
 
         Raises:
             OSError: the address is taken, or a file cannot be read.
+            RuntimeError: the reader has been shut down.
             ValueError: no port, the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
         """
+        if self._registered is None:
+            raise RuntimeError("the reader has been shut down: its metrics are no longer collected")
         if not 0 <= port <= _MAX_PORT:
             # The system would take the remainder.
             raise ValueError(f"port={port!r} is not allowed: 0 to {_MAX_PORT}")

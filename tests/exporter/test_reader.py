@@ -63,6 +63,8 @@ def test_after_shutdown_nothing_is_left_and_nothing_fails() -> None:
     assert generate_latest(scraped.registry) == b""
     assert "calls" not in scraped.text()
     scraped.reader.shutdown()
+    with pytest.raises(RuntimeError, match="shut down"):
+        scraped.reader.serve(port=0)
 
 
 def test_before_it_has_a_provider() -> None:
