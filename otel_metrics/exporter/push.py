@@ -81,8 +81,12 @@ def otlp_reader(
         raise ValueError(f"temporality={temporality!r} is not allowed: cumulative or delta")
     if histograms not in {"classic", "exponential"}:
         raise ValueError(f"histograms={histograms!r} is not allowed: classic or exponential")
-    if not -10 <= max_scale <= 20:
-        raise ValueError(f"max_scale={max_scale!r} is not allowed: -10 to 20")
+    if max_scale not in range(-10, 21):
+        raise ValueError(f"max_scale={max_scale!r} is not allowed: a whole number from -10 to 20")
+    for name, value in (("interval", interval), ("timeout", timeout)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value!r} is not allowed: more than 0 seconds")
+    max_scale = int(max_scale)  # 3.0 is 3
     exponential = histograms == "exponential"
     exporter = _Exporter(
         max_scale if exponential else None,

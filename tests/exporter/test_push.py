@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import Buckets, ExponentialHistogramDataPo
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
-from otel_metrics import configure, get_advanced_metrics, shutdown, views
+from otel_metrics import configure, exporter, get_advanced_metrics, shutdown, views
 from otel_metrics.exporter.push import otlp_reader, rescaled
 from otel_metrics.provider import resource
 from otel_metrics.recording.bulk import Batch, BulkHistogramAggregation
@@ -117,9 +117,27 @@ def test_exponential_histograms_at_a_fixed_scale(receiver: Receiver) -> None:
 
 
 def test_settings_that_cannot_work() -> None:
-    for wrong in ({"temporality": "sometimes"}, {"histograms": "pretty"}, {"max_scale": 21}):
+    for wrong in (
+        {"temporality": "sometimes"},
+        {"histograms": "pretty"},
+        {"max_scale": 21},
+        {"max_scale": 3.5},
+        {"timeout": -1},
+        {"timeout": math.nan},
+        {"interval": 0},
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* is not allowed"):
             otlp_reader("http://127.0.0.1:1", **wrong)
+
+
+def test_at_hand_where_the_reader_is_and_clear_about_what_it_needs() -> None:
+    assert exporter.otlp_reader is otlp_reader
+    code = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.http.metric_exporter'] = None\n"
+    code += "from otel_metrics.exporter import PrometheusReader, otlp_reader"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "ImportError: otlp_reader() needs its extra: pip install 'otel-metrics[otlp]'" in ended.stderr
+    with pytest.raises(AttributeError, match="nothing"):
+        exporter.nothing  # noqa: B018
 
 
 @given(
