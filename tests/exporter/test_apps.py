@@ -137,8 +137,10 @@ def test_the_same_answers_as_from_our_own_server(tmp_path: Path, command: tuple[
 def test_clients_that_do_not_read_keep_no_scraper_out(tmp_path: Path, command: tuple[str, ...]) -> None:
     with running(tmp_path, *command) as url, contextlib.ExitStack() as stack:
         for _ in range(4):
-            stack.enter_context(asked(url, "/metrics"))
-        wait_until(lambda: get(f"{url}/metrics")[0] == 503, what="all scrapes to be under way")
+            # The status is there: the scrape is under way, and its body is not read.
+            response = stack.enter_context(asked(url, "/metrics")).getresponse()
+            assert stack.enter_context(response).status == 200
+        assert get(f"{url}/metrics")[0] == 503
         wait_until(lambda: get(f"{url}/metrics")[0] == 200, what="a scrape that is given up")
         assert get(f"{url}/metrics")[2] == (b"x" * 99_999 + b"\n") * 150
 
