@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ MORE = (PUBLIC, "ours, both buckets, text", "ours, both buckets, protobuf")
 """Sides that are not measured at the largest size, to save time."""
 LIMITS = {"seconds": 1 / 10, "megabytes": 1 / 10, "pause": 1 / 5}
 """What is asked of ours in text, as a part of the official exporter's."""
+JUDGED = {"ours, text": "", "ours, protobuf": " (for information, the official exporter has no protobuf)"}
 
 
 def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
@@ -61,7 +63,8 @@ def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
 def report(results: list[dict[str, Any]]) -> str:
     """Return the results as a table, and whether ours met what was asked of it."""
     lines = [
-        "One scrape of n histograms (15 buckets) and n counters; ratios against the official exporter in brackets",
+        "One scrape of n histograms (15 buckets) and n counters; ratios against the official exporter in brackets;",
+        "the pause is the longest of a scrape, the median over several scrapes",
         f"{'':>8} {'':28} {'time':>16} {'extra memory':>18} {'longest pause':>18} {'output':>9}",
     ]
     lines += (
@@ -73,9 +76,10 @@ def report(results: list[dict[str, Any]]) -> str:
         for row in results
     )
     for row in results:
-        if row["side"] == "ours, text":
+        if row["side"] in JUDGED:
             missed = [key for key, limit in LIMITS.items() if row[f"{key}_ratio"] > limit]
-            lines.append(f"{row['series']:>8}: {'missed: ' + ', '.join(missed) if missed else 'all limits met'}")
+            verdict = f"missed: {', '.join(missed)}" if missed else "all limits met"
+            lines.append(f"{row['series']:>8} {row['side']}: {verdict}{JUDGED[row['side']]}")
     return "\n".join(lines)
 
 
@@ -93,10 +97,11 @@ def measure(side: str, size: int) -> dict[str, float]:
     extra = _peak() - before
     pauses = [_longest_pause(record, scrape) for _ in range(5 if size > 5_000 else 21)]
     return {
-        # Other processes of the machine only ever add to a time or to a pause: the least of several is the truest.
+        # Other processes of the machine only ever add to a time: the least of several is the truest.
         "seconds": min(times),
         "megabytes": max(extra, 1) / 1e6,
-        "pause": min(pauses),
+        # The longest pause of one scrape is a matter of luck, too: the median of several is what a scrape does to a thread.
+        "pause": median(pauses),
         "output": output,
     }
 

@@ -6,6 +6,8 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from otel_metrics.exporter.endpoint import joined
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def wsgi_app(endpoint: Endpoint) -> WSGIApp:
-    """Return a WSGI application."""
+    """Return a WSGI application.
+
+    Whether and when more of a body is asked for is up to the web server: one that waits for a client for ever keeps its own thread,
+    but no scrape beyond the endpoint's time-out.
+    """
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         headers = {
@@ -29,7 +35,8 @@ def wsgi_app(endpoint: Endpoint) -> WSGIApp:
             if name.startswith("HTTP_")
         }
         path = _path(endpoint, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers)
+        client = environ.get("REMOTE_ADDR", "")
+        response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers, client)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         if environ.get("REQUEST_METHOD") == "HEAD":
             response.body.close()
@@ -48,13 +55,14 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
             return
         if scope["type"] != "http":
             raise RuntimeError(f"cannot handle a connection of type {scope['type']!r}")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         # Servers differ in whether the path still has the prefix that the application is mounted under.
         prefix = scope.get("root_path", "").rstrip("/")
         path = _path(endpoint, prefix, scope["path"].removeprefix(prefix))
-        response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers)
+        client, *_ = scope.get("client") or ("",)
+        response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers, client)
         try:
-            await _send(response, scope["method"], send)
+            await _send(response, scope["method"], _timely(send, endpoint.response_timeout))
         finally:
             response.body.close()
 
@@ -66,6 +74,20 @@ def _path(endpoint: Endpoint, prefix: str, path: str) -> str:
     if path in {"", "/"} and prefix.endswith(endpoint.metrics_path):
         return endpoint.metrics_path
     return path
+
+
+def _timely(send: Send, timeout: float) -> Send:
+    """Return ``send`` with a deadline over all its calls: what waits for a client that does not read is given up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+
+    async def timely(message: MutableMapping[str, Any]) -> None:
+        try:
+            await asyncio.wait_for(send(message), deadline - loop.time())
+        except asyncio.TimeoutError:
+            raise TimeoutError("the client took too long") from None
+
+    return timely
 
 
 async def _send(response: Response, method: str, send: Send) -> None:

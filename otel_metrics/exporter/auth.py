@@ -15,11 +15,13 @@ import hmac
 import secrets
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
 _LOG_N: Final = 15
 _R: Final = 8
@@ -29,6 +31,10 @@ _MAX_COST: Final = 1 << 20
 
 _REMEMBERED: Final = 64
 """Correct credentials that need not be hashed again."""
+
+_PENDING: Final = 4
+_PENDING_EACH: Final = 2
+"""Attempts that may wait for their hash, in all and of one client; the others are sent away at once."""
 
 
 def hash_password(password: str) -> str:
@@ -80,6 +86,17 @@ def _decode(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
+def _credentials(authorization: str) -> str:
+    """Return ``user:password`` of a header; nothing if it is not of that kind."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic" or len(encoded) > 4096:
+        return ""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:  # not base64, not UTF-8, not even ASCII
+        return ""
+
+
 class Users:
     """The users that a file lists. The file is read again when it changes."""
 
@@ -92,6 +109,8 @@ class Users:
         """
         self._path = Path(path)
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._pending: list[str] = []
         self._key = secrets.token_bytes(32)
         self._known: set[bytes] = set()
         self._stamp: tuple[int, int, int] | None = None
@@ -100,18 +119,14 @@ class Users:
         self._nobody = hash_password(secrets.token_hex())
         self._refresh()
 
-    def admit(self, authorization: str) -> bool:
-        """Return whether an ``Authorization`` header is that of one of the users."""
-        scheme, _, encoded = authorization.partition(" ")
-        if scheme.lower() != "basic" or len(encoded) > 4096:
-            return False
-        try:
-            name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
+    def admit(self, authorization: str, client: str = "") -> bool | None:
+        """Return whether an ``Authorization`` header is that of one of the users; None while too many others are being tried.
+
+        ``client`` is where it comes from: guesses from one address leave room for attempts from another.
+        """
+        name, colon, password = _credentials(authorization).partition(":")
         if not colon:
             return False
-        # One at a time: guessing costs memory and processor time only once, however many connections guess.
         with self._lock:
             # Half-written or gone: what was known before stays in force.
             with contextlib.suppress(OSError, ValueError):
@@ -120,12 +135,33 @@ class Users:
             proof = hmac.digest(self._key, f"{name}:{stored}:{password}".encode(), "sha256")
             if stored is not None and proof in self._known:
                 return True
-            if not check_password(password, self._nobody if stored is None else stored) or stored is None:
-                return False
+        with self._place(client) as free:
+            if not free:
+                return None
+            # One at a time: guessing costs memory and processor time only once, however many connections guess.
+            with self._turn:
+                right = check_password(password, self._nobody if stored is None else stored)
+        if not right or stored is None:
+            return False
+        with self._lock:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known.add(proof)
-            return True
+        return True
+
+    @contextmanager
+    def _place(self, client: str) -> Iterator[bool]:
+        """Hold a place among those that wait for their hash; yields whether there was one."""
+        with self._lock:
+            free = len(self._pending) < _PENDING and self._pending.count(client) < _PENDING_EACH
+            if free:
+                self._pending.append(client)
+        try:
+            yield free
+        finally:
+            if free:
+                with self._lock:
+                    self._pending.remove(client)
 
     def _refresh(self) -> None:
         status = self._path.stat()

@@ -8,6 +8,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.exporter.endpoint import joined
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -18,6 +20,10 @@ _MAX_HEAD: Final = 1 << 15
 """Bytes of a request that are read; scrapers send about 1,000."""
 
 _DRAIN_TIMEOUT: Final = 1.0
+
+
+class _TooLargeError(Exception):
+    """A request's head goes on beyond what is read."""
 
 
 class _Reader(io.RawIOBase):
@@ -34,7 +40,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._left <= 0:
-            return 0
+            raise _TooLargeError
         self._connection.settimeout(_remaining(self._deadline))
         view = memoryview(buffer)[: self._left]
         count = self._connection.recv_into(view)
@@ -80,17 +86,18 @@ class _Handler(BaseHTTPRequestHandler):
         self,
         endpoint: Endpoint,
         connection: socket.socket,
-        heard: Callable[[], None],
+        admitted: Callable[[], None],
         request_deadline: float,
         response_timeout: float,
     ) -> None:
         # Not the base class's: that one wants a socketserver, and makes its own streams.
         self._endpoint = endpoint
-        self._heard = heard
-        self.client_address = ("", 0)
+        self._admitted = admitted
+        self.client_address = connection.getpeername()
         self.rfile = io.BufferedReader(_Reader(connection, request_deadline))
         self.wfile = _Writer(connection, response_timeout)  # type: ignore[assignment] # all that is needed of it
         self.close_connection = True
+        self.requestline = self.request_version = self.command = ""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
         """Log nothing."""
@@ -98,14 +105,21 @@ class _Handler(BaseHTTPRequestHandler):
     def version_string(self) -> str:
         return self.server_version
 
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except _TooLargeError:
+            # The command is known once the request's first line is there.
+            self.send_error(431 if self.command else 414)
+
     def answer(self) -> None:
-        self._heard()
         path, _, _ = self.path.partition("?")
-        headers: dict[str, str] = {}
-        for name, value in self.headers.items():
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        response = self._endpoint.respond(self.command, path, headers)
+        if path.lower().startswith(
+            ("http://", "https://")
+        ):  # what is asked of a proxy, and every server must understand
+            path = "/" + "".join(path.split("/", 3)[3:])
+        headers = joined(self.headers.items())
+        response = self._endpoint.respond(self.command, path, headers, self.client_address[0], self._admitted)
         try:
             self._send(response)
         finally:
@@ -139,13 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
 def answer(
     endpoint: Endpoint,
     connection: socket.socket,
-    heard: Callable[[], None],
+    admitted: Callable[[], None],
     request_timeout: float,
     response_timeout: float,
 ) -> None:
     """Read a request from ``connection`` and answer it; the caller closes the connection.
 
-    ``heard`` is called when the request has been read.
+    ``admitted`` is called when the request has been read, and may have the metrics.
 
     Raises:
         OSError: the client went away, or took longer than the time-outs (in seconds) allow.
@@ -154,7 +168,7 @@ def answer(
     if isinstance(connection, ssl.SSLSocket):
         connection.settimeout(request_timeout)
         connection.do_handshake()
-    handler = _Handler(endpoint, connection, heard, deadline, response_timeout)
+    handler = _Handler(endpoint, connection, admitted, deadline, response_timeout)
     handler.handle_one_request()
     _drain(connection)
 

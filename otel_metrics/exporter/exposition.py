@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.sdk.metrics.export import NumberDataPoint
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from otel_metrics.exporter.families import Collisions, Options
     from otel_metrics.exporter.names import Escaping, Kind
     from otel_metrics.exporter.negotiation import Format
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
@@ -104,10 +108,16 @@ class Exposition:
         renderer = TextRenderer(self._text, openmetrics=openmetrics, created=self._created)
         pieces: list[str] = []
         size = 0
-        while families:
-            family = families.pop(0)
+        rendered = chain(
+            ((family.name, renderer.family(family, claims)) for family in _taken(families)),
+            (
+                (metric.name, foreign.text_series(metric, claims, escaping, openmetrics=openmetrics))
+                for metric in _taken(others)
+            ),
+        )
+        for name, made in rendered:
             try:
-                for piece in renderer.family(family, claims):
+                for piece in made:
                     pieces.append(piece)
                     size += len(piece)
                     if size > BLOCK:
@@ -116,12 +126,7 @@ class Exposition:
                         size = 0
             except Exception:
                 # Pieces are whole series, so what is there is valid.
-                self._failed(family.name)
-        for metric in others:
-            try:
-                pieces.append("".join(foreign.text_lines(metric, claims, escaping, openmetrics=openmetrics)))
-            except Exception:
-                self._failed(metric.name)
+                self._failed(name)
         if openmetrics:
             pieces.append("# EOF\n")
         yield "".join(pieces).encode()
@@ -129,20 +134,18 @@ class Exposition:
 
     def _protobuf(self, form: Format, families: list[Family], others: list[ClientMetric], _: Claims) -> Iterator[bytes]:
         renderer = ProtobufRenderer(self._wire)
-        while families:
-            family = families.pop(0)
+        rendered: Iterator[tuple[str, Callable[[], list[bytes]]]] = chain(
+            ((family.name, partial(renderer.family, family)) for family in _taken(families)),
+            ((metric.name, partial(foreign.protobuf_pieces, metric, form.escaping)) for metric in _taken(others)),
+        )
+        for name, made in rendered:
             try:
-                pieces = renderer.family(family)
+                pieces = made()
             except Exception:
-                self._failed(family.name)
+                self._failed(name)
                 continue
             for start in range(0, len(pieces), 256):
                 yield b"".join(pieces[start : start + 256])
-        for metric in others:
-            try:
-                yield b"".join(foreign.protobuf_pieces(metric, form.escaping))
-            except Exception:
-                self._failed(metric.name)
         self._wire.prune()
 
     def _failed(self, name: str) -> None:
@@ -180,6 +183,12 @@ class Exposition:
             if claims.take(name, kind):
                 families.append(Family(name, kind, metric.description, unit, strategy, escaping, [block]))
         return families
+
+
+def _taken(items: list[_T]) -> Iterator[_T]:
+    """Yield ``items`` one by one, and let go of each."""
+    while items:
+        yield items.pop(0)
 
 
 _NO_ATTRIBUTES: Final[dict[str, Any]] = {}

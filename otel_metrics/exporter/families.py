@@ -36,9 +36,10 @@ _logger = logging.getLogger(__name__)
 
 TARGET_INFO: Final = "target_info"
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
-    "histogram": ("", "_bucket", "_count", "_sum"),
+    # OpenMetrics keeps _created free even where there is none; for counters see openmetrics_type().
+    "histogram": ("", "_bucket", "_count", "_sum", "_created"),
     "gaugehistogram": ("", "_bucket", "_gcount", "_gsum"),
-    "summary": ("", "_count", "_sum"),
+    "summary": ("", "_count", "_sum", "_created"),
 }
 
 
@@ -110,8 +111,12 @@ class Claims:
             self._owners[series] = f"the {kind} {name!r}"
         return True
 
-    def __contains__(self, series: str) -> bool:
-        return series in self._owners
+    def reserve(self, names: Sequence[str]) -> bool:
+        """Claim names that are no series, all or none; false if one of them is taken."""
+        free = self._owners.keys().isdisjoint(names)
+        if free:
+            self._owners.update((name, "OpenMetrics") for name in names)
+        return free
 
 
 def kind_of(metric: Metric) -> Kind | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.exporter import wire
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _TEXT_TYPES: Final = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram", "unknown": "untyped"}
 _OPENMETRICS_ONLY: Final = ("_created", "_gsum", "_gcount")
+_APART: Final = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
+_CREATED_CLAIMED: Final = ("histogram", "summary")
 
 
 def family_name(metric: Metric, escaping: Escaping) -> str:
@@ -29,8 +32,8 @@ def family_name(metric: Metric, escaping: Escaping) -> str:
     return escaped_metric(metric.name + suffix, escaping)
 
 
-def text_lines(metric: Metric, claims: Claims, escaping: Escaping, *, openmetrics: bool) -> Iterator[str]:
-    """Yield the lines of a family in one of the text formats."""
+def text_series(metric: Metric, claims: Claims, escaping: Escaping, *, openmetrics: bool) -> Iterator[str]:
+    """Yield the metadata of a family, then whole series, in one of the text formats."""
     name, kind = family_name(metric, escaping), metric.type
     if openmetrics:
         name, kind = openmetrics_type(name, kind, claims)
@@ -39,22 +42,33 @@ def text_lines(metric: Metric, claims: Claims, escaping: Escaping, *, openmetric
     unit = metric.unit if name.endswith(f"_{metric.unit}") and kind != "unknown" else ""
     yield header(name, kind, metric.documentation, unit, openmetrics=openmetrics)
     later: dict[str, list[str]] = {}
-    for sample in metric.samples:
-        suffix = next((s for s in _OPENMETRICS_ONLY if sample.name == metric.name + s), "")
-        if suffix and openmetrics and kind == "unknown":
-            continue
-        line = _line(metric, sample, escaping, openmetrics=openmetrics)
-        if suffix and not openmetrics:
-            # Text 0.0.4 knows no such samples: they are gauges of their own.
-            later.setdefault(escaped_metric(metric.name, escaping) + suffix, []).append(line)
-        else:
-            yield line
+    apart = _APART.get(metric.type)
+    for _, samples in groupby(metric.samples, lambda sample: _labels(sample, apart)):
+        lines = []
+        for sample in samples:
+            suffix = next((s for s in _OPENMETRICS_ONLY if sample.name == metric.name + s), "")
+            if suffix and openmetrics and kind == "unknown":
+                continue
+            line = _line(metric, sample, escaping, openmetrics=openmetrics, rich=openmetrics and kind != "unknown")
+            if suffix and not openmetrics:
+                # Text 0.0.4 knows no such samples: they are gauges of their own.
+                later.setdefault(escaped_metric(metric.name, escaping) + suffix, []).append(line)
+            else:
+                lines.append(line)
+        yield "".join(lines)
     for series, lines in later.items():
+        if series.endswith("_created") and metric.type not in _CREATED_CLAIMED and not claims.take(series, "gauge"):
+            continue
         yield header(series, "gauge", metric.documentation, "", openmetrics=False)
         yield from lines
 
 
-def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bool) -> str:
+def _labels(sample: Sample, apart: str | None) -> Mapping[str, str]:
+    """Return the labels that all samples of a series share."""
+    return {name: value for name, value in sample.labels.items() if name != apart}
+
+
+def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bool, rich: bool) -> str:
     labels = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(sample.labels.items())}
     # What the format appends is not escaped; what belongs to the series' name is.
     suffix = sample.name.removeprefix(metric.name)
@@ -63,7 +77,7 @@ def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bo
     line = f"{selector(escaped_metric(name, escaping), text_labels(labels), suffix)} {number(sample.value)}"
     if sample.timestamp is not None:
         line += f" {float(sample.timestamp)!r}" if openmetrics else f" {int(float(sample.timestamp) * 1000)}"
-    if openmetrics and sample.exemplar and sample.name.endswith(("_bucket", "_total")):
+    if rich and sample.exemplar and sample.name.endswith(("_bucket", "_total")):
         exemplar = sample.exemplar
         shown = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(exemplar.labels.items())}
         line += f" # {{{text_labels(shown)}}} {number(exemplar.value)}"
@@ -76,7 +90,7 @@ def protobuf_pieces(metric: Metric, escaping: Escaping) -> list[bytes]:
     """Return a family as a delimited MetricFamily, in pieces."""
     kind = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}.get(metric.type, metric.type)
     groups: dict[Any, list[Sample]] = {}
-    apart = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}.get(kind, "")
+    apart = _APART.get(kind, "")
     for sample in metric.samples:
         key = tuple(sorted((name, str(value)) for name, value in sample.labels.items() if name != apart))
         groups.setdefault(key, []).append(sample)

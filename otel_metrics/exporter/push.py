@@ -7,6 +7,7 @@ The specification's ``OTEL_EXPORTER_OTLP_…`` variables fill in what is not sai
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,6 +24,7 @@ from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
     ExponentialHistogram,
+    MetricExportResult,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
@@ -31,7 +33,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, Metric, MetricExportResult, MetricsData
+    from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, Metric, MetricsData
 
 COARSE_SCALE: Final = 3
 """Eight buckets per doubling: a scale that 640 buckets never have to leave, whatever the values."""
@@ -79,8 +81,12 @@ def otlp_reader(
         raise ValueError(f"temporality={temporality!r} is not allowed: cumulative or delta")
     if histograms not in {"classic", "exponential"}:
         raise ValueError(f"histograms={histograms!r} is not allowed: classic or exponential")
-    if not -10 <= max_scale <= 20:
-        raise ValueError(f"max_scale={max_scale!r} is not allowed: -10 to 20")
+    if max_scale not in range(-10, 21):
+        raise ValueError(f"max_scale={max_scale!r} is not allowed: a whole number from -10 to 20")
+    for name, value in (("interval", interval), ("timeout", timeout)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value!r} is not allowed: more than 0 seconds")
+    max_scale = int(max_scale)  # 3.0 is 3
     exponential = histograms == "exponential"
     exporter = _Exporter(
         max_scale if exponential else None,
@@ -107,13 +113,18 @@ def _preferred(temporality: str | None) -> dict[type, AggregationTemporality] | 
 
 
 class _Exporter(OTLPMetricExporter):
-    """Sends exponential histograms, at a fixed scale, where data points carry them along."""
+    """Sends exponential histograms, at a fixed scale, where data points carry them along; sends nothing from a forked child."""
 
     def __init__(self, max_scale: int | None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._max_scale = max_scale
+        self._process = os.getpid()
 
     def export(self, metrics_data: MetricsData, *arguments: Any, **options: Any) -> MetricExportResult:
+        if os.getpid() != self._process:
+            # The SDK starts the reader's thread again in a forked child, and gives the child an instance of its own: the
+            # totals that the parent had at the fork would be there once more, as the child's.
+            return MetricExportResult.SUCCESS
         if self._max_scale is not None:
             metrics_data = exponential_data(metrics_data, self._max_scale)
         return super().export(metrics_data, *arguments, **options)

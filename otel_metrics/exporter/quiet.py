@@ -26,7 +26,7 @@ _NAP: Final = 0.00001
 
 _lock = threading.Lock()
 _holders = 0
-_collecting = False
+_thresholds = gc.get_threshold()
 _interval = 0.0
 
 
@@ -55,16 +55,17 @@ def quiet() -> Iterator[None]:
 
 
 def _begin() -> None:
-    global _collecting, _interval
-    _collecting, _interval = gc.isenabled(), sys.getswitchinterval()
-    gc.disable()
+    global _thresholds, _interval
+    _thresholds, _interval = gc.get_threshold(), sys.getswitchinterval()
+    # Not gc.disable(): that switch is the application's, which may well turn it in the meantime.
+    gc.set_threshold(0)
     if _interval > SWITCH_INTERVAL:
         sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def _end() -> None:
-    if _collecting:
-        gc.enable()
+    if gc.get_threshold()[0] == 0:
+        gc.set_threshold(*_thresholds)
     if _interval > SWITCH_INTERVAL:
         sys.setswitchinterval(_interval)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from os import environ
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import (
@@ -23,7 +23,7 @@ from otel_metrics.exporter.apps import asgi_app, wsgi_app
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.collector import RegistryCollector
 from otel_metrics.exporter.direct import attach
-from otel_metrics.exporter.endpoint import MAX_SCRAPES, Endpoint
+from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
 from otel_metrics.exporter.families import Collisions, Options
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from otel_metrics.exporter.apps import ASGIApp, WSGIApp
     from otel_metrics.exporter.names import Strategy
+
+_MAX_PORT: Final = 65535
 
 _CUMULATIVE: dict[type, AggregationTemporality] = dict.fromkeys(
     (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge),
@@ -141,13 +143,20 @@ class PrometheusReader(PrometheusMetricReader):
 
         Raises:
             OSError: the address is taken, or a file cannot be read.
-            ValueError: the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
+            RuntimeError: the reader has been shut down.
+            ValueError: no port, the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
         """
+        if self._registered is None:
+            raise RuntimeError("the reader has been shut down: its metrics are no longer collected")
+        if not 0 <= port <= _MAX_PORT:
+            # The system would take the remainder.
+            raise ValueError(f"port={port!r} is not allowed: 0 to {_MAX_PORT}")
         if certfile is None and (keyfile or client_cafile):
             raise ValueError("keyfile and client_cafile need a certfile")
         tls = None if certfile is None else tls_context(certfile, keyfile, client_cafile)
-        endpoint = self._endpoint(metrics_path, max_scrapes, users_file)
-        handle = ServerHandle(endpoint, host, port, tls=tls, limits=limits or ServerLimits())
+        limits = limits or ServerLimits()
+        endpoint = self._endpoint(metrics_path, max_scrapes, users_file, limits.response_timeout)
+        handle = ServerHandle(endpoint, host, port, tls=tls, limits=limits)
         self._handles.append(handle)
         return handle
 
@@ -157,9 +166,10 @@ class PrometheusReader(PrometheusMetricReader):
         metrics_path: str = "/metrics",
         max_scrapes: int = MAX_SCRAPES,
         users_file: str | os.PathLike[str] | None = None,
+        response_timeout: float = RESPONSE_TIMEOUT,
     ) -> WSGIApp:
         """Return a WSGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
-        return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
+        return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
 
     def asgi_app(
         self,
@@ -167,9 +177,10 @@ class PrometheusReader(PrometheusMetricReader):
         metrics_path: str = "/metrics",
         max_scrapes: int = MAX_SCRAPES,
         users_file: str | os.PathLike[str] | None = None,
+        response_timeout: float = RESPONSE_TIMEOUT,
     ) -> ASGIApp:
         """Return an ASGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
-        return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file))
+        return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)
         """Stop all servers, and take the metrics out of the registry. Called by the provider's ``shutdown``."""
@@ -180,9 +191,20 @@ class PrometheusReader(PrometheusMetricReader):
         if registered is not None:
             self.registry.unregister(registered)
 
-    def _endpoint(self, metrics_path: str, max_scrapes: int, users_file: str | os.PathLike[str] | None) -> Endpoint:
-        users = None if users_file is None else Users(users_file)
-        return Endpoint(self._exposition.scrape, metrics_path=metrics_path, max_scrapes=max_scrapes, users=users)
+    def _endpoint(
+        self,
+        metrics_path: str,
+        max_scrapes: int,
+        users_file: str | os.PathLike[str] | None,
+        response_timeout: float,
+    ) -> Endpoint:
+        return Endpoint(
+            self._exposition.scrape,
+            metrics_path=metrics_path,
+            max_scrapes=max_scrapes,
+            response_timeout=response_timeout,
+            users=None if users_file is None else Users(users_file),
+        )
 
     def _receive_metrics(self, metrics_data: MetricsData, *_: Any, **__: Any) -> None:
         # Only for the scrape that asked, in this thread: what ``force_flush`` collects goes nowhere.
@@ -207,12 +229,18 @@ class AutoPrometheusReader(PrometheusReader):
     """The reader that ``OTEL_METRICS_EXPORTER=otel_metrics`` names: serves at once, where the standard variables say.
 
     ``OTEL_EXPORTER_PROMETHEUS_HOST`` (default ``localhost``) and ``OTEL_EXPORTER_PROMETHEUS_PORT`` (9464).
+
+    Raises:
+        OSError: the address cannot be listened on.
+        ValueError: that is no port.
     """
 
     def __init__(self) -> None:
+        port = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or "9464"
+        if not port.isdecimal() or int(port) > _MAX_PORT:
+            raise ValueError(f"OTEL_EXPORTER_PROMETHEUS_PORT={port!r} is not allowed: 0 to {_MAX_PORT}")
         super().__init__()
-        host = environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost"
-        self.handle = self.serve(host=host, port=int(environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or 9464))
+        self.handle = self.serve(host=environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost", port=int(port))
 
 
 def _chosen(chosen: Callable[[str], bool] | None, keys: frozenset[str]) -> Callable[[str], bool] | None:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_metrics.exporter.connection import answer
+from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,13 +35,13 @@ class ServerLimits:
     """What a client may take of the application."""
 
     connections: int = 32
-    """Connections at once. A further one takes the place of the oldest that has not sent its request yet; if all have, it is
-    closed unanswered."""
+    """Connections at once. A further one takes the place of the oldest that has not sent its request yet, or whose password
+    is not found right yet; if there is none, it is closed unanswered."""
 
     request_timeout: float = 10.0
     """Seconds for the TLS handshake and the head of the request together."""
 
-    response_timeout: float = 60.0
+    response_timeout: float = RESPONSE_TIMEOUT
     """Seconds for receiving the whole response."""
 
 
@@ -77,7 +78,7 @@ class ServerHandle:
         self._tls = tls
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.connections)
-        self._open: dict[socket.socket, bool] = {}  # from the oldest on; true as long as no request was read
+        self._open: dict[socket.socket, bool] = {}  # from the oldest on; true as long as it may not have the metrics
         self._lock = threading.Lock()
         self._closed = False
         self._listener = _listen(host, port)
@@ -149,17 +150,17 @@ class ServerHandle:
         if not self._slots.acquire(blocking=False) and not (self._make_room() and self._slots.acquire(timeout=1.0)):
             connection.close()
             return
-        if self._tls is not None:
-            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        with self._lock:
-            self._open[connection] = True
         try:
+            with self._lock:
+                self._open[connection] = True
             threading.Thread(target=self._serve, args=(connection,), name="otel-metrics-scrape", daemon=True).start()
-        except RuntimeError:  # the interpreter is finishing, or out of threads
+        except Exception:
+            # Out of threads or memory, or the interpreter is finishing. Whatever it is, the next connection is accepted.
+            _logger.warning("cannot serve a connection", exc_info=True)
             self._end(connection)
 
     def _make_room(self) -> bool:
-        """Cut the oldest connection that still owes its request: clients that only connect must not keep scrapers out."""
+        """Cut the oldest connection that still owes its request or its password, so that it keeps no scraper out."""
         with self._lock:
             idle = next((connection for connection, owes in self._open.items() if owes), None)
             if idle is not None:
@@ -167,15 +168,28 @@ class ServerHandle:
                 _shut(idle)
             return idle is not None
 
-    def _heard(self, connection: socket.socket) -> None:
+    def _admitted(self, connection: socket.socket) -> None:
         with self._lock:
             self._open[connection] = False
+
+    def _secured(self, tls: ssl.SSLContext, plain: socket.socket) -> socket.socket:
+        """Return the TLS socket that takes the place of ``plain``.
+
+        Raises:
+            OSError: the client has gone already, which is why the thread that accepts leaves this to the connection's own.
+        """
+        with self._lock:
+            secure = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            self._open[secure] = self._open.pop(plain)
+            return secure
 
     def _serve(self, connection: socket.socket) -> None:
         limits = self._limits
         try:
-            heard = partial(self._heard, connection)
-            answer(self._endpoint, connection, heard, limits.request_timeout, limits.response_timeout)
+            if self._tls is not None:
+                connection = self._secured(self._tls, connection)
+            admitted = partial(self._admitted, connection)
+            answer(self._endpoint, connection, admitted, limits.request_timeout, limits.response_timeout)
         except OSError:
             # Clients come and go; that is no news.
             _logger.debug("a connection broke", exc_info=True)

@@ -120,25 +120,21 @@ class TextRenderer:
 
     def family(self, family: Family, claims: Claims) -> Iterator[str]:
         """Yield the metadata, then whole series, each ending in a newline."""
-        yield self._header(family, claims)
-        if family.kind == "histogram":
-            yield from self._histograms(family)
-        else:
-            yield from self._numbers(family)
-
-    def _header(self, family: Family, claims: Claims) -> str:
         name, kind, unit = family.name, str(family.kind), family.unit
         if self._openmetrics:
             name, kind = openmetrics_type(name, kind, claims)
             unit = unit if kind != "unknown" and name.endswith(f"_{unit}") else ""
         elif kind == "info":
             kind = "gauge"
-        return header(name, kind, family.help, unit, openmetrics=self._openmetrics)
+        yield header(name, kind, family.help, unit, openmetrics=self._openmetrics)
+        if family.kind == "histogram":
+            yield from self._histograms(family)
+        else:
+            yield from self._numbers(family, rich=self._openmetrics and kind == "counter")
 
-    def _numbers(self, family: Family) -> Iterator[str]:
+    def _numbers(self, family: Family, *, rich: bool) -> Iterator[str]:
         plain = selector(family.name, "")
         before, _, after = selector(family.name, _HERE).partition(_HERE)
-        rich = self._openmetrics and family.kind == "counter" and family.name.endswith("_total")
         for point, labels in self._series.of(family):
             value = point.value
             # As they are, finite floats and integers are what the formats want; everything else goes the long way.
@@ -208,13 +204,15 @@ def header(name: str, kind: str, help_: str, unit: str, *, openmetrics: bool) ->
 def openmetrics_type(name: str, kind: str, claims: Claims) -> tuple[str, str]:
     """Return what OpenMetrics calls a family: there, a counter's name lacks ``_total``, an info's ``_info``.
 
-    Where that name belongs to another family, or the suffix is not there, the type is ``unknown``: the series stay as they are.
+    Where that name, or that of the ``_created`` samples, belongs to another family, or the suffix is not there, the type is
+    ``unknown``: the series stay as they are, without exemplars and ``_created``. Ask once per family, when all have their claims.
     """
     suffix = {"counter": "_total", "info": "_info"}.get(kind)
     if suffix is None:
         return name, kind
     base = name.removesuffix(suffix)
-    return (name, "unknown") if base in {name, ""} or base in claims else (base, kind)
+    reserved = [base, f"{base}_created"] if kind == "counter" else [base]
+    return (name, "unknown") if base in {name, ""} or not claims.reserve(reserved) else (base, kind)
 
 
 def seconds(nanoseconds: int) -> str:

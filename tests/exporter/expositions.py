@@ -103,7 +103,7 @@ def samples(families: Iterable[Metric]) -> dict[str, float]:
 class Given(Scraped):
     """An exposition of data points made by hand: what no SDK of today would make, but an older or later one might."""
 
-    def __init__(self, *metrics: SDKMetric, **options: Any) -> None:
+    def __init__(self, *metrics: SDKMetric, created: bool = False, **options: Any) -> None:
         scope = ScopeMetrics(InstrumentationScope("tests"), metrics, "")
         data = MetricsData([ResourceMetrics(RESOURCE, [scope], "")])
         self.registry = CollectorRegistry()
@@ -115,7 +115,7 @@ class Given(Scraped):
             Options(**options),
             Ladders(),
             self.collisions,
-            created=False,
+            created=created,
             self_metrics=False,
         )
         self.endpoint = Endpoint(exposition.scrape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import http.client
@@ -19,7 +20,9 @@ from tests.exporter.expositions import OPENMETRICS
 from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator, Sequence
+
+    from otel_metrics.exporter import PrometheusReader
 
 APPLICATION = """
 import sys, threading
@@ -40,6 +43,11 @@ provider.get_meter("tests").create_observable_gauge("gate", [lambda _: (gate.wai
 async def open_gate(request):
     gate.set()
     return PlainTextResponse("open")
+
+big = PrometheusReader(registry=CollectorRegistry())
+big._exposition.scrape = lambda _: iter([b"x" * 99_999 + b"\\n"] * 150)
+big_asgi = big.asgi_app(response_timeout=3.0)
+big_wsgi = big.wsgi_app(response_timeout=3.0)
 
 asgi = reader.asgi_app()
 wsgi = reader.wsgi_app()
@@ -84,10 +92,13 @@ def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
 
 
 @contextlib.contextmanager
-def asked(url: str, path: str, method: str = "GET") -> Iterator[http.client.HTTPConnection]:
+def asked(url: str, path: str, method: str = "GET", accept: Sequence[str] = ()) -> Iterator[http.client.HTTPConnection]:
     """A connection over which a request has been sent."""
     with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
-        connection.request(method, path)
+        connection.putrequest(method, path)
+        for value in accept:
+            connection.putheader("Accept", value)
+        connection.endheaders()
         yield connection
 
 
@@ -106,6 +117,8 @@ def test_the_same_answers_as_from_our_own_server(tmp_path: Path, command: tuple[
         status, headers, body = get(f"{url}/metrics", **{"Accept": OPENMETRICS, "Accept-Encoding": "gzip"})
         assert (status, headers["Content-Encoding"]) == (200, "gzip")
         assert gzip.decompress(body).endswith(b"# EOF\n")
+        with asked(url, "/metrics", accept=(OPENMETRICS, "application/json")) as connection:
+            assert connection.getresponse().read().endswith(b"# EOF\n")
         assert b'href="./metrics"' in get(url)[2]
         assert get(f"{url}/-/healthy")[::2] == (200, b"healthy\n")
         assert get(f"{url}/nothing")[0] == 404
@@ -114,6 +127,22 @@ def test_the_same_answers_as_from_our_own_server(tmp_path: Path, command: tuple[
                 response = connection.getresponse()
                 assert response.status == expected
                 assert bool(response.read()) == (method == "POST")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(*UVICORN, "application:big_asgi"), (*GUNICORN, "--threads", "8", "application:big_wsgi")],
+    ids=["uvicorn", "gunicorn"],
+)
+def test_clients_that_do_not_read_keep_no_scraper_out(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with running(tmp_path, *command) as url, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            # The status is there: the scrape is under way, and its body is not read.
+            response = stack.enter_context(asked(url, "/metrics")).getresponse()
+            assert stack.enter_context(response).status == 200
+        assert get(f"{url}/metrics")[0] == 503
+        wait_until(lambda: get(f"{url}/metrics")[0] == 200, what="a scrape that is given up")
+        assert get(f"{url}/metrics")[2] == (b"x" * 99_999 + b"\n") * 150
 
 
 def test_mounted_below_a_path(tmp_path: Path) -> None:
@@ -142,3 +171,19 @@ def test_a_client_that_goes_away_leaves_no_scrape_behind(tmp_path: Path) -> None
             with asked(url, "/internal/metrics"):
                 pass
         wait_until(lambda: get(f"{url}/internal/metrics")[0] == 200, what="a free slot")
+
+
+def test_an_asgi_server_that_waits_for_its_client_is_given_up(reader: PrometheusReader) -> None:
+    async def receive() -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def send(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
+    with pytest.raises(TimeoutError, match="took too long"):
+        asyncio.run(asked_once(reader.asgi_app(response_timeout=0.05)(scope, receive, send)))
+
+
+async def asked_once(answer: Awaitable[None]) -> None:
+    await answer

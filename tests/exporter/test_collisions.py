@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped
+from tests.servers import promtool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,3 +123,60 @@ def test_a_metric_of_the_applications_own(accept: str) -> None:
     scraped.meter.create_gauge("level").set(2)
     assert scraped.samples(accept) == {"level": 2}
     assert scraped.reader._collisions.count == 1
+
+
+CREATED = pytest.mark.parametrize("created", [False, True], ids=["without", "with created samples"])
+
+
+@CREATED
+@pytest.mark.parametrize("gauge", ["q", "q.created"])
+def test_a_counter_beside_a_gauge_that_openmetrics_would_take_for_a_part_of_it(gauge: str, *, created: bool) -> None:
+    scraped = traced(created_samples=created)
+    scraped.meter.create_gauge(gauge).set(7)
+    assert scraped.samples(OPENMETRICS) == {"q_total": 1, gauge.replace(".", "_"): 7}
+    family = scraped.families(OPENMETRICS)["q_total"]
+    # Exemplars belong to counters and histograms alone.
+    assert (family.type, family.samples[0].exemplar) == ("unknown", None)
+
+
+def traced(**arguments: Any) -> Scraped:
+    """A counter q with an exemplar."""
+    scraped = Scraped(arguments, provider_arguments={"exemplar_filter": AlwaysOnExemplarFilter()})
+    scraped.meter.create_counter("q").add(1)
+    assert " # {" in scraped.text(OPENMETRICS)
+    scraped.meter.create_counter("q").add(0)
+    return scraped
+
+
+@CREATED
+def test_a_histogram_beside_a_gauge_of_its_created_samples(*, created: bool) -> None:
+    scraped = Scraped({"created_samples": created})
+    scraped.meter.create_histogram("work").record(1)
+    scraped.meter.create_gauge("work.created").set(7)
+    for accept in (TEXT, OPENMETRICS):
+        assert scraped.samples(accept).get("work_created") != 7
+    assert scraped.reader._collisions.count == 1
+
+
+@BOTH_TEXTS
+@pytest.mark.parametrize("gauge", ["q", "q.created"])
+def test_a_counter_of_the_applications_own_beside_a_gauge(accept: str, gauge: str) -> None:
+    scraped = Scraped()
+    Counter("q", "Own", registry=scraped.registry).inc(2, exemplar={"trace_id": "abc"})
+    scraped.meter.create_gauge(gauge).set(7)
+    found = scraped.samples(accept)
+    assert (found["q_total"], found[gauge.replace(".", "_")]) == (2, 7)
+    if accept == TEXT:
+        checked = promtool("check", "metrics", stdin=scraped.text())
+        assert "second TYPE line" not in checked.stderr
+        assert checked.returncode in {0, 3}, checked.stderr  # 3: taste in names
+        assert scraped.reader._collisions.count == (gauge == "q.created")
+
+
+@BOTH_TEXTS
+def test_a_counter_called_target(accept: str) -> None:
+    scraped = Scraped({"disable_target_info": False})
+    scraped.meter.create_counter("target").add(1)
+    found = scraped.samples(accept)
+    assert found["target_total"] == 1
+    assert found["target_info{service_instance_id=one,service_name=shop}"] == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
@@ -22,6 +23,8 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
     Sum,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import Exemplar as OwnExemplar
 
 from otel_metrics.exporter.endpoint import Endpoint
 from otel_metrics.exporter.names import STRATEGIES
@@ -96,6 +99,17 @@ def test_scrapes_beyond_the_bound_are_refused_and_the_others_finish() -> None:
     assert [limited.respond("GET", "/metrics", {}).status for _ in range(3)] == [200, 200, 503]
 
 
+def test_a_scrape_that_is_not_taken_gives_way_and_breaks_off() -> None:
+    big = b"x" * (1 << 19)
+    limited = Endpoint(lambda _: iter([big, big, big]), max_scrapes=1, response_timeout=1e-6)
+    first = limited.respond("GET", "/metrics", {})
+    assert limited.respond("GET", "/metrics", {}).status == 200
+    with pytest.raises(TimeoutError):
+        body(first)
+    with pytest.raises(ValueError, match="response_timeout=0"):
+        endpoint(response_timeout=0)
+
+
 def test_a_small_exposition_is_made_before_it_is_sent() -> None:
     """So slow clients hold no slot."""
     limited = endpoint(max_scrapes=1)
@@ -138,11 +152,12 @@ def test_a_callback_that_fails_or_a_collector_that_fails_leaves_the_rest() -> No
 def test_the_settings_of_the_interpreter_are_as_they_were() -> None:
     scraped = Scraped()
     scraped.meter.create_counter("calls").add(1)
-    interval = sys.getswitchinterval()
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     seen: list[tuple[bool, bool]] = []
 
     def look(_: Any) -> list[Any]:
-        seen.append((gc.isenabled(), sys.getswitchinterval() < interval))
+        collects = gc.isenabled() and gc.get_threshold()[0] > 0
+        seen.append((collects, sys.getswitchinterval() < interval))
         return []
 
     scraped.meter.create_observable_gauge("probe", [look])
@@ -151,9 +166,36 @@ def test_the_settings_of_the_interpreter_are_as_they_were() -> None:
             (gc.enable if enabled else gc.disable)()
             scraped.scrape()
             assert (gc.isenabled(), sys.getswitchinterval()) == (enabled, interval)
+            assert gc.get_threshold() == thresholds
     finally:
         gc.enable()
     assert seen == [(False, True), (False, True)]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_the_application_sets_during_a_scrape_stays(*, enabled: bool) -> None:
+    thresholds = gc.get_threshold()
+
+    def switch(_: Any) -> list[Any]:
+        (gc.enable if enabled else gc.disable)()
+        return []
+
+    def tune(_: Any) -> list[Any]:
+        gc.set_threshold(123, 4)
+        return []
+
+    scraped = Scraped()
+    scraped.meter.create_observable_gauge("switch", [switch])
+    (gc.disable if enabled else gc.enable)()
+    try:
+        scraped.scrape()
+        assert (gc.isenabled(), gc.get_threshold()) == (enabled, thresholds)
+        scraped.meter.create_observable_gauge("tune", [tune])
+        scraped.scrape()
+        assert gc.get_threshold()[:2] == (123, 4)
+    finally:
+        gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 def test_concurrent_scrapes_do_not_mix() -> None:
@@ -177,6 +219,7 @@ def test_concurrent_scrapes_do_not_mix() -> None:
     assert wrong == []
 
 
+BORN = 1_700_000_000_123_000_000
 anything = st.recursive(
     st.none()
     | st.booleans()
@@ -199,6 +242,8 @@ names = st.text(st.characters(), min_size=1, max_size=12) | st.sampled_from(
         "x",
         "x_total",
         "x_count",
+        "x_created",
+        "target",
         "target_info",
         "\0",
         "1",
@@ -206,6 +251,11 @@ names = st.text(st.characters(), min_size=1, max_size=12) | st.sampled_from(
 )
 attributes = st.dictionaries(names, anything, max_size=4)
 numbers = st.floats() | st.integers()
+# No braces: prometheus_client's parser takes one inside an exemplar's label for the end of the labels.
+plain = st.dictionaries(st.sampled_from(["a", "a b", "le"]), st.text("ab \\\n", max_size=5) | st.integers())
+exemplars = st.lists(
+    st.builds(Exemplar, plain, numbers, st.just(BORN), st.just(1) | st.none(), st.just(1) | st.none()), max_size=2
+)
 counts = st.lists(st.integers(0, 2**40), min_size=1, max_size=5)
 
 
@@ -218,7 +268,7 @@ def data(draw: st.DrawFn) -> Any:
     if kind == "counter":
         monotonic = draw(st.booleans())
         value = draw(st.floats(0) | st.integers(0) if monotonic else numbers)
-        points = [NumberDataPoint(one, BORN, 1, value) for one in labels]
+        points = [NumberDataPoint(one, BORN, 1, value, draw(exemplars)) for one in labels]
         return Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=monotonic)
     # Histograms take no negative values: the SDK refuses them.
     total = draw(st.floats(0) | st.integers(0))
@@ -226,7 +276,8 @@ def data(draw: st.DrawFn) -> Any:
         buckets = draw(counts)
         bounds = sorted(draw(st.sets(st.floats(-1e9, 1e9), min_size=len(buckets) - 1, max_size=len(buckets) - 1)))
         histograms = [
-            HistogramDataPoint(one, BORN, 1, sum(buckets), total, buckets, bounds, 0.0, 1.0) for one in labels
+            HistogramDataPoint(one, BORN, 1, sum(buckets), total, buckets, bounds, 0.0, 1.0, draw(exemplars))
+            for one in labels
         ]
         return Histogram(histograms, AggregationTemporality.CUMULATIVE)
     positive, negative = draw(counts), draw(counts)
@@ -245,13 +296,12 @@ def data(draw: st.DrawFn) -> Any:
             0,
             0,
             1,
+            draw(exemplars),
         )
         for one in labels
     ]
     return ExponentialHistogram(exponential, AggregationTemporality.CUMULATIVE)
 
-
-BORN = 1_700_000_000_123_000_000
 
 metrics = st.builds(
     Metric,
@@ -273,15 +323,31 @@ metrics = st.builds(
     strategy=st.sampled_from(STRATEGIES),
     escaping=st.sampled_from(["", UTF8, ";escaping=values"]),
     scope=st.booleans(),
+    created=st.booleans(),
+    own=st.lists(st.sampled_from(["x", "target", "x_created"]), unique=True),
 )
 def test_whatever_there_is_the_exposition_is_valid(
-    found: list[Metric], strategy: Any, escaping: str, scope: bool
+    found: list[Metric], strategy: Any, escaping: str, scope: bool, created: bool, own: list[str]
 ) -> None:
-    scraped = Given(*found, strategy=strategy, scope_labels=scope, disable_target_info=False)
+    scraped = Given(*found, created=created, strategy=strategy, scope_labels=scope, disable_target_info=False)
+    for name in own:
+        scraped.registry.register(Own(name))
     for accept in (OPENMETRICS + escaping, "text/plain;version=1.0.0" + escaping):
         parsed(scraped.text(accept), accept)
     proto.read(scraped.scrape(PROTOBUF + escaping))
     assert not any("rendering it failed" in problem for _, problem in scraped.collisions._known)
+
+
+class Own:
+    """A counter of the application's own. Not prometheus_client's class: that one would see some collisions at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def collect(self) -> Any:
+        family = CounterMetricFamily(self.name, "Own")
+        family.add_metric([], 2, created=1.5, exemplar=OwnExemplar({"trace_id": "abc"}, 1.0))
+        yield family
 
 
 def test_promtool_reads_a_wild_exposition() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.metrics.export import (
@@ -23,10 +23,15 @@ from opentelemetry.sdk.metrics.view import (
 from prometheus_client import Counter, Enum, Info, Summary, generate_latest
 from prometheus_client import Gauge as OwnGauge
 from prometheus_client import Histogram as OwnHistogram
+from prometheus_client.core import HistogramMetricFamily
 
+from otel_metrics.exporter.negotiation import choose_format
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, samples
 from tests.servers import promtool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BOTH_TEXTS = pytest.mark.parametrize("accept", [TEXT, OPENMETRICS], ids=["text", "openmetrics"])
 BUCKETS = View(instrument_name="work", aggregation=ExplicitBucketHistogramAggregation([0.1, 2.5, 1e6]))
@@ -361,3 +366,38 @@ def test_exponential_histograms_are_classic_ones_in_text() -> None:
         assert buckets["1024.0"] == 5
         assert buckets["+Inf"] == 5
         assert (found["work_seconds_count{a=b}"], found["work_seconds_sum{a=b}"]) == (5, 1004.2)
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPENMETRICS, PROTOBUF], ids=["text", "openmetrics", "protobuf"])
+def test_a_large_family_of_another_collector_is_handed_on_in_blocks(accept: str) -> None:
+    scraped = busy()
+    level = OwnGauge("own_level", "Level", ["number"], registry=scraped.registry)
+    for number in range(10_000):
+        level.labels(f"number {number:050}").set(number)
+    blocks = list(scraped.reader._exposition.scrape(choose_format(accept)))
+    assert sum(map(len, blocks)) > 700_000
+    assert max(map(len, blocks)) < 50_000
+
+
+class HalfBroken:
+    """A histogram whose second series has a value that is none."""
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily("own_work", "Work", labels=["kind"])
+        family.add_metric(["good"], [("1.0", 1), ("+Inf", 2)], 3)
+        family.add_metric(["bad"], [("1.0", 1), ("+Inf", None)], 3)  # type: ignore[list-item]
+        yield family
+
+
+@BOTH_TEXTS
+def test_a_series_that_cannot_be_rendered_is_left_out_as_a_whole(accept: str) -> None:
+    scraped = busy()
+    scraped.registry.register(HalfBroken())
+    found = scraped.samples(accept)
+    assert found["calls_total{feature=search,ok=true}"] == 5
+    assert {key: value for key, value in found.items() if key.startswith("own")} == {
+        "own_work_bucket{kind=good,le=1.0}": 1,
+        "own_work_bucket{kind=good,le=+Inf}": 2,
+        "own_work_count{kind=good}": 2,
+        "own_work_sum{kind=good}": 3,
+    }

@@ -5,8 +5,12 @@ from __future__ import annotations
 import gzip
 import http.server
 import math
+import os
 import random
+import subprocess
+import sys
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +22,7 @@ from opentelemetry.sdk.metrics.export import Buckets, ExponentialHistogramDataPo
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
-from otel_metrics import configure, get_advanced_metrics, shutdown, views
+from otel_metrics import configure, exporter, get_advanced_metrics, shutdown, views
 from otel_metrics.exporter.push import otlp_reader, rescaled
 from otel_metrics.provider import resource
 from otel_metrics.recording.bulk import Batch, BulkHistogramAggregation
@@ -113,9 +117,27 @@ def test_exponential_histograms_at_a_fixed_scale(receiver: Receiver) -> None:
 
 
 def test_settings_that_cannot_work() -> None:
-    for wrong in ({"temporality": "sometimes"}, {"histograms": "pretty"}, {"max_scale": 21}):
+    for wrong in (
+        {"temporality": "sometimes"},
+        {"histograms": "pretty"},
+        {"max_scale": 21},
+        {"max_scale": 3.5},
+        {"timeout": -1},
+        {"timeout": math.nan},
+        {"interval": 0},
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* is not allowed"):
             otlp_reader("http://127.0.0.1:1", **wrong)
+
+
+def test_at_hand_where_the_reader_is_and_clear_about_what_it_needs() -> None:
+    assert exporter.otlp_reader is otlp_reader
+    code = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.http.metric_exporter'] = None\n"
+    code += "from otel_metrics.exporter import PrometheusReader, otlp_reader"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "ImportError: otlp_reader() needs its extra: pip install 'otel-metrics[otlp]'" in ended.stderr
+    with pytest.raises(AttributeError, match="nothing"):
+        exporter.nothing  # noqa: B018
 
 
 @given(
@@ -138,6 +160,36 @@ def test_rescaling_moves_no_value_to_another_bucket(offset: int, counts: list[in
             expected[index // factor] = expected.get(index // factor, 0) + count
     found = {index: count for index, count in enumerate(made.positive.bucket_counts, made.positive.offset) if count}
     assert found == expected
+
+
+FORKING = """
+import os
+from otel_metrics import configure, get_advanced_metrics, runtime, shutdown
+
+configure(otlp="delta")
+get_advanced_metrics().record_feature_usage("of the parent", "search", 1.0, True)
+parents = runtime.current()
+if child := os.fork():
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))  # before it has pushed anything itself
+get_advanced_metrics().record_feature_usage("of the child", "search", 1.0, True)
+parents._private.force_flush()  # what the SDK's thread does there, sooner or later
+shutdown()
+os._exit(0)
+"""
+
+
+def test_a_forked_child_pushes_its_own_numbers_once_and_never_its_parents(receiver: Receiver) -> None:
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": receiver.url}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], env=environment, check=True, timeout=60)
+    found = Counter[str]()
+    for request in receiver.requests:
+        for scope in request.resource_metrics[0].scope_metrics:
+            for metric in scope.metrics:
+                if metric.name == "feature.usage":
+                    for point in metric.sum.data_points:
+                        (feature,) = (each.value.string_value for each in point.attributes if each.key == "feature")
+                        found[feature] += point.as_int
+    assert found == {"of the child": 1}
 
 
 def test_victoria_metrics_answers_what_was_pushed(servers: Servers) -> None:

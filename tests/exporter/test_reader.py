@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, generate_latest
 
-from otel_metrics.exporter import PrometheusReader, direct
+from otel_metrics.exporter import AutoPrometheusReader, PrometheusReader, direct
 from otel_metrics.exporter.endpoint import Endpoint
 from otel_metrics.recording.bulk import BulkHistogramAggregation
 from tests.exporter import prometheus_proto as proto
@@ -63,6 +63,8 @@ def test_after_shutdown_nothing_is_left_and_nothing_fails() -> None:
     assert generate_latest(scraped.registry) == b""
     assert "calls" not in scraped.text()
     scraped.reader.shutdown()
+    with pytest.raises(RuntimeError, match="shut down"):
+        scraped.reader.serve(port=0)
 
 
 def test_before_it_has_a_provider() -> None:
@@ -175,6 +177,16 @@ def test_series_that_are_gone_are_forgotten() -> None:
         scraped.scrape()
     series = scraped.reader._exposition._text
     assert sum(len(cache.entries) for cache in series._caches.values()) < 8000
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+def test_a_port_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    with pytest.raises(ValueError, match=f"^port={port} is not allowed: 0 to 65535$"):
+        Scraped().reader.serve(port=port)
+    for wrong in (str(port), "http"):
+        monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", wrong)
+        with pytest.raises(ValueError, match=f"^OTEL_EXPORTER_PROMETHEUS_PORT='{wrong}' is not allowed: 0 to 65535$"):
+            AutoPrometheusReader()
 
 
 def test_named_by_the_environment() -> None:

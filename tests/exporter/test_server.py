@@ -22,52 +22,16 @@ from prometheus_client import CollectorRegistry
 
 from otel_metrics.exporter import PrometheusReader, ServerLimits, hash_password
 from otel_metrics.exporter.auth import Users, check_password
+from tests.exporter.clients import basic, closed, exchange, get, status
 from tests.servers import scraping, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from otel_metrics.exporter import ServerHandle
     from tests.servers import Servers
 
 QUICK = ServerLimits(connections=8, request_timeout=0.5, response_timeout=1.0)
-
-
-@pytest.fixture
-def reader() -> Iterator[PrometheusReader]:
-    reader = PrometheusReader(registry=CollectorRegistry())
-    provider = MeterProvider(metric_readers=[reader])
-    provider.get_meter("tests").create_counter("calls").add(5)
-    yield reader
-    provider.shutdown()
-
-
-def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> bytes:
-    request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=10, context=context) as response:
-        body: bytes = response.read()
-        return body
-
-
-def status(url: str, context: ssl.SSLContext | None = None, **headers: str) -> int:
-    try:
-        get(url, context, **headers)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-    return 200
-
-
-def exchange(handle: ServerHandle, request: bytes, timeout: float = 10) -> bytes:
-    """Send bytes, return what comes back until the server closes the connection."""
-    with socket.create_connection((handle.host, handle.port), timeout=timeout) as connection:
-        connection.sendall(request)
-        received = b""
-        with contextlib.suppress(ConnectionResetError):
-            while chunk := connection.recv(1 << 16):
-                received += chunk
-        return received
 
 
 def answering(reader: PrometheusReader, scrape: Any) -> None:
@@ -144,10 +108,16 @@ def test_an_exposition_that_breaks_off_is_not_taken_for_a_complete_one(reader: P
         (b"GET\r\n\r\n", b"400"),
         (b"GET /metrics HTTP/9.9\r\n\r\n", b"505"),
         (b"GET /metrics?name%5B%5D=x HTTP/1.1\r\n\r\n", b"200"),
-        (b"GET http://other/metrics HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET http://other/metrics HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET HTTPS://other:80/metrics?x=/y HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET http://other/nothing/metrics HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET http://other HTTP/1.1\r\n\r\n", b"200"),
         (b"GET /%2e%2e/metrics HTTP/1.1\r\n\r\n", b"404"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
-        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b""),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET /metrics HTTP/1.1\r\nA: " + b"b" * 40_000 + b"\r\nB: c\r\n\r\n", b"431"),
+        (b"GET /metrics HTTP/1.1\r\n" + (b"A: " + b"b" * 1_000 + b"\r\n") * 40 + b"\r\n", b"431"),
+        (b"GET /metrics HTTP/1.1\r\nA: " + b"b" * 30_000 + b"\r\nB: c\r\n\r\n", b"200"),
         (b"GET /metrics HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431"),
         (b"\0" * 1000 + b"\r\n\r\n", b"400"),
         (b"", b""),
@@ -173,21 +143,11 @@ def test_slow_clients_are_cut_off(reader: PrometheusReader) -> None:
             with contextlib.suppress(OSError):
                 for byte in b"GET /metrics HTTP/1.1\r\nHost: x\r\n" * 100:
                     slow.sendall(bytes((byte,)))
-                    if _closed(slow):
+                    if closed(slow):
                         break
-            assert _closed(slow, wait=10)
+            assert closed(slow, wait=10)
         # Others are served.
         assert b"calls_total 5" in get(handle.url)
-
-
-def _closed(connection: socket.socket, wait: float = 0.02) -> bool:
-    connection.settimeout(wait)
-    try:
-        return connection.recv(1 << 16) == b""
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
 
 
 def test_clients_that_do_not_read_are_cut_off_and_hold_no_scrape(reader: PrometheusReader) -> None:
@@ -240,7 +200,7 @@ def test_close_cuts_tls_connections(reader: PrometheusReader, pki: Path) -> None
     ):
         idle.sendall(b"GET /metrics")
         handle.close()
-        assert _closed(idle, wait=10)
+        assert closed(idle, wait=10)
 
 
 def test_close_cuts_open_connections(reader: PrometheusReader) -> None:
@@ -249,33 +209,11 @@ def test_close_cuts_open_connections(reader: PrometheusReader) -> None:
         idle.sendall(b"GET /metrics")
         wait_until(lambda: any("otel-metrics-scrape" in t.name for t in threading.enumerate()), what="the connection")
         handle.close()
-        assert _closed(idle, wait=10)
+        assert closed(idle, wait=10)
     wait_until(lambda: not any("otel-metrics" in t.name for t in threading.enumerate()), what="threads to end")
 
 
 # --- TLS and passwords --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's and a client's certificate, and a stranger's."""
-    folder = tmp_path_factory.mktemp("pki")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for name in ("ca", "stranger"):
-        # Python 3.13 and later insist on the key usage.
-        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        subject = ("-subj", f"/CN={name}", "-days", "2")
-        openssl("req", "-x509", *key, *usage, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject)
-    for name in ("server", "client"):
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nauthorityKeyIdentifier=keyid\n")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
-        openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
-    return folder
 
 
 def test_tls(reader: PrometheusReader, pki: Path) -> None:
@@ -318,10 +256,6 @@ def test_half_a_tls_setting_is_an_error(reader: PrometheusReader, pki: Path) -> 
         reader.serve(port=0, certfile="/nothing")
 
 
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
 def test_basic_authentication(reader: PrometheusReader, tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.write_text(f"# who may scrape\nprometheus:{hash_password('s3cret:ü')}\n", encoding="utf-8")
@@ -339,6 +273,7 @@ def test_basic_authentication(reader: PrometheusReader, tmp_path: Path) -> None:
             "Basic " + base64.b64encode(b"nocolon").decode(),
             "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
             "Basic " + "A" * 10_000,
+            "Basic ü",
         ):
             assert status(handle.url, Authorization=wrong) == 401
             assert status(handle.url.replace("/metrics", "/"), Authorization=wrong) == 401
