@@ -111,7 +111,7 @@ class Runtime:
 def _source(settings: Settings, recorder: Recorder) -> Source:
     """Return who answers getters: the configured Prometheus, or this process."""
     if settings.prometheus_url is None:
-        return LocalSource(recorder.window, recorder.hub.drain)
+        return LocalSource(recorder.window)
     access = Access(
         settings.prometheus_token_file,
         settings.prometheus_username,
