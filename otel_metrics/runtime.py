@@ -16,6 +16,7 @@ from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import Binding
+from otel_metrics.mounted import Mounted
 from otel_metrics.provider import INSTANCE, resource, views
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local import LocalSource
@@ -200,12 +201,27 @@ def asgi_app(**options: Any) -> Callable[..., Any]:
 
     ``options`` are those of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app` (authentication, limits).
     """
-    return current().reader.asgi_app(**options)
+    mounted = Mounted(current().reader, lambda reader: reader.asgi_app(**options))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await mounted.app(_reader())(scope, receive, send)
+
+    return app
 
 
 def wsgi_app(**options: Any) -> Callable[..., Any]:
     """Return a WSGI application that answers scrapes, to mount in the application's own server; see :func:`asgi_app`."""
-    return current().reader.wsgi_app(**options)
+    mounted = Mounted(current().reader, lambda reader: reader.wsgi_app(**options))
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        return mounted.app(_reader())(environ, start_response)
+
+    return app
+
+
+def _reader() -> PrometheusReader | None:
+    """Return the reader of the moment, without making one after ``shutdown()``."""
+    return None if _current is None else _current.reader
 
 
 def shutdown() -> None:
