@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from otel_metrics.asleep import put_to_sleep
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from otel_metrics.exporter import ServerHandle
     from otel_metrics.querying.source import Source
 
+    Objects = tuple[MetricsCollector, AdvancedMetrics]
+
 _log: Final = logging.getLogger("otel_metrics")
 
 
@@ -45,13 +48,13 @@ class Runtime:
 
     Args:
         settings: the configuration.
-        before: the runtime whose documented objects are to be taken over.
-        forked: ``before`` is the runtime of a parent process.
+        objects: the documented objects that are to record and read here; by default new ones.
+        parent: the resource of the parent process, in a forked child.
     """
 
-    def __init__(self, settings: Settings, before: Runtime | None = None, *, forked: bool = False) -> None:
+    def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
         self.settings = settings
-        self.resource: Resource = resource(before.resource if before and forked else None)
+        self.resource: Resource = resource(parent)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
@@ -66,9 +69,8 @@ class Runtime:
             )
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
-        self.basic: MetricsCollector = before.basic if before else MetricsCollector()
-        self.advanced: AdvancedMetrics = before.advanced if before else AdvancedMetrics()
-        self._binding = Binding(self.recorder)
+        self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
+        self.binding = Binding(self.recorder)
         self._events = Events(settings.logger_provider)
         self.attach()
 
@@ -76,7 +78,7 @@ class Runtime:
         """Make the documented objects record and read here."""
         recorder, clock = self.recorder, self.settings.clock
         for facade in (self.basic, self.advanced):
-            facade.attach(self._binding, recorder.hub, recorder.refusals, self._events, self.source, clock)
+            facade.attach(self.binding, recorder.hub, recorder.refusals, self._events, self.source, clock)
 
     @property
     def reader(self) -> PrometheusReader:
@@ -144,6 +146,8 @@ class _Rest:
 # ------------------------------------------------------------------------------------- the process's default runtime
 _lock: Final = RLock()
 _current: Runtime | None = None
+_objects: Final[Objects] = (MetricsCollector(), AdvancedMetrics())
+"""They outlive every runtime: the application may have fetched them at any time."""
 
 
 def current() -> Runtime:
@@ -151,12 +155,12 @@ def current() -> Runtime:
     global _current
     with _lock:
         if _current is None:
-            _current = Runtime(Settings.from_env())
+            _current = Runtime(Settings.from_env(), _objects)
         return _current
 
 
 def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
-    """Configure the process's metrics: call it once at start-up, before anything is recorded.
+    """Configure the process's metrics: call it once at start-up, before anything is recorded or served.
 
     Takes a :class:`~otel_metrics.Settings`, or its fields as keywords on top of the environment's. Objects that
     ``get_metrics_collector()`` and ``get_advanced_metrics()`` returned earlier use the new configuration.
@@ -164,12 +168,17 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigurationError: a setting that cannot work, or both forms at once.
     """
+    global _current
     if settings is not None and overrides:
         raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
     if _current is not None and _current.recorder.labels.series():
         _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
-    _replace(settings or Settings.from_env(**overrides))
-    return current().settings
+    settings = settings or Settings.from_env(**overrides)
+    with _lock:
+        old, _current = _current, Runtime(settings, _objects)
+    if old is not None:
+        old.close()
+    return settings
 
 
 def get_metrics_collector() -> MetricsCollector:
@@ -229,14 +238,10 @@ def shutdown() -> None:
 
     A call after that, also on an object fetched before, records with the environment's configuration, from nothing.
     """
-    if _current is not None:
-        _replace(Settings.from_env())
-
-
-def _replace(settings: Settings) -> None:
     global _current
     with _lock:
-        old, _current = _current, Runtime(settings, _current)
+        old, _current = _current, None
+        put_to_sleep(_objects, current)
     if old is not None:
         old.close()
 
@@ -247,7 +252,7 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
     global _current
     with _lock:
         before = current()
-        made = _current = Runtime(settings, before)
+        made = _current = Runtime(settings, _objects)
     try:
         yield made
     finally:
@@ -263,7 +268,7 @@ def _after_fork_in_child() -> None:
     _lock = RLock()  # type: ignore[misc]
     REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
-        _current = Runtime(_current.settings, _current, forked=True)
+        _current = Runtime(_current.settings, _objects, _current.resource)
 
 
 if hasattr(os, "register_at_fork"):
