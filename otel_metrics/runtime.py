@@ -102,6 +102,10 @@ class Runtime:
         self._servers.append(handle)
         return handle
 
+    def served(self) -> list[str]:
+        """Return the addresses that are open."""
+        return [server.url for server in self._servers if not server._closed]  # noqa: SLF001 (there is no public way)
+
     def close(self) -> None:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
         for server in self._servers:
@@ -173,6 +177,8 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
     if _current is not None and _current.recorder.labels.series():
         _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
+    for url in _current.served() if _current is not None else ():
+        _log.warning("configure(): %s is closed, as it belongs to what was configured before; serve() again", url)
     settings = settings or Settings.from_env(**overrides)
     with _lock:
         old, _current = _current, Runtime(settings, _objects)

@@ -113,6 +113,20 @@ def test_configuring_late_warns_about_what_is_no_longer_exported(caplog: pytest.
             otel_metrics.shutdown()
 
 
+def test_configuring_after_serving_warns_about_what_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording():
+        otel_metrics.serve(port=0).close()
+        handle = otel_metrics.serve(port=0)
+        otel_metrics.configure(strict=True)
+        try:
+            (record,) = caplog.records
+            assert record.getMessage().startswith(f"configure(): {handle.url} is closed")
+            with pytest.raises(OSError, match="refused"):
+                scrape(handle.url)
+        finally:
+            otel_metrics.shutdown()
+
+
 def test_a_forked_child_counts_its_own_and_not_its_parents() -> None:
     printed = python(
         "import os, otel_metrics as m, urllib.request as u\n"
