@@ -175,6 +175,10 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     global _current
     if settings is not None and overrides:
         raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
+    if settings is not None and not isinstance(settings, Settings):
+        raise ConfigurationError(
+            f"settings={settings!r} is not allowed; allowed: an otel_metrics.Settings, or keywords"
+        )
     if _current is not None and _current.recorder.labels.series():
         _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
     for url in _current.served() if _current is not None else ():
