@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from otel_metrics.assets import render
+from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.assets.promql import Histograms
 from otel_metrics.cli import shipped, terminal
 
@@ -25,17 +27,39 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default=Histograms.CLASSIC.value,
         help="what the Prometheus server stores (default: %(default)s, as shipped)",
     )
+    command.add_argument(
+        "--grafana-url", type=_base, default=SHIPPED.grafana, metavar="URL", help="for links (default: %(default)s)"
+    )
+    command.add_argument(
+        "--runbook-url",
+        type=_base,
+        metavar="URL",
+        help="page that has the runbook, to which '#' and the alert's name in small letters are added "
+        "(default: the dashboard Runbook)",
+    )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
     root, histograms = shipped.root(arguments.root), Histograms(arguments.histograms)
+    links = Links(arguments.grafana_url, arguments.runbook_url)
     if not arguments.check:
-        for path in render.write(root, histograms):
+        for path in render.write(root, histograms, links):
             terminal.say("wrote", path.relative_to(root))
         return 0
-    drifted = render.check(root, histograms)
+    drifted = render.check(root, histograms, links)
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
     return 1 if drifted else 0
+
+
+def _base(text: str) -> str:
+    """Return an address to which something can be added."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or set(text) & set(" ?#{}"):
+        raise ValueError("no base address")
+    return text.rstrip("/")
+
+
+_base.__name__ = "address"  # what argparse calls it

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from otel_metrics.assets.places import PLACES
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
-
-_PACKAGE: Final = Path(__file__).resolve().parents[1]
-_PLACES: Final = (_PACKAGE / "_shipped", _PACKAGE.parent)
-"""Inside an installed package, and the top of a checkout."""
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +24,7 @@ def root(given: Path | None = None) -> Path:
     Raises:
         ConfigurationError: there is none; the message says where it was looked for.
     """
-    places = (given.resolve(),) if given else _PLACES
+    places = (given.resolve(),) if given else PLACES
     for place in places:
         if (place / "prometheus").is_dir():
             return place
@@ -41,7 +38,7 @@ def make_example_importable() -> None:
     Raises:
         ConfigurationError: the example is not shipped with this installation.
     """
-    for place in _PLACES:
+    for place in PLACES:
         if (place / "examples" / "learning_engine").is_dir():
             if str(place) not in sys.path:
                 sys.path.insert(0, str(place))
