@@ -1,4 +1,7 @@
-"""``otel-metrics render``: write the rules and dashboards that the catalogue yields, or check that they are up to date."""
+"""``otel-metrics render``: write the rules and dashboards that the catalogue yields, or check that they are up to date.
+
+A folder given with ``--root`` becomes complete: configuration of the servers that it lacks is copied there, too.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +45,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
-    root, histograms = shipped.root(arguments.root), Histograms(arguments.histograms)
-    links = Links(arguments.grafana_url, arguments.runbook_url)
+    histograms, links = Histograms(arguments.histograms), Links(arguments.grafana_url, arguments.runbook_url)
     if not arguments.check:
-        for path in render.write(root, histograms, links):
+        root = shipped.folder_to_write(arguments.root)
+        for path in (*shipped.copy_missing(root), *render.write(root, histograms, links)):
             terminal.say("wrote", path.relative_to(root))
         return 0
+    root = shipped.root(arguments.root)
     drifted = render.check(root, histograms, links)
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
