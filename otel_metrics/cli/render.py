@@ -6,12 +6,11 @@ A folder given with ``--root`` becomes complete: configuration of the servers th
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from otel_metrics.assets import render
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.assets.promql import Histograms
-from otel_metrics.cli import shipped, terminal
+from otel_metrics.cli import checked, shipped, terminal
 
 if TYPE_CHECKING:
     import argparse
@@ -31,11 +30,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="what the Prometheus server stores (default: %(default)s, as shipped)",
     )
     command.add_argument(
-        "--grafana-url", type=_base, default=SHIPPED.grafana, metavar="URL", help="for links (default: %(default)s)"
+        "--grafana-url",
+        type=checked.base_url,
+        default=SHIPPED.grafana,
+        metavar="URL",
+        help="for links (default: %(default)s)",
     )
     command.add_argument(
         "--runbook-url",
-        type=_base,
+        type=checked.base_url,
         metavar="URL",
         help="page that has the runbook, to which '#' and the alert's name in small letters are added "
         "(default: the dashboard Runbook)",
@@ -56,14 +59,3 @@ def run(arguments: argparse.Namespace) -> int:
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
     return 1 if drifted else 0
-
-
-def _base(text: str) -> str:
-    """Return an address to which something can be added."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or set(text) & set(" ?#{}"):
-        raise ValueError("no base address")
-    return text.rstrip("/")
-
-
-_base.__name__ = "address"  # what argparse calls it
