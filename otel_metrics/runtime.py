@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from otel_metrics.asleep import put_to_sleep
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import Binding
+from otel_metrics.mounted import Mounted
 from otel_metrics.provider import INSTANCE, ExemplarFilter, resource, views
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local import LocalSource
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from otel_metrics.exporter import ServerHandle
     from otel_metrics.querying.source import Source
 
+    Objects = tuple[MetricsCollector, AdvancedMetrics]
+
 _log: Final = logging.getLogger("otel_metrics")
 
 
@@ -43,13 +47,13 @@ class Runtime:
 
     Args:
         settings: the configuration.
-        before: the runtime whose documented objects are to be taken over.
-        forked: ``before`` is the runtime of a parent process.
+        objects: the documented objects that are to record and read here; by default new ones.
+        parent: the resource of the parent process, in a forked child.
     """
 
-    def __init__(self, settings: Settings, before: Runtime | None = None, *, forked: bool = False) -> None:
+    def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
         self.settings = settings
-        self.resource: Resource = resource(before.resource if before and forked else None)
+        self.resource: Resource = resource(parent)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
@@ -64,9 +68,8 @@ class Runtime:
             )
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
-        self.basic: MetricsCollector = before.basic if before else MetricsCollector()
-        self.advanced: AdvancedMetrics = before.advanced if before else AdvancedMetrics()
-        self._binding = Binding(self.recorder)
+        self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
+        self.binding = Binding(self.recorder)
         self._events = Events(settings.logger_provider)
         self.attach()
 
@@ -74,7 +77,7 @@ class Runtime:
         """Make the documented objects record and read here."""
         recorder, clock = self.recorder, self.settings.clock
         for facade in (self.basic, self.advanced):
-            facade.attach(self._binding, recorder.hub, recorder.refusals, self._events, self.source, clock)
+            facade.attach(self.binding, recorder.hub, recorder.refusals, self._events, self.source, clock)
 
     @property
     def reader(self) -> PrometheusReader:
@@ -98,6 +101,10 @@ class Runtime:
         self._servers.append(handle)
         return handle
 
+    def served(self) -> list[str]:
+        """Return the addresses that are open."""
+        return [server.url for server in self._servers if not server._closed]  # noqa: SLF001 (there is no public way)
+
     def close(self) -> None:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
         for server in self._servers:
@@ -110,7 +117,7 @@ class Runtime:
 def _source(settings: Settings, recorder: Recorder) -> Source:
     """Return who answers getters: the configured Prometheus, or this process."""
     if settings.prometheus_url is None:
-        return LocalSource(recorder.window, recorder.hub.drain)
+        return LocalSource(recorder.window)
     access = Access(
         settings.prometheus_token_file,
         settings.prometheus_username,
@@ -142,6 +149,8 @@ class _Rest:
 # ------------------------------------------------------------------------------------- the process's default runtime
 _lock: Final = RLock()
 _current: Runtime | None = None
+_objects: Final[Objects] = (MetricsCollector(), AdvancedMetrics())
+"""They outlive every runtime: the application may have fetched them at any time."""
 
 
 def current() -> Runtime:
@@ -149,12 +158,12 @@ def current() -> Runtime:
     global _current
     with _lock:
         if _current is None:
-            _current = Runtime(Settings.from_env())
+            _current = Runtime(Settings.from_env(), _objects)
         return _current
 
 
 def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
-    """Configure the process's metrics: call it once at start-up, before anything is recorded.
+    """Configure the process's metrics: call it once at start-up, before anything is recorded or served.
 
     Takes a :class:`~otel_metrics.Settings`, or its fields as keywords on top of the environment's. Objects that
     ``get_metrics_collector()`` and ``get_advanced_metrics()`` returned earlier use the new configuration.
@@ -162,12 +171,23 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigurationError: a setting that cannot work, or both forms at once.
     """
+    global _current
     if settings is not None and overrides:
         raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
+    if settings is not None and not isinstance(settings, Settings):
+        raise ConfigurationError(
+            f"settings={settings!r} is not allowed; allowed: an otel_metrics.Settings, or keywords"
+        )
     if _current is not None and _current.recorder.labels.series():
         _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
-    _replace(settings or Settings.from_env(**overrides))
-    return current().settings
+    for url in _current.served() if _current is not None else ():
+        _log.warning("configure(): %s is closed, as it belongs to what was configured before; serve() again", url)
+    settings = settings or Settings.from_env(**overrides)
+    with _lock:
+        old, _current = _current, Runtime(settings, _objects)
+    if old is not None:
+        old.close()
+    return settings
 
 
 def get_metrics_collector() -> MetricsCollector:
@@ -199,12 +219,27 @@ def asgi_app(**options: Any) -> Callable[..., Any]:
 
     ``options`` are those of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app` (authentication, limits).
     """
-    return current().reader.asgi_app(**options)
+    mounted = Mounted(current().reader, lambda reader: reader.asgi_app(**options))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await mounted.app(_reader())(scope, receive, send)
+
+    return app
 
 
 def wsgi_app(**options: Any) -> Callable[..., Any]:
     """Return a WSGI application that answers scrapes, to mount in the application's own server; see :func:`asgi_app`."""
-    return current().reader.wsgi_app(**options)
+    mounted = Mounted(current().reader, lambda reader: reader.wsgi_app(**options))
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        return mounted.app(_reader())(environ, start_response)
+
+    return app
+
+
+def _reader() -> PrometheusReader | None:
+    """Return the reader of the moment, without making one after ``shutdown()``."""
+    return None if _current is None else _current.reader
 
 
 def shutdown() -> None:
@@ -212,14 +247,10 @@ def shutdown() -> None:
 
     A call after that, also on an object fetched before, records with the environment's configuration, from nothing.
     """
-    if _current is not None:
-        _replace(Settings.from_env())
-
-
-def _replace(settings: Settings) -> None:
     global _current
     with _lock:
-        old, _current = _current, Runtime(settings, _current)
+        old, _current = _current, None
+        put_to_sleep(_objects, current)
     if old is not None:
         old.close()
 
@@ -230,7 +261,7 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
     global _current
     with _lock:
         before = current()
-        made = _current = Runtime(settings, before)
+        made = _current = Runtime(settings, _objects)
     try:
         yield made
     finally:
@@ -246,7 +277,7 @@ def _after_fork_in_child() -> None:
     _lock = RLock()  # type: ignore[misc]
     REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
-        _current = Runtime(_current.settings, _current, forked=True)
+        _current = Runtime(_current.settings, _objects, _current.resource)
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from otel_metrics.catalogue import CATALOGUE
-from otel_metrics.errors import ConfigurationError
+from otel_metrics.errors import ConfigurationError, _shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
@@ -24,6 +28,7 @@ Temporality = Literal["cumulative", "delta"]
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 TEMPORALITIES: Final[tuple[Temporality, ...]] = get_args(Temporality)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
+_LONGEST_TIMEOUT: Final = 3600
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -50,7 +55,7 @@ class Settings:
     """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
 
     prometheus_timeout: float = 10.0
-    """Seconds that one query may take, retries not counted (``OTM_PROMETHEUS_TIMEOUT``)."""
+    """Seconds that one query may take, retries not counted, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
 
     prometheus_username: str | None = None
     """User name for basic authentication (``OTM_PROMETHEUS_USERNAME``); the password is read from ``prometheus_password_file``."""
@@ -93,22 +98,11 @@ class Settings:
     """Unix time in seconds; tests inject their own."""
 
     def __post_init__(self) -> None:
-        """Check every value."""
+        """Check every value, and those that go together."""
+        for name, (fits, allowed) in _ALLOWED.items():
+            _require(fits(getattr(self, name)), name, getattr(self, name), allowed)
         if self.prometheus_url is not None:
-            parts = urlsplit(self.prometheus_url)
-            _require(
-                parts.scheme in {"http", "https"} and bool(parts.hostname),
-                "prometheus_url",
-                self.prometheus_url,
-                "an http:// or https:// address",
-            )
-            _require(
-                parts.password is None,
-                "prometheus_url",
-                "…",
-                "an address without a password; use prometheus_password_file",
-            )
-        _require(self.prometheus_timeout > 0, "prometheus_timeout", self.prometheus_timeout, "seconds above 0")
+            _check_url(self.prometheus_url)
         _require(
             (self.prometheus_username is None) == (self.prometheus_password_file is None),
             "prometheus_username",
@@ -122,24 +116,16 @@ class Settings:
             "a token or a user name, not both",
         )
         _require(
-            self.otlp is None or self.otlp in TEMPORALITIES, "otlp", self.otlp, f"{' or '.join(TEMPORALITIES)}, or None"
-        )
-        _require(
             self.otlp is None or self.meter_provider is None,
             "otlp",
             self.otlp,
             "None with a meter_provider of your own: give that one an otel_metrics.exporter.otlp_reader()",
         )
-        _require(0 <= self.port <= 65535, "port", self.port, "0 to 65535")
-        _require(
-            0 <= self.satisfaction_threshold <= 1, "satisfaction_threshold", self.satisfaction_threshold, "0.0 to 1.0"
-        )
         for kind, scale in self.satisfaction_scales.items():
             _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
         for name, cap in self.label_caps.items():
             _require(name in _LABEL_NAMES, "label_caps", name, ", ".join(sorted(_LABEL_NAMES)))
-            _require(cap >= 1, f"label_caps[{name!r}]", cap, "at least 1")
-        _require(self.series_limit >= 1, "series_limit", self.series_limit, "at least 1")
+            _require(_within(cap, Integral, 1), f"label_caps[{name!r}]", cap, "an integer of at least 1")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -181,6 +167,69 @@ _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
 }
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_path_or_none(value: object) -> bool:
+    return value is None or isinstance(value, (str, os.PathLike))
+
+
+def _within(value: Any, kind: type[Any], least: float, most: float = inf) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and bool(least <= value <= most)  # NaN is not
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _has(method: str) -> Callable[[object], bool]:
+    return lambda value: value is None or callable(getattr(value, method, None))
+
+
+_ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "meter_provider": (_has("get_meter"), "an OpenTelemetry MeterProvider, or None"),
+    "logger_provider": (_has("get_logger"), "an OpenTelemetry LoggerProvider, or None"),
+    "prometheus_url": (_is_text_or_none, "an http:// or https:// address, or None"),
+    "prometheus_timeout": (
+        lambda value: _within(value, Real, 0.001, _LONGEST_TIMEOUT),
+        f"seconds from 0.001 to {_LONGEST_TIMEOUT}",
+    ),
+    "prometheus_username": (_is_text_or_none, "a string, or None"),
+    "prometheus_password_file": (_is_path_or_none, "a path, or None"),
+    "prometheus_token_file": (_is_path_or_none, "a path, or None"),
+    "prometheus_ca_file": (_is_path_or_none, "a path, or None"),
+    "otlp": (lambda value: value is None or value in TEMPORALITIES, f"{' or '.join(TEMPORALITIES)}, or None"),
+    "host": (_is_text, "a string"),
+    "port": (lambda value: _within(value, Integral, 0, 65535), "an integer from 0 to 65535"),
+    "strict": (lambda value: isinstance(value, bool), "True or False"),
+    "satisfaction_threshold": (lambda value: _within(value, Real, 0, 1), "0.0 to 1.0"),
+    "satisfaction_scales": (_is_mapping, f"a mapping of satisfaction types to {' or '.join(SCALES)}"),
+    "label_caps": (_is_mapping, "a mapping of label names to integers"),
+    "series_limit": (lambda value: _within(value, Integral, 1), "an integer of at least 1"),
+    "clock": (callable, "a function that returns unix time in seconds"),
+}
+"""Field -> what a value of it has to be by itself, and how that is called."""
+
+
+def _check_url(url: str) -> None:
+    shown = re.sub("(?s)//.*@", "//...@", url)  # it may hold a password
+    allowed = "an http:// or https:// address, with a path at most"
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port, that are none
+        fits = False
+    _require(fits and url.isprintable() and not set(url) & set(" ?#"), "prometheus_url", shown, allowed)
+    _require(
+        urlsplit(url).password is None, "prometheus_url", shown, "one without a password; use prometheus_password_file"
+    )
+
+
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:
     if not holds:
-        raise ConfigurationError(f"{name}={value!r} is not allowed; allowed: {allowed}")
+        raise ConfigurationError(f"{name}={_shown(value)} is not allowed; allowed: {allowed}")

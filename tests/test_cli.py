@@ -44,6 +44,15 @@ def test_module_is_the_same_command() -> None:
         ("dashboard", "--prometheus", "ftp://example.test"),
         ("dashboard", "--prometheus", "http://user:secret@example.test"),
         ("render", "--check", "--root", "/nonexistent"),
+        ("render", "--check", "--grafana-url", "grafana.example"),
+        ("render", "--check", "--runbook-url", "https://wiki.example/runbook#top"),
+        *(("dashboard", "--hours", hours) for hours in ("nan", "-1", "0", "inf", "1e9", "day")),
+        *(("dashboard", "--watch", pause) for pause in ("-5", "nan", "inf", "1e300")),
+        *(("demo", "--seconds", seconds) for seconds in ("nan", "0", "-1", "inf")),
+        ("demo", "--generations", "0"),
+        ("demo", "--port", "65536"),
+        *(("stack", "--application", target) for target in ("foo bar", "foo", "foo:0", "foo:99999", "http://foo:80")),
+        ("stack", "--prometheus-port", "0"),
         ("serve", "json"),
         ("serve", "json:no_such_function"),
         ("serve", "no_such_module:main"),
@@ -95,6 +104,19 @@ def test_render_check_names_what_drifted_and_render_repairs_it(tmp_path: Path) -
     assert otel_metrics("render", "--root", str(tmp_path)).returncode == 0
     assert otel_metrics("render", "--check", "--root", str(tmp_path)).returncode == 0
     assert drifted.read_bytes() == (ROOT / "prometheus" / "rules" / "daily.yml").read_bytes()
+
+
+def test_render_puts_the_given_addresses_into_alerts(tmp_path: Path) -> None:
+    for folder in ("prometheus", "grafana"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    links = ("--grafana-url", "https://grafana.example/", "--runbook-url", "https://wiki.example/runbook")
+
+    assert otel_metrics("render", "--root", str(tmp_path), *links).returncode == 0
+    alerts = (tmp_path / "prometheus" / "rules" / "telemetry_alerts.yml").read_text()
+    assert 'dashboard: "https://grafana.example/d/otel-metrics-telemetry"' in alerts
+    assert 'runbook_url: "https://wiki.example/runbook#telemetrylost"' in alerts
+    assert otel_metrics("render", "--check", "--root", str(tmp_path), *links).returncode == 0
+    assert otel_metrics("render", "--check", "--root", str(tmp_path)).returncode == 1
 
 
 # ---------------------------------------------------------------------------------------------------------------- serve

@@ -29,6 +29,31 @@ def test_a_wheel_carries_the_shipped_files_and_the_example(tmp_path: Path) -> No
     assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
     (site / "otel_metrics" / "_shipped" / "prometheus" / "rules" / "daily.yml").write_text("")
     assert run("render", "--check").returncode == 1, "it looked at other files than its own"
+
+    refused = run("render", "--histograms", "native")
+    assert refused.returncode == 2
+    assert "--root" in refused.stderr
+    assert run("render").returncode == 2, "an installation is not written to"
+
+    own = tmp_path / "deep" / "own"
+    made = run("render", "--root", str(own), "--histograms", "native", "--grafana-url", "https://grafana.example")
+    assert made.returncode == 0, made.stderr
+    for name in (
+        "prometheus/prometheus.yml",
+        "prometheus/alertmanager.yml",
+        "prometheus/rules/daily.yml",
+        "grafana/provisioning/dashboards/otel_metrics.yml",
+        "grafana/provisioning/datasources/prometheus.yml",
+        "grafana/dashboards/runbook.json",
+        "docs/metrics.md",
+    ):
+        assert f"wrote {name}\n" in made.stdout
+        assert (own / name).read_text()
+    (own / "prometheus" / "prometheus.yml").write_text("scrape_configs: []\n")
+    assert run("render", "--root", str(own)).returncode == 0
+    assert (own / "prometheus" / "prometheus.yml").read_text() == "scrape_configs: []\n", "it is the user's"
+    assert run("render", "--check", "--root", str(own)).returncode == 0
+
     demo = run("demo", "--generations", "1", "--port", "0")
     assert demo.returncode == 0, demo.stderr
     assert "daily table" in demo.stdout

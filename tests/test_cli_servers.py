@@ -193,6 +193,52 @@ def test_stack_runs_the_shipped_configuration_and_ends_both(tmp_path: Path) -> N
             fetch(f"http://127.0.0.1:{port}/-/ready")
 
 
+def test_stack_says_that_a_foreign_server_has_its_port(servers: Servers, tmp_path: Path) -> None:
+    """One that answers as ours would: it is not taken for ours."""
+    foreign = servers.prometheus(scraping([]))
+    port, other = foreign.url.rpartition(":")[2], str(free_port())
+    done = otel_metrics("stack", "--prometheus-port", port, "--alertmanager-port", other, "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}: address already in use" in done.stderr
+    assert "Ctrl-C" not in done.stdout
+    with pytest.raises(OSError, match="refused"):
+        fetch(f"http://127.0.0.1:{other}/-/ready")
+
+
+def test_a_second_stack_leaves_the_state_of_the_first_alone(tmp_path: Path) -> None:
+    def arguments(*more: str) -> tuple[str, ...]:
+        ports = ("--prometheus-port", str(free_port()), "--alertmanager-port", str(free_port()))
+        return ("stack", *ports, "--state", str(tmp_path), *more)
+
+    with Running(*arguments()) as first:
+        first.wait_for("Ctrl-C")
+        config, log = tmp_path / "prometheus" / "prometheus.yml", tmp_path / "prometheus" / "prometheus.log"
+        before = config.read_text(encoding="utf-8"), log.stat().st_ino
+        second = otel_metrics(*arguments("--application", "elsewhere:1"))
+        assert second.returncode == 1
+        assert str(tmp_path) in second.stderr
+        assert "another" in second.stderr
+        assert before == (config.read_text(encoding="utf-8"), log.stat().st_ino)
+        assert log.stat().st_size > 0
+        first.signal(signal.SIGINT)
+        assert first.wait() == 0
+    with Running(*arguments()) as third:
+        third.wait_for("Ctrl-C")
+
+
+def test_stack_makes_the_file_for_the_webhook_and_keeps_what_is_written_there(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager" / "alert_webhook_url"
+    for expected in ("http://alert-receiver.invalid/\n", "http://127.0.0.1:9/mine\n"):
+        ports = ("--prometheus-port", str(free_port()), "--alertmanager-port", str(free_port()))
+        with Running("stack", *ports, "--state", str(tmp_path)) as stack:
+            stack.wait_for("Ctrl-C")
+            assert ("nowhere yet" in stack.output) == ("invalid" in expected)
+            assert file.read_text(encoding="utf-8") == expected
+            stack.signal(signal.SIGINT)
+            assert stack.wait() == 0
+        file.write_text("http://127.0.0.1:9/mine\n", encoding="utf-8")
+
+
 def test_stack_names_what_is_missing(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "prometheus", tmp_path / "prometheus")
     done = otel_metrics("stack", "--root", str(tmp_path), "--state", str(tmp_path), PATH="", OTM_SERVERS=str(tmp_path))

@@ -113,6 +113,20 @@ def test_configuring_late_warns_about_what_is_no_longer_exported(caplog: pytest.
             otel_metrics.shutdown()
 
 
+def test_configuring_after_serving_warns_about_what_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording():
+        otel_metrics.serve(port=0).close()
+        handle = otel_metrics.serve(port=0)
+        otel_metrics.configure(strict=True)
+        try:
+            (record,) = caplog.records
+            assert record.getMessage().startswith(f"configure(): {handle.url} is closed")
+            with pytest.raises(OSError, match="refused"):
+                scrape(handle.url)
+        finally:
+            otel_metrics.shutdown()
+
+
 def test_a_forked_child_counts_its_own_and_not_its_parents() -> None:
     printed = python(
         "import os, otel_metrics as m, urllib.request as u\n"
@@ -227,6 +241,89 @@ def test_objects_fetched_before_shutdown_record_anew() -> None:
     )
 
     assert printed.strip() == "True ['after']"
+
+
+def test_after_shutdown_nothing_runs_until_the_next_call() -> None:
+    printed = python(
+        "import otel_metrics as m, threading, os\n"
+        "a = m.get_advanced_metrics(); a.record_feature_usage('f', 'before'); m.serve(port=0)\n"
+        "os.environ['OTM_OTLP'] = 'cumulative'\n"
+        "os.environ['OTEL_EXPORTER_OTLP_METRICS_TIMEOUT'] = '1'\n"
+        "m.shutdown(); m.shutdown()\n"
+        "for thread in threading.enumerate()[1:]: thread.join(10)\n"
+        "print([thread.name for thread in threading.enumerate()])\n"
+        "os.environ['OTM_OTLP'] = ''\n"
+        "a.record_feature_usage('f', 'after'); print(list(a.get_feature_usage_stats()['by_action']))",
+    )
+
+    assert printed.splitlines() == ["['MainThread']", "['after']"]
+
+
+def test_shutdown_works_whatever_the_environment_says_and_record_calls_never_raise(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advanced, basic = otel_metrics.get_advanced_metrics(), otel_metrics.get_metrics_collector()
+    monkeypatch.setenv("OTM_STRICT", "perhaps")
+    otel_metrics.shutdown()
+    try:
+        basic.record_performance_metric("engine", "startup_ms", 10.0, metadata={"a": 1})
+        basic.record_learning_metric("engine", "gain", 1.0)
+        basic.record_optimization_metric("engine", "saved", 1.0)
+        advanced.record_performance_metric("engine", "memory_usage", "heap", 3.0, "GB")
+        advanced.record_satisfaction("engine", "speed", 0.9, "well done")
+        advanced.record_feature_usage("engine", "ask", 10.0)
+        advanced.record_learning_effectiveness("engine", "prediction", 0.9)
+        advanced.record_optimization_impact("engine", "opt-1", "time", 40.0, 30.0)
+        advanced.record_resource_utilization("memory", "c", 65.5)
+        advanced.record_error("engine", "Timeout", error_message="too late")
+        (record,) = [record for record in caplog.records if record.name == "otel_metrics"]
+        assert "nothing is recorded" in record.getMessage()
+        assert "OTM_STRICT='perhaps'" in caplog.text
+        with pytest.raises(ConfigurationError, match="OTM_STRICT"):
+            advanced.get_feature_usage_stats()
+        with pytest.raises(ConfigurationError, match="OTM_STRICT"):
+            advanced.aggregate_daily_metrics()
+
+        monkeypatch.delenv("OTM_STRICT")
+        advanced.record_feature_usage("engine", "mended")
+        assert list(advanced.get_feature_usage_stats()["by_action"]) == ["mended"]
+    finally:
+        otel_metrics.shutdown()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "record_performance_metric('f', 'memory_usage', 'heap', 3.0)",
+        "record_satisfaction('f', 'speed', 0.9)",
+        "record_feature_usage('f', 'a')",
+        "record_learning_effectiveness('f', 'prediction', 0.9)",
+        "record_optimization_impact('f', 'opt-1', 'time', 40.0, 30.0)",
+        "record_resource_utilization('memory', 'c', 65.5)",
+        "record_error('f', 'Timeout')",
+    ],
+)
+def test_the_first_call_after_shutdown_is_recorded(call: str) -> None:
+    advanced = otel_metrics.get_advanced_metrics()
+    otel_metrics.shutdown()
+    try:
+        eval(f"advanced.{call}")  # a literal above
+        dashboard = advanced.get_comprehensive_dashboard()
+        assert [name for name, part in dashboard.items() if isinstance(part, dict) and part.get("has_data")]
+    finally:
+        otel_metrics.shutdown()
+
+
+def test_a_forked_child_of_a_process_that_shut_down_records() -> None:
+    printed = python(
+        "import os, otel_metrics as m\n"
+        "a = m.get_advanced_metrics(); a.record_feature_usage('f', 'parent'); m.shutdown()\n"
+        "pid = os.fork()\n"
+        "if pid: os.waitpid(pid, 0)\n"
+        "else: a.record_feature_usage('f', 'child'); print(list(a.get_feature_usage_stats()['by_action']))"
+    )
+
+    assert printed.split() == ["['child']"]
 
 
 def test_metadata_without_json_does_not_take_the_event_along(caplog: pytest.LogCaptureFixture) -> None:

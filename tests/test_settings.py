@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import otel_metrics
 from otel_metrics import ConfigurationError, Settings
 
 
@@ -23,6 +24,33 @@ from otel_metrics import ConfigurationError, Settings
         ({"label_caps": {"colour": 3}}, "colour"),
         ({"label_caps": {"action": 0}}, "at least 1"),
         ({"series_limit": 0}, "series_limit=0"),
+        ({"port": "9464"}, "port='9464'"),
+        ({"port": 1.5}, "port=1.5"),
+        ({"port": True}, "port=True"),
+        ({"port": 10**5000}, "port=<int>"),
+        ({"host": None}, "host=None"),
+        ({"strict": "false"}, "strict='false'"),
+        ({"satisfaction_threshold": "0.7"}, "satisfaction_threshold='0.7'"),
+        ({"satisfaction_threshold": float("nan")}, "satisfaction_threshold=nan"),
+        ({"satisfaction_scales": None}, "satisfaction_scales=None"),
+        ({"series_limit": "3"}, "series_limit='3'"),
+        ({"label_caps": None}, "label_caps=None"),
+        ({"label_caps": {"action": "3"}}, "label_caps['action']='3'"),
+        ({"clock": 5}, "clock=5"),
+        ({"meter_provider": "sdk"}, "meter_provider='sdk'"),
+        ({"logger_provider": object}, "logger_provider=<class 'object'>"),
+        ({"prometheus_token_file": 5}, "prometheus_token_file=5"),
+        ({"otlp": ["delta"]}, "otlp=['delta']"),
+        ({"prometheus_timeout": "5"}, "prometheus_timeout='5'"),
+        ({"prometheus_timeout": float("inf")}, "prometheus_timeout=inf"),
+        ({"prometheus_timeout": 1e6}, "prometheus_timeout=1000000.0"),
+        ({"prometheus_url": 5}, "prometheus_url=5"),
+        ({"prometheus_url": "http://[::1"}, "prometheus_url='http://[::1'"),
+        ({"prometheus_url": "http://h:99999"}, "prometheus_url='http://h:99999'"),
+        ({"prometheus_url": "http://me:secret@h:99999"}, "prometheus_url='http://"),
+        ({"prometheus_url": "http://h/?x"}, "prometheus_url='http://h/?x'"),
+        ({"prometheus_url": "http://h/#a"}, "prometheus_url='http://h/#a'"),
+        ({"prometheus_url": "http://h /a"}, "prometheus_url='http://h /a'"),
     ],
 )
 def test_what_cannot_work_is_named(settings: dict[str, Any], named: str) -> None:
@@ -64,6 +92,17 @@ def test_a_variable_that_cannot_be_read_is_named(variable: str, text: str) -> No
 def test_a_misspelt_setting_is_named() -> None:
     with pytest.raises(ConfigurationError, match="promethous_url"):
         Settings.from_env({}, promethous_url="http://x")
+
+
+@pytest.mark.parametrize("settings", ["prometheus", {"port": 1}, 5])
+def test_configure_takes_nothing_but_settings(settings: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Settings"):
+        otel_metrics.configure(settings)
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://h:9090/prefix/", "http://[::1]:9090", "http://me@h"])
+def test_addresses_that_work(url: str) -> None:
+    assert Settings(prometheus_url=url).prometheus_url == url
 
 
 def test_by_default_nothing_leaves_this_machine() -> None:

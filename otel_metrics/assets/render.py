@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import daily, dashboards, feature_alerts, recording, reference, rulefile, telemetry_alerts
+from otel_metrics.assets.links import SHIPPED
 from otel_metrics.assets.promql import Histograms
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from otel_metrics.assets.links import Links
 
 RULES: Final = "prometheus/rules"
 DASHBOARDS: Final = "grafana/dashboards"
@@ -17,7 +20,7 @@ REFERENCE: Final = "docs/metrics.md"
 __all__ = ["Histograms", "check", "files", "write"]
 
 
-def files(histograms: Histograms = Histograms.CLASSIC) -> dict[str, str]:
+def files(histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -> dict[str, str]:
     """Return every generated file: its path below the root, with ``/``, and its text."""
     rules = {
         "recording.yml": recording.groups(histograms),
@@ -26,16 +29,16 @@ def files(histograms: Histograms = Histograms.CLASSIC) -> dict[str, str]:
         "telemetry_alerts.yml": telemetry_alerts.groups(),
     }
     return {
-        **{f"{RULES}/{name}": rulefile.text(*groups) for name, groups in rules.items()},
+        **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules.items()},
         **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(histograms).items()},
         REFERENCE: reference.text(),
     }
 
 
-def write(root: Path, histograms: Histograms = Histograms.CLASSIC) -> list[Path]:
+def write(root: Path, histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -> list[Path]:
     """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted."""
-    changed = check(root, histograms)
-    expected = files(histograms)
+    changed = check(root, histograms, links)
+    expected = files(histograms, links)
     for path in changed:
         text = expected.get(path.relative_to(root).as_posix())
         if text is None:
@@ -46,12 +49,12 @@ def write(root: Path, histograms: Histograms = Histograms.CLASSIC) -> list[Path]
     return changed
 
 
-def check(root: Path, histograms: Histograms = Histograms.CLASSIC) -> list[Path]:
+def check(root: Path, histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -> list[Path]:
     """Return the paths below ``root`` that ``write`` would change, sorted.
 
     A file that somebody else put beside them is left alone.
     """
-    expected = files(histograms)
+    expected = files(histograms, links)
     drifted = {root / path for path, text in expected.items() if _read(root / path) != text}
     for folder, pattern in ((RULES, "*.yml"), (DASHBOARDS, "*.json")):
         for path in (root / folder).glob(pattern):

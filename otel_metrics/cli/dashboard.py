@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.live import Live
 
-from otel_metrics.cli import reading, terminal, view
+from otel_metrics.cli import checked, reading, terminal, view
 from otel_metrics.errors import QueryError
 
 if TYPE_CHECKING:
@@ -33,9 +33,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("dashboard", help="show the dashboard of one feature, or of all", description=__doc__)
     reading.add_options(command)
     command.add_argument("--feature", help="one feature (default: all)")
-    command.add_argument("--hours", type=float, default=24.0, help="how far to look back (default: 24)")
+    command.add_argument("--hours", type=checked.hours, default=24.0, help="how far to look back (default: 24)")
     command.add_argument("--json", action="store_true", help="print JSON; what is not known is null")
-    command.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again until Ctrl-C")
+    command.add_argument(
+        "--watch", type=checked.seconds, metavar="SECONDS", help="show it again and again until Ctrl-C"
+    )
     command.add_argument("--svg", type=Path, metavar="FILE", help="write it as a picture too")
     command.set_defaults(run=run)
 

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import otel_metrics
-from otel_metrics.cli import agreement, daily, dashboard, live, processes, reading, shipped, stack, terminal, view
+from otel_metrics.cli import (
+    agreement,
+    checked,
+    daily,
+    dashboard,
+    live,
+    processes,
+    reading,
+    shipped,
+    stack,
+    terminal,
+    view,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -33,11 +45,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     shipped.add_option(command)
     command.add_argument(
-        "--seconds", type=float, default=15.0, help="begin new rounds of work for so long (default: 15)"
+        "--seconds", type=checked.seconds, default=15.0, help="begin new rounds of work for so long (default: 15)"
     )
-    command.add_argument("--generations", type=int, help="do a fixed number of rounds instead")
+    command.add_argument("--generations", type=checked.count, help="do a fixed number of rounds instead")
     command.add_argument(
-        "--port", type=int, help="port of /metrics, 0 for any free one (default: 9464, or any if that is taken)"
+        "--port",
+        type=checked.port_or_any,
+        help="port of /metrics, 0 for any free one (default: 9464, or any if that is taken)",
     )
     command.add_argument("--no-prometheus", action="store_true", help="do not start Prometheus even if it is at hand")
     command.add_argument("--svg", type=Path, metavar="FILE", help="write the final dashboard as a picture too")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ import urllib3
 from otel_metrics.errors import MetricsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from typing_extensions import Self
 
@@ -49,6 +50,37 @@ def free_port() -> int:
         return port
 
 
+def _taken(port: int) -> bool:
+    """Return whether somebody listens on a loopback port."""
+    with socket.socket() as probe:
+        # As servers do: connections that have just ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen()
+        except OSError:
+            return True
+    return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep ``folder`` to ourselves inside the block; it ends with us, whatever ends us.
+
+    Raises:
+        ServerError: another process has it.
+    """
+    import fcntl  # not on every system, and the other commands do without
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServerError(f"{folder} is in use by another `otel-metrics stack`; give this one its own") from None
+        yield
+
+
 def _ends_with_us() -> list[str]:
     """Return what to put in front of a command so that it ends even if we are killed, where there is such a thing."""
     program = shutil.which("setpriv")
@@ -61,6 +93,7 @@ class Server:
     def __init__(self, program: Path, arguments: Sequence[str], *, port: int, folder: Path) -> None:
         self.name = program.name
         self.url = f"http://{HOST}:{port}"
+        self._port = port
         self.log = folder / f"{self.name}.log"
         self._command = [str(program), f"--web.listen-address={HOST}:{port}", *arguments]
         self._folder = folder
@@ -70,8 +103,10 @@ class Server:
         """Start the process and wait until it is ready.
 
         Raises:
-            ServerError: it ended, or was not ready in time.
+            ServerError: another program listens at its address, it ended, or it was not ready in time.
         """
+        if _taken(self._port):
+            raise ServerError(f"{self.name} cannot listen on {HOST}:{self._port}: address already in use")
         self._folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches us alone, and we end our children in order.
@@ -84,7 +119,8 @@ class Server:
                 start_new_session=True,
             )
         deadline = time.monotonic() + _START
-        while not self._ready():
+        # Both: whoever came in between could answer in its place.
+        while not (self._ready() and self.running):
             if not self.running or time.monotonic() > deadline:
                 self.stop()
                 raise ServerError(f"{self.name} did not start: {self._last_words()}")

@@ -1,12 +1,16 @@
-"""``otel-metrics render``: write the rules and dashboards that the catalogue yields, or check that they are up to date."""
+"""``otel-metrics render``: write the rules and dashboards that the catalogue yields, or check that they are up to date.
+
+A folder given with ``--root`` becomes complete: configuration of the servers that it lacks is copied there, too.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import render
+from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.assets.promql import Histograms
-from otel_metrics.cli import shipped, terminal
+from otel_metrics.cli import checked, shipped, terminal
 
 if TYPE_CHECKING:
     import argparse
@@ -25,17 +29,33 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default=Histograms.CLASSIC.value,
         help="what the Prometheus server stores (default: %(default)s, as shipped)",
     )
+    command.add_argument(
+        "--grafana-url",
+        type=checked.base_url,
+        default=SHIPPED.grafana,
+        metavar="URL",
+        help="for links (default: %(default)s)",
+    )
+    command.add_argument(
+        "--runbook-url",
+        type=checked.base_url,
+        metavar="URL",
+        help="page that has the runbook, to which '#' and the alert's name in small letters are added "
+        "(default: the dashboard Runbook)",
+    )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
-    root, histograms = shipped.root(arguments.root), Histograms(arguments.histograms)
+    histograms, links = Histograms(arguments.histograms), Links(arguments.grafana_url, arguments.runbook_url)
     if not arguments.check:
-        for path in render.write(root, histograms):
+        root = shipped.folder_to_write(arguments.root)
+        for path in (*shipped.copy_missing(root), *render.write(root, histograms, links)):
             terminal.say("wrote", path.relative_to(root))
         return 0
-    drifted = render.check(root, histograms)
+    root = shipped.root(arguments.root)
+    drifted = render.check(root, histograms, links)
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
     return 1 if drifted else 0

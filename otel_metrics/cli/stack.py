@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.cli import configuration, processes, shipped, terminal
+from otel_metrics.cli import checked, configuration, processes, shipped, terminal
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FEATURES: Final = "native-histograms,exemplar-storage"
 _LOOK: Final = 0.5
+_NOBODY: Final = "http://alert-receiver.invalid/"
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +29,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     shipped.add_option(command)
     command.add_argument(
-        "--application", default="localhost:9464", metavar="HOST:PORT", help="what to scrape (default: localhost:9464)"
+        "--application",
+        type=checked.target,
+        default="localhost:9464",
+        metavar="HOST:PORT",
+        help="what to scrape (default: localhost:9464)",
     )
     command.add_argument(
         "--state",
@@ -37,8 +42,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FOLDER",
         help="where their data are kept (default: %(default)s)",
     )
-    command.add_argument("--prometheus-port", type=int, default=9090, help="default: 9090")
-    command.add_argument("--alertmanager-port", type=int, default=9093, help="default: 9093")
+    command.add_argument("--prometheus-port", type=checked.port, default=9090, help="default: 9090")
+    command.add_argument("--alertmanager-port", type=checked.port, default=9093, help="default: 9093")
     command.set_defaults(run=run)
 
 
@@ -47,32 +52,45 @@ def run(arguments: argparse.Namespace) -> int:
     root = shipped.root(arguments.root)
     state = arguments.state.resolve()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    alerts = alertmanager(
-        _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
-    )
-    metrics = prometheus(
-        _program("prometheus", root),
-        root,
-        state / "prometheus",
-        application=arguments.application,
-        port=arguments.prometheus_port,
-        alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
-    )
-    try:
-        with alerts, metrics:
-            terminal.say("Prometheus:  ", metrics.url)
-            terminal.say("Alertmanager:", alerts.url)
-            terminal.say("Scraping:    ", arguments.application)
-            terminal.say("Alerts go to the webhook in", state / "alertmanager" / "alert_webhook_url")
-            terminal.say("State:       ", state)
-            terminal.say("Ctrl-C ends both.", style="dim")
-            while alerts.running and metrics.running:
-                time.sleep(_LOOK)
-            ended = alerts if not alerts.running else metrics
-            raise processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
-    except KeyboardInterrupt:
-        terminal.say("Stopped.")
-        return 0
+    with processes.locked(state):
+        alerts = alertmanager(
+            _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
+        )
+        metrics = prometheus(
+            _program("prometheus", root),
+            root,
+            state / "prometheus",
+            application=arguments.application,
+            port=arguments.prometheus_port,
+            alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
+        )
+        receiver = _receiver(state / "alertmanager")
+        try:
+            with alerts, metrics:
+                terminal.say("Prometheus:  ", metrics.url)
+                terminal.say("Alertmanager:", alerts.url)
+                terminal.say("Scraping:    ", arguments.application)
+                terminal.say("Alerts go to the webhook whose address is in", receiver)
+                terminal.say("State:       ", state)
+                terminal.say("Ctrl-C ends both.", style="dim")
+                while alerts.running and metrics.running:
+                    time.sleep(_LOOK)
+                ended = alerts if not alerts.running else metrics
+                raise processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
+        except KeyboardInterrupt:
+            terminal.say("Stopped.")
+            return 0
+
+
+def _receiver(folder: Path) -> Path:
+    """Return the file with the address that alerts are sent to; a new one holds a placeholder, as that of `make up`."""
+    file = folder / "alert_webhook_url"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(f"{_NOBODY}\n", encoding="utf-8")
+    if file.read_text(encoding="utf-8").strip() == _NOBODY:
+        terminal.say("Alerts go nowhere yet: write your receiver's address into", file, style="yellow")
+    return file
 
 
 def prometheus(

@@ -26,7 +26,13 @@ class BasicGetters(Facade):
         return results.metric_statistics(answer, feature, metric_name)
 
     def _ask(self, plan: Plan, hours: float, call: str) -> Answer:
-        return self._source.fetch(plan, Period.last(hours, self._clock(), call))
+        period = Period.last(hours, self._now(), call)
+        return self._source.fetch(plan, period)
+
+    def _now(self) -> float:
+        """Return the time, once everything recorded before has a time that is earlier."""
+        self._hub.drain()
+        return self._clock()
 
 
 class AdvancedGetters(BasicGetters):
@@ -97,4 +103,4 @@ class AdvancedGetters(BasicGetters):
         Values are in the unit they were recorded with. Nothing has to be called nightly: Prometheus records these rows by
         itself. ``partial`` marks a day that is not over, or not wholly known.
         """
-        return results.daily(self._source.day(parse_day(date, self._clock())))
+        return results.daily(self._source.day(parse_day(date, self._now())))

@@ -96,7 +96,7 @@ class PrometheusClient:
         retries: int = RETRIES,  # frozen
     ) -> None:
         self.url = url.rstrip("/")
-        self._timeout = timeout
+        self._timeout = float(timeout)
         self._access = access
         self._retries = retries
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, ssl_context=access.trust())
@@ -111,7 +111,9 @@ class PrometheusClient:
             BadAnswerError: the answer is not one of a Prometheus HTTP API.
             ConfigurationError: a file with credentials cannot be read.
         """
-        fields = {"query": expression, "time": f"{when:.3f}", "timeout": f"{self._timeout:g}s", "nocache": "1"}
+        # Whole milliseconds: Prometheus knows neither fractions nor exponents.
+        timeout = f"{max(1, round(self._timeout * 1000))}ms"
+        fields = {"query": expression, "time": f"{when:.3f}", "timeout": timeout, "nocache": "1"}
         answer = self._answer("/api/v1/query", fields)
         data = answer.get("data")
         if not isinstance(data, dict) or data.get("resultType") != "vector" or not isinstance(data.get("result"), list):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from heapq import nlargest
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
@@ -21,30 +22,29 @@ if TYPE_CHECKING:
     from otel_metrics.recording.slots import Part
     from otel_metrics.recording.window import Window
 
+_LAST: Final = sys.float_info.max
+"""After every time: a gauge's last value is all that is kept of it, so it counts even if it was set while we were asked."""
+
 
 class LocalSource:
-    """Reads the local window.
+    """Reads the local window, into which whoever asks has folded what is pending.
 
     Args:
         window: what this process recorded.
-        drain: called before reading; folds what record calls have not folded yet.
     """
 
     name = "local"
 
-    def __init__(self, window: Window, drain: Callable[[], object]) -> None:
+    def __init__(self, window: Window) -> None:
         self._window = window
-        self._drain = drain
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``; the answer says which period it covers, see :meth:`Window.covered`."""
-        self._drain()
         covered = Period(*self._window.covered({query.metric for query in plan.values()}, period.start, period.end))
         return Answer({name: self._rows(query, covered) for name, query in plan.items()}, self.name, covered)
 
     def day(self, day: date) -> DayTable:
         """Return the daily table's rows of a day; partial unless this process saw all of it and it is over."""
-        self._drain()
         period = Period.of_day(day)
         metrics = [metric for metric in c.CATALOGUE if metric.daily]
         covered = Period(*self._window.covered(metrics, period.start, period.end))
@@ -54,7 +54,7 @@ class LocalSource:
                 for labels, parts in self._window.values(metric, covered.start, covered.end):
                     found[DayKey.of(metric.daily, labels)] += parts
         rows = {key: Values(tuple(parts)).statistics() for key, parts in found.items() if parts}
-        units = [labels for labels, _, _ in self._window.latest(c.PERFORMANCE_UNIT, self._window.clock())]
+        units = [labels for labels, _, _ in self._window.latest(c.PERFORMANCE_UNIT, _LAST)]
         return DayTable(day, rows, units, self.name, partial=covered != period)
 
     def _rows(self, query: Query, period: Period) -> list[Row]:
@@ -79,7 +79,7 @@ class LocalSource:
         elif metric.kind is Kind.COUNTER:
             yield from self._window.counts(metric, period.start, period.end)
         else:
-            for labels, value, _ in self._window.latest(metric, period.end):
+            for labels, value, _ in self._window.latest(metric, _LAST):
                 yield labels, value
 
 

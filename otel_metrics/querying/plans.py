@@ -31,6 +31,9 @@ PERFORMANCE: Final[dict[str, Metric]] = {
 DASHBOARD_RESOURCES: Final = 100
 """Resources that a dashboard shows, the fullest ones."""
 
+_ALL: Final = 10**9
+"""More groups than there can be, and few enough for every server to count."""
+
 
 def performance(feature: str | None = None, metric_category: str | None = None, limit: int = 1000) -> Plan:
     """Ask for one row per performance series."""
@@ -156,7 +159,7 @@ def _where(*filters: tuple[Label, object]) -> Where:
 def _at_most(limit: object) -> int:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InvalidArgumentError("get_*", "limit", limit, "range", "an integer of at least 1")
-    return limit
+    return min(limit, _ALL)
 
 
 def _names(*labels: Label) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY: Final = 86_400
 _CENTURY: Final = 36_525 * 24
+_EPOCH: Final = date(1970, 1, 1)  # not every server knows times before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Period:
         Raises:
             InvalidArgumentError: ``hours`` is not a positive number, or more than a century.
         """
-        if isinstance(hours, bool) or not isinstance(hours, Real) or not 0 < float(hours) < _CENTURY:
+        if isinstance(hours, bool) or not isinstance(hours, Real) or not 0 < hours < _CENTURY:  # type: ignore[operator]
             raise InvalidArgumentError(call, "hours", hours, "range", "a positive number")
         return cls(max(now - float(hours) * 3600, 0.0), now)
 
@@ -59,14 +60,18 @@ def parse_day(value: str | date | None, now: float, call: str = "aggregate_daily
     """
     if value is None:
         return datetime.fromtimestamp(now, timezone.utc).date()
-    if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).date()
-    if isinstance(value, date):
-        return value
     try:
-        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=timezone.utc).date()
-    except (TypeError, ValueError):
+        if isinstance(value, datetime):
+            day = value.astimezone(timezone.utc).date()
+        elif isinstance(value, date):
+            day = value
+        else:
+            day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=timezone.utc).date()
+    except (TypeError, ValueError, OverflowError):  # the last two also for a time zone that leads out of the calendar
         raise InvalidArgumentError(call, "date", value, "format", "YYYY-MM-DD") from None
+    if day < _EPOCH:
+        raise InvalidArgumentError(call, "date", value, "range", f"a day from {_EPOCH} on")
+    return day
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import type * as bargauge from '@grafana/schema/dist/types/raw/composable/bargau
 import type * as heatmap from '@grafana/schema/dist/types/raw/composable/heatmap/panelcfg/x/types.gen';
 import type * as stat from '@grafana/schema/dist/types/raw/composable/stat/panelcfg/x/types.gen';
 import type * as table from '@grafana/schema/dist/types/raw/composable/table/panelcfg/x/types.gen';
+import type * as text from '@grafana/schema/dist/types/raw/composable/text/panelcfg/x/types.gen';
 import type * as timeseries from '@grafana/schema/dist/types/raw/composable/timeseries/panelcfg/x/types.gen';
 
 // The types of data source plugins are not in the package.
@@ -35,6 +36,7 @@ export type TimeseriesPanel = PanelOf<'timeseries', timeseries.Options, timeseri
 export type TablePanel = PanelOf<'table', table.Options, table.FieldConfig>;
 export type HeatmapPanel = PanelOf<'heatmap', heatmap.Options, heatmap.FieldConfig>;
 export type BargaugePanel = PanelOf<'bargauge', bargauge.Options, {}>;
+export type TextPanel = PanelOf<'text', text.Options, {}>;
 export type RowPanel = Omit<raw.RowPanel, 'type' | 'panels'> & { type: 'row'; panels: [] };
 
 // `definition` is written by Grafana and not in its types.
@@ -42,6 +44,6 @@ type Variable = Omit<raw.VariableModel, 'query'> & { query: string | { query: st
 
 export interface Dashboard extends Omit<raw.Dashboard, 'panels' | 'templating'> {
   uid: string;
-  panels: Array<StatPanel | TimeseriesPanel | TablePanel | HeatmapPanel | BargaugePanel | RowPanel>;
+  panels: Array<StatPanel | TimeseriesPanel | TablePanel | HeatmapPanel | BargaugePanel | TextPanel | RowPanel>;
   templating: { list: Variable[] };
 }

@@ -38,7 +38,8 @@ SERVERS = re.compile(
 
 
 def panels(dashboard: Json) -> list[Json]:
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    """Panels that ask something."""
+    return [panel for panel in dashboard["panels"] if panel["type"] not in {"row", "text"}]
 
 
 def queries(dashboard: Json) -> Iterator[tuple[str, str]]:
@@ -80,6 +81,7 @@ def test_there_is_one_for_everything_that_was_asked_for() -> None:
         "errors",
         "daily",
         "telemetry",
+        "runbook",
     }
     assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
 
@@ -198,6 +200,23 @@ def test_what_the_alerts_judge_has_the_same_bounds_in_the_overview() -> None:
     assert bounds["Errors, last hour"] == [None, 11]
     assert bounds["Satisfaction, last hour"] == [None, 0.7]
     assert bounds["Response time, last hour"] == [None, 1.0]
+
+
+def test_the_runbook_has_a_panel_for_every_alert_and_its_whole_text() -> None:
+    texts_of = {panel["title"]: panel["options"]["content"] for panel in DASHBOARDS["runbook"]["panels"]}
+    rules = [
+        rule
+        for path in (ROOT / "prometheus/rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+    assert {rule["alert"] for rule in rules if "alert" in rule} <= set(texts_of)
+    assert texts_of["TelemetryNameCollision"] == (
+        "Two instruments have one name once exposed (`a.b` and `a_b`), and the later one is left out. "
+        "The log names both. Rename one."
+    )
+    written = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    assert all(text in written for text in texts_of.values())
 
 
 def test_provisioning_finds_what_is_shipped() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_metrics.assets import render
+from otel_metrics.assets.links import Links
 from otel_metrics.assets.render import Histograms
 from tests.servers import ROOT
 
@@ -23,6 +24,16 @@ def test_everything_written_into_an_empty_folder_is_up_to_date(tmp_path: Path) -
     assert {path.relative_to(tmp_path).as_posix() for path in written} == set(render.files())
     assert render.check(tmp_path) == []
     assert render.write(tmp_path) == []
+
+
+def test_links_in_alerts_lead_where_one_says(tmp_path: Path) -> None:
+    links = Links(grafana="https://grafana.example/team", runbook="https://wiki.example/runbook")
+    render.write(tmp_path, links=links)
+    text = (tmp_path / "prometheus/rules/feature_alerts.yml").read_text(encoding="utf-8")
+    assert 'runbook_url: "https://wiki.example/runbook#featureerrorshigh"' in text
+    assert 'dashboard: "https://grafana.example/team/d/otel-metrics-errors?var-feature=' in text
+    assert render.check(tmp_path, links=links) == []
+    assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["prometheus/rules/daily.yml", "grafana/dashboards/overview.json", "docs/metrics.md"])

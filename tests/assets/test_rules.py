@@ -104,7 +104,7 @@ def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
         if line[:3] == "## "
     }
     path, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-    assert path == "docs/runbook.md"
+    assert path == "http://localhost:3000/d/otel-metrics-runbook"
     assert anchor in anchors
     assert alert["labels"]["severity"] in {"critical", "warning", "heartbeat"}
     assert {"summary", "description", "dashboard"} <= set(alert["annotations"])
@@ -114,8 +114,9 @@ def test_dashboards_that_alerts_point_to_exist() -> None:
     dashboards = (ROOT / "grafana/dashboards").glob("*.json")
     uids = {json.loads(path.read_text(encoding="utf-8"))["uid"] for path in dashboards}
     for alert in alerts():
-        link = alert["annotations"]["dashboard"].removeprefix("/d/").partition("?")[0]
-        assert link in uids, alert["alert"]
+        link = alert["annotations"]["dashboard"]
+        assert link.startswith("http://localhost:3000/d/"), alert["alert"]
+        assert link.removeprefix("http://localhost:3000/d/").partition("?")[0] in uids, alert["alert"]
 
 
 def test_a_slow_scrape_is_noticed_before_it_is_given_up() -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import otel_metrics
+from otel_metrics import testing
 from tests.exporter.expositions import OPENMETRICS
 from tests.servers import free_port, wait_until
 
@@ -32,7 +34,19 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.middleware.wsgi import WSGIMiddleware as WSGI
+import otel_metrics
 from otel_metrics.exporter import PrometheusReader
+
+metrics = otel_metrics.get_advanced_metrics()
+preloaded = otel_metrics.wsgi_app()
+
+def recording(environ, start_response):
+    metrics.record_feature_usage("engine", "answer")
+    return preloaded(environ, start_response)
+
+configured_late = otel_metrics.asgi_app()
+otel_metrics.configure(satisfaction_threshold=0.8)
+metrics.record_feature_usage("engine", "late")
 
 reader = PrometheusReader(registry=CollectorRegistry())
 provider = MeterProvider(metric_readers=[reader])
@@ -187,3 +201,46 @@ def test_an_asgi_server_that_waits_for_its_client_is_given_up(reader: Prometheus
 
 async def asked_once(answer: Awaitable[None]) -> None:
     await answer
+
+
+def test_mounted_before_the_server_forked_it_answers_for_the_worker(tmp_path: Path) -> None:
+    with running(tmp_path, *GUNICORN, "--preload", "--workers", "1", "application:recording") as url:
+        get(f"{url}/metrics")
+        page = get(f"{url}/metrics")[2].decode()
+
+    counted = [line for line in page.splitlines() if line.startswith('feature_usage_total{action="answer"')]
+    assert sum(float(line.rsplit(" ", 1)[1]) for line in counted) >= 2
+
+
+def scraped(app: Any, path: str = "/metrics") -> tuple[str, str]:
+    """The status and body of a WSGI application's answer."""
+    told: list[str] = []
+    body = b"".join(app({"REQUEST_METHOD": "GET", "PATH_INFO": path}, lambda status, _headers: told.append(status)))
+    return told[0], body.decode()
+
+
+def test_mounted_before_configure_it_answers_for_what_is_configured() -> None:
+    with testing.recording() as metrics:
+        app = otel_metrics.wsgi_app(metrics_path="/internal")
+        with testing.recording() as configured:
+            configured.advanced.record_feature_usage("engine", "later")
+            inside = scraped(app, "/internal")
+        metrics.advanced.record_feature_usage("engine", "earlier")
+        outside = scraped(app, "/internal")
+
+    assert (inside[0], outside[0]) == ("200 OK", "200 OK")
+    assert 'action="later"' in inside[1]
+    assert 'action="earlier"' not in inside[1]
+    assert 'action="earlier"' in outside[1]
+
+
+def test_an_asgi_application_follows_too(tmp_path: Path) -> None:
+    with running(tmp_path, *UVICORN, "application:configured_late") as url:
+        assert b'feature_usage_total{action="late"' in get(f"{url}/metrics")[2]
+
+
+def test_options_that_cannot_work_are_told_when_mounting(tmp_path: Path) -> None:
+    with testing.recording():
+        for mount in (otel_metrics.asgi_app, otel_metrics.wsgi_app):
+            with pytest.raises(OSError, match="absent"):
+                mount(users_file=tmp_path / "absent")

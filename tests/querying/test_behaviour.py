@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, closing
-from datetime import datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -270,7 +270,7 @@ def test_hours_can_be_any_positive_number(subject: Subject, hours: float) -> Non
     assert subject.advanced.get_feature_usage_stats("chat", hours=hours)["total_usage"] == 12
 
 
-@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e300, "24", None, True])
+@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e300, 10**400, "24", None, True])
 def test_other_hours_are_refused(subject: Subject, hours: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="hours"):
         subject.advanced.get_error_stats("chat", hours=hours)
@@ -282,13 +282,33 @@ def test_other_limits_are_refused(subject: Subject, limit: Any) -> None:
         subject.advanced.get_performance_metrics("chat", limit=limit)
 
 
+def test_a_limit_beyond_everything_is_no_limit(subject: Subject) -> None:
+    assert len(subject.advanced.get_performance_metrics("chat", limit=10**30)) == 7
+    assert len(subject.advanced.get_optimization_metrics("chat", limit=10**30)["optimizations"]) == 3
+
+
 @pytest.mark.parametrize("feature", [1, b"chat", ["chat"], float("nan")])
 def test_other_features_are_refused(subject: Subject, feature: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="feature"):
         subject.advanced.get_comprehensive_dashboard(feature)
 
 
-@pytest.mark.parametrize("date", ["yesterday", "2025-13-01", "2025-02-30", "", 20251214, "20251214"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "yesterday",
+        "2025-13-01",
+        "2025-02-30",
+        "",
+        20251214,
+        "20251214",
+        "1969-12-31",
+        date.min,
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=5))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+        datetime.min,  # noqa: DTZ901 (that it has no time zone is the point)
+    ],
+)
 def test_other_dates_are_refused(subject: Subject, date: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="date"):
         subject.advanced.aggregate_daily_metrics(date)
@@ -335,5 +355,5 @@ def test_todays_rows_of_the_daily_table(subject: Subject) -> None:
 
 
 def test_a_day_without_data_has_no_rows(subject: Subject) -> None:
-    for day in ("2001-02-03", "2199-01-01"):
+    for day in ("2001-02-03", "2199-01-01", "1970-01-01", "9999-12-31", date.max):
         assert subject.advanced.aggregate_daily_metrics(day) == []

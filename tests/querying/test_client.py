@@ -61,7 +61,14 @@ def test_a_query_is_posted_as_a_form(server: Server, client: PrometheusClient) -
     assert headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert form["query"] == ['up{a="ä"}']
     assert form["time"] == ["1234.568"]
-    assert form["timeout"] == ["5s"]
+    assert form["timeout"] == ["5000ms"]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.2504, "250ms"), (3600, "3600000ms")])
+def test_the_server_is_told_a_time_out_that_it_can_read(server: Server, seconds: float, told: str) -> None:
+    with closing(PrometheusClient(server.url, timeout=seconds)) as client:
+        client.query("up", 1)
+    assert server.requests[0][2]["timeout"] == [told]
 
 
 def test_a_path_prefix_is_kept(server: Server) -> None:

@@ -14,6 +14,7 @@ from otel_metrics.assets.dashboards import (
     overview,
     performance,
     resources,
+    runbook,
     satisfaction,
     telemetry,
     usage,
@@ -30,7 +31,8 @@ __all__ = ["GENERATED", "all_dashboards", "texts"]
 
 def all_dashboards(histograms: Histograms) -> dict[str, Dashboard]:
     """Return every dashboard by the name of its file."""
-    modules = (overview, performance, satisfaction, usage, learning, optimization, resources, errors, daily, telemetry)
+    values = (performance, satisfaction, usage, learning, optimization, resources, errors, daily)
+    modules = (overview, *values, telemetry, runbook)
     return {module.__name__.rpartition(".")[2]: module.dashboard(Values(histograms)) for module in modules}
 
 

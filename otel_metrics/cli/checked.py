@@ -1,0 +1,88 @@
+"""Types of command-line arguments: what cannot work is wrong use, told before anything is done."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.querying.source import Period
+
+_LONGEST: Final = 1_000_000
+_HIGHEST_PORT: Final = 65535
+_TARGET: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII)
+
+
+def seconds(text: str) -> float:
+    """Return a time span."""
+    value = _number(text)
+    if not 0 < value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: above 0, up to {_LONGEST}")
+    return value
+
+
+def hours(text: str) -> float:
+    """Return how far to look back."""
+    value = _number(text)
+    try:
+        Period.last(value, time.time(), "--hours")
+    except InvalidArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return value
+
+
+def count(text: str) -> int:
+    """Return how often to do something."""
+    return _whole(text, 1, math.inf)
+
+
+def port(text: str) -> int:
+    """Return a port that something listens on."""
+    return _whole(text, 1, _HIGHEST_PORT)
+
+
+def port_or_any(text: str) -> int:
+    """Return a port to listen on, 0 for any free one."""
+    return _whole(text, 0, _HIGHEST_PORT)
+
+
+def target(text: str) -> str:
+    """Return the address of something to scrape."""
+    found = _TARGET.fullmatch(text)
+    if not found or not 0 < int(found[1]) <= _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: HOST:PORT")
+    return text
+
+
+def base_url(text: str) -> str:
+    """Return an address to which a path can be added."""
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or set(text) & set(" ?#{}"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: an http:// or https:// address")
+    return text.rstrip("/")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _whole(text: str, least: int, most: float) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        allowed = f"an integer from {least}" + (f" to {most}" if most < math.inf else "")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {allowed}")
+    return value

@@ -1,0 +1,86 @@
+"""Every getter, right after the first call that it reads, by the real clock: what was recorded is there."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_metrics import testing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_metrics.testing import Recording
+
+
+def record(metrics: Recording) -> None:
+    metrics.basic.record_performance_metric("chat", "startup_ms", 10.0)
+    metrics.advanced.record_performance_metric("chat", "memory_usage", "heap", 3.0, "GB")
+    metrics.advanced.record_satisfaction("chat", "speed", 0.9)
+    metrics.advanced.record_feature_usage("chat", "ask", 10.0)
+    metrics.advanced.record_error("chat", "Timeout")
+    metrics.advanced.record_learning_effectiveness("chat", "prediction", 0.9)
+    metrics.advanced.record_optimization_impact("chat", "opt-1", "time", 40.0, 30.0)
+    metrics.advanced.record_resource_utilization("memory", "c", 65.5)
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (lambda m: m.basic.get_metric_statistics("chat", "startup_ms")["avg"], 10.0),
+        (
+            lambda m: {row["metric_name"]: row["avg"] for row in m.advanced.get_performance_metrics("chat")},
+            {"heap": 3.0, "startup_ms": 10.0},
+        ),
+        (lambda m: m.advanced.get_satisfaction_metrics()["avg_score"], 0.9),
+        (lambda m: m.advanced.get_feature_usage_stats()["total_usage"], 1),
+        (lambda m: m.advanced.get_error_stats()["total_errors"], 1),
+        (lambda m: m.advanced.get_learning_metrics()["avg_accuracy"], 0.9),
+        (
+            lambda m: [
+                (row["optimization_id"], row["before_value"], row["after_value"])
+                for row in m.advanced.get_optimization_metrics()["optimizations"]
+            ],
+            [("opt-1", 40.0, 30.0)],
+        ),
+        (
+            lambda m: [
+                (row["resource_name"], row["utilization_percent"])
+                for row in m.advanced.get_resource_metrics()["resources"]
+            ],
+            [("c", 65.5)],
+        ),
+        (lambda m: m.advanced.get_comprehensive_dashboard()["resources"]["has_data"], True),
+        (
+            lambda m: [row["count"] for row in m.advanced.aggregate_daily_metrics() if row["metric_name"] == "ask"],
+            [1],
+        ),
+    ],
+)
+def test_what_was_just_recorded_is_read(read: Callable[[Recording], Any], expected: Any) -> None:
+    with testing.recording(strict=False) as metrics:
+        record(metrics)
+
+        assert read(metrics) == expected
+
+
+def test_a_gauge_that_is_set_all_the_time_is_always_there() -> None:
+    with testing.recording(strict=False) as metrics:
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                metrics.advanced.record_resource_utilization("memory", "c", 65.5)
+
+        worker = threading.Thread(target=work)
+        metrics.advanced.record_resource_utilization("memory", "c", 65.5)
+        worker.start()
+        try:
+            seen = [len(metrics.advanced.get_resource_metrics()["resources"]) for _ in range(300)]
+        finally:
+            stop.set()
+            worker.join()
+
+    assert seen == [1] * 300
