@@ -12,8 +12,8 @@ from rich.progress import Progress, track
 
 from otel_metrics.cli import reading, terminal, view
 from otel_metrics.importing import verify as verification
-from otel_metrics.importing.job import Rows, date_of
 from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.rows import Rows, date_of
 from otel_metrics.importing.tables import AGGREGATES, OldDatabase
 from otel_metrics.settings import Settings
 

@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from otel_metrics.cli import history, processes, reading, shipped, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.importing.blocks import DataDirectory
-from otel_metrics.importing.job import Import, Rows, Wanted, date_of
+from otel_metrics.importing.job import Import, Wanted
 from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.rows import Rows, date_of
 from otel_metrics.importing.tables import OldDatabase
 from otel_metrics.settings import Settings
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otel_metrics import catalogue as c
-from otel_metrics.importing.job import date_of
+from otel_metrics.importing.rows import date_of
 from otel_metrics.querying.restore import CallersUnits, daily_row
 from otel_metrics.querying.statistics import COLUMNS
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
-    from otel_metrics.importing.job import Rows
+    from otel_metrics.importing.rows import Rows
     from otel_metrics.querying.source import DayKey, Source
     from otel_metrics.querying.statistics import Statistics
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from math import isclose, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.importing.job import date_of
+from otel_metrics.importing.rows import date_of
 from otel_metrics.querying.statistics import COLUMNS, PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
-    from otel_metrics.importing.job import Rows
+    from otel_metrics.importing.rows import Rows
     from otel_metrics.querying.source import DayKey, Source
     from otel_metrics.querying.statistics import Statistics
 

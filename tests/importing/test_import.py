@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
+import shutil
 import signal
 import sqlite3
 import statistics
@@ -315,6 +317,98 @@ def test_interrupted_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_pat
     assert len(_days(data)) == 20
     assert kept.items() <= blocks(data).items()
     _is_complete(servers, path, data)
+
+
+def promtool_that(folder: Path, before: str = "", after: str = "") -> str:
+    """A PATH on which the real promtool does something before or after its work; "$*" are its arguments."""
+    folder.mkdir()
+    script = folder / "promtool"
+    script.write_text(
+        f'#!/bin/sh\n{before}\n{program("promtool")} "$@"\nstatus=$?\n{after}\nexit $status\n', encoding="utf-8"
+    )
+    script.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_ctrl_c_while_promtool_is_at_work_loses_none_of_the_days_that_are_remembered(tmp_path: Path) -> None:
+    """It comes while the first day is awaited, and the second one is done before that."""
+    path = old.filled(tmp_path / "old.db", 900, 4)
+    data, go = tmp_path / "data", tmp_path / "go"
+    slow = promtool_that(
+        tmp_path / "bin", after=f"case $* in *2024-02-28*) while [ ! -e {go} ]; do sleep 0.01; done;; esac"
+    )
+    third = data / "otel-metrics-import" / "2024-03-01.om"
+    with Running("import", str(path), "--data", str(data), PATH=slow) as running:
+        running.until(lambda: third.exists() and third.read_text(encoding="utf-8").endswith("# EOF\n"))
+        for _ in range(3):  # impatient
+            running.signal(signal.SIGINT)
+        running.until(lambda: _days(data) == ["import-2024-02-29"])
+        go.touch()
+        assert running.wait() == 130
+        assert "Stopped: 2 of 4 days are in place" in running.output
+    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
+    assert set(state["days"]) == {"import-2024-02-28", "import-2024-02-29"}
+    assert {name for day in state["days"].values() for name in day["blocks"]} == set(blocks(data))
+    assert sorted(path.name for path in (data / "otel-metrics-import").iterdir()) == [
+        "lock",
+        "refused.csv",
+        "state.json",
+    ]
+
+
+def test_a_block_without_its_meta_data_is_not_in_place(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path, tmp_path / "promtool")
+    (tmp_path / "01HQ000000000000000000000").mkdir()
+    assert not directory.publish(["01HQ000000000000000000000"])
+
+
+def test_after_a_kill_the_next_run_does_not_meet_the_promtool_of_the_one_before(tmp_path: Path) -> None:
+    """It goes on on its own, and into the folder that it was given."""
+    path = old.filled(tmp_path / "old.db", 900, 1)
+    data, first, second, done = (tmp_path / name for name in ("data", "first", "second", "done"))
+    slow = promtool_that(
+        tmp_path / "bin",
+        before=f"if mkdir {first} 2>/dev/null; then awaited={second}; else touch {second}; awaited={done}; fi\n"
+        "while [ ! -e $awaited ]; do sleep 0.01; done",
+        after=f"touch {done}",
+    )
+    with Running("import", str(path), "--data", str(data), PATH=slow) as running:
+        running.until(first.exists)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    again = otel_metrics("import", str(path), "--data", str(data), PATH=slow)
+    assert again.returncode == 0, again.stderr
+    assert _days(data) == ["import-2024-02-28"]
+    assert not (data / "otel-metrics-import" / "blocks").exists()
+
+
+def test_what_retention_has_deleted_is_imported_again(servers: Servers, tmp_path: Path) -> None:
+    path = old.filled(tmp_path / "old.db", 900, 3)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
+    for name in state["days"]["import-2024-02-29"]["blocks"]:
+        shutil.rmtree(data / name)
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert "1 days written, 2 not" in done.stdout
+    _is_complete(servers, path, data)
+
+
+def test_days_that_the_server_has_compacted_are_not_imported_again(tmp_path: Path) -> None:
+    """As a server leaves it: a larger block that names those that it was made from."""
+    path = old.filled(tmp_path / "old.db", 900, 3)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    names = list(blocks(data))
+    first = data / names[0] / "meta.json"
+    meta = json.loads(first.read_text(encoding="utf-8"))
+    meta["compaction"] = {"level": 2, "sources": names}
+    first.write_text(json.dumps(meta), encoding="utf-8")
+    for name in names[1:]:
+        shutil.rmtree(data / name)
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert "0 days written, 3 not" in done.stdout
+    assert list(blocks(data)) == names[:1]
 
 
 def test_killed_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_path: Path) -> None:

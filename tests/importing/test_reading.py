@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.importing.errors import ImportFailedError
-from otel_metrics.importing.job import Rows
 from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.rows import Rows
 from otel_metrics.importing.tables import OldDatabase
 from otel_metrics.settings import Settings
 from tests.importing import old
