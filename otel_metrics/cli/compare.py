@@ -84,6 +84,9 @@ def _as_table(rows: Sequence[Comparison]) -> None:
     ]
     if shown:
         terminal.console.print(view.table("Old system and ours", heads, shown, words=5))
+    reasons = {(row.day, row.reason): None for row in rows if row.complete is False}
+    for day, reason in reasons:
+        terminal.say(f"Our rows of {day} may lack values: {reason}.", style="yellow")
 
 
 def _percent(difference: float | None) -> str:
@@ -102,7 +105,20 @@ def _flat(row: Comparison) -> dict[str, Any]:
 def _as_csv(rows: Sequence[Comparison]) -> None:
     writer = csv.DictWriter(
         sys.stdout,
-        ("date", "feature", "metric_type", "metric_name", "unit", "column", "old", "ours", "estimated", "difference"),
+        (
+            "date",
+            "feature",
+            "metric_type",
+            "metric_name",
+            "unit",
+            "column",
+            "old",
+            "ours",
+            "estimated",
+            "difference",
+            "complete",
+            "reason",
+        ),
     )
     writer.writeheader()
     writer.writerows(map(_flat, rows))

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +40,9 @@ _HEADS: Final = {
 _NUMBERS: Final = tuple(_HEADS)
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
 _WIDE: Final = 120
+_COMPLETE: Final = {True: "yes", False: "no", None: terminal.ABSENT}
 _FEW_DAYS: Final = 3
+_FEW_ROWS: Final = 10
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,10 +87,18 @@ def table(rows: Sequence[Row], width: int, title: str = "") -> Table:
         numbers = [f"{view.ESTIMATE if key in guessed else ''}{terminal.number(row[key])}" for key in keys]
         name = f"{row['feature']} {row['metric_type']} {row['metric_name']}"
         shown.append(
-            (*([str(row["date"])] if days else []), name, *numbers, terminal.plain(row.get("unit") or "", "dim"))
+            (
+                *([str(row["date"])] if days else []),
+                name,
+                *numbers,
+                terminal.plain(row.get("unit") or "", "dim"),
+                _COMPLETE[row["complete"]],
+            )
         )
     words = ("date", "metric") if days else ("metric",)
-    return view.table(title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit"), shown, words=len(words))
+    return view.table(
+        title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit", "complete"), shown, words=len(words)
+    )
 
 
 def _as_table(rows: Sequence[Row], url: str) -> None:
@@ -107,11 +118,30 @@ def _as_table(rows: Sequence[Row], url: str) -> None:
         + ("" if width >= _WIDE else "; a wider terminal shows more columns, --format csv all"),
         style="dim",
     )
+    _say_what_is_missing(rows)
+
+
+def _say_what_is_missing(rows: Sequence[Row]) -> None:
+    """Name the rows of past days that are not complete, by reason, on standard error; and what the server said."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["complete"] is False and not row["partial"]:
+            name = f"{row['feature']} {row['metric_type']} {row['metric_name']}"
+            by_reason.setdefault((str(row["date"]), str(row["reason"])), []).append(name)
+    for (date, reason), names in by_reason.items():
+        more = f" and {len(names) - _FEW_ROWS} more" if len(names) > _FEW_ROWS else ""
+        _warn(f"Not complete, {date}: {reason}: {', '.join(names[:_FEW_ROWS])}{more}")
+    for warning in dict.fromkeys(str(warning) for row in rows for warning in row.get("warnings") or ()):
+        _warn(f"The server warns: {warning}")
+
+
+def _warn(text: str) -> None:
+    terminal.errors.print(terminal.plain(text, "yellow", 1000), soft_wrap=True)
 
 
 def _as_csv(rows: Sequence[Row], _url: str) -> None:
     writer = csv.writer(sys.stdout)
-    columns = list(rows[0]) if rows else [*_WORDS, *_NUMBERS]
+    columns = list(dict.fromkeys(chain.from_iterable(rows))) or [*_WORDS, *_NUMBERS]
     writer.writerow(columns)
     writer.writerows([_flat(reading.jsonable(row.get(column))) for column in columns] for row in rows)
 
@@ -126,7 +156,8 @@ def _as_sqlite(rows: Sequence[Row], path: Path) -> int:
     left_out = daily_aggregates.write(path, rows)
     terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {daily_aggregates.TABLE}.")
     if partial:
-        terminal.say(f"Not over or not known in full: {', '.join(partial)}. Write them again later.", style="yellow")
+        _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
+    _say_what_is_missing(rows)
     for row in left_out:
         terminal.say(
             f"Left out, as the table has no unit and its metric is there in another one: {row['date']} {row['feature']} "

@@ -135,6 +135,7 @@ def test_the_read_api_gives_an_imported_day_back(imported: tuple[Path, Path], se
     assert (row["unit"], row["count"]) == ("milliseconds", expected[0])
     assert [row["avg_value"], row["min_value"], row["max_value"]] == pytest.approx(expected[1:], rel=1e-12)
     assert row["partial"] is False
+    assert (row["instances"], row["complete"], row["reason"]) == (1, True, "")
 
 
 def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
