@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare and show."""
     with (
-        history.read(arguments.database, arguments.timezone) as rows,
+        history.read(arguments) as rows,
         reading.connected(arguments.prometheus) as server,
     ):
         first, last = arguments.first, arguments.last

@@ -14,10 +14,11 @@ from rich.progress import track
 
 from otel_metrics.cli import daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.querying.restore import SATISFACTION
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.table import Table
     from rich.text import Text
@@ -60,6 +61,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)"
     )
+    daily_aggregates.add_scales(command)
     command.set_defaults(run=run)
 
 
@@ -67,12 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Read and show the rows."""
     if (arguments.format == SQLITE) != (arguments.output is not None):
         raise ConfigurationError(f"--output and --format {SQLITE} belong together")
+    if arguments.scales and arguments.format != SQLITE:
+        raise ConfigurationError(f"--scale is for --format {SQLITE}; elsewhere scores are from 0 to 1")
     days = list(_days(arguments))
     with reading.reader(arguments.prometheus) as (metrics, url):
         watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
         rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
     if arguments.output is not None:
-        return _as_sqlite(rows, arguments.output)
+        return _as_sqlite(rows, arguments.output, dict(arguments.scales))
     FORMATS[arguments.format](rows, url)
     return 0
 
@@ -150,14 +154,23 @@ def _as_json(rows: Sequence[Row], _url: str) -> None:
     print(json.dumps(reading.jsonable(list(rows)), indent=2, allow_nan=False, default=str))
 
 
-def _as_sqlite(rows: Sequence[Row], path: Path) -> int:
+def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> int:
     """Write the old table; return the exit status."""
     partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
-    left_out = daily_aggregates.write(path, rows)
+    left_out = daily_aggregates.write(path, rows, scales)
     terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {daily_aggregates.TABLE}.")
     if partial:
         _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
     _say_what_is_missing(rows)
+    unsaid = sorted(
+        {
+            str(row["metric_name"])
+            for row in rows
+            if row["metric_type"] == SATISFACTION and row["metric_name"] not in scales
+        }
+    )
+    if unsaid:
+        _warn(f"Scores are from 0 to 1, those of {', '.join(unsaid)}, too: --scale TYPE=1-5 writes them from 1 to 5.")
     for row in left_out:
         terminal.say(
             f"Left out, as the table has no unit and its metric is there in another one: {row['date']} {row['feature']} "

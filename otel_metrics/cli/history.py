@@ -18,13 +18,13 @@ from otel_metrics.importing.tables import AGGREGATES, OldDatabase
 from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
-    import datetime as dt
+    import argparse
     from collections.abc import Iterator
 
     from otel_metrics.importing.job import Import
     from otel_metrics.querying.source import Source
 
-__all__ = ["date_of", "progress_of", "read", "verify"]
+__all__ = ["date_of", "progress_of", "read", "settings", "verify"]
 
 _SHOWN: Final = 20
 _PATIENCE: Final = 150.0
@@ -32,18 +32,23 @@ _PATIENCE: Final = 150.0
 
 
 @contextmanager
-def read(path: Path, zone: dt.tzinfo) -> Iterator[Rows]:
+def read(arguments: argparse.Namespace) -> Iterator[Rows]:
     """Return what an old database holds; everything that this writes is gone at the end."""
     with tempfile.TemporaryDirectory(prefix="otel-metrics-") as folder:
-        database = OldDatabase(path)
+        database = OldDatabase(arguments.database)
         ledger = Ledger(Path(folder) / "refused.csv")
         try:
-            rows = Rows(database, ledger, Settings.from_env(), zone, Path(folder) / "rows")
+            rows = Rows(database, ledger, settings(arguments), arguments.timezone, Path(folder) / "rows")
             progress_of(rows)
             yield rows
         finally:
             ledger.close()
             database.close()
+
+
+def settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings from the environment, with the scales that were named."""
+    return Settings.from_env(satisfaction_scales=dict(arguments.scales))
 
 
 def progress_of(rows: Rows) -> None:

@@ -11,12 +11,13 @@ from otel_metrics.querying.restore import CallersUnits, daily_row
 from otel_metrics.querying.statistics import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import date
 
     from otel_metrics.importing.rows import Rows
     from otel_metrics.querying.source import DayKey, DayTable, Source
     from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.settings import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def compare(rows: Rows, source: Source, days: list[int]) -> Iterator[Comparison]
     """
     labels = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
     seen = (series.labels for series in rows.keepers.series.values() if series.metric is c.PERFORMANCE_UNIT)
-    units = CallersUnits(seen, labels)
+    units, scales = CallersUnits(seen, labels), rows.scales()
     for day in days:
         ours = source.day(date_of(day))
         if not ours.rows:
@@ -59,12 +60,14 @@ def compare(rows: Rows, source: Source, days: list[int]) -> Iterator[Comparison]
         rows.load(day)
         old, _ = rows.statistics(day)
         for key in sorted({*old, *ours.rows}):
-            yield from _row(key, old.get(key), ours, units)
+            yield from _row(key, old.get(key), ours, units, scales)
 
 
-def _row(key: DayKey, old: Statistics | None, table: DayTable, units: CallersUnits) -> Iterator[Comparison]:
+def _row(
+    key: DayKey, old: Statistics | None, table: DayTable, units: CallersUnits, scales: Mapping[str, Scale]
+) -> Iterator[Comparison]:
     ours, whole = table.rows.get(key), table.known_of(key)
-    shown = [daily_row(key, known, units) if known is not None else None for known in (old, ours)]
+    shown = [daily_row(key, known, units, scales) if known is not None else None for known in (old, ours)]
     unit = next((row[1] for row in shown if row is not None), "")
     for column, field in COLUMNS.items():
         theirs, mine = (getattr(row[0], field) if row is not None else None for row in shown)

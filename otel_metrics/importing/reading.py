@@ -9,6 +9,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from otel_metrics.facade.binding import Binding
+from otel_metrics.facade.scales import HIGHEST, Scales
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.recording.labels import RefusedCallError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from otel_metrics.importing.tables import Found, OldDatabase, Table
     from otel_metrics.importing.timestamps import Timestamps
     from otel_metrics.recording.cells import Column
+    from otel_metrics.settings import Scale
 
 BATCH: Final = 200_000
 """Rows that are read before their values are converted and written to the spool."""
@@ -71,6 +73,8 @@ class Reader:
         self._timestamps = timestamps
         self.spans: defaultdict[int, defaultdict[str, Span]] = defaultdict(lambda: defaultdict(Span))
         """Rows that fit, by day and table."""
+        self.scales: defaultdict[str, set[Scale]] = defaultdict(set)
+        """Scales that scores of a satisfaction type were on."""
         self.cardinality: Counter[str] = Counter()
         """Label combinations by table."""
 
@@ -144,6 +148,12 @@ class Reader:
                 for argument, reason in bound.remarks:
                     self._ledger.leave_out(table.name, row[0], argument, reason)
             self._take_rows(table, width, day, bundle, rows)
+            if isinstance(bound.target, Scales):
+                scores = [row[width] for _, row in rows if type(row[width]) in _NUMBERS]
+                if bundle is not bound.target.five:
+                    self.scales[bound.target.kind].add("0-1")
+                elif any(1 <= score <= HIGHEST for score in scores):
+                    self.scales[bound.target.kind].add("1-5")
         pending.clear()
         self._spool.flush()
 

@@ -17,15 +17,16 @@ from otel_metrics.importing.timestamps import Timestamps
 from otel_metrics.querying.statistics import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import tzinfo
     from pathlib import Path
 
+    from otel_metrics.importing.keepers import NumberSeries
     from otel_metrics.importing.ledger import Ledger
     from otel_metrics.importing.tables import OldDatabase
     from otel_metrics.querying.source import DayKey
     from otel_metrics.querying.statistics import Statistics
-    from otel_metrics.settings import Settings
+    from otel_metrics.settings import Scale, Settings
 
 _EPOCH: Final = date(1970, 1, 1)
 
@@ -46,13 +47,15 @@ class Rows:
         self.spool = Spool(work)
         self.reader = Reader(self.keepers, self.spool, ledger, Timestamps(zone))
         self.aggregates: aggregates.Rows = {}
+        self._infos: Mapping[DayKey, NumberSeries] = {}
 
     def read(self, tick: Callable[[int], object]) -> None:
         """Read all tables; ``tick`` is called with numbers of rows."""
         for found in self.database.tables:
             self.reader.read(self.database, found, tick)
         if self.database.aggregates:
-            self.aggregates = aggregates.Aggregates(self.keepers, self.ledger).read(self.database)
+            reader = aggregates.Aggregates(self.keepers, self.ledger, self.reader.scales)
+            self.aggregates, self._infos = reader.read(self.database), reader.infos
             tick(self.ledger.read[AGGREGATES])
         self.ledger.flush()
 
@@ -66,6 +69,9 @@ class Rows:
         parts = self.spool.read(day)
         seconds = step(self.keepers, parts)
         fill(self.keepers, day, parts, seconds)
+        for key in self.aggregates.get(day, {}):
+            if key in self._infos:
+                self._infos[key].slots.setdefault(86_400 // seconds - 1, 1.0)
         whole = blake2b(content_hash(self.keepers, parts).encode(), digest_size=16)
         for text in aggregates.text(self.aggregates.get(day, {})):
             whole.update(text.encode())
@@ -82,6 +88,10 @@ class Rows:
                 table[key] = known
                 used.add(rowid)
         return table, used
+
+    def scales(self) -> dict[str, Scale]:
+        """Return the scale of every satisfaction type that was on one only."""
+        return {kind: next(iter(seen)) for kind, seen in sorted(self.reader.scales.items()) if len(seen) == 1}
 
     def close(self, work: Path) -> None:
         """Remove the work folder."""

@@ -153,8 +153,9 @@ def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
     error = {"timestamp": noon, "feature": "a", "error_type": "E", "error_severity": "warning"}
     old.insert(path, "error_metrics", [error] * 3)
     aggregate = {"date": "2023-12-24", "feature": "a", "metric_type": "usage", "metric_name": "open", "count": 12}
-    numbers = ("avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99")
-    old.insert(path, "daily_aggregates", [{**aggregate, **{name: 100.0 + i for i, name in enumerate(numbers)}}])
+    numbers = {"min_value": 100.0, "avg_value": 101.0, "max_value": 102.0, "stddev": 0.5}
+    percentiles = {"percentile_50": 101.0, "percentile_95": 101.9, "percentile_99": 102.0}
+    old.insert(path, "daily_aggregates", [{**aggregate, **numbers, **percentiles}])
     data = tmp_path / "data"
     done = otel_metrics("import", str(path), "--data", str(data))
     assert done.returncode == 0, done.stderr

@@ -410,10 +410,21 @@ def test_aggregates_of_other_kinds(database: Path, read: Read) -> None:
                 min_value=2.0,
                 max_value=5.0,
                 stddev=1.0,
+                percentile_50=4.0,
+                percentile_95=5.0,
+                percentile_99=5.0,
             ),
             aggregate(metric_type="usage", metric_name="open"),
             aggregate(
-                metric_type="learning_improvement", metric_name="t", avg_value=0.1, min_value=-0.1, max_value=0.2
+                metric_type="learning_improvement",
+                metric_name="t",
+                avg_value=0.1,
+                min_value=-0.1,
+                max_value=0.2,
+                stddev=0.1,
+                percentile_50=0.1,
+                percentile_95=0.2,
+                percentile_99=0.2,
             ),
             aggregate(metric_name="query_bytes"),
             aggregate(metric_name="things", percentile_99=None),
@@ -453,6 +464,49 @@ def test_aggregates_that_do_not_fit(database: Path, read: Read) -> None:
         "daily_aggregates: feature: empty": ["4"],
         "daily_aggregates: unit: the metric's rows have several, and this table has none": ["5"],
     }
+
+
+def test_aggregates_that_no_values_can_have(database: Path, read: Read) -> None:
+    """Each would spoil a row of the daily table; none is guessed at."""
+    bad: list[dict[str, Any]] = [
+        {"date": "1969-12-31"},
+        {"stddev": -3.0},
+        {"stddev": 21.0},
+        {"min_value": 21.0, "percentile_50": 22.0},
+        {"avg_value": 31.0},
+        {"percentile_50": 9.0},
+        {"percentile_99": 30.5},
+        {"percentile_50": 29.5},
+        {"min_value": -1.0},
+        {"max_value": 1e300},
+        {"metric_type": "satisfaction", "avg_value": 87.0, "max_value": 87.0},
+    ]
+    old.insert(
+        database, "daily_aggregates", [aggregate(**{"metric_name": f"{i}_ms", **row}) for i, row in enumerate(bad)]
+    )
+    rows = read()
+    assert refused(rows) == {
+        "daily_aggregates: date: before 1970": ["1"],
+        "daily_aggregates: stddev: negative": ["2"],
+        "daily_aggregates: stddev: larger than max_value - min_value": ["3"],
+        "daily_aggregates: avg_value: below min_value": ["4"],
+        "daily_aggregates: avg_value: above max_value": ["5"],
+        "daily_aggregates: percentile_50: below min_value": ["6"],
+        "daily_aggregates: percentile_99: above max_value": ["7"],
+        "daily_aggregates: percentiles: not ascending": ["8"],
+        "daily_aggregates: min_value: range": ["9"],
+        "daily_aggregates: max_value: range": ["10"],
+        "daily_aggregates: avg_value: range": ["11"],
+    }
+    assert rows.days() == []
+
+
+def test_aggregates_are_as_exact_as_adding_up_is(database: Path, read: Read) -> None:
+    """The average of equal values is off by a bit sometimes; that is no reason to refuse it."""
+    nearly = aggregate(avg_value=0.1 + 0.2, min_value=0.3, max_value=0.3, stddev=0.0, percentile_50=0.3,
+                       percentile_95=0.3, percentile_99=0.3)  # fmt: skip
+    old.insert(database, "daily_aggregates", [nearly])
+    assert refused(read()) == {}
 
 
 def test_a_days_own_rows_are_worth_more_than_its_aggregate_unless_some_are_gone(database: Path, read: Read) -> None:
