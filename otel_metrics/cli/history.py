@@ -14,7 +14,7 @@ from otel_metrics.cli import reading, terminal, view
 from otel_metrics.importing import verify as verification
 from otel_metrics.importing.ledger import Ledger
 from otel_metrics.importing.rows import Rows, date_of
-from otel_metrics.importing.tables import AGGREGATES, OldDatabase
+from otel_metrics.importing.tables import OldDatabase
 from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
 
 def progress_of(rows: Rows) -> None:
     """Read the old database, with a progress bar."""
-    names = [found.table.name for found in rows.database.tables] + [AGGREGATES] * rows.database.aggregates
+    names = [found.table.name for found in rows.database.found]
     with Progress(console=terminal.errors, transient=True) as bar:
         task = bar.add_task("Reading rows", total=sum(map(rows.database.count, names)))
         rows.read(lambda number: bar.advance(task, number))

@@ -151,18 +151,15 @@ def _say_what_was_found(rows: Rows) -> None:
         (
             found.table.name,
             f"{ledger.read[found.table.name]:,}",
-            f"{rows.reader.cardinality[found.table.name]:,}",
+            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
             "; ".join(
                 [
-                    *(f"without {name}" for name in found.missing),
+                    *([found.unreadable] if found.unreadable else ()),
                     *(f"{name} is not documented, not read" for name in found.unknown),
                 ]
             ),
         )
-        for found in database.tables
-    ]
-    tables += [
-        (name, f"{rows:,}", "", "") for name, rows in ledger.read.items() if name not in {row[0] for row in tables}
+        for found in database.found
     ]
     tables += [(name, "", "", "not documented, not read") for name in database.unknown]
     terminal.console.print(view.table("Found", ("table", "rows", "label combinations", "remarks"), tables, words=1))
@@ -205,8 +202,8 @@ def _say_account(job: Import) -> None:
     ledger = job.rows.ledger
     ledger.flush()
     rows = [
-        (name, f"{read:,}", f"{ledger.imported[name]:,}", f"{ledger.refused_rows(name):,}")
-        for name, read in ledger.read.items()
+        (name, f"{ledger.read[name]:,}", f"{ledger.imported[name]:,}", f"{ledger.refused_rows(name):,}")
+        for name in (found.table.name for found in job.rows.database.found)
     ]
     terminal.console.print(view.table("Account", ("table", "read", "imported", "refused"), rows, words=1))
     _say_reasons("Refused", ledger.refused)

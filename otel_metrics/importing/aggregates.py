@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import from_one_to_five
+from otel_metrics.importing.reading import check
 from otel_metrics.importing.tables import AGGREGATE_COLUMNS, AGGREGATES
 from otel_metrics.querying.source import DayKey
 from otel_metrics.querying.statistics import COLUMNS, Statistics
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
     from otel_metrics.importing.keepers import Keepers
     from otel_metrics.importing.ledger import Ledger
-    from otel_metrics.importing.tables import OldDatabase
+    from otel_metrics.importing.tables import Found, OldDatabase
     from otel_metrics.settings import Scale
     from otel_metrics.units import Unit
 
 _EPOCH: Final = date(1970, 1, 1)
-_QUERY: Final = f'SELECT rowid, {", ".join(AGGREGATE_COLUMNS)} FROM "{AGGREGATES}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608
 _LITERAL: Final[dict[str, Metric]] = {m.daily.metric_type: m for m in c.CATALOGUE if m.daily and m.daily.metric_type}
 
 _ROUNDING: Final = 1e-9
@@ -65,10 +65,10 @@ class Aggregates:
                 *key, unit = (series.labels.get(name, "") for name in c.PERFORMANCE_UNIT.label_names)
                 self._units[tuple(key)].add(unit)
 
-    def read(self, database: OldDatabase) -> Rows:
+    def read(self, database: OldDatabase, table: Found) -> Rows:
         """Return what fits, and account for the rest; read the other tables before."""
         found: defaultdict[int, dict[DayKey, tuple[int, Statistics]]] = defaultdict(dict)
-        for rowid, *columns in database.rows(_QUERY):
+        for rowid, *columns in database.rows(table):
             self._ledger.read[AGGREGATES] += 1
             try:
                 day, key, known = self._row(dict(zip(AGGREGATE_COLUMNS, columns, strict=True)))
@@ -83,6 +83,7 @@ class Aggregates:
                 found[day][key] = rowid, known
                 for argument, reason in self._keepers.refusals.take():
                     self._ledger.leave_out(AGGREGATES, rowid, argument, reason)
+        check(database, AGGREGATES, self._ledger.read[AGGREGATES])
         return {day: rows for day, rows in found.items() if rows}
 
     def _row(self, row: dict[str, Any]) -> tuple[int, DayKey, Statistics]:

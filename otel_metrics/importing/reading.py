@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.scales import HIGHEST, Scales
+from otel_metrics.importing.errors import ImportFailedError
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.recording.labels import RefusedCallError
@@ -61,6 +62,26 @@ class Span:
             self.last = max(self.last, rowid)
 
 
+def refuse_all(database: OldDatabase, found: Found, ledger: Ledger) -> None:
+    """Account for a table that cannot be read."""
+    name, rows = found.table.name, database.count(found.table.name)
+    ledger.read[name] += rows
+    if rows:
+        ledger.refuse(name, "all", str(found.unreadable), rows)
+
+
+def check(database: OldDatabase, name: str, rows: int) -> None:
+    """Make sure that no row got lost on the way here.
+
+    Raises:
+        ImportFailedError: SQL counts more rows, or fewer.
+    """
+    if rows != database.counted[name]:
+        raise ImportFailedError(
+            f"{database.path}: {rows} rows of {name} were read, and SQL counts {database.counted[name]}: please report this"
+        )
+
+
 class Reader:
     """Reads tables into the spool, and accounts for every row."""
 
@@ -81,11 +102,8 @@ class Reader:
     def read(self, database: OldDatabase, found: Found, tick: Callable[[int], object]) -> None:
         """Read one table; ``tick`` is called with the number of rows after every batch."""
         table = found.table
-        if found.missing:
-            rows = database.count(table.name)
-            self._ledger.read[table.name] += rows
-            if rows:
-                self._ledger.refuse(table.name, "all", f"the table has no column {', '.join(found.missing)}", rows)
+        if found.unreadable:
+            refuse_all(database, found, self._ledger)
             return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
@@ -93,7 +111,7 @@ class Reader:
         known: dict[tuple[object, ...], Bound] = {}
         pending: dict[tuple[int, int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
         n = told = waiting = 0
-        for n, row in enumerate(database.rows(found.select()), 1):
+        for n, row in enumerate(database.rows(found), 1):
             try:
                 moment = milliseconds(row[1])
             except ValueError as error:
@@ -122,6 +140,7 @@ class Reader:
                 told, waiting = n, 0
         self._take(table, width, pending)
         self._ledger.read[table.name] += n
+        check(database, table.name, n)
         tick(n - told)
 
     def _bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
