@@ -91,7 +91,7 @@ class Reader:
         self._binding = Binding(cast("Any", keepers))
         self._spool = spool
         self._ledger = ledger
-        self._timestamps = timestamps
+        self.timestamps = timestamps
         self.spans: defaultdict[int, defaultdict[str, Span]] = defaultdict(lambda: defaultdict(Span))
         """Rows that fit, by day and table."""
         self.scales: defaultdict[str, set[Scale]] = defaultdict(set)
@@ -107,7 +107,7 @@ class Reader:
             return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
-        milliseconds = self._timestamps.milliseconds
+        milliseconds = self.timestamps.milliseconds
         known: dict[tuple[object, ...], Bound] = {}
         pending: dict[tuple[int, int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
         n = told = waiting = 0
@@ -122,7 +122,8 @@ class Reader:
             if bound is None:
                 if len(known) >= KNOWN:
                     known.clear()
-                bound = known[labels] = self._bind(table, labels)
+                bound = known[labels] = self.bind(table, labels)
+                self.cardinality[table.name] += bound.target is not None
             if bound.target is None:
                 self._ledger.refuse(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
                 continue
@@ -143,7 +144,8 @@ class Reader:
         check(database, table.name, n)
         tick(n - told)
 
-    def _bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
+    def bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
+        """Return what a combination of label columns leads to."""
         refusals = self._keepers.refusals
         refusals.take()
         self._keepers.forget_seeds()
@@ -151,8 +153,6 @@ class Reader:
             target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
         except RefusedCallError:
             target = None
-        else:
-            self.cardinality[table.name] += 1
         return Bound(target, tuple(refusals.take()))
 
     @staticmethod

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import statistics
 import subprocess
+import sys
 import time
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -212,6 +213,113 @@ def test_verification_finds_a_row_that_is_not_there(
     assert done.returncode == 1
     assert "Different" in done.stdout
     assert "max_value" in done.stdout
+
+
+LOSSY = """
+import sys
+from otel_metrics.cli import main
+from otel_metrics.importing.spool import Spool
+add = Spool.add
+Spool.add = lambda self, day, bundle, column, times, values: add(
+    self, day, bundle, column, times[:-1], None if values is None else values[:-1])
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_verification_finds_what_got_lost_before_it_was_computed(servers: Servers, tmp_path: Path) -> None:
+    """Here a score and a use. The account balances, and what was computed of the rest is right."""
+    path, data = old.create(tmp_path / "old.db"), tmp_path / "data"
+    noon = {"timestamp": "2024-02-29T12:00:00", "feature": "a"}
+    old.insert(path, "feature_usage", [{**noon, "action": "open"}] * 3)
+    old.insert(path, "user_satisfaction", [{**noon, "satisfaction_type": "t", "score": score} for score in (0.5, 0.25)])
+    server = server_on(servers, data)
+
+    def lossy(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", LOSSY, "import", str(path), "--data", str(data), *more]
+        return subprocess.run(
+            command, env=environment(COLUMNS="200"), capture_output=True, text=True, timeout=120, check=False
+        )
+
+    assert lossy().returncode == 0
+    server.stop()  # it would look for new blocks once a minute
+    server.start()
+    done = lossy("--verify", "--prometheus", server.url)
+    assert done.returncode == 1, done.stderr
+    assert " 0 different" in done.stdout
+    assert "Asked the old tables again: 5 counts, averages and extremes, 4 not the same" in done.stdout
+    shown = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("2024-02-29 ")]
+    assert [row[-3:] for row in shown] == [
+        ["count", "2", "1"], ["avg_value", "0.375000000", "0.500000000"], ["min_value", "0.250000000", "0.500000000"],
+        ["uses", "3", "2"],
+    ]  # fmt: skip
+
+
+def test_verification_understands_what_was_refused_mended_or_put_together(servers: Servers, tmp_path: Path) -> None:
+    """An old system lives in Berlin, and has everything that rows can be."""
+    path, data = old.create(tmp_path / "old.db"), tmp_path / "data"
+    times = [f"2024-02-{day}T{hour}:30:00" for day in (27, 28) for hour in ("00", "12", "23")]
+    key = {"feature": "a", "metric_category": "response_time", "metric_name": "query"}
+    values = [
+        (1.5, "ms"),
+        (2, "ms"),
+        (3, "seconds"),
+        (-4, "points"),
+        (4, "points"),
+        (7, None),
+        ("fast", "ms"),
+        (-1, "ms"),
+    ]
+    old.insert(
+        path,
+        "system_performance",
+        [{"timestamp": t, **key, "value": v, "unit": u} for t in times for v, u in values]
+        + [
+            {"timestamp": t, **key, "feature": f"user-{i}\n", "value": i, "unit": "MB"}
+            for t in times
+            for i in range(110)
+        ]
+        + [{"timestamp": t, **key, "value": 1, "unit": "ms"} for t in ("yesterday", 1709120000, "2024-02-27")],
+    )
+    old.insert(
+        path,
+        "user_satisfaction",
+        [
+            {"timestamp": t, "feature": "a", "satisfaction_type": kind, "score": score}
+            for t in times
+            for kind, scores in (("both", (0.5, 1, 4, 1, 9, None)), ("five", (1, 1, 5, 2)), ("one", (1, 0, 0.25)))
+            for score in scores
+            if score is not None
+        ],
+    )
+    uses = ((10.5, 1), (None, 0), (None, None), (-3, 1), ("long", 1), (0, "maybe"))
+    old.insert(
+        path,
+        "feature_usage",
+        [
+            {"timestamp": t, "feature": "a", "action": "open", "duration_ms": d, "success": s, "user_context": "c" * n}
+            for t in times
+            for (d, s) in uses
+            for n in (3, 300)
+        ],
+    )
+    more = {
+        "date": "2024-02-27",
+        "feature": "a",
+        "metric_type": "usage",
+        "metric_name": "open",
+        "count": 50,
+        "avg_value": 9,
+    }
+    old.insert(path, "daily_aggregates", [more])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE system_performance SET feature = CAST(x'ff41' AS TEXT) WHERE id = 3")
+    done = otel_metrics("import", str(path), "--data", str(data), "--timezone", "Europe/Berlin")
+    assert done.returncode == 0, done.stderr
+    server = server_on(servers, data)
+    again = ("--timezone", "Europe/Berlin", "--verify", "--prometheus", server.url)
+    done = otel_metrics("import", str(path), "--data", str(data), *again, COLUMNS="200")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "averages and extremes, 0 not the same" in done.stdout
 
 
 def test_a_changed_day_is_left_alone_and_said(imported: tuple[Path, Path], tmp_path: Path) -> None:
