@@ -25,6 +25,15 @@ _META: Final = "meta.json"
 _LAVISH: Final = {"GOGC": "400"}
 """Collects garbage less often: a day needs little memory, and promtool a quarter less time."""
 
+_AT_ONCE: Final = 2
+"""Days that promtool works on at once: it waits for the disk as long as it computes."""
+
+_RESERVED: Final = 512 * 2**20
+"""Bytes that promtool reserves for a block's chunks, and gives back when the block is done, however small it is."""
+
+_BESIDE: Final = 64 * 2**20
+"""Bytes for everything else: text and index of a day, and the rest of the blocks."""
+
 HEAD_SECONDS: Final = 3 * 3600
 """What a server keeps outside of blocks. A block that is newer than the oldest of it would make it drop the rest."""
 
@@ -80,6 +89,21 @@ class DataDirectory:
         if self.running():
             return now - HEAD_SECONDS
         return None if written is None else min(written, now) - HEAD_SECONDS
+
+    def at_once(self) -> int:
+        """Return how many days promtool can work on at once in the space that is free.
+
+        Raises:
+            ImportFailedError: none.
+        """
+        free = shutil.disk_usage(self.work).free
+        fitting = min((free - _BESIDE) // _RESERVED, _AT_ONCE)
+        if fitting < 1:
+            raise ImportFailedError(
+                f"{self.path}: {free // 2**20} MiB are free, and {(_RESERVED + _BESIDE) // 2**20} MiB are needed: "
+                "promtool reserves 512 MiB for a day until its block is done, however small that is"
+            )
+        return fitting
 
     def stage(self, file: Path, samples: int) -> list[str]:
         """Turn an OpenMetrics file into blocks beside the server's, and return their names. Several threads may.

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 _DAY: Final = 86_400
 
-_AT_ONCE: Final = 2
-"""Days that promtool works on at once: it waits for the disk as long as it computes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -92,7 +89,7 @@ class Import:
         """Write ``days``; ``tick`` is called with every day that is done. While promtool works on one day, the next is made.
 
         Raises:
-            ImportFailedError: a day could not be written; those before are in place.
+            ImportFailedError: a day could not be written, those before are in place; or there is no room for one.
             KeyboardInterrupt: once the day at hand is in place.
         """
         pending: deque[Future[tuple[int, set[int]]]] = deque()
@@ -102,11 +99,12 @@ class Import:
                 wait((pending[0],))  # Ctrl-C mostly comes here: then the day is still pending
                 tick(self._written(*pending.popleft().result()))
 
-        pool = ThreadPoolExecutor(_AT_ONCE)
+        at_once = self._directory.at_once()
+        pool = ThreadPoolExecutor(at_once)
         try:
             for day in days:
                 made = self._make(day)
-                settle(_AT_ONCE - 1)
+                settle(at_once - 1)
                 if made is None:
                     tick(day)
                 else:

@@ -16,10 +16,12 @@ import time
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_metrics.cli import main
 from otel_metrics.importing.blocks import DataDirectory
 from otel_metrics.importing.errors import ImportFailedError
 from tests.command import COMMAND, Running, environment, otel_metrics
@@ -579,6 +581,23 @@ def test_full_disk(servers: Servers, tmp_path: Path, limit: int) -> None:
     assert blocks(data) == {}
     assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
     _is_complete(servers, path, data)
+
+
+@pytest.mark.parametrize(("mebibytes", "status"), [(575, 1), (576, 0), (1100, 0)])
+def test_space_that_promtool_needs_is_looked_for_before(
+    imported: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mebibytes: int,
+    status: int,
+) -> None:
+    """It reserves half a gigabyte for every day that it is at work on. With room for one there is one at a time."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=mebibytes * 2**20))
+    assert main(["import", str(imported[0]), "--data", str(tmp_path / "data")]) == status
+    assert len(_days(tmp_path / "data")) == (0 if status else 3)
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("575 MiB are free, and 576 MiB are needed" in said) is bool(status)
 
 
 def test_damaged_database(tmp_path: Path) -> None:
