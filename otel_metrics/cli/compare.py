@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import history, import_, reading, terminal, view
+from otel_metrics.cli import daily, history, import_, reading, terminal, view
 from otel_metrics.importing import compare as comparison
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _as_csv(rows: Sequence[Comparison]) -> None:
         ),
     )
     writer.writeheader()
-    writer.writerows(map(_flat, rows))
+    writer.writerows({name: daily.cell(value) for name, value in _flat(row).items()} for row in rows)
 
 
 def _as_json(rows: Sequence[Comparison]) -> None:

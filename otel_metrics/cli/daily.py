@@ -40,6 +40,7 @@ _HEADS: Final = {
 }
 _NUMBERS: Final = tuple(_HEADS)
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _WIDE: Final = 120
 _COMPLETE: Final = {True: "yes", False: "no", None: terminal.ABSENT}
 _FEW_DAYS: Final = 3
@@ -88,7 +89,7 @@ def table(rows: Sequence[Row], width: int, title: str = "") -> Table:
     shown: list[tuple[str | Text, ...]] = []
     for row in rows:
         guessed = row.get("estimated") or ()
-        numbers = [f"{view.ESTIMATE if key in guessed else ''}{terminal.number(row[key])}" for key in keys]
+        numbers = [_number(row[key], key in guessed) for key in keys]
         name = f"{row['feature']} {row['metric_type']} {row['metric_name']}"
         shown.append(
             (
@@ -103,6 +104,11 @@ def table(rows: Sequence[Row], width: int, title: str = "") -> Table:
     return view.table(
         title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit", "complete"), shown, words=len(words)
     )
+
+
+def _number(value: object, estimated: bool) -> str:
+    shown = terminal.number(value)
+    return f"{view.ESTIMATE}{shown}" if estimated and shown != terminal.ABSENT else shown
 
 
 def _as_table(rows: Sequence[Row], url: str) -> None:
@@ -147,7 +153,7 @@ def _as_csv(rows: Sequence[Row], _url: str) -> None:
     writer = csv.writer(sys.stdout)
     columns = list(dict.fromkeys(chain.from_iterable(rows))) or [*_WORDS, *_NUMBERS]
     writer.writerow(columns)
-    writer.writerows([_flat(reading.jsonable(row.get(column))) for column in columns] for row in rows)
+    writer.writerows([cell(_flat(reading.jsonable(row.get(column)))) for column in columns] for row in rows)
 
 
 def _as_json(rows: Sequence[Row], _url: str) -> None:
@@ -181,6 +187,11 @@ def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> in
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[Row], str], None]]] = {"table": _as_table, "csv": _as_csv, "json": _as_json}
+
+
+def cell(value: object) -> object:
+    """Return ``value`` for a CSV file: text that a spreadsheet would take for a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _flat(value: object) -> object:

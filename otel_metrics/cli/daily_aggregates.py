@@ -47,9 +47,11 @@ _NUMBERS: Final = (
     "percentile_95",
     "percentile_99",
 )
-_WRITE: Final = f"""
-INSERT INTO {TABLE} ({", ".join((*_KEY, *_NUMBERS))}) VALUES ({", ".join("?" * len((*_KEY, *_NUMBERS)))})
-ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NUMBERS)}"""  # noqa: S608
+_UPDATE: Final = f"""
+UPDATE {TABLE} SET {", ".join(f"{name} = :{name}" for name in _NUMBERS)}
+WHERE {" AND ".join(f"{name} = :{name}" for name in _KEY)}"""  # noqa: S608
+_INSERT: Final = f"""
+INSERT INTO {TABLE} ({", ".join((*_KEY, *_NUMBERS))}) VALUES ({", ".join(f":{name}" for name in (*_KEY, *_NUMBERS))})"""  # noqa: S608
 
 
 def add_scales(command: argparse.ArgumentParser) -> None:
@@ -94,7 +96,11 @@ def write(
     try:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(_CREATE)
-            connection.executemany(_WRITE, ((*key, *map(_number, map(row.get, _NUMBERS))) for key, row in best.items()))
+            for key, row in best.items():
+                written = {**dict(zip(_KEY, key, strict=True)), **{name: _number(row.get(name)) for name in _NUMBERS}}
+                # Not by ON CONFLICT: a table that others made may have no unique key.
+                if not connection.execute(_UPDATE, written).rowcount:
+                    connection.execute(_INSERT, written)
     except sqlite3.Error as error:
         raise MetricsError(f"{path}: {error}") from error
     return left_out

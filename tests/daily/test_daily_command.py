@@ -24,8 +24,12 @@ LOST = "1 of 1 processes not seen after midnight"
 
 @pytest.fixture(scope="module")
 def server(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One process lives through the day, another is not there at its end."""
+    """One process lives through the day, another is not there at its end. Of the day after there is one formula of a row."""
     lines = defaultdict[str, list[str]](list)
+    for column, value in {"count1d": 3, "avg1d": -2.5}.items():
+        name = f"feature_type_name:value:{column}"
+        key = 'feature="=1+1",metric_type="usage",metric_name="@ask",unit="-%"'
+        lines[name].append(f"{name}{{{key}}} {value} {MIDNIGHT + 2 * DAY + 7200:.3f}\n")
     scrapes(lines, "one", "ask", MIDNIGHT, MIDNIGHT + DAY + 3600)
     scrapes(lines, "two", "leave", MIDNIGHT, MIDNIGHT + 9 * 3600)
     data = write(lines, tmp_path_factory.mktemp("lines"))
@@ -59,6 +63,24 @@ def test_the_old_table_has_no_column_for_it_so_it_is_said(server: str, tmp_path:
     _, said = daily(server, "--format", "sqlite", "--output", str(tmp_path / "out.db"))
     assert f"Not complete, 2025-12-14: {LOST}: chat usage leave" in said
     assert "ask" not in said
+
+
+def test_spreadsheets_get_text_and_not_formulas(server: str, tmp_path: Path) -> None:
+    done = otel_metrics("daily", "--date", "2025-12-15", "--prometheus", server, "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert [row[name] for name in ("feature", "metric_name", "unit", "avg_value")] == ["'=1+1", "'@ask", "'-%", "-2.5"]
+    path = old.create(tmp_path / "old.db")
+    use = {"timestamp": "2025-12-15T12:00:00", "feature": "+1", "action": "x", "duration_ms": 1.0, "success": 1}
+    old.insert(path, "feature_usage", [use])
+    done = otel_metrics("compare", str(path), "--prometheus", server, "--format", "csv")
+    assert {row["feature"] for row in csv.DictReader(io.StringIO(done.stdout))} == {"'+1", "'=1+1"}
+
+
+def test_a_percentile_that_is_not_there_is_no_estimate(server: str) -> None:
+    shown = otel_metrics("daily", "--date", "2025-12-15", "--prometheus", server, COLUMNS="160").stdout
+    (line,) = (line for line in shown.splitlines() if "=1+1" in line)
+    assert "≈–" not in line
+    assert line.split()[-8:-2] == ["–", "–", "–", "–", "–", "–"]
 
 
 def test_compare_tells_it_too(server: str, tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ def test_the_same_day_again_replaces_it(tmp_path: Path) -> None:
     assert [(found[7], found[8]) for found in rows_of(path)] == [(0.5, 5)]
 
 
+def test_a_table_without_a_unique_key_takes_them_too(tmp_path: Path) -> None:
+    schema = old.SCHEMA.replace(",\n    UNIQUE(date, feature, metric_type, metric_name)", "")
+    path = old.create(tmp_path / "old.db", schema)
+    assert "UNIQUE" not in schema
+    daily_aggregates.write(path, [row(), row(metric_name="other")])
+    daily_aggregates.write(path, [row(count=5)])
+    assert [(found[3], found[8]) for found in rows_of(path)] == [("open", 5), ("other", 1)]
+
+
 def test_a_metric_in_two_units_is_said(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     left_out = daily_aggregates.write(path, [row(), row(unit="MB", count=7), row(unit="%", count=2)])
