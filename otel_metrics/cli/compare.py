@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import history, import_, reading, terminal, view
+from otel_metrics.cli import daily, history, import_, reading, terminal, view
 from otel_metrics.importing import compare as comparison
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare and show."""
     with (
-        history.read(arguments.database, arguments.timezone) as rows,
+        history.read(arguments) as rows,
         reading.connected(arguments.prometheus) as server,
     ):
         first, last = arguments.first, arguments.last
@@ -84,6 +84,9 @@ def _as_table(rows: Sequence[Comparison]) -> None:
     ]
     if shown:
         terminal.console.print(view.table("Old system and ours", heads, shown, words=5))
+    reasons = {(row.day, row.reason): None for row in rows if row.complete is False}
+    for day, reason in reasons:
+        terminal.say(f"Our rows of {day} may lack values: {reason}.", style="yellow")
 
 
 def _percent(difference: float | None) -> str:
@@ -102,10 +105,23 @@ def _flat(row: Comparison) -> dict[str, Any]:
 def _as_csv(rows: Sequence[Comparison]) -> None:
     writer = csv.DictWriter(
         sys.stdout,
-        ("date", "feature", "metric_type", "metric_name", "unit", "column", "old", "ours", "estimated", "difference"),
+        (
+            "date",
+            "feature",
+            "metric_type",
+            "metric_name",
+            "unit",
+            "column",
+            "old",
+            "ours",
+            "estimated",
+            "difference",
+            "complete",
+            "reason",
+        ),
     )
     writer.writeheader()
-    writer.writerows(map(_flat, rows))
+    writer.writerows({name: daily.cell(value) for name, value in _flat(row).items()} for row in rows)
 
 
 def _as_json(rows: Sequence[Comparison]) -> None:

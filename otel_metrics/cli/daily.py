@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,10 +14,11 @@ from rich.progress import track
 
 from otel_metrics.cli import daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.querying.restore import SATISFACTION
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.table import Table
     from rich.text import Text
@@ -38,8 +40,11 @@ _HEADS: Final = {
 }
 _NUMBERS: Final = tuple(_HEADS)
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _WIDE: Final = 120
+_COMPLETE: Final = {True: "yes", False: "no", None: terminal.ABSENT}
 _FEW_DAYS: Final = 3
+_FEW_ROWS: Final = 10
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,6 +62,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)"
     )
+    daily_aggregates.add_scales(command)
     command.set_defaults(run=run)
 
 
@@ -64,12 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Read and show the rows."""
     if (arguments.format == SQLITE) != (arguments.output is not None):
         raise ConfigurationError(f"--output and --format {SQLITE} belong together")
+    if arguments.scales and arguments.format != SQLITE:
+        raise ConfigurationError(f"--scale is for --format {SQLITE}; elsewhere scores are from 0 to 1")
     days = list(_days(arguments))
     with reading.reader(arguments.prometheus) as (metrics, url):
         watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
         rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
     if arguments.output is not None:
-        return _as_sqlite(rows, arguments.output)
+        return _as_sqlite(rows, arguments.output, dict(arguments.scales))
     FORMATS[arguments.format](rows, url)
     return 0
 
@@ -81,13 +89,26 @@ def table(rows: Sequence[Row], width: int, title: str = "") -> Table:
     shown: list[tuple[str | Text, ...]] = []
     for row in rows:
         guessed = row.get("estimated") or ()
-        numbers = [f"{view.ESTIMATE if key in guessed else ''}{terminal.number(row[key])}" for key in keys]
+        numbers = [_number(row[key], key in guessed) for key in keys]
         name = f"{row['feature']} {row['metric_type']} {row['metric_name']}"
         shown.append(
-            (*([str(row["date"])] if days else []), name, *numbers, terminal.plain(row.get("unit") or "", "dim"))
+            (
+                *([str(row["date"])] if days else []),
+                name,
+                *numbers,
+                terminal.plain(row.get("unit") or "", "dim"),
+                _COMPLETE[row["complete"]],
+            )
         )
     words = ("date", "metric") if days else ("metric",)
-    return view.table(title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit"), shown, words=len(words))
+    return view.table(
+        title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit", "complete"), shown, words=len(words)
+    )
+
+
+def _number(value: object, estimated: bool) -> str:
+    shown = terminal.number(value)
+    return f"{view.ESTIMATE}{shown}" if estimated and shown != terminal.ABSENT else shown
 
 
 def _as_table(rows: Sequence[Row], url: str) -> None:
@@ -107,26 +128,55 @@ def _as_table(rows: Sequence[Row], url: str) -> None:
         + ("" if width >= _WIDE else "; a wider terminal shows more columns, --format csv all"),
         style="dim",
     )
+    _say_what_is_missing(rows)
+
+
+def _say_what_is_missing(rows: Sequence[Row]) -> None:
+    """Name the rows of past days that are not complete, by reason, on standard error; and what the server said."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["complete"] is False and not row["partial"]:
+            name = f"{row['feature']} {row['metric_type']} {row['metric_name']}"
+            by_reason.setdefault((str(row["date"]), str(row["reason"])), []).append(name)
+    for (date, reason), names in by_reason.items():
+        more = f" and {len(names) - _FEW_ROWS} more" if len(names) > _FEW_ROWS else ""
+        _warn(f"Not complete, {date}: {reason}: {', '.join(names[:_FEW_ROWS])}{more}")
+    for warning in dict.fromkeys(str(warning) for row in rows for warning in row.get("warnings") or ()):
+        _warn(f"The server warns: {warning}")
+
+
+def _warn(text: str) -> None:
+    terminal.errors.print(terminal.plain(text, "yellow", 1000), soft_wrap=True)
 
 
 def _as_csv(rows: Sequence[Row], _url: str) -> None:
     writer = csv.writer(sys.stdout)
-    columns = list(rows[0]) if rows else [*_WORDS, *_NUMBERS]
+    columns = list(dict.fromkeys(chain.from_iterable(rows))) or [*_WORDS, *_NUMBERS]
     writer.writerow(columns)
-    writer.writerows([_flat(reading.jsonable(row.get(column))) for column in columns] for row in rows)
+    writer.writerows([cell(_flat(reading.jsonable(row.get(column)))) for column in columns] for row in rows)
 
 
 def _as_json(rows: Sequence[Row], _url: str) -> None:
     print(json.dumps(reading.jsonable(list(rows)), indent=2, allow_nan=False, default=str))
 
 
-def _as_sqlite(rows: Sequence[Row], path: Path) -> int:
+def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> int:
     """Write the old table; return the exit status."""
     partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
-    left_out = daily_aggregates.write(path, rows)
+    left_out = daily_aggregates.write(path, rows, scales)
     terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {daily_aggregates.TABLE}.")
     if partial:
-        terminal.say(f"Not over or not known in full: {', '.join(partial)}. Write them again later.", style="yellow")
+        _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
+    _say_what_is_missing(rows)
+    unsaid = sorted(
+        {
+            str(row["metric_name"])
+            for row in rows
+            if row["metric_type"] == SATISFACTION and row["metric_name"] not in scales
+        }
+    )
+    if unsaid:
+        _warn(f"Scores are from 0 to 1, those of {', '.join(unsaid)}, too: --scale TYPE=1-5 writes them from 1 to 5.")
     for row in left_out:
         terminal.say(
             f"Left out, as the table has no unit and its metric is there in another one: {row['date']} {row['feature']} "
@@ -137,6 +187,11 @@ def _as_sqlite(rows: Sequence[Row], path: Path) -> int:
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[Row], str], None]]] = {"table": _as_table, "csv": _as_csv, "json": _as_json}
+
+
+def cell(value: object) -> object:
+    """Return ``value`` for a CSV file: text that a spreadsheet would take for a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _flat(value: object) -> object:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.errors import MetricsError
+from otel_metrics.querying.restore import FIVE, SATISFACTION, to_one_to_five
+from otel_metrics.settings import SCALES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,22 +47,46 @@ _NUMBERS: Final = (
     "percentile_95",
     "percentile_99",
 )
-_WRITE: Final = f"""
-INSERT INTO {TABLE} ({", ".join((*_KEY, *_NUMBERS))}) VALUES ({", ".join("?" * len((*_KEY, *_NUMBERS)))})
-ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NUMBERS)}"""  # noqa: S608
+_UPDATE: Final = f"""
+UPDATE {TABLE} SET {", ".join(f"{name} = :{name}" for name in _NUMBERS)}
+WHERE {" AND ".join(f"{name} = :{name}" for name in _KEY)}"""  # noqa: S608
+_INSERT: Final = f"""
+INSERT INTO {TABLE} ({", ".join((*_KEY, *_NUMBERS))}) VALUES ({", ".join(f":{name}" for name in (*_KEY, *_NUMBERS))})"""  # noqa: S608
 
 
-def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def add_scales(command: argparse.ArgumentParser) -> None:
+    """Add the option that says which scale a satisfaction type is on in the old system."""
+    command.add_argument(
+        "--scale",
+        type=_scale,
+        action="append",
+        default=[],
+        metavar="TYPE=SCALE",
+        dest="scales",
+        help=f"scale of a satisfaction type in the old system, {' or '.join(SCALES)}; may be given several times",
+    )
+
+
+def _scale(text: str) -> tuple[str, str]:
+    kind, _, scale = text.rpartition("=")
+    if not kind or scale not in SCALES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TYPE=SCALE; scales: {', '.join(SCALES)}")
+    return kind, scale
+
+
+def write(
+    path: Path, rows: Iterable[Mapping[str, Any]], scales: Mapping[str, str] | None = None
+) -> list[Mapping[str, Any]]:
     """Write ``rows`` of ``aggregate_daily_metrics``; those of the same day and metric are replaced. All or none are written.
 
-    The table has no unit. Of rows that differ in nothing else the one with the most values is written, the others are returned.
+    ``scales``: of satisfaction types; scores are from 0 to 1 without. The table has no unit. Of rows that differ in nothing else the one with the most values is written, the others are returned.
 
     Raises:
         MetricsError: the file cannot be written, or its table is another one.
     """
     best: dict[tuple[str, ...], Mapping[str, Any]] = {}
     left_out: list[Mapping[str, Any]] = []
-    for row in rows:
+    for row in (_on_its_scale(row, scales or {}) for row in rows):
         key = tuple(str(row[name]) for name in _KEY)
         known = best.get(key)
         if known is not None:
@@ -69,10 +96,21 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, An
     try:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(_CREATE)
-            connection.executemany(_WRITE, ((*key, *map(_number, map(row.get, _NUMBERS))) for key, row in best.items()))
+            for key, row in best.items():
+                written = {**dict(zip(_KEY, key, strict=True)), **{name: _number(row.get(name)) for name in _NUMBERS}}
+                # Not by ON CONFLICT: a table that others made may have no unique key.
+                if not connection.execute(_UPDATE, written).rowcount:
+                    connection.execute(_INSERT, written)
     except sqlite3.Error as error:
         raise MetricsError(f"{path}: {error}") from error
     return left_out
+
+
+def _on_its_scale(row: Mapping[str, Any], scales: Mapping[str, str]) -> Mapping[str, Any]:
+    if row["metric_type"] != SATISFACTION or scales.get(row["metric_name"]) != FIVE:
+        return row
+    scores = {name: to_one_to_five(row[name]) for name in _NUMBERS if name not in {"count", "stddev"}}
+    return {**row, **scores, "stddev": row["stddev"] * (to_one_to_five(1) - to_one_to_five(0))}
 
 
 def _number(value: Any) -> Any:

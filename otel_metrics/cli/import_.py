@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from otel_metrics.cli import history, processes, reading, shipped, terminal, view
+from otel_metrics.cli import daily_aggregates, history, processes, reading, shipped, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.importing.blocks import DataDirectory
-from otel_metrics.importing.job import Import, Rows, Wanted, date_of
+from otel_metrics.importing.job import Import, Wanted
 from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.rows import Rows, date_of
 from otel_metrics.importing.tables import OldDatabase
-from otel_metrics.settings import Settings
+from otel_metrics.querying.restore import FIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +70,7 @@ def add_database(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="of timestamps without an offset (default: UTC)",
     )
+    daily_aggregates.add_scales(command)
 
 
 def day(text: str) -> dt.date:
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.data is None:
         if arguments.verify:
             raise ConfigurationError("--verify is not allowed without --data")
-        with history.read(arguments.database, arguments.timezone) as rows:
+        with history.read(arguments) as rows:
             _say_what_was_found(rows)
         terminal.say("Nothing was written: name the server's data directory with --data.", style="yellow")
         return 0
@@ -96,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         database = OldDatabase(arguments.database)
         ledger = Ledger(directory.work / "refused.csv")
         work = directory.work / "rows"
-        rows = Rows(database, ledger, Settings.from_env(), arguments.timezone, work)
+        rows = Rows(database, ledger, history.settings(arguments), arguments.timezone, work)
         try:
             history.progress_of(rows)
             _say_what_was_found(rows)
@@ -149,18 +151,15 @@ def _say_what_was_found(rows: Rows) -> None:
         (
             found.table.name,
             f"{ledger.read[found.table.name]:,}",
-            f"{rows.reader.cardinality[found.table.name]:,}",
+            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
             "; ".join(
                 [
-                    *(f"without {name}" for name in found.missing),
+                    *([found.unreadable] if found.unreadable else ()),
                     *(f"{name} is not documented, not read" for name in found.unknown),
                 ]
             ),
         )
-        for found in database.tables
-    ]
-    tables += [
-        (name, f"{rows:,}", "", "") for name, rows in ledger.read.items() if name not in {row[0] for row in tables}
+        for found in database.found
     ]
     tables += [(name, "", "", "not documented, not read") for name in database.unknown]
     terminal.console.print(view.table("Found", ("table", "rows", "label combinations", "remarks"), tables, words=1))
@@ -172,6 +171,14 @@ def _say_what_was_found(rows: Rows) -> None:
         f"{len(rows.keepers.series):,} series a day at most; values per label:",
         ", ".join(f"{name} {number:,}" for name, number in cardinality.items()) or "one each",
     )
+    for kind, scales in sorted(rows.reader.scales.items()):
+        if len(scales) > 1:
+            terminal.say(f"Satisfaction type {kind}: scores on both scales; --scale says which.", style="yellow")
+        elif rows.scales()[kind] == FIVE:
+            terminal.say(
+                f"Satisfaction type {kind}: scores from 1 to 5. They are kept from 0 to 1, as live ones; "
+                f"daily --format sqlite --scale {kind}={FIVE} writes them back."
+            )
     _say_reasons("Rows that do not fit", ledger.refused)
     _say_reasons("Values and labels that do not fit, in rows that do", ledger.left_out)
     for label, bindings in rows.keepers.labels.overflow().items():
@@ -195,8 +202,8 @@ def _say_account(job: Import) -> None:
     ledger = job.rows.ledger
     ledger.flush()
     rows = [
-        (name, f"{read:,}", f"{ledger.imported[name]:,}", f"{ledger.refused_rows(name):,}")
-        for name, read in ledger.read.items()
+        (name, f"{ledger.read[name]:,}", f"{ledger.imported[name]:,}", f"{ledger.refused_rows(name):,}")
+        for name in (found.table.name for found in job.rows.database.found)
     ]
     terminal.console.print(view.table("Account", ("table", "read", "imported", "refused"), rows, words=1))
     _say_reasons("Refused", ledger.refused)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date
+from itertools import pairwise
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import from_one_to_five
+from otel_metrics.importing.reading import check
 from otel_metrics.importing.tables import AGGREGATE_COLUMNS, AGGREGATES
 from otel_metrics.querying.source import DayKey
 from otel_metrics.querying.statistics import COLUMNS, Statistics
 from otel_metrics.recording.labels import RefusedCallError
+from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.units import MILLISECONDS, unit_of, unit_of_name
 
 if TYPE_CHECKING:
@@ -21,22 +24,40 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
     from otel_metrics.importing.keepers import Keepers
     from otel_metrics.importing.ledger import Ledger
-    from otel_metrics.importing.tables import OldDatabase
+    from otel_metrics.importing.tables import Found, OldDatabase
+    from otel_metrics.settings import Scale
     from otel_metrics.units import Unit
 
 _EPOCH: Final = date(1970, 1, 1)
-_QUERY: Final = f'SELECT rowid, {", ".join(AGGREGATE_COLUMNS)} FROM "{AGGREGATES}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608
 _LITERAL: Final[dict[str, Metric]] = {m.daily.metric_type: m for m in c.CATALOGUE if m.daily and m.daily.metric_type}
+
+_ROUNDING: Final = 1e-9
+"""Relative: what adding up in another order can explain."""
 
 Rows = dict[int, dict[DayKey, tuple[int, Statistics]]]
 """Day -> key -> (row id, statistics in base units)."""
 
 
+class _Meaning(NamedTuple):
+    """What the values of a row are."""
+
+    metric: Metric
+    unit: str
+    """The base unit."""
+    rising: Callable[[float], float] | None
+    """Turns values into it."""
+    spelling: str = ""
+    """The caller's unit, of performance metrics."""
+
+
 class Aggregates:
     """Reads the table. Its values have no unit: that is taken from the raw rows of the same metric, else from the metric's name."""
 
-    def __init__(self, keepers: Keepers, ledger: Ledger) -> None:
+    def __init__(self, keepers: Keepers, ledger: Ledger, scales: defaultdict[str, set[Scale]]) -> None:
         self._keepers = keepers
+        self._scales = scales
+        self.infos: dict[DayKey, Any] = {}
+        """What tells the unit of a row, as record calls would: without it the row would come back in another one."""
         self._ledger = ledger
         self._units: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
         for series in keepers.series.values():
@@ -44,10 +65,10 @@ class Aggregates:
                 *key, unit = (series.labels.get(name, "") for name in c.PERFORMANCE_UNIT.label_names)
                 self._units[tuple(key)].add(unit)
 
-    def read(self, database: OldDatabase) -> Rows:
+    def read(self, database: OldDatabase, table: Found) -> Rows:
         """Return what fits, and account for the rest; read the other tables before."""
         found: defaultdict[int, dict[DayKey, tuple[int, Statistics]]] = defaultdict(dict)
-        for rowid, *columns in database.rows(_QUERY):
+        for rowid, *columns in database.rows(table):
             self._ledger.read[AGGREGATES] += 1
             try:
                 day, key, known = self._row(dict(zip(AGGREGATE_COLUMNS, columns, strict=True)))
@@ -62,6 +83,7 @@ class Aggregates:
                 found[day][key] = rowid, known
                 for argument, reason in self._keepers.refusals.take():
                     self._ledger.leave_out(AGGREGATES, rowid, argument, reason)
+        check(database, AGGREGATES, self._ledger.read[AGGREGATES])
         return {day: rows for day, rows in found.items() if rows}
 
     def _row(self, row: dict[str, Any]) -> tuple[int, DayKey, Statistics]:
@@ -69,6 +91,8 @@ class Aggregates:
             day = (date.fromisoformat(row["date"]) - _EPOCH).days
         except (TypeError, ValueError):
             raise ValueError("date: not YYYY-MM-DD") from None
+        if day < 0:
+            raise ValueError("date: before 1970")
         required = self._keepers.labels.required
         feature, metric_type, name = (
             required("", label, row[label.name]) for label in (c.FEATURE, c.METRIC_TYPE, c.METRIC_NAME)
@@ -78,16 +102,20 @@ class Aggregates:
         if count is None or count < 1 or count != int(count):
             raise ValueError("count: not a number of values above 0")
         known = Statistics(int(count), (avg or 0.0) * count, **fields)
-        unit, rising = self._unit(feature, metric_type, name, fields["max"])
-        return day, DayKey(feature, metric_type, name, unit), known.map(rising) if rising else known
+        meant = self._meant(feature, metric_type, name, known)
+        known = known.map(meant.rising) if meant.rising else known
+        _check(known, meant.metric)
+        key = DayKey(feature, metric_type, name, meant.unit)
+        if meant.spelling and key not in self.infos:
+            labels = dict(zip(c.PERFORMANCE_UNIT.label_names, (*key[:3], meant.spelling), strict=True))
+            (self.infos[key],) = self._keepers.gauge(c.PERFORMANCE_UNIT, labels)
+        return day, key, known
 
-    def _unit(
-        self, feature: str, metric_type: str, name: str, highest: float | None
-    ) -> tuple[str, Callable[[float], float] | None]:
+    def _meant(self, feature: str, metric_type: str, name: str, known: Statistics) -> _Meaning:
         """Return the unit of the row's key, and what turns the row's values into it."""
         metric = _LITERAL.get(metric_type)
         if metric is not None and metric.daily is not None:
-            return metric.daily.unit, self._conversion(metric, name, highest)
+            return _Meaning(metric, metric.daily.unit, self._conversion(metric, name, known))
         names = self._units.get((feature, metric_type, name))
         units = {unit_of(spelling) for spelling in names} if names else {unit_of_name(name)}
         first = units.pop()
@@ -96,18 +124,60 @@ class Aggregates:
         ):
             raise ValueError("unit: the metric's rows have several, and this table has none")
         daily = first.metric.daily
-        return (first.name if daily is None or daily.unit_label else daily.unit), _by(first)
+        if daily is None or daily.unit_label:
+            return _Meaning(first.metric, first.name, None)
+        return _Meaning(first.metric, daily.unit, _by(first), first.name)
 
-    def _conversion(self, metric: Metric, name: str, highest: float | None) -> Callable[[float], float] | None:
+    def _conversion(self, metric: Metric, name: str, known: Statistics) -> Callable[[float], float] | None:
         if metric is c.USAGE_DURATION:
             return _by(MILLISECONDS)
         if metric is c.LEARNING_IMPROVEMENT:
             return lambda rate: 1 + rate
-        if metric is c.SATISFACTION_SCORE:
-            scale = self._keepers.settings.satisfaction_scales.get(name)
-            if scale == "1-5" or (scale is None and highest is not None and highest > 1):
-                return lambda score: from_one_to_five([score])[0]
+        if metric is c.SATISFACTION_SCORE and self._scale(name, known) == "1-5":
+            return lambda score: from_one_to_five([score])[0]
         return None
+
+    def _scale(self, kind: str, known: Statistics) -> Scale:
+        """Return the scale of a row; a day of nothing but ones is on the one that the type has elsewhere."""
+        scale = self._keepers.settings.satisfaction_scales.get(kind)
+        if scale is None:
+            ones = known.min == known.max == 1 and self._scales[kind] == {"1-5"}
+            scale = "1-5" if ones or (known.max is not None and known.max > 1) else "0-1"
+        self._scales[kind].add(scale)
+        return scale
+
+
+def _check(known: Statistics, metric: Metric) -> None:
+    """Refuse statistics that no values of ``metric`` can have.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    low, high = max(metric.low, -LARGEST), min(metric.high, LARGEST)
+    slack = _ROUNDING * max(abs(known.min or 0.0), abs(known.max or 0.0))
+    within = {column: value for column, value in _columns(known) if column not in {"count", "stddev"}}
+    for column, value in within.items():
+        if not low - slack <= value <= high + slack:
+            raise ValueError(f"{column}: range")
+        if known.min is not None and value < known.min - slack:
+            raise ValueError(f"{column}: below min_value")
+        if known.max is not None and value > known.max + slack:
+            raise ValueError(f"{column}: above max_value")
+    if known.stddev is not None:
+        if known.stddev < 0:
+            raise ValueError("stddev: negative")
+        if known.stddev > LARGEST:
+            raise ValueError("stddev: range")
+        if known.min is not None and known.max is not None and known.stddev > known.max - known.min + slack:
+            raise ValueError("stddev: larger than max_value - min_value")
+    rising = [within[column] for column in COLUMNS if column in within and column.startswith("percentile")]
+    if any(above < below - slack for below, above in pairwise(rising)):
+        raise ValueError("percentiles: not ascending")
+
+
+def _columns(known: Statistics) -> Iterator[tuple[str, float]]:
+    found = ((column, getattr(known, field)) for column, field in COLUMNS.items())
+    return ((column, value) for column, value in found if value is not None)
 
 
 def _by(unit: Unit) -> Callable[[float], float] | None:

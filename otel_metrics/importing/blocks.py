@@ -6,20 +6,33 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from otel_metrics.importing.errors import ImportFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 WORK: Final = "otel-metrics-import"
 """Folder inside the data directory for everything of ours: on the same disk, and Prometheus ignores it."""
 
+_META: Final = "meta.json"
+"""What makes a folder a block."""
+
 _LAVISH: Final = {"GOGC": "400"}
 """Collects garbage less often: a day needs little memory, and promtool a quarter less time."""
+
+_AT_ONCE: Final = 2
+"""Days that promtool works on at once: it waits for the disk as long as it computes."""
+
+_RESERVED: Final = 512 * 2**20
+"""Bytes that promtool reserves for a block's chunks, and gives back when the block is done, however small it is."""
+
+_BESIDE: Final = 64 * 2**20
+"""Bytes for everything else: text and index of a day, and the rest of the blocks."""
 
 HEAD_SECONDS: Final = 3 * 3600
 """What a server keeps outside of blocks. A block that is newer than the oldest of it would make it drop the rest."""
@@ -77,15 +90,30 @@ class DataDirectory:
             return now - HEAD_SECONDS
         return None if written is None else min(written, now) - HEAD_SECONDS
 
+    def at_once(self) -> int:
+        """Return how many days promtool can work on at once in the space that is free.
+
+        Raises:
+            ImportFailedError: none.
+        """
+        free = shutil.disk_usage(self.work).free
+        fitting = min((free - _BESIDE) // _RESERVED, _AT_ONCE)
+        if fitting < 1:
+            raise ImportFailedError(
+                f"{self.path}: {free // 2**20} MiB are free, and {(_RESERVED + _BESIDE) // 2**20} MiB are needed: "
+                "promtool reserves 512 MiB for a day until its block is done, however small that is"
+            )
+        return fitting
+
     def stage(self, file: Path, samples: int) -> list[str]:
         """Turn an OpenMetrics file into blocks beside the server's, and return their names. Several threads may.
 
         Raises:
             ImportFailedError: promtool failed, or dropped a sample, which it does without a word.
         """
-        staging = self._staging / file.stem
-        shutil.rmtree(staging, ignore_errors=True)
         self._staging.mkdir(exist_ok=True)
+        # A new one each time: promtool outlives us if we are killed, and goes on writing into the one that it was given.
+        staging = Path(tempfile.mkdtemp(prefix=f"{file.stem}-", dir=self._staging))
         command = [
             str(self._promtool),
             "tsdb",
@@ -103,7 +131,7 @@ class DataDirectory:
         if done.returncode != 0:
             shutil.rmtree(staging, ignore_errors=True)
             raise ImportFailedError(f"promtool: {_last_line(done.stderr or done.stdout)}")
-        metas = [_meta(path) for path in staging.iterdir() if (path / "meta.json").is_file()]
+        metas = [_meta(path) for path in staging.iterdir() if (path / _META).is_file()]
         stored = sum(meta["stats"]["numSamples"] for meta in metas)
         if stored != samples:
             raise ImportFailedError(
@@ -118,7 +146,7 @@ class DataDirectory:
             if staged is not None and not (self.path / name).exists():
                 staged.rename(self.path / name)
         _sync(self.path)
-        return all((self.path / name).exists() for name in names)
+        return all((self.path / name / _META).is_file() for name in names)
 
     def withdraw(self, names: Sequence[str]) -> None:
         """Remove blocks that are in place, renamed first so that no half of one is ever loaded."""
@@ -128,13 +156,28 @@ class DataDirectory:
                 (self.path / name).rename(gone)
                 shutil.rmtree(gone, ignore_errors=True)
 
-    def holds(self, names: Sequence[str]) -> bool:
-        """Return whether blocks are there as they were written, not compacted into larger ones or deleted."""
-        return all((self.path / name / "meta.json").is_file() for name in names)
+    def held(self) -> set[str]:
+        """Return the names of all blocks that are there, by themselves or compacted into larger ones."""
+        while True:
+            found: set[str] = set()
+            # NAME.tmp-for-deletion and the like are no blocks any more, or not yet.
+            blocks = [path.parent for path in self.path.glob(f"*/{_META}") if not path.parent.suffix]
+            try:
+                for block in blocks:
+                    found.update((block.name, *_meta(block)["compaction"].get("sources", ())))
+            except FileNotFoundError:  # compacted meanwhile: into a block that we may have missed
+                continue
+            return found
 
     def clean(self) -> None:
-        """Remove what is only needed while importing."""
+        """Remove what is only needed while importing; nobody may be at work on it."""
         shutil.rmtree(self._staging, ignore_errors=True)
+        for file in self.work.glob("*.om"):
+            file.unlink(missing_ok=True)
+
+    def file(self, name: str) -> Path:
+        """Return where to write the OpenMetrics text that becomes blocks."""
+        return self.work / f"{name}.om"
 
 
 def _lock(file: IO[str]) -> None:
@@ -149,7 +192,7 @@ def _lock(file: IO[str]) -> None:
 
 
 def _meta(block: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((block / "meta.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((block / _META).read_text(encoding="utf-8"))
     return found
 
 

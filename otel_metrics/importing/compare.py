@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otel_metrics import catalogue as c
-from otel_metrics.importing.job import date_of
+from otel_metrics.importing.rows import date_of
 from otel_metrics.querying.restore import CallersUnits, daily_row
 from otel_metrics.querying.statistics import COLUMNS
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
-    from otel_metrics.importing.job import Rows
-    from otel_metrics.querying.source import DayKey, Source
+    from otel_metrics.importing.rows import Rows
+    from otel_metrics.querying.source import DayKey, DayTable, Source
     from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.settings import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Comparison:
     old: float | None
     ours: float | None
     estimated: bool
+    complete: bool | None
+    """Whether everything that was recorded on the day is in our value; None if that is not known."""
+    reason: str
+    """What may be missing."""
 
     @property
     def difference(self) -> float | None:
@@ -47,23 +52,26 @@ def compare(rows: Rows, source: Source, days: list[int]) -> Iterator[Comparison]
     """
     labels = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
     seen = (series.labels for series in rows.keepers.series.values() if series.metric is c.PERFORMANCE_UNIT)
-    units = CallersUnits(seen, labels)
+    units, scales = CallersUnits(seen, labels), rows.scales()
     for day in days:
-        ours: Mapping[DayKey, Statistics] = source.day(date_of(day)).rows
-        if not ours:
+        ours = source.day(date_of(day))
+        if not ours.rows:
             continue
         rows.load(day)
         old, _ = rows.statistics(day)
-        for key in sorted({*old, *ours}):
-            yield from _row(date_of(day), key, old.get(key), ours.get(key), units)
+        for key in sorted({*old, *ours.rows}):
+            yield from _row(key, old.get(key), ours, units, scales)
 
 
 def _row(
-    day: date, key: DayKey, old: Statistics | None, ours: Statistics | None, units: CallersUnits
+    key: DayKey, old: Statistics | None, table: DayTable, units: CallersUnits, scales: Mapping[str, Scale]
 ) -> Iterator[Comparison]:
-    shown = [daily_row(key, known, units) if known is not None else None for known in (old, ours)]
+    ours, whole = table.rows.get(key), table.known_of(key)
+    shown = [daily_row(key, known, units, scales) if known is not None else None for known in (old, ours)]
     unit = next((row[1] for row in shown if row is not None), "")
     for column, field in COLUMNS.items():
         theirs, mine = (getattr(row[0], field) if row is not None else None for row in shown)
         estimated = ours is not None and field in ours.estimated
-        yield Comparison(day, key, unit, column, theirs, mine, estimated)
+        yield Comparison(
+            table.day, key, unit, column, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons)
+        )

@@ -1,105 +1,33 @@
-"""An import from beginning to end: read and inspect everything, then write day after day."""
+"""An import: write day after day of what was read and inspected."""
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
-from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.importing import aggregates, exposition
-from otel_metrics.importing.day import content_hash, fill, step
+from otel_metrics.importing import exposition
 from otel_metrics.importing.errors import ImportFailedError
 from otel_metrics.importing.exposition import RECORDED_AT, Grid
-from otel_metrics.importing.keepers import Keepers
-from otel_metrics.importing.reading import Reader
-from otel_metrics.importing.spool import Spool
+from otel_metrics.importing.rows import date_of
 from otel_metrics.importing.state import DayState, State
 from otel_metrics.importing.tables import AGGREGATES
-from otel_metrics.importing.timestamps import Timestamps
-from otel_metrics.querying.statistics import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
-    from datetime import tzinfo
+    from datetime import date
     from pathlib import Path
 
     from otel_metrics.importing.blocks import DataDirectory
-    from otel_metrics.importing.ledger import Ledger
-    from otel_metrics.importing.tables import OldDatabase
+    from otel_metrics.importing.rows import Rows
     from otel_metrics.querying.source import DayKey
     from otel_metrics.querying.statistics import Statistics
-    from otel_metrics.settings import Settings
 
-_EPOCH: Final = date(1970, 1, 1)
 _DAY: Final = 86_400
-
-_AT_ONCE: Final = 2
-"""Days that promtool works on at once: it waits for the disk as long as it computes."""
-
-
-def date_of(day: int) -> date:
-    """Return the date of a day since 1970."""
-    return _EPOCH + timedelta(days=day)
-
-
-class Rows:
-    """Everything that fits of an old database, by day. Reading it changes nothing but the ledger and the work folder."""
-
-    def __init__(self, database: OldDatabase, ledger: Ledger, settings: Settings, zone: tzinfo, work: Path) -> None:
-        shutil.rmtree(work, ignore_errors=True)
-        self.database = database
-        self.ledger = ledger
-        self.keepers = Keepers(settings)
-        self.spool = Spool(work)
-        self.reader = Reader(self.keepers, self.spool, ledger, Timestamps(zone))
-        self.aggregates: aggregates.Rows = {}
-
-    def read(self, tick: Callable[[int], object]) -> None:
-        """Read all tables; ``tick`` is called with numbers of rows."""
-        for found in self.database.tables:
-            self.reader.read(self.database, found, tick)
-        if self.database.aggregates:
-            self.aggregates = aggregates.Aggregates(self.keepers, self.ledger).read(self.database)
-            tick(self.ledger.read[AGGREGATES])
-        self.ledger.flush()
-
-    def days(self) -> list[int]:
-        """Return the days that have rows of any kind, in order."""
-        return sorted({*self.spool.days(), *self.aggregates})
-
-    def load(self, day: int) -> tuple[str, int]:
-        """Put a day's raw rows into the keepers; return its content hash and the seconds between samples."""
-        self.keepers.clear()
-        parts = self.spool.read(day)
-        seconds = step(self.keepers, parts)
-        fill(self.keepers, day, parts, seconds)
-        whole = blake2b(content_hash(self.keepers, parts).encode(), digest_size=16)
-        for text in aggregates.text(self.aggregates.get(day, {})):
-            whole.update(text.encode())
-        return whole.hexdigest(), seconds
-
-    def statistics(self, day: int) -> tuple[dict[DayKey, Statistics], set[int]]:
-        """Return the loaded day's table, and the row ids of old aggregates in it: where raw rows are missing."""
-        table = {
-            key: Values((values.values,)).statistics() for key, values in self.keepers.days.items() if values.values
-        }
-        used = set()
-        for key, (rowid, known) in self.aggregates.get(day, {}).items():
-            if key not in table or table[key].count < known.count:
-                table[key] = known
-                used.add(rowid)
-        return table, used
-
-    def close(self, work: Path) -> None:
-        """Remove the work folder."""
-        shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +49,7 @@ class Import:
         self._wanted = wanted
         self._state = State(directory.work / "state.json")
         self._now = now
+        self._held = directory.held()
         self.head = directory.head_start(now)
         self.skipped: dict[int, str] = {}
         self.written: list[int] = []
@@ -131,16 +60,19 @@ class Import:
 
     def imported(self) -> list[int]:
         """Return the days of the old database that are in place, now or since an earlier run."""
-        return [day for day in self.rows.days() if (known := self._state.get(self.instance(day))) and known.done]
+        held = self._directory.held()
+        return [day for day in self.rows.days() if (known := self._state.get(self.instance(day))) and known.holds(held)]
 
     def recover(self) -> None:
-        """Finish or take back the day that an interrupted import was about to publish."""
+        """Finish or take back the days that an interrupted import was about to publish, and clear away what else it left."""
         for name, day in self._state.unfinished().items():
-            if self._directory.publish(day.blocks):
+            if self._directory.publish(day.blocks) or self._held.issuperset(day.blocks):
                 self._state.put(name, DayState(day.content, day.rows, day.blocks, done=True))
             else:
                 self._directory.withdraw(day.blocks)
                 self._state.drop(name)
+        self._directory.clean()
+        self._held = self._directory.held()
 
     def open_days(self) -> list[int]:
         """Return the days that may be written now, and account for the rows of the others."""
@@ -157,25 +89,34 @@ class Import:
         """Write ``days``; ``tick`` is called with every day that is done. While promtool works on one day, the next is made.
 
         Raises:
-            ImportFailedError: a day could not be written; those before are in place.
+            ImportFailedError: a day could not be written, those before are in place; or there is no room for one.
             KeyboardInterrupt: once the day at hand is in place.
         """
         pending: deque[Future[tuple[int, set[int]]]] = deque()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            try:
-                for day in days:
-                    made = self._make(day)
-                    if len(pending) == _AT_ONCE:
-                        tick(self._written(*pending.popleft().result()))
-                    if made is None:
-                        tick(day)
-                    else:
-                        pending.append(pool.submit(self._publish, *made))
-            finally:
-                # Also after an error or Ctrl-C: what promtool is at work on is brought to its end, and accounted for.
-                while pending:
-                    tick(self._written(*pending.popleft().result()))
-                self._directory.clean()
+
+        def settle(most: int) -> None:
+            while len(pending) > most:
+                wait((pending[0],))  # Ctrl-C mostly comes here: then the day is still pending
+                tick(self._written(*pending.popleft().result()))
+
+        at_once = self._directory.at_once()
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            for day in days:
+                made = self._make(day)
+                settle(at_once - 1)
+                if made is None:
+                    tick(day)
+                else:
+                    pending.append(pool.submit(self._publish, *made))
+            settle(0)
+        finally:
+            # Also after an error or Ctrl-C: what promtool is at work on is brought to its end, and accounted for.
+            _finish(pool)
+            for future in pending:
+                if future.exception() is None:
+                    tick(self._written(*future.result()))
+            self._directory.clean()
 
     def _postponed(self, day: int) -> str | None:
         """Return why a day cannot be written now, if so."""
@@ -192,7 +133,10 @@ class Import:
         """Write a day's OpenMetrics file, unless the day is imported already."""
         content, seconds = self.rows.load(day)
         known = self._state.get(self.instance(day))
-        if known is not None:
+        # What retention has deleted is imported again. Samples that are still there as well are the same, and count once.
+        if known is not None and not (
+            known.gone(self._held) or (known.content == content and not known.holds(self._held))
+        ):
             changed = (
                 "imported before with other content: remove its series from the server, and its entry in the state file"
             )
@@ -202,7 +146,7 @@ class Import:
         for rowid, _ in self.rows.aggregates.get(day, {}).values():
             if rowid not in used:
                 self.rows.ledger.refuse(AGGREGATES, rowid, "computed from the day's own rows instead")
-        file = self._directory.work / f"{date_of(day)}.om"
+        file = self._directory.file(str(date_of(day)))
         samples = 0
         try:
             with file.open("w", encoding="utf-8", buffering=2**20) as out:
@@ -259,3 +203,13 @@ class Import:
                 self.rows.ledger.refuse(table, f"{span.first}-{span.last}", why, span.rows)
         for rowid, _ in self.rows.aggregates.get(day, {}).values():
             self.rows.ledger.refuse(AGGREGATES, rowid, why)
+
+
+def _finish(pool: ThreadPoolExecutor) -> None:
+    """Wait until a pool's work is done, however often Ctrl-C is pressed: a folder that it works in must not be removed."""
+    while True:
+        try:
+            pool.shutdown()
+        except KeyboardInterrupt:
+            continue
+        return

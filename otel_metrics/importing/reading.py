@@ -9,6 +9,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from otel_metrics.facade.binding import Binding
+from otel_metrics.facade.scales import HIGHEST, Scales
+from otel_metrics.importing.errors import ImportFailedError
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.recording.labels import RefusedCallError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from otel_metrics.importing.tables import Found, OldDatabase, Table
     from otel_metrics.importing.timestamps import Timestamps
     from otel_metrics.recording.values import Column
+    from otel_metrics.settings import Scale
 
 BATCH: Final = 200_000
 """Rows that are read before their values are converted and written to the spool."""
@@ -59,6 +62,26 @@ class Span:
             self.last = max(self.last, rowid)
 
 
+def refuse_all(database: OldDatabase, found: Found, ledger: Ledger) -> None:
+    """Account for a table that cannot be read."""
+    name, rows = found.table.name, database.count(found.table.name)
+    ledger.read[name] += rows
+    if rows:
+        ledger.refuse(name, "all", str(found.unreadable), rows)
+
+
+def check(database: OldDatabase, name: str, rows: int) -> None:
+    """Make sure that no row got lost on the way here.
+
+    Raises:
+        ImportFailedError: SQL counts more rows, or fewer.
+    """
+    if rows != database.counted[name]:
+        raise ImportFailedError(
+            f"{database.path}: {rows} rows of {name} were read, and SQL counts {database.counted[name]}: please report this"
+        )
+
+
 class Reader:
     """Reads tables into the spool, and accounts for every row."""
 
@@ -68,28 +91,27 @@ class Reader:
         self._binding = Binding(cast("Any", keepers))
         self._spool = spool
         self._ledger = ledger
-        self._timestamps = timestamps
+        self.timestamps = timestamps
         self.spans: defaultdict[int, defaultdict[str, Span]] = defaultdict(lambda: defaultdict(Span))
         """Rows that fit, by day and table."""
+        self.scales: defaultdict[str, set[Scale]] = defaultdict(set)
+        """Scales that scores of a satisfaction type were on."""
         self.cardinality: Counter[str] = Counter()
         """Label combinations by table."""
 
     def read(self, database: OldDatabase, found: Found, tick: Callable[[int], object]) -> None:
         """Read one table; ``tick`` is called with the number of rows after every batch."""
         table = found.table
-        if found.missing:
-            rows = database.count(table.name)
-            self._ledger.read[table.name] += rows
-            if rows:
-                self._ledger.refuse(table.name, "all", f"the table has no column {', '.join(found.missing)}", rows)
+        if found.unreadable:
+            refuse_all(database, found, self._ledger)
             return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
-        milliseconds = self._timestamps.milliseconds
+        milliseconds = self.timestamps.milliseconds
         known: dict[tuple[object, ...], Bound] = {}
         pending: dict[tuple[int, int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
         n = told = waiting = 0
-        for n, row in enumerate(database.rows(found.select()), 1):
+        for n, row in enumerate(database.rows(found), 1):
             try:
                 moment = milliseconds(row[1])
             except ValueError as error:
@@ -100,7 +122,8 @@ class Reader:
             if bound is None:
                 if len(known) >= KNOWN:
                     known.clear()
-                bound = known[labels] = self._bind(table, labels)
+                bound = known[labels] = self.bind(table, labels)
+                self.cardinality[table.name] += bound.target is not None
             if bound.target is None:
                 self._ledger.refuse(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
                 continue
@@ -118,9 +141,11 @@ class Reader:
                 told, waiting = n, 0
         self._take(table, width, pending)
         self._ledger.read[table.name] += n
+        check(database, table.name, n)
         tick(n - told)
 
-    def _bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
+    def bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
+        """Return what a combination of label columns leads to."""
         refusals = self._keepers.refusals
         refusals.take()
         self._keepers.forget_seeds()
@@ -128,8 +153,6 @@ class Reader:
             target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
         except RefusedCallError:
             target = None
-        else:
-            self.cardinality[table.name] += 1
         return Bound(target, tuple(refusals.take()))
 
     @staticmethod
@@ -144,6 +167,12 @@ class Reader:
                 for argument, reason in bound.remarks:
                     self._ledger.leave_out(table.name, row[0], argument, reason)
             self._take_rows(table, width, day, bundle, rows)
+            if isinstance(bound.target, Scales):
+                scores = [row[width] for _, row in rows if type(row[width]) in _NUMBERS]
+                if bundle is not bound.target.five:
+                    self.scales[bound.target.kind].add("0-1")
+                elif any(1 <= score <= HIGHEST for score in scores):
+                    self.scales[bound.target.kind].add("1-5")
         pending.clear()
         self._spool.flush()
 

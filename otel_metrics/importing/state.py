@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.importing.errors import ImportFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
 
@@ -23,6 +23,14 @@ class DayState:
     rows: int
     blocks: Sequence[str]
     done: bool
+
+    def holds(self, blocks: Container[str]) -> bool:
+        """Return whether the day is in place as a whole, if ``blocks`` are there."""
+        return self.done and all(name in blocks for name in self.blocks)
+
+    def gone(self, blocks: Container[str]) -> bool:
+        """Return whether nothing of the day is left."""
+        return not any(name in blocks for name in self.blocks)
 
 
 class State:

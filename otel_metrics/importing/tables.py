@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TIMESTAMP: Final = "timestamp"
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -22,6 +21,7 @@ class Table:
 
     ``call`` is the method of :class:`~otel_metrics.facade.binding.Binding` that its labels are arguments of, in the order of
     ``labels``; ``values`` are in the order of the bound cell's columns. ``required`` columns must be there, others may be.
+    ``when`` is the column that tells the time.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Table:
     labels: tuple[str, ...]
     values: tuple[str, ...]
     required: frozenset[str]
+    when: str = "timestamp"
 
 
 def _table(name: str, call: str, labels: str, values: str, optional: str = "") -> Table:
@@ -81,11 +82,8 @@ TABLES: Final[tuple[Table, ...]] = (
 )
 
 AGGREGATES: Final = "daily_aggregates"
-AGGREGATE_COLUMNS: Final = (
-    "date",
-    "feature",
-    "metric_type",
-    "metric_name",
+_KEY: Final = ("feature", "metric_type", "metric_name")
+_STATISTICS: Final = (
     "avg_value",
     "min_value",
     "max_value",
@@ -95,12 +93,21 @@ AGGREGATE_COLUMNS: Final = (
     "percentile_95",
     "percentile_99",
 )
+AGGREGATE_COLUMNS: Final = ("date", *_KEY, *_STATISTICS)
+_AGGREGATES: Final = Table(AGGREGATES, "", _KEY, _STATISTICS, frozenset((*_KEY, *_STATISTICS)), "date")
 
 _PORTION: Final = 50_000
 """Rows that are read at a time."""
 
 _IGNORED: Final = frozenset({"id", "created_at", "metadata", "feedback", "interaction_id", "error_message"})
 """Columns that hold what is no number and no label: they stay in the old database."""
+
+
+_WAL_AT: Final = 18
+"""Place of the byte that tells the journal mode."""
+
+_ROWID: Final = ("rowid", "_rowid_", "oid")
+"""SQLite's names of a row's number; a column may be called like that, and mean something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +120,25 @@ class Found:
     """Required columns that are not there: then the table cannot be read."""
     unknown: tuple[str, ...]
     """Columns that nobody documented."""
+    rowid: str | None
+    """What the numbers of its rows are called; None: they have none."""
 
-    def select(self) -> str:
-        """Return the query for its rows: rowid, timestamp, labels, values; ``?`` is the rowid to go on after."""
-        wanted = (TIMESTAMP, *self.table.labels, *self.table.values)
+    @property
+    def unreadable(self) -> str | None:
+        """Return why the table cannot be read, if so."""
+        if self.missing:
+            return f"the table has no column {', '.join(self.missing)}"
+        return None if self.rowid else "the table has no row ids (WITHOUT ROWID)"
+
+    def select(self, portion: int) -> str:
+        """Return the query for rows: rowid, time, labels, values; ``?`` is the rowid to go on after."""
+        wanted = (self.table.when, *self.table.labels, *self.table.values)
         columns = ", ".join(f'"{name}"' if name in self.present else "NULL" for name in wanted)
-        return f'SELECT rowid, {columns} FROM "{self.table.name}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608
+        return f'SELECT {self.rowid}, {columns} FROM "{self.table.name}" WHERE {self.rowid} > ? ORDER BY {self.rowid} LIMIT {portion}'  # noqa: S608
+
+    def count(self) -> str:
+        """Return the query that counts the rows between two rowids."""
+        return f'SELECT count(*) FROM "{self.table.name}" WHERE {self.rowid} > ? AND {self.rowid} <= ?'  # noqa: S608
 
 
 class OldDatabase:
@@ -130,26 +150,32 @@ class OldDatabase:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.counted: Counter[str] = Counter()
+        """Rows by table that SQL counts where :meth:`rows` has read."""
+        self.last: dict[str, int] = {}
+        """The last rowid that was read, by table."""
         if not path.is_file():
             raise ImportFailedError(f"{path}: no such file")
         try:
-            self._connection = sqlite3.connect(
+            self.connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
-            names = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            names = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         except sqlite3.DatabaseError as error:
-            raise ImportFailedError(f"{path}: {error}") from error
+            raise ImportFailedError(f"{path}: {error}{_advice(path)}") from error
         self._check()
         self.names = sorted(name for (name,) in names if not name.startswith("sqlite_"))
-        known = {table.name: table for table in TABLES}
-        self.tables = [self._inspected(known[name]) for name in self.names if name in known]
-        self.aggregates = AGGREGATES in self.names and self._columns(AGGREGATES) >= set(AGGREGATE_COLUMNS)
-        self.unknown = [name for name in self.names if name not in known and name != AGGREGATES]
+        known = {table.name: table for table in (*TABLES, _AGGREGATES)}
+        # To SQLite, names are the same in upper and lower case.
+        self.found = [self._inspected(known[name.lower()]) for name in self.names if name.lower() in known]
+        self.tables = [found for found in self.found if found.table is not _AGGREGATES]
+        self.aggregates = next((found for found in self.found if found.table is _AGGREGATES), None)
+        self.unknown = [name for name in self.names if name.lower() not in known]
 
     def _check(self) -> None:
         """Read every page: of a damaged file, rows could be missing unnoticed."""
         try:
-            found = [text for (text,) in self._connection.execute("PRAGMA quick_check(3)")]
+            found = [text for (text,) in self.connection.execute("PRAGMA quick_check(3)")]
         except sqlite3.DatabaseError as error:
             found = [str(error)]
         if found != ["ok"]:
@@ -158,48 +184,79 @@ class OldDatabase:
                 f"Mend a copy of it (sqlite3 {self.path.name} .recover | sqlite3 mended.db) and import that"
             )
 
-    def rows(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query that ends in ``rowid > ? ORDER BY rowid``; text that is no UTF-8 is mended by U+FFFD.
+    def rows(self, found: Found) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table, by rowid; text that is no UTF-8 is mended by U+FFFD.
 
         Raises:
             ImportFailedError: the file is damaged.
         """
         last = -(2**63)
-        self._connection.text_factory = str
+        self.connection.text_factory = str
         while True:
             start = last
             try:
                 # In portions, as the old system may still be at work: while a query runs it cannot write.
-                for row in self._connection.execute(f"{query} LIMIT {_PORTION}", (last,)):
+                self.connection.execute("BEGIN")
+                for row in self.connection.execute(found.select(_PORTION), (last,)):
                     last = row[0]
                     yield row
+                self.counted[found.table.name] += self.connection.execute(found.count(), (start, last)).fetchone()[0]
             except sqlite3.OperationalError as error:
                 # Only its text tells this error; what reads such text is slower, so it is not used from the start.
-                if "Could not decode to UTF-8" not in str(error) or self._connection.text_factory is not str:
+                if "Could not decode to UTF-8" not in str(error) or self.connection.text_factory is not str:
                     raise ImportFailedError(f"{self.path}: {error} (after row {last})") from error
-                self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+                self.counted[found.table.name] += self.connection.execute(found.count(), (start, last)).fetchone()[0]
+                self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
                 continue
             except sqlite3.DatabaseError as error:
                 raise ImportFailedError(f"{self.path}: {error} (after row {last})") from error
+            finally:
+                self.connection.rollback()
+            self.last[found.table.name] = last
             if last == start:
                 return
 
     def count(self, name: str) -> int:
         """Return how many rows a table has."""
-        count: int = self._connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608
+        count: int = self.connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608
         return count
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
-
-    def _columns(self, name: str) -> set[str]:
-        return {row[1] for row in self._connection.execute(f'PRAGMA table_info("{name}")')}
+        self.connection.close()
 
     def _inspected(self, table: Table) -> Found:
-        present = self._columns(table.name)
-        wanted = {TIMESTAMP, *table.labels, *table.values}
-        missing = ({TIMESTAMP} | table.required) - present
+        present = {row[1].lower() for row in self.connection.execute(f'PRAGMA table_info("{table.name}")')}
+        wanted = {table.when, *table.labels, *table.values}
+        missing = ({table.when} | table.required) - present
+        unknown = present - wanted - _IGNORED
         return Found(
-            table, frozenset(present & wanted), tuple(sorted(missing)), tuple(sorted(present - wanted - _IGNORED))
+            table,
+            frozenset(present & wanted),
+            tuple(sorted(missing)),
+            tuple(sorted(unknown)),
+            self._rowid(table.name, present),
         )
+
+    def _rowid(self, name: str, columns: set[str]) -> str | None:
+        """Return the first name of the rows' numbers that no column has."""
+        for rowid in _ROWID:
+            if rowid not in columns:
+                try:
+                    self.connection.execute(f'SELECT {rowid} FROM "{name}" LIMIT 0')  # noqa: S608
+                except sqlite3.OperationalError:
+                    return None
+                return rowid
+        return None
+
+
+def _advice(path: Path) -> str:
+    """Return what to do about a file in write-ahead mode that SQLite cannot open for reading alone."""
+    with path.open("rb") as file:
+        wal = file.read(_WAL_AT + 1)[_WAL_AT:] == b"\2"
+    if not wal:
+        return ""
+    return (
+        f". The file is in write-ahead mode, which even readers need files beside it for, and permission to write them: "
+        f"copy {path.name} and {path.name}-wal to a folder of yours and import from there"
+    )

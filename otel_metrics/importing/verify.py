@@ -1,7 +1,7 @@
-"""Imported days as a server gives them back, beside what SQL makes of the old rows: the eight statistics of every row.
+"""Imported days as a server gives them back, beside what SQL makes of the values: the eight statistics of every row.
 
-SQL is the other witness: it sees the values right after they were read, knows nothing of slots, buckets, files, blocks or PromQL,
-and computes the statistics by itself.
+SQL sees the values right after they were read, knows nothing of slots, buckets, files, blocks or PromQL, and computes the
+statistics by itself. What got lost before that it cannot see: ``witness`` asks the old tables themselves.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from math import isclose, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.importing.job import date_of
+from otel_metrics.importing.rows import date_of
 from otel_metrics.querying.statistics import COLUMNS, PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
-    from otel_metrics.importing.job import Rows
+    from otel_metrics.importing.rows import Rows
     from otel_metrics.querying.source import DayKey, Source
     from otel_metrics.querying.statistics import Statistics
 
 TOLERANCE: Final = 1e-9
 """Relative difference that computing in another order can explain."""
+
+_SLACK: Final = {"stddev": TOLERANCE, "avg_value": 1e-14}
+"""Shares of the largest value: the deviation of almost equal values is as exact as these are, and an average next to zero, too."""
 
 _PERCENTILE: Final = """
     max(CASE WHEN place = CAST({q} * (n - 1) AS INTEGER) THEN value END),
@@ -90,8 +93,7 @@ def differences(day: int, sql: Mapping[DayKey, Numbers], server: Mapping[DayKey,
         scale = max(abs(expected.get("max_value", 0.0)), abs(expected.get("min_value", 0.0)))
         for column, value in expected.items():
             other = found.get(column)
-            # The deviation of almost equal values is as exact as these are.
-            slack = TOLERANCE * scale if column == "stddev" else 0.0
+            slack = _SLACK.get(column, 0.0) * scale
             if other is None or not isclose(value, other, rel_tol=TOLERANCE, abs_tol=slack):
                 yield Difference(date_of(day), key, column, value, other)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.naming import series_name
-from otel_metrics.querying import promql
+from otel_metrics.querying import expressions, promql
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Moment
-from otel_metrics.querying.source import DayKey, Distribution, Latest
+from otel_metrics.querying.source import Completeness, DayKey, Distribution, Latest
 from otel_metrics.querying.statistics import COLUMNS, PERCENTILES, Statistics
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ _ACCUMULATORS: Final[dict[str, tuple[str, Metric]]] = {
     "min": ("min", c.DAILY_MIN),
     "max": ("max", c.DAILY_MAX),
 }
+
+INSTANCES: Final = "instances"
+ENDED: Final = "ended"
+GAPS: Final = "gaps"
+_NOTHING: Final = 1.0
+"""Seconds before midnight that nobody misses."""
 
 UNITS: Final = Latest(c.PERFORMANCE_UNIT, c.PERFORMANCE_UNIT.label_names)
 
@@ -76,6 +82,55 @@ def _previous(exposed: str, midnight: float, irregular: Irregular | None) -> str
     if irregular is None or not irregular.instances:
         return within(_PREVIOUS)
     return f"({within(_PREVIOUS)} or {within(_READ_BACK, irregular.matcher)})"
+
+
+def completeness(day: Period, irregular: Irregular | None, *, over: bool, recorded: bool = False) -> dict[str, str]:
+    """Return the expressions that count, per row, the processes that have values of it: all, and those that may lack some.
+
+    ``recorded``: of what the rules recorded, which look for an hour only, instead of what can be computed now.
+    """
+    exposed = series_name(c.DAILY_COUNT)
+    current = Moment(day, irregular, exactly=True).last(exposed, ((c.DAY.name, _CURRENT),))
+    by = f"count by ({', '.join(KEY)})"
+    if not over:
+        return {INSTANCES: f"{by} ({current})"}
+    unlike = f"ignoring ({c.DAY.name})"
+    previous = _previous(exposed, day.end, None if recorded else irregular)
+    last = f"timestamp({promql.selector(exposed, ((c.DAY.name, _CURRENT),))} {promql.at(day.end - 0.001)})"
+    everyone = f"({previous} or {unlike} {current})"
+    return {
+        INSTANCES: f"{by} ({everyone})",
+        # Whose last sample is from the end of the day has told everything, too: as the processes of an import.
+        ENDED: f"{by} ({current} unless {unlike} {previous} unless {unlike} ({last} > {day.end - _NOTHING:.3f}))",
+        GAPS: f"{by} ({everyone} and on ({expressions.INSTANCE}) ({_gaps(day)}))",
+    }
+
+
+def _gaps(day: Period) -> str:
+    """Return the processes that were not seen for a while, and then again."""
+    name, step = series_name(c.SERIES), expressions.LOOKBACK
+    steps = f"[{promql.milliseconds(day.seconds)}:{promql.milliseconds(step)}] {promql.at(day.end)}"
+    first, last = (f"{of}_over_time((0 * {name} + time()){steps})" for of in ("min", "max"))
+    missing = f"({last} - {first}) / {step:.0f} + 1 - count_over_time({name}{steps})"
+    before = f"last_over_time({name}[{promql.milliseconds(day.seconds)}] {promql.at(day.start)})"
+    away = f"{before} unless {name} {promql.at(day.start)}"
+    # An import's samples are far apart, and the last of them is the day's last millisecond.
+    imported = f"timestamp({name} {promql.at(day.end - 0.001)}) > {day.end - 0.002:.3f}"
+    return f"(({missing} > 1) or ({away})) unless on ({expressions.INSTANCE}) ({imported})"
+
+
+def completenesses(keys: Iterable[DayKey], counts: Numbers) -> dict[DayKey, Completeness]:
+    """Return what the answers to :func:`completeness` mean for every row."""
+    found = {}
+    for key in keys:
+        instances, ended, gaps = (round(counts.get(name, {}).get(key, 0)) for name in (INSTANCES, ENDED, GAPS))
+        reasons = []
+        if ended:
+            reasons.append(f"{ended} of {instances} processes not seen after midnight")
+        if gaps:
+            reasons.append(f"{gaps} of {instances} processes not seen for a while")
+        found[key] = Completeness(instances or None, tuple(reasons))
+    return found
 
 
 def distributions() -> dict[str, Query]:

@@ -86,30 +86,36 @@ class PrometheusSource:
 
     def _recorded(self, day: date, whole: Period) -> DayTable | None:
         """Read what the recording rules stored about a day."""
-        units = expressions.parts({"unit": days.UNITS}, Moment(whole, self._irregular(whole)))
+        irregular = self._irregular(whole)
+        units = expressions.parts({"unit": days.UNITS}, Moment(whole, irregular))
         columns = days.recorded(whole)
-        parts, warnings = self._parts({**columns, **units}, whole.end)
-        table = days.from_recorded({name: days.by_key(parts.get(name, ())) for name in columns})
-        return DayTable(day, table, self._units(parts), self.name, partial=False, warnings=warnings) if table else None
+        known = days.completeness(whole, irregular, over=True, recorded=True)
+        parts, warnings = self._parts({**columns, **units, **known}, whole.end)
+        table = days.from_recorded(_numbers(columns, parts))
+        if not table:
+            return None
+        completeness = days.completenesses(table, _numbers(known, parts))
+        return DayTable(day, table, self._units(parts), self.name, False, warnings, completeness)
 
     def _computed(self, day: date, whole: Period, now: float) -> DayTable:
         """Compute the rows of a day, or of its part so far, from what the processes exposed."""
-        known = Period(whole.start, min(whole.end, now))
-        irregular = self._irregular(known)
+        so_far, over = Period(whole.start, min(whole.end, now)), now >= whole.end
+        irregular = self._irregular(so_far)
         queries = days.distributions()
-        accumulators = days.accumulated(known, irregular, over=now >= whole.end)
-        moment = Moment(known, irregular)
+        accumulators = days.accumulated(so_far, irregular, over=over)
+        known = days.completeness(so_far, irregular, over=over)
+        moment = Moment(so_far, irregular)
         others = expressions.parts({**queries, "unit": days.UNITS}, moment, without=(expressions.LOW, expressions.HIGH))
-        parts, warnings = self._parts({**accumulators, **others}, now)
+        parts, warnings = self._parts({**accumulators, **known, **others}, now)
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
             if query.metric.daily:
                 for labels, buckets in self._rows(query, name, parts):
                     key = DayKey.of(query.metric.daily, labels)
                     histograms[key] = histograms[key].plus(buckets) if key in histograms else buckets
-        sums = {name: days.by_key(parts.get(name, ())) for name in accumulators}
-        table = days.from_accumulated(sums, histograms)
-        return DayTable(day, table, self._units(parts), self.name, partial=now < whole.end, warnings=warnings)
+        table = days.from_accumulated(_numbers(accumulators, parts), histograms)
+        completeness = days.completenesses(table, _numbers(known, parts))
+        return DayTable(day, table, self._units(parts), self.name, not over, warnings, completeness)
 
     def _units(self, parts: Parts) -> list[Mapping[str, str]]:
         return [row.labels for row in self._rows(days.UNITS, "unit", parts)]
@@ -188,6 +194,10 @@ def _bounded(query: Query, found: list[Row], lows: Iterable[Sample], highs: Iter
         known = group in low and group in high
         bounded.append(Row(labels, buckets.within(low[group], high[group]) if known else buckets))
     return bounded
+
+
+def _numbers(names: Iterable[str], parts: Parts) -> dict[str, dict[DayKey, float]]:
+    return {name: days.by_key(parts.get(name, ())) for name in names}
 
 
 _Labels = tuple[tuple[str, str], ...]

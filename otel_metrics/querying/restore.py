@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
     from otel_metrics.querying.source import DayKey
     from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.settings import Scale
 
 BASE: Final[dict[Metric, Unit]] = {
     # Times are reported in milliseconds unless something else was recorded.
@@ -27,7 +28,8 @@ BASE: Final[dict[Metric, Unit]] = {
 DAILY: Final[dict[str, Metric]] = {m.daily.unit: m for m in BASE if m.daily}
 """Unit of a daily row -> the performance metric that it may come from."""
 
-
+FIVE: Final[Scale] = "1-5"
+SATISFACTION: Final = c.SATISFACTION_SCORE.daily.metric_type if c.SATISFACTION_SCORE.daily else ""
 _IMPROVEMENT: Final = c.LEARNING_IMPROVEMENT.daily.metric_type if c.LEARNING_IMPROVEMENT.daily else ""
 
 
@@ -64,8 +66,20 @@ def minus_one(value: float) -> float:
     return value - 1
 
 
-def daily_row(key: DayKey, known: Statistics, units: CallersUnits) -> tuple[Statistics, str]:
-    """Return a daily row's statistics, as they were recorded, and the name of their unit."""
+def to_one_to_five(score: float) -> float:
+    """Return a score from 0 to 1 on the scale from 1 to 5."""
+    return 1 + 4 * score
+
+
+def daily_row(
+    key: DayKey, known: Statistics, units: CallersUnits, scales: Mapping[str, Scale] | None = None
+) -> tuple[Statistics, str]:
+    """Return a daily row's statistics, as they were recorded, and the name of their unit.
+
+    Scores are on 0 to 1, unless ``scales`` says of their satisfaction type that it is on 1 to 5.
+    """
+    if scales and key.metric_type == SATISFACTION and scales.get(key.metric_name) == FIVE:
+        return known.map(to_one_to_five), FIVE
     if key.metric_type == _IMPROVEMENT:
         return known.map(minus_one), key.unit
     metric = DAILY.get(key.unit)

@@ -125,13 +125,15 @@ def daily(table: DayTable) -> list[Result]:
     """Return the rows of the daily table in the documented columns, in the units that callers recorded with.
 
     ``unit`` tells the unit of the values, ``partial`` that the day is not over or not known in whole, ``estimated`` the
-    columns that are estimates.
+    columns that are estimates. ``instances``: the processes that recorded the row's values; ``complete``: whether all that
+    these recorded on the day is in; ``reason``: what may be missing otherwise. The first two are None if not known.
     """
     by = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
     units = CallersUnits(table.units, by)
     rows: list[Result] = []
     for key, known in sorted(table.rows.items()):
         restored, unit = daily_row(key, known, units)
+        whole = table.known_of(key)
         rows.append(
             {
                 "date": table.day.isoformat(),
@@ -141,8 +143,12 @@ def daily(table: DayTable) -> list[Result]:
                 **{column: number(getattr(restored, field)) for column, field in COLUMNS.items()},
                 "unit": unit,
                 "partial": table.partial,
+                "instances": whole.instances,
+                "complete": whole.complete,
+                "reason": "; ".join(whole.reasons),
                 "source": table.source,
                 "estimated": [column for column, field in COLUMNS.items() if field in restored.estimated],
+                **({"warnings": list(table.warnings)} if table.warnings else {}),
             }
         )
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timezone
 from math import isfinite
 from numbers import Real
@@ -152,6 +152,23 @@ class DayKey(NamedTuple):
         )
 
 
+_PARTIAL: Final = "the day is not over, or not known in full"
+
+
+class Completeness(NamedTuple):
+    """How much of a row's day is known."""
+
+    instances: int | None
+    """Processes that recorded values of the row; None if that is not known."""
+    reasons: tuple[str, ...] = ()
+    """Why values may be missing; none if the row is complete."""
+
+    @property
+    def complete(self) -> bool | None:
+        """Return whether everything that was recorded on the day is in; None if that is not known."""
+        return None if self.instances is None and not self.reasons else not self.reasons
+
+
 @dataclass(frozen=True, slots=True)
 class DayTable:
     """The values recorded in one UTC day, in base units."""
@@ -164,6 +181,13 @@ class DayTable:
     partial: bool
     """More may come, or part of the day is not known to this source."""
     warnings: tuple[str, ...] = ()
+    completeness: Mapping[DayKey, Completeness] = field(default_factory=dict)
+    """Of every row, unless this process alone answers for all."""
+
+    def known_of(self, key: DayKey) -> Completeness:
+        """Return how much of a row is known."""
+        known = self.completeness.get(key, Completeness(1))
+        return known._replace(reasons=(_PARTIAL, *known.reasons)) if self.partial else known
 
 
 class Source(Protocol):

@@ -250,13 +250,13 @@ def test_what_is_bound_while_we_are_configured_anew_is_not_remembered(monkeypatc
     anew = iter([True])
     with testing.recording() as metrics:
 
-        def slow(binding: Binding, *arguments: Any) -> Any:
+        def usage(binding: Binding, *arguments: Any) -> Any:
             bound = bind(binding, *arguments)
             if next(anew, False):
                 otel_metrics.configure(prometheus_url=None)
             return bound
 
-        monkeypatch.setattr(Binding, "usage", slow)
+        monkeypatch.setattr(Binding, "usage", usage)
         try:
             for _ in range(3):
                 metrics.advanced.record_feature_usage("api", "order")

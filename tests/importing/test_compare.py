@@ -47,3 +47,18 @@ def test_what_differs_is_shown_with_its_difference(tmp_path: Path, servers: Serv
     assert "2 of 3 days seen by both" in shown.stdout
     assert "-50.000%" in shown.stdout
     assert "same" in shown.stdout
+
+
+def test_scores_are_shown_on_the_scale_of_the_old_rows(tmp_path: Path, servers: Servers) -> None:
+    path = old.create(tmp_path / "old.db")
+    scored = {"timestamp": "2024-02-29T12:00:00", "feature": "a", "satisfaction_type": "overall"}
+    old.insert(path, "user_satisfaction", [{**scored, "score": score} for score in (5, 2)])
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    old.insert(path, "user_satisfaction", [{**scored, "score": 5}])
+    done = otel_metrics("compare", str(path), "--prometheus", server.url, "--format", "json")
+    found = {row["column"]: (row["old"], row["ours"], row["unit"]) for row in json.loads(done.stdout)}
+    assert found["count"] == (3, 2, "1-5")
+    assert found["avg_value"] == (4.0, 3.5, "1-5")
+    assert found["min_value"] == (2.0, 2.0, "1-5")

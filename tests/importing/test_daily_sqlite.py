@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from otel_metrics.cli import daily_aggregates
 from tests.command import otel_metrics
 from tests.importing import old
@@ -47,6 +49,15 @@ def test_the_same_day_again_replaces_it(tmp_path: Path) -> None:
     assert [(found[7], found[8]) for found in rows_of(path)] == [(0.5, 5)]
 
 
+def test_a_table_without_a_unique_key_takes_them_too(tmp_path: Path) -> None:
+    schema = old.SCHEMA.replace(",\n    UNIQUE(date, feature, metric_type, metric_name)", "")
+    path = old.create(tmp_path / "old.db", schema)
+    assert "UNIQUE" not in schema
+    daily_aggregates.write(path, [row(), row(metric_name="other")])
+    daily_aggregates.write(path, [row(count=5)])
+    assert [(found[3], found[8]) for found in rows_of(path)] == [("open", 5), ("other", 1)]
+
+
 def test_a_metric_in_two_units_is_said(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     left_out = daily_aggregates.write(path, [row(), row(unit="MB", count=7), row(unit="%", count=2)])
@@ -72,6 +83,71 @@ def test_days_of_a_server_become_the_old_table(tmp_path: Path, servers: Servers)
         ).fetchall()
     found = [(*line[:4], round(line[4], 9), line[8]) for line in rows_of(out) if line[2] == "usage"]
     assert found == [(*line[:4], round(line[4], 9), line[5]) for line in expected]
+
+
+def aggregate(metric_type: str, name: str, *numbers: float) -> dict[str, Any]:
+    columns = (
+        "avg_value",
+        "min_value",
+        "max_value",
+        "stddev",
+        "count",
+        "percentile_50",
+        "percentile_95",
+        "percentile_99",
+    )
+    key = {"date": "2024-02-28", "feature": "a", "metric_type": metric_type, "metric_name": name}
+    return key | dict(zip(columns, numbers, strict=True))
+
+
+def test_old_aggregates_there_and_back_again_are_the_same(tmp_path: Path, servers: Servers) -> None:
+    """In the old units, on the old scales; and scores of raw rows, too."""
+    path, out = old.create(tmp_path / "old.db"), tmp_path / "out.db"
+    numbers = (4.0, 2.0, 5.0, 1.0, 7, 4.0, 5.0, 5.0)
+    named = [
+        ("response_time", "render_s"), ("response_time", "render_ms"), ("memory", "cache_mb"), ("cpu", "load_percent"),
+        ("general", "things"), ("learning", "drift"), ("usage", "open"), ("satisfaction", "overall"),
+    ]  # fmt: skip
+    rows = [aggregate(*key, *numbers) for key in named]
+    rows.append(aggregate("learning_improvement", "t", 0.125, -0.25, 0.5, 0.25, 3, 0.125, 0.4625, 0.4925))
+    old.insert(
+        path, "daily_aggregates", [*rows, aggregate("satisfaction", "ones", 1.0, 1.0, 1.0, 0.0, 2, 1.0, 1.0, 1.0)]
+    )
+    scored = {"timestamp": "2024-02-29T12:00:00", "feature": "a"}
+    scores = [{**scored, "satisfaction_type": "overall", "score": score} for score in (5, 1, 3)]
+    old.insert(path, "user_satisfaction", [*scores, {**scored, "satisfaction_type": "ones", "score": 2}])
+    data = tmp_path / "data"
+    done = otel_metrics("import", str(path), "--data", str(data), COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert "Satisfaction type overall: scores from 1 to 5" in done.stdout
+    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    written = ("--from", "2024-02-28", "--to", "2024-02-29", "--format", "sqlite", "--output", str(out))
+    arguments = ("daily", *written, "--prometheus", server.url)
+    assert "Scores are from 0 to 1, those of ones, overall, too" in " ".join(otel_metrics(*arguments).stderr.split())
+    done = otel_metrics(*arguments, "--scale", "overall=1-5", "--scale", "ones=1-5")
+    assert done.returncode == 0, done.stderr
+    assert "Scores are from" not in done.stderr
+    found = rows_of(out)
+    first = [line for line in found if line[0] == "2024-02-28"]
+    for line, expected in zip(first, rows_of(path), strict=True):
+        assert line[:4] == expected[:4]
+        assert line[4:] == pytest.approx(expected[4:], rel=1e-12), line[:4]
+    assert [line[3:8] for line in found if line[0] == "2024-02-29"] == [
+        ("ones", 2.0, 2.0, 2.0, 0.0), ("overall", 3.0, 1.0, 5.0, 2.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", ["overall", "=1-5", "overall=1-10"])
+def test_a_scale_that_is_none(scale: str) -> None:
+    done = otel_metrics("daily", "--format", "sqlite", "--output", "x.db", "--scale", scale)
+    assert done.returncode == 2
+    assert "0-1, 1-5" in done.stderr
+
+
+def test_a_scale_is_for_the_old_table_only() -> None:
+    done = otel_metrics("daily", "--scale", "overall=1-5")
+    assert done.returncode == 2
+    assert "elsewhere scores are from 0 to 1" in " ".join(done.stderr.split())
 
 
 def test_output_and_format_belong_together() -> None:

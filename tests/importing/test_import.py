@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
+import shutil
 import signal
 import sqlite3
 import statistics
 import subprocess
+import sys
 import time
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_metrics.cli import main
 from otel_metrics.importing.blocks import DataDirectory
 from otel_metrics.importing.errors import ImportFailedError
 from tests.command import COMMAND, Running, environment, otel_metrics
@@ -133,6 +138,7 @@ def test_the_read_api_gives_an_imported_day_back(imported: tuple[Path, Path], se
     assert (row["unit"], row["count"]) == ("milliseconds", expected[0])
     assert [row["avg_value"], row["min_value"], row["max_value"]] == pytest.approx(expected[1:], rel=1e-12)
     assert row["partial"] is False
+    assert (row["instances"], row["complete"], row["reason"]) == (1, True, "")
 
 
 def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
@@ -150,8 +156,9 @@ def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
     error = {"timestamp": noon, "feature": "a", "error_type": "E", "error_severity": "warning"}
     old.insert(path, "error_metrics", [error] * 3)
     aggregate = {"date": "2023-12-24", "feature": "a", "metric_type": "usage", "metric_name": "open", "count": 12}
-    numbers = ("avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99")
-    old.insert(path, "daily_aggregates", [{**aggregate, **{name: 100.0 + i for i, name in enumerate(numbers)}}])
+    numbers = {"min_value": 100.0, "avg_value": 101.0, "max_value": 102.0, "stddev": 0.5}
+    percentiles = {"percentile_50": 101.0, "percentile_95": 101.9, "percentile_99": 102.0}
+    old.insert(path, "daily_aggregates", [{**aggregate, **numbers, **percentiles}])
     data = tmp_path / "data"
     done = otel_metrics("import", str(path), "--data", str(data))
     assert done.returncode == 0, done.stderr
@@ -208,6 +215,113 @@ def test_verification_finds_a_row_that_is_not_there(
     assert done.returncode == 1
     assert "Different" in done.stdout
     assert "max_value" in done.stdout
+
+
+LOSSY = """
+import sys
+from otel_metrics.cli import main
+from otel_metrics.importing.spool import Spool
+add = Spool.add
+Spool.add = lambda self, day, bundle, column, times, values: add(
+    self, day, bundle, column, times[:-1], None if values is None else values[:-1])
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_verification_finds_what_got_lost_before_it_was_computed(servers: Servers, tmp_path: Path) -> None:
+    """Here a score and a use. The account balances, and what was computed of the rest is right."""
+    path, data = old.create(tmp_path / "old.db"), tmp_path / "data"
+    noon = {"timestamp": "2024-02-29T12:00:00", "feature": "a"}
+    old.insert(path, "feature_usage", [{**noon, "action": "open"}] * 3)
+    old.insert(path, "user_satisfaction", [{**noon, "satisfaction_type": "t", "score": score} for score in (0.5, 0.25)])
+    server = server_on(servers, data)
+
+    def lossy(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", LOSSY, "import", str(path), "--data", str(data), *more]
+        return subprocess.run(
+            command, env=environment(COLUMNS="200"), capture_output=True, text=True, timeout=120, check=False
+        )
+
+    assert lossy().returncode == 0
+    server.stop()  # it would look for new blocks once a minute
+    server.start()
+    done = lossy("--verify", "--prometheus", server.url)
+    assert done.returncode == 1, done.stderr
+    assert " 0 different" in done.stdout
+    assert "Asked the old tables again: 5 counts, averages and extremes, 4 not the same" in done.stdout
+    shown = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("2024-02-29 ")]
+    assert [row[-3:] for row in shown] == [
+        ["count", "2", "1"], ["avg_value", "0.375000000", "0.500000000"], ["min_value", "0.250000000", "0.500000000"],
+        ["uses", "3", "2"],
+    ]  # fmt: skip
+
+
+def test_verification_understands_what_was_refused_mended_or_put_together(servers: Servers, tmp_path: Path) -> None:
+    """An old system lives in Berlin, and has everything that rows can be."""
+    path, data = old.create(tmp_path / "old.db"), tmp_path / "data"
+    times = [f"2024-02-{day}T{hour}:30:00" for day in (27, 28) for hour in ("00", "12", "23")]
+    key = {"feature": "a", "metric_category": "response_time", "metric_name": "query"}
+    values = [
+        (1.5, "ms"),
+        (2, "ms"),
+        (3, "seconds"),
+        (-4, "points"),
+        (4, "points"),
+        (7, None),
+        ("fast", "ms"),
+        (-1, "ms"),
+    ]
+    old.insert(
+        path,
+        "system_performance",
+        [{"timestamp": t, **key, "value": v, "unit": u} for t in times for v, u in values]
+        + [
+            {"timestamp": t, **key, "feature": f"user-{i}\n", "value": i, "unit": "MB"}
+            for t in times
+            for i in range(110)
+        ]
+        + [{"timestamp": t, **key, "value": 1, "unit": "ms"} for t in ("yesterday", 1709120000, "2024-02-27")],
+    )
+    old.insert(
+        path,
+        "user_satisfaction",
+        [
+            {"timestamp": t, "feature": "a", "satisfaction_type": kind, "score": score}
+            for t in times
+            for kind, scores in (("both", (0.5, 1, 4, 1, 9, None)), ("five", (1, 1, 5, 2)), ("one", (1, 0, 0.25)))
+            for score in scores
+            if score is not None
+        ],
+    )
+    uses = ((10.5, 1), (None, 0), (None, None), (-3, 1), ("long", 1), (0, "maybe"))
+    old.insert(
+        path,
+        "feature_usage",
+        [
+            {"timestamp": t, "feature": "a", "action": "open", "duration_ms": d, "success": s, "user_context": "c" * n}
+            for t in times
+            for (d, s) in uses
+            for n in (3, 300)
+        ],
+    )
+    more = {
+        "date": "2024-02-27",
+        "feature": "a",
+        "metric_type": "usage",
+        "metric_name": "open",
+        "count": 50,
+        "avg_value": 9,
+    }
+    old.insert(path, "daily_aggregates", [more])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE system_performance SET feature = CAST(x'ff41' AS TEXT) WHERE id = 3")
+    done = otel_metrics("import", str(path), "--data", str(data), "--timezone", "Europe/Berlin")
+    assert done.returncode == 0, done.stderr
+    server = server_on(servers, data)
+    again = ("--timezone", "Europe/Berlin", "--verify", "--prometheus", server.url)
+    done = otel_metrics("import", str(path), "--data", str(data), *again, COLUMNS="200")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "averages and extremes, 0 not the same" in done.stdout
 
 
 def test_a_changed_day_is_left_alone_and_said(imported: tuple[Path, Path], tmp_path: Path) -> None:
@@ -317,6 +431,98 @@ def test_interrupted_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_pat
     _is_complete(servers, path, data)
 
 
+def promtool_that(folder: Path, before: str = "", after: str = "") -> str:
+    """A PATH on which the real promtool does something before or after its work; "$*" are its arguments."""
+    folder.mkdir()
+    script = folder / "promtool"
+    script.write_text(
+        f'#!/bin/sh\n{before}\n{program("promtool")} "$@"\nstatus=$?\n{after}\nexit $status\n', encoding="utf-8"
+    )
+    script.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_ctrl_c_while_promtool_is_at_work_loses_none_of_the_days_that_are_remembered(tmp_path: Path) -> None:
+    """It comes while the first day is awaited, and the second one is done before that."""
+    path = old.filled(tmp_path / "old.db", 900, 4)
+    data, go = tmp_path / "data", tmp_path / "go"
+    slow = promtool_that(
+        tmp_path / "bin", after=f"case $* in *2024-02-28*) while [ ! -e {go} ]; do sleep 0.01; done;; esac"
+    )
+    third = data / "otel-metrics-import" / "2024-03-01.om"
+    with Running("import", str(path), "--data", str(data), PATH=slow) as running:
+        running.until(lambda: third.exists() and third.read_text(encoding="utf-8").endswith("# EOF\n"))
+        for _ in range(3):  # impatient
+            running.signal(signal.SIGINT)
+        running.until(lambda: _days(data) == ["import-2024-02-29"])
+        go.touch()
+        assert running.wait() == 130
+        assert "Stopped: 2 of 4 days are in place" in running.output
+    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
+    assert set(state["days"]) == {"import-2024-02-28", "import-2024-02-29"}
+    assert {name for day in state["days"].values() for name in day["blocks"]} == set(blocks(data))
+    assert sorted(path.name for path in (data / "otel-metrics-import").iterdir()) == [
+        "lock",
+        "refused.csv",
+        "state.json",
+    ]
+
+
+def test_a_block_without_its_meta_data_is_not_in_place(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path, tmp_path / "promtool")
+    (tmp_path / "01HQ000000000000000000000").mkdir()
+    assert not directory.publish(["01HQ000000000000000000000"])
+
+
+def test_after_a_kill_the_next_run_does_not_meet_the_promtool_of_the_one_before(tmp_path: Path) -> None:
+    """It goes on on its own, and into the folder that it was given."""
+    path = old.filled(tmp_path / "old.db", 900, 1)
+    data, first, second, done = (tmp_path / name for name in ("data", "first", "second", "done"))
+    slow = promtool_that(
+        tmp_path / "bin",
+        before=f"if mkdir {first} 2>/dev/null; then awaited={second}; else touch {second}; awaited={done}; fi\n"
+        "while [ ! -e $awaited ]; do sleep 0.01; done",
+        after=f"touch {done}",
+    )
+    with Running("import", str(path), "--data", str(data), PATH=slow) as running:
+        running.until(first.exists)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    again = otel_metrics("import", str(path), "--data", str(data), PATH=slow)
+    assert again.returncode == 0, again.stderr
+    assert _days(data) == ["import-2024-02-28"]
+    assert not (data / "otel-metrics-import" / "blocks").exists()
+
+
+def test_what_retention_has_deleted_is_imported_again(servers: Servers, tmp_path: Path) -> None:
+    path = old.filled(tmp_path / "old.db", 900, 3)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
+    for name in state["days"]["import-2024-02-29"]["blocks"]:
+        shutil.rmtree(data / name)
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert "1 days written, 2 not" in done.stdout
+    _is_complete(servers, path, data)
+
+
+def test_days_that_the_server_has_compacted_are_not_imported_again(tmp_path: Path) -> None:
+    """As a server leaves it: a larger block that names those that it was made from."""
+    path = old.filled(tmp_path / "old.db", 900, 3)
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    names = list(blocks(data))
+    first = data / names[0] / "meta.json"
+    meta = json.loads(first.read_text(encoding="utf-8"))
+    meta["compaction"] = {"level": 2, "sources": names}
+    first.write_text(json.dumps(meta), encoding="utf-8")
+    for name in names[1:]:
+        shutil.rmtree(data / name)
+    done = otel_metrics("import", str(path), "--data", str(data))
+    assert "0 days written, 3 not" in done.stdout
+    assert list(blocks(data)) == names[:1]
+
+
 def test_killed_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_path: Path) -> None:
     """Without any chance to clean up, several times over."""
     path = old.filled(tmp_path / "old.db", 6000, 20)
@@ -375,6 +581,23 @@ def test_full_disk(servers: Servers, tmp_path: Path, limit: int) -> None:
     assert blocks(data) == {}
     assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
     _is_complete(servers, path, data)
+
+
+@pytest.mark.parametrize(("mebibytes", "status"), [(575, 1), (576, 0), (1100, 0)])
+def test_space_that_promtool_needs_is_looked_for_before(
+    imported: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mebibytes: int,
+    status: int,
+) -> None:
+    """It reserves half a gigabyte for every day that it is at work on. With room for one there is one at a time."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=mebibytes * 2**20))
+    assert main(["import", str(imported[0]), "--data", str(tmp_path / "data")]) == status
+    assert len(_days(tmp_path / "data")) == (0 if status else 3)
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("575 MiB are free, and 576 MiB are needed" in said) is bool(status)
 
 
 def test_damaged_database(tmp_path: Path) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import math
+import sqlite3
+from contextlib import closing, contextmanager
 from datetime import timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_metrics.importing.errors import ImportFailedError
-from otel_metrics.importing.job import Rows
 from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.rows import Rows
 from otel_metrics.importing.tables import OldDatabase
 from otel_metrics.settings import Settings
+from tests.command import otel_metrics
 from tests.importing import old
 
 if TYPE_CHECKING:
@@ -47,6 +51,16 @@ def read(tmp_path: Path, database: Path) -> Iterator[Read]:
     for rows in opened:
         rows.ledger.close()
         rows.database.close()
+
+
+@contextmanager
+def reading(path: Path, folder: Path) -> Iterator[Rows]:
+    """Read another database."""
+    ledger, database = Ledger(folder / "others-refused.csv"), OldDatabase(path)
+    with closing(ledger), closing(database):
+        rows = Rows(database, ledger, Settings(), timezone.utc, folder / "others-rows")
+        rows.read(lambda _: None)
+        yield rows
 
 
 def day_of(rows: Rows, day: int = DAY) -> dict[tuple[str, ...], list[float]]:
@@ -322,8 +336,6 @@ def test_rows_in_any_order_make_the_same_days(tmp_path: Path) -> None:
 
 def test_text_that_is_no_utf8_is_mended_and_said(database: Path, read: Read) -> None:
     old.insert(database, "system_performance", [performance(1.0), performance(2.0, context="x"), performance(3.0)])
-    import sqlite3
-
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE system_performance SET context = CAST(x'ff41' AS TEXT) WHERE id = 2")
     connection.close()
@@ -353,6 +365,75 @@ def test_a_table_without_a_needed_column_is_refused_as_a_whole(tmp_path: Path) -
     assert ledger.balanced()
     ledger.close()
     database.close()
+
+
+def test_an_aggregates_table_without_a_needed_column_is_refused_as_well(tmp_path: Path) -> None:
+    path = old.create(tmp_path / "odd.db", old.SCHEMA.replace("percentile_99 REAL, created_at", "created_at"))
+    row = aggregate()
+    del row["percentile_99"]
+    old.insert(path, "daily_aggregates", [row, {**row, "metric_name": "other"}])
+    with reading(path, tmp_path) as rows:
+        assert refused(rows) == {"daily_aggregates: the table has no column percentile_99": ["all"]}
+        assert rows.ledger.read["daily_aggregates"] == rows.ledger.refused_rows("daily_aggregates") == 2
+        assert rows.days() == []
+
+
+def test_an_empty_aggregates_table_is_listed(database: Path) -> None:
+    done = otel_metrics("import", str(database))
+    assert [line.split() for line in done.stdout.splitlines() if "daily_aggregates" in line] == [
+        ["daily_aggregates", "0"]
+    ]
+
+
+def test_names_in_capitals_are_the_same(tmp_path: Path) -> None:
+    schema = old.SCHEMA.replace("system_performance", "System_Performance").replace("metric_name", "Metric_Name")
+    path = old.create(tmp_path / "old.db", schema.replace("daily_aggregates", "DAILY_AGGREGATES"))
+    old.insert(path, "system_performance", [performance(1.0)])
+    old.insert(path, "daily_aggregates", [aggregate(date="2024-03-01")])
+    with reading(path, tmp_path) as rows:
+        assert rows.days() == [DAY, DAY + 1]
+        assert rows.database.unknown == []
+
+
+def test_a_column_called_rowid_is_not_the_rows_number(tmp_path: Path) -> None:
+    path = old.create(tmp_path / "old.db", old.SCHEMA.replace("metadata TEXT", "metadata TEXT, rowid TEXT"))
+    old.insert(
+        path, "system_performance", [performance(n, rowid=name) for n, name in ((1.0, "b"), (2.0, "a"), (-1, "x"))]
+    )
+    with reading(path, tmp_path) as rows:
+        assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.002]}
+        assert refused(rows) == {"system_performance: value: negative": ["3"]}
+
+
+def test_a_table_without_row_ids_is_refused_as_a_whole(tmp_path: Path) -> None:
+    columns = "timestamp TEXT PRIMARY KEY, feature TEXT, metric_category TEXT, metric_name TEXT, value REAL"
+    path = old.create(tmp_path / "old.db", f"CREATE TABLE system_performance ({columns}) WITHOUT ROWID;")
+    row = performance(1.0)
+    del row["unit"]
+    old.insert(path, "system_performance", [row])
+    with reading(path, tmp_path) as rows:
+        assert refused(rows) == {"system_performance: the table has no row ids (WITHOUT ROWID)": ["all"]}
+        assert rows.ledger.read["system_performance"] == 1
+
+
+def test_a_file_in_write_ahead_mode_that_cannot_be_opened_is_explained(database: Path) -> None:
+    """As in a folder that may not be written to: SQLite needs files beside it, and cannot make them."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    database.with_name("old.db-wal").mkdir()
+    with pytest.raises(ImportFailedError, match=r"write-ahead mode.* copy old\.db and old\.db-wal"):
+        OldDatabase(database)
+
+
+def test_a_row_that_gets_lost_on_the_way_ends_the_import(
+    database: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account balances without it, too: only SQL's own count tells."""
+    old.insert(database, "system_performance", [performance(float(n)) for n in range(30)])
+    every = OldDatabase.rows
+    monkeypatch.setattr(OldDatabase, "rows", lambda self, found: islice(every(self, found), 0, None, 2))
+    with pytest.raises(ImportFailedError, match="15 rows of system_performance were read, and SQL counts 30"):
+        read()
 
 
 def test_too_many_values_of_a_label_become_other(database: Path, read: Read) -> None:
@@ -410,10 +491,21 @@ def test_aggregates_of_other_kinds(database: Path, read: Read) -> None:
                 min_value=2.0,
                 max_value=5.0,
                 stddev=1.0,
+                percentile_50=4.0,
+                percentile_95=5.0,
+                percentile_99=5.0,
             ),
             aggregate(metric_type="usage", metric_name="open"),
             aggregate(
-                metric_type="learning_improvement", metric_name="t", avg_value=0.1, min_value=-0.1, max_value=0.2
+                metric_type="learning_improvement",
+                metric_name="t",
+                avg_value=0.1,
+                min_value=-0.1,
+                max_value=0.2,
+                stddev=0.1,
+                percentile_50=0.1,
+                percentile_95=0.2,
+                percentile_99=0.2,
             ),
             aggregate(metric_name="query_bytes"),
             aggregate(metric_name="things", percentile_99=None),
@@ -453,6 +545,49 @@ def test_aggregates_that_do_not_fit(database: Path, read: Read) -> None:
         "daily_aggregates: feature: empty": ["4"],
         "daily_aggregates: unit: the metric's rows have several, and this table has none": ["5"],
     }
+
+
+def test_aggregates_that_no_values_can_have(database: Path, read: Read) -> None:
+    """Each would spoil a row of the daily table; none is guessed at."""
+    bad: list[dict[str, Any]] = [
+        {"date": "1969-12-31"},
+        {"stddev": -3.0},
+        {"stddev": 21.0},
+        {"min_value": 21.0, "percentile_50": 22.0},
+        {"avg_value": 31.0},
+        {"percentile_50": 9.0},
+        {"percentile_99": 30.5},
+        {"percentile_50": 29.5},
+        {"min_value": -1.0},
+        {"max_value": 1e300},
+        {"metric_type": "satisfaction", "avg_value": 87.0, "max_value": 87.0},
+    ]
+    old.insert(
+        database, "daily_aggregates", [aggregate(**{"metric_name": f"{i}_ms", **row}) for i, row in enumerate(bad)]
+    )
+    rows = read()
+    assert refused(rows) == {
+        "daily_aggregates: date: before 1970": ["1"],
+        "daily_aggregates: stddev: negative": ["2"],
+        "daily_aggregates: stddev: larger than max_value - min_value": ["3"],
+        "daily_aggregates: avg_value: below min_value": ["4"],
+        "daily_aggregates: avg_value: above max_value": ["5"],
+        "daily_aggregates: percentile_50: below min_value": ["6"],
+        "daily_aggregates: percentile_99: above max_value": ["7"],
+        "daily_aggregates: percentiles: not ascending": ["8"],
+        "daily_aggregates: min_value: range": ["9"],
+        "daily_aggregates: max_value: range": ["10"],
+        "daily_aggregates: avg_value: range": ["11"],
+    }
+    assert rows.days() == []
+
+
+def test_aggregates_are_as_exact_as_adding_up_is(database: Path, read: Read) -> None:
+    """The average of equal values is off by a bit sometimes; that is no reason to refuse it."""
+    nearly = aggregate(avg_value=0.1 + 0.2, min_value=0.3, max_value=0.3, stddev=0.0, percentile_50=0.3,
+                       percentile_95=0.3, percentile_99=0.3)  # fmt: skip
+    old.insert(database, "daily_aggregates", [nearly])
+    assert refused(read()) == {}
 
 
 def test_a_days_own_rows_are_worth_more_than_its_aggregate_unless_some_are_gone(database: Path, read: Read) -> None:

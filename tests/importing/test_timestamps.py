@@ -38,3 +38,29 @@ def test_a_time_without_offset_is_in_the_zone_that_is_named() -> None:
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"ISO 8601|1970"):
         Timestamps(timezone.utc).milliseconds(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (1765707630, "a number"),
+        (1765707630.5, "a number"),
+        ("1765707630", "a number"),
+        ("1765707630123", "a number"),
+        ("2025-12-14", "a date only"),
+        (None, "missing"),
+        ("yesterday", "not an ISO 8601"),
+        ("9999-12-31T23:59:59-05:00", "after the year 9999"),
+    ],
+)
+def test_the_reason_says_what_it_is_instead(value: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        Timestamps(timezone.utc).milliseconds(value)
+
+
+def test_the_last_hours_that_dates_can_tell() -> None:
+    assert Timestamps().milliseconds("9999-12-31T23:59:59.999999") == 253402300799999
+    west = Timestamps(ZoneInfo("America/New_York"))
+    for late in ("9999-12-31T23:59:59", "9999-12-31T19:00:00"):
+        with pytest.raises(ValueError, match="after the year 9999"):
+            west.milliseconds(late)

@@ -100,6 +100,19 @@ def simulate(process: Process, lines: defaultdict[str, list[str]], rng: random.R
         process.events += [Event(when, float("inf"), *values) for when, *values in pending]  # type: ignore[arg-type]
 
 
+def scrapes(
+    lines: defaultdict[str, list[str]], process: str, name: str, start: float, end: float, feature: str = "chat"
+) -> None:
+    """Write down what scrapes, one a minute, see of a process that recorded one duration of one second right at its start."""
+    for when in range(int(start), int(end), 60):
+        own = f'service_instance_id="{process}"'
+        lines["otel_metrics_series"].append(f"otel_metrics_series{{{own}}} 1 {when}.000\n")
+        day = "current" if when < MIDNIGHT + DAY else "previous"
+        for part in ("values", "sum_of_values", "sum_of_squares", "min", "max"):
+            key = f'feature="{feature}",metric_type="usage",metric_name="{name}",unit="seconds",day="{day}",{own}'
+            lines[f"feature_daily_{part}"].append(f"feature_daily_{part}{{{key}}} 1 {when}.000\n")
+
+
 def write(lines: defaultdict[str, list[str]], folder: Path) -> Path:
     """Return a Prometheus data folder that holds the samples."""
     text = folder / "history.txt"

@@ -16,10 +16,11 @@ from otel_metrics.querying import plans, results
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.prometheus import PrometheusSource
 from otel_metrics.querying.source import Period
-from tests.querying.history import DAY, END, MIDNIGHT, SCRAPES, START, processes, simulate, write
+from tests.querying.history import DAY, END, MIDNIGHT, SCRAPES, START, processes, scrapes, simulate, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.querying.history import Process
     from tests.servers import Servers
@@ -143,6 +144,36 @@ def test_the_day_is_exact_over_everything_exposed(past: Past) -> None:
             exact = ordered[int(q * (count - 1))]
             assert row[name] == pytest.approx(exact, rel=0.6 if key[0] == "learning" else 0.3, abs=0.06), (key, name)
             assert name in row["estimated"]
+
+
+def test_rows_tell_how_many_processes_they_are_of_and_what_may_be_missing(past: Past) -> None:
+    """Two did not live to midnight; one was not scraped around each midnight, of which the first shows as a gap."""
+    for row in results.daily(past.source(END).day(date(2025, 12, 14))):
+        assert (row["instances"], row["complete"]) == (5, False)
+        assert row["reason"] == "2 of 5 processes not seen after midnight; 1 of 5 processes not seen for a while"
+
+
+def test_rows_of_processes_that_were_always_scraped_are_complete(session_servers: Servers, tmp_path: Path) -> None:
+    """Two live through both midnights, the third was never asked again after a quiet end: only its own row lacks values."""
+    lines = defaultdict[str, list[str]](list)
+
+    scrapes(lines, "one", "ask", MIDNIGHT, MIDNIGHT + DAY + HOURS)
+    scrapes(lines, "two", "ask", MIDNIGHT + 5 * HOURS, MIDNIGHT + DAY + HOURS)
+    scrapes(lines, "three", "leave", MIDNIGHT, MIDNIGHT + 9 * HOURS)
+    scrapes(lines, "four", "pause", MIDNIGHT, MIDNIGHT + 9 * HOURS)
+    scrapes(lines, "four", "pause", MIDNIGHT + 10 * HOURS, MIDNIGHT + DAY + HOURS)
+    server = session_servers.prometheus(data=write(lines, tmp_path), flags=["--storage.tsdb.retention.time=100y"])
+    with closing(PrometheusClient(server.url)) as client:
+        table = PrometheusSource(client, lambda: MIDNIGHT + DAY + 2 * HOURS).day(date(2025, 12, 14))
+        noon = PrometheusSource(client, lambda: MIDNIGHT + 8 * HOURS).day(date(2025, 12, 14))
+    found = {row["metric_name"]: (row["instances"], row["complete"], row["reason"]) for row in results.daily(table)}
+    assert found == {
+        "ask": (2, True, ""),
+        "leave": (1, False, "1 of 1 processes not seen after midnight"),
+        "pause": (1, False, "1 of 1 processes not seen for a while"),
+    }
+    unfinished = {row["metric_name"]: (row["instances"], row["complete"], row["reason"]) for row in results.daily(noon)}
+    assert unfinished["ask"] == (2, False, "the day is not over, or not known in full")
 
 
 def test_the_running_day_is_marked_partial(past: Past) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import closing
+from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,14 @@ def test_warnings_of_the_server_are_passed_on_once(server: Server, source: Prome
     server.answers = [success(), success(warnings=["half of the data is missing"], infos=["no counter"])]
     board = results.dashboard(source.fetch(plans.dashboard(), HOUR))
     assert board["warnings"] == ["half of the data is missing", "no counter"]
+
+
+def test_warnings_of_the_server_about_a_day_are_passed_on(server: Server, source: PrometheusSource) -> None:
+    key = {"feature": "chat", "metric_type": "usage", "metric_name": "ask", "unit": "seconds"}
+    row = {"metric": {**key, "part": "count"}, "value": [1, "3"]}
+    server.answers = [success(), success(row, warnings=["half of the data is missing"])]
+    (found,) = results.daily(source.day(date(2025, 12, 14)))
+    assert (found["count"], found["warnings"]) == (3, ["half of the data is missing"])
 
 
 def test_an_engine_that_does_not_know_native_histograms_is_asked_without_them(

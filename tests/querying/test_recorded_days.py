@@ -80,6 +80,7 @@ def test_a_day_is_the_same_whenever_it_is_read(client: PrometheusClient, later: 
     assert reply["estimated"] == ["percentile_50", "percentile_95", "percentile_99"]
     assert (ask["avg_value"], ask["unit"], ask["count"]) == (2000, "ms", 1)
     assert isnan(ask["percentile_50"]), "not recorded is not zero"
+    assert (ask["instances"], ask["complete"], ask["reason"]) == (None, None, ""), "only the row itself is left"
 
 
 def test_neighbouring_days_are_not_mixed_up(client: PrometheusClient) -> None:

@@ -1,0 +1,174 @@
+"""What SQL says of the old tables themselves: nothing that reads, spools, cuts or computes has touched it.
+
+Counts, averages and extremes per day and key, and uses without a duration, of every row that the list of refusals does not name.
+So a row that got lost on its way, and a refusal that was not listed, show as a difference.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from otel_metrics import catalogue as c
+from otel_metrics.facade.scales import Scales, from_one_to_five
+from otel_metrics.importing.keepers import DayValues
+from otel_metrics.importing.rows import date_of
+from otel_metrics.importing.timestamps import MS_PER_DAY
+from otel_metrics.importing.verify import Difference, differences
+from otel_metrics.querying.source import DayKey, Period, Total
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from otel_metrics.importing.reading import Bound
+    from otel_metrics.importing.rows import Rows
+    from otel_metrics.importing.tables import Found
+    from otel_metrics.importing.verify import Numbers
+    from otel_metrics.querying.source import Source
+
+_TABLES: Final = frozenset({"system_performance", "user_satisfaction", "feature_usage"})
+_USES: Final = (c.FEATURE.name, c.ACTION.name)
+
+_SQL: Final = """
+SELECT day, side, count(*), count(value), total(value), min(value), max(value), {labels} FROM (
+    SELECT day_of("timestamp") AS day, {labels}, CASE WHEN has_value({rowid}) THEN {value} END AS value,
+        CASE WHEN {value} > 1 THEN 1 WHEN {value} < 1 THEN -1 ELSE 0 END AS side
+    FROM "{table}" WHERE {rowid} <= ? AND is_kept({rowid}))
+GROUP BY day, side, {labels}
+"""
+
+
+class _Group(NamedTuple):
+    """Rows of one day and one combination of labels, above one, below it, or exactly there."""
+
+    side: int
+    n: int
+    total: float
+    low: float
+    high: float
+
+
+class _Sums:
+    """What is known of one key's day."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.total = 0.0
+        self.low, self.high = inf, -inf
+        self.told = True
+        """Whether the values are known, not their number alone."""
+
+    def add(self, n: int, total: float, low: float, high: float) -> None:
+        """Add values in the base unit."""
+        self.n += n
+        self.total += total
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    def numbers(self) -> Numbers:
+        """Return them as columns of the daily table."""
+        values = {"avg_value": self.total / self.n, "min_value": self.low, "max_value": self.high}
+        return {"count": float(self.n), **(values if self.told else {})}
+
+
+class Witness:
+    """Asks the tables of an old database that was read, once for all days."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._values: defaultdict[int, defaultdict[DayKey, _Sums]] = defaultdict(lambda: defaultdict(_Sums))
+        self._uses: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
+        rows.ledger.flush()
+        for found in rows.database.tables:
+            if found.table.name in _TABLES and not found.unreadable:
+                self._ask(found)
+
+    def days(self) -> set[int]:
+        """Return the days that have rows."""
+        return {*self._values, *self._uses}
+
+    def expected(self, day: int) -> dict[DayKey, Numbers]:
+        """Return what the server should have of a day, but for rows that old aggregates know more of."""
+        aggregates = self._rows.aggregates.get(day, {})
+        found = {key: sums.numbers() for key, sums in self._values[day].items() if sums.n}
+        return {k: v for k, v in found.items() if k not in aggregates or aggregates[k][1].count <= v["count"]}
+
+    def differences(self, day: int, source: Source, server: Mapping[DayKey, Numbers]) -> Iterator[Difference]:
+        """Yield what the server has not, or not the same.
+
+        Raises:
+            QueryError: the server cannot answer.
+        """
+        yield from differences(day, self.expected(day), server)
+        if self._uses[day]:
+            answer = source.fetch({"uses": Total(c.USAGE, _USES)}, Period.of_day(date_of(day)))
+            known = {tuple(labels[name] for name in _USES): value for labels, value in answer.numbers("uses")}
+            for (feature, action), uses in sorted(self._uses[day].items()):
+                if known.get((feature, action)) != uses:
+                    key = DayKey(feature, "usage", action, "")
+                    yield Difference(date_of(day), key, "uses", float(uses), known.get((feature, action)))
+
+    def compared(self, day: int) -> int:
+        """Return how many numbers of a day there are to compare."""
+        return sum(map(len, self.expected(day).values())) + len(self._uses[day])
+
+    def _ask(self, found: Found) -> None:
+        table, connection = found.table, self._rows.database.connection
+        refused, without = self._refusals(found)
+        connection.create_function("is_kept", 1, lambda rowid: rowid not in refused)
+        connection.create_function("has_value", 1, lambda rowid: rowid not in without)
+        connection.create_function("day_of", 1, self._day_of)
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        (value,) = (f'"{name}"' if name in found.present else "NULL" for name in table.values)
+        present = [name for name in table.labels if name in found.present]
+        labels = ", ".join(f'"{name}"' for name in present)
+        query = _SQL.format(labels=labels, value=value, table=table.name, rowid=found.rowid)
+        last = self._rows.database.last[table.name]
+        for day, side, rows, n, total, low, high, *texts in connection.execute(query, (last,)):
+            given = dict(zip(present, texts, strict=True))
+            bound = self._rows.reader.bind(table, tuple(map(given.get, table.labels)))
+            self._count(day, bound, rows, _Group(side, n, total, low, high))
+
+    def _count(self, day: int, bound: Bound, rows: int, group: _Group) -> None:
+        scaled = isinstance(bound.target, Scales)
+        bundle = bound.target.one if scaled else bound.target
+        if bundle.rows:
+            self._uses[day][tuple(bundle.rows[0].labels[name] for name in _USES)] += rows
+        if not group.n:
+            return
+        sums = self._values[day][next(sink.key for sink in bundle.sinks[0] if isinstance(sink, DayValues))]
+        if scaled:
+            self._add_scores(sums, bound.target, group)
+        else:
+            convert = bundle.columns[0].convert or list
+            sums.add(group.n, *convert([group.total, group.low, group.high]))
+
+    def _add_scores(self, sums: _Sums, scales: Scales, group: _Group) -> None:
+        """Add scores; those of exactly one are on the scale that their type always has, if there is such a one."""
+        scale = scales.fixed or {1: "1-5", -1: "0-1"}.get(group.side) or self._rows.scales().get(scales.kind)
+        sums.told = sums.told and scale is not None
+        if scale == "1-5":
+            low, high = from_one_to_five([group.low, group.high])
+            sums.add(group.n, (group.total - group.n) / 4, low, high)
+        else:
+            sums.add(group.n, group.total, group.low, group.high)
+
+    def _day_of(self, text: Any) -> int | None:
+        try:
+            return self._rows.reader.timestamps.milliseconds(text) // MS_PER_DAY
+        except ValueError:
+            return None
+
+    def _refusals(self, found: Found) -> tuple[set[int], set[int]]:
+        """Return the ids of rows that were refused, and of rows that were imported without their value, from the list."""
+        refused, without = set[int](), set[int]()
+        with self._rows.ledger.path.open(newline="", encoding="utf-8") as file:
+            for name, rowid, what, _ in csv.reader(file):
+                if name == found.table.name and rowid.lstrip("-").isdecimal():  # else the span of a whole day
+                    if what == "row":
+                        refused.add(int(rowid))
+                    elif what in found.table.values:
+                        without.add(int(rowid))
+        return refused, without
