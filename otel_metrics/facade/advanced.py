@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.getters import AdvancedGetters
-from otel_metrics.recording.bulk import current_context
+from otel_metrics.recording.context import current_context
 from otel_metrics.recording.events import Event
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_metrics.errors import InvalidArgumentError
-from otel_metrics.recording.bulk import current_context
 from otel_metrics.recording.cells import LIMIT
-from otel_metrics.recording.hub import sampled
+from otel_metrics.recording.context import current_context, sampled
 from otel_metrics.recording.labels import RefusedCallError, printable
 
 if TYPE_CHECKING:

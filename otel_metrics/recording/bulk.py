@@ -19,10 +19,9 @@ import os
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
-from opentelemetry import context
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
@@ -38,8 +37,6 @@ from otel_metrics.recording.digest import MAX_BUCKETS, SCALE, Digest, Needs, not
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from opentelemetry.context import Context
 
     from otel_metrics.recording.digest import Accumulation
 
@@ -302,21 +299,3 @@ class BulkExponentialAggregation(ExponentialBucketHistogramAggregation):
         made.__class__ = _merging(kind)
         made.intake = _Intake(Needs(None, exponential=True), attributes, begin, self._guard)
         return made
-
-
-def _context_reader() -> Callable[[], Context]:
-    """Return ``get_current`` without its two function calls, a tenth of a record call, where that is possible."""
-    try:
-        read = context._RUNTIME_CONTEXT._current_context.get  # type: ignore[attr-defined]  # noqa: SLF001
-        token = context.attach(context.set_value("otel_metrics.probe", value=True))
-        try:
-            works = read() is context.get_current()
-        finally:
-            context.detach(token)
-    except Exception:  # other versions may do it in other ways
-        return context.get_current
-    return read if works else context.get_current
-
-
-current_context: Final = _context_reader()
-"""Return the active context; false if it is empty."""

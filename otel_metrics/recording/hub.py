@@ -17,9 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import get_current
-from opentelemetry.trace import get_current_span
-
 from otel_metrics.recording.cells import LIMIT, Cell, StrictCell, Tally
 from otel_metrics.recording.ticker import Ticker
 
@@ -47,14 +44,6 @@ _BACKLOG: Final = 64 * LIMIT
 
 _PATIENCE: Final = 0.1
 """Seconds that it waits: the holder may be waiting for something that the caller holds, such as a log handler."""
-
-
-def sampled() -> Context | None:
-    """Return the current context if it carries a sampled span: such a value is offered as an exemplar."""
-    context = get_current()
-    if context and get_current_span(context).get_span_context().trace_flags.sampled:
-        return context
-    return None
 
 
 class Hub:

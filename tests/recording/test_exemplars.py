@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_metrics
 from otel_metrics import ExemplarFilter
-from otel_metrics.recording.bulk import current_context
-from otel_metrics.recording.hub import Hub, sampled
+from otel_metrics.recording.context import current_context, sampled
+from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.recording.values import Column
 from otel_metrics.recording.views import Buckets, Way, views
