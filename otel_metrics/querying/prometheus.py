@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from otel_metrics.querying.client import PrometheusClient
     from otel_metrics.querying.source import Query
 
-_MANY: Final = 200
-"""Irregular processes beyond which naming them would cost more than searching all."""
+NAMED: Final = 720
+"""Characters of the names of irregular processes (twenty instance ids) that still make queries which every engine takes, see
+:data:`~otel_metrics.querying.promql.LONGEST`. Of more of them, all processes are searched."""
 
 _NOT_THE_QUERY: Final = frozenset({"timeout", "canceled", "internal", "unavailable"})
 """Kinds of errors that another query would not avoid."""
@@ -124,7 +125,7 @@ class PrometheusSource:
         """Ask which processes cannot be answered for by looking at both edges of a period; None for all."""
         parts, _ = self._parts(expressions.processes(period), period.end)
         found = [sample.labels.get(expressions.INSTANCE, "") for sample in parts.get(expressions.IRREGULAR, ())]
-        if not parts.get(expressions.SEEN) or len(found) > _MANY:
+        if not parts.get(expressions.SEEN) or sum(map(len, found)) > NAMED:
             return None
         return Irregular(tuple(sorted(found)))
 

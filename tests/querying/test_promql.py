@@ -15,6 +15,7 @@ from otel_metrics.catalogue import ERRORS, OPTIMIZATION_AFTER, PERFORMANCE_DURAT
 from otel_metrics.querying import plans, promql
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.expressions import Irregular, Moment, parts, processes
+from otel_metrics.querying.prometheus import NAMED
 from otel_metrics.querying.source import Distribution, Latest, Period, Total
 
 if TYPE_CHECKING:
@@ -204,3 +205,10 @@ def test_every_plan_is_a_query_that_prometheus_understands(
                 assert client.query(batch, time.time()) == ([], ())
     finally:
         client.close()
+
+
+def test_no_query_is_longer_than_every_engine_takes() -> None:
+    """Whatever processes started or ended meanwhile, and with the longest name that a feature can have."""
+    restarted = Irregular(tuple(f"{n:036x}" for n in range(NAMED // 36)))
+    dashboard = parts(plans.dashboard("f" * 200), Moment(HOUR, restarted))
+    assert max(map(len, promql.batches(dashboard))) <= 16_000
