@@ -44,7 +44,7 @@ Work = list[tuple[str, float, float, tuple[Any, ...]]]
 Row = dict[str, Any]
 
 # (series, threads, readers): everything once, the rest for the three commonest calls
-SETTINGS = ((1, 1, 1), (500, 1, 1), (500, 1, 2), (10_000, 1, 1), (1, 4, 1), (500, 4, 1))
+SETTINGS = ((1, 1, 1), (500, 1, 1), (500, 1, 2), (10_000, 1, 1), (1, 4, 1), (500, 4, 1), (500, 4, 2), (10_000, 4, 2))
 COMMON = ("record_performance_metric", "record_feature_usage", "record_error")
 CALLS_PER_RUN = {
     OURS: 100_000,
