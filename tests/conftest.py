@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,12 @@ from tests.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start be interrupted, also where a shell in the background has us ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
