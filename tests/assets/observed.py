@@ -91,10 +91,10 @@ def observe(servers: Servers, folder: Path) -> Prometheus:
     )
     server.stop()
     older = History()
-    for days in range(1, DAYS + 1):
-        for row in rows:
-            for after in (40 * MINUTE, 70 * MINUTE):
-                older.add(_series(row["metric"]), [(last_day - days * DAY + after, float(row["value"][1]))])
+    for days, row, after in itertools.product(range(DAYS + 1), rows, (40 * MINUTE, 70 * MINUTE)):
+        when = last_day - days * DAY + after
+        if when < end:  # the last day's too: what is recorded now comes too late for it after half past eleven
+            older.add(_series(row["metric"]), [(when, float(row["value"][1]))])
     older.write(data)
 
     return _watched(servers, folder, example, data)
