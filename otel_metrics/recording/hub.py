@@ -91,7 +91,9 @@ class Hub:
 
     def fold(self, cell: Cell) -> None:
         """Fold what a cell collected, unless somebody else is folding; they, or the next call, will."""
-        self._alone(partial(self._take, cell), patience=_PATIENCE if len(cell) > _BACKLOG else 0.0)
+        crowded = len(cell) > _BACKLOG
+        if crowded or not self._folding:
+            self._alone(partial(self._take, cell), patience=_PATIENCE if crowded else 0.0)
 
     def record(self, cell: Cell, row: Sequence[Any], context: Context, extra: dict[str, str] | None = None) -> None:
         """Record one row of a cell at once, with the context that its exemplar tells.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ class History:
 
     def write(self, data: Path) -> None:
         """Add everything to the storage folder of a Prometheus that does not run."""
+        newest = max(when for samples in self._samples.values() for when in samples)
+        # A Prometheus takes no sample that is older than what its blocks hold.
+        assert newest < time.time(), f"{newest - time.time():.0f} s in the future"
         # Without types every sample is a family of its own, whose samples have to stand together.
         lines = [
             f"{series} {value!r} {when:.3f}"

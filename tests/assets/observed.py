@@ -64,16 +64,16 @@ def observe(servers: Servers, folder: Path) -> Prometheus:
     rules.mkdir()
     now = time.time()
     last_day = (now - 30 * MINUTE) // DAY * DAY
-    # Around half past midnight, while all this starts, the next day may become the last one.
-    midnights = [midnight for midnight in (last_day, last_day + DAY) if midnight + 10 * MINUTE < now]
-    noons = [midnight - DAY + 12 * HOUR for midnight in midnights]
-    # So it may be with hours. The past ends before now, as what is not scraped any more does.
+    # The past ends before now, as what is not scraped any more does. While all this starts the next hour
+    # may become the last one, and around half past midnight the next day.
     hour, end = (now - 5 * MINUTE) // HOUR * HOUR, now - 6 * MINUTE
+    midnights = [midnight for midnight in (last_day, last_day + DAY) if midnight + 10 * MINUTE < end]
+    noons = [midnight - DAY + 12 * HOUR for midnight in midnights]
 
     history = History()
     for noon, midnight in zip(noons, midnights, strict=True):
         _scrapes(history, exposition, "noon", noon + 10 * MINUTE, noon + HOUR)
-        _days(history, exposition, noon, midnight)
+        _days(history, exposition, noon, midnight, end)
         history.hold(_UP, 1, noon - 5 * MINUTE, noon + HOUR)
     _scrapes(history, exposition, "recent", hour - 40 * MINUTE, end)
     history.hold(_UP, 1, hour - HOUR - 5 * MINUTE, end)
@@ -135,14 +135,14 @@ def _scrapes(history: History, exposition: list[tuple[str, float]], process: str
             history.hold(named.replace('sign="positive"', 'sign="negative"'), value, start, end, step=10 * MINUTE)
 
 
-def _days(history: History, exposition: list[tuple[str, float]], noon: float, midnight: float) -> None:
-    """Let a process expose its day, and after midnight the same as the day before."""
+def _days(history: History, exposition: list[tuple[str, float]], noon: float, midnight: float, end: float) -> None:
+    """Let a process expose its day, and after midnight, until the end, the same as the day before."""
     for series, value in exposition:
         if series.startswith("feature_daily_") and 'day="current"' in series:
             named = re.sub(r'service_instance_id="[^"]*"', 'service_instance_id="noon"', series)
             history.hold(named, value, noon + 10 * MINUTE, noon + HOUR, step=10 * MINUTE)
             later = named.replace('day="current"', 'day="previous"')
-            history.hold(later, value, midnight + 10 * MINUTE, midnight + 30 * MINUTE, step=5 * MINUTE)
+            history.hold(later, value, midnight + 10 * MINUTE, min(midnight + 30 * MINUTE, end), step=5 * MINUTE)
 
 
 def _remember_hours(server: Prometheus, times: list[float]) -> History:
