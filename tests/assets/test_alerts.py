@@ -96,7 +96,8 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, di
         rules.mkdir()
         trouble(time.time()).write(folder / "data")
         servers.prometheus(
-            rules=impatient_rules(rules),
+            # TelemetryDailyTableMissing: without the rules that write the table.
+            rules=[path for path in impatient_rules(rules) if path.name != "daily.yml"],
             alertmanagers=[alertmanager.address],
             data=folder / "data",
             # The alerts fire before Alertmanager is discovered, and would be sent again only after a minute.
