@@ -2,7 +2,8 @@
 
     python -m benchmarks.bench_record [--quick] [--json FILE] [--markdown FILE]
 
-Contenders take turns in one process, so take the ratios: machines differ and are noisy. Figures are microseconds per call;
+Contenders take turns in one process, so take the ratios: machines differ and are noisy. Every call and setting has a
+process of its own, as memory that others have used up and scattered slows down. Figures are microseconds per call;
 ``mean`` is the processor time of a whole run, the hand-over to the instruments at its end included, divided by its calls,
 best of several runs; the percentiles are of single calls by the wall clock, whose own 0.05 µs is in them. The garbage
 collector is on, but does not see what was there before a run: the other contenders and the arguments of the calls.
@@ -17,6 +18,7 @@ import random
 import threading
 import time
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,12 +186,13 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     rows: list[Row] = []
+    processes = get_context("spawn").Pool(1, maxtasksperchild=1)
     for setting in SETTINGS:
         for call in CALLS:
             if arguments.only and arguments.only not in call.name:
                 continue
             if setting in {(1, 1, 1), (500, 1, 2)} or call.name in COMMON:
-                found = measure(call, *setting, 0.1 if arguments.quick else 1.0)
+                found = processes.apply(measure, (call, *setting, 0.1 if arguments.quick else 1.0))
                 rows += found
                 means = {row["contender"]: row["mean"] for row in found}
                 print(
