@@ -215,8 +215,8 @@ class AdvancedMetrics(AdvancedGetters):
             cell = self._resource[key]
         except Exception:  # not bound yet, or nothing that could be a key
             cell = self._bind(self._resource, key, Binding.resource)
-        if cell.turns and cell.turns[0] is not cell:
-            self._take_turn(cell)
+        if cell.turns:
+            cell.turns[0] = cell
         row = (utilization_percent, allocated, used)
         if not (current_context() and self._offered(cell, row)):
             cell += row

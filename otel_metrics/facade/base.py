@@ -110,11 +110,6 @@ class Facade:
             self._refusals.failed(make.__name__)
         return bound
 
-    def _take_turn(self, cell: Cell) -> None:
-        """Fold the cell that set the same gauge before, so that the value recorded last is the one that is shown."""
-        before, cell.turns[0] = cell.turns[0], cell
-        self._fold(before)
-
     def _offered(self, cell: Cell, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
         """Record ``row`` at once if it belongs to a sampled span or an interaction: as an exemplar it keeps that id.
 

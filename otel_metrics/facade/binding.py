@@ -256,6 +256,8 @@ class Binding:
     def _taking_turns(self, cell: Cell, resource: tuple[str, ...]) -> Cell:
         """Have the cells of one resource, one per unit, know which of them was recorded to last: they set the same gauge."""
         cell.turns = self._turns.setdefault(resource, [cell])
+        if all(known is not cell for known in cell.turns[1:]):  # cells are lists, equal ones are not the same
+            cell.turns.append(cell)
         return cell
 
     def _keepers(self, metric: Metric, labels: Labels) -> tuple[Sink, ...]:

@@ -34,6 +34,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_metrics.recording.digest import MAX_BUCKETS, SCALE, Digest, Needs, nothing
+from otel_metrics.recording.noticing import NoticingFloat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
     _Sample = Callable[[Any, bool], None]
 
 
-class Batch(float):
+class Batch(NoticingFloat):
     """Many measurements in one. As a float it is one of them; ``content`` is all of them.
 
+    ``takers`` counts the aggregations of ours that have taken all of it, ``added`` tells of others that have taken the float.
     ``born`` is the time (unix nanoseconds) of the first measurement of its series, ``extra`` attributes for the exemplar.
     """
 
-    __slots__ = ("born", "content", "extra", "needs", "others", "scale", "summed", "takers")
+    __slots__ = ("born", "content", "extra", "needs", "scale", "summed", "takers")
 
     content: Sequence[float] | Digest
     summed: Digest | None
@@ -58,7 +60,6 @@ class Batch(float):
     takers: int
     needs: Needs | None
     scale: int
-    others: bool
 
     @classmethod
     def of(
@@ -77,7 +78,6 @@ class Batch(float):
         self.takers = 0
         self.needs = None
         self.scale = SCALE
-        self.others = False
         return self
 
     def digest_for(self, sums: Accumulation) -> Digest:
@@ -93,16 +93,9 @@ class Batch(float):
         self.scale = min(self.scale, scale)
         self.needs = needs if self.takers == 1 else self.needs.union(needs) if self.needs else None
 
-    def __radd__(self, other: float) -> float:
-        """Notice that an aggregation which is not ours adds this value to its sum."""
-        self.others = True
-        return other + float(self)
 
-
-class Rest(float):
+class Rest(NoticingFloat):
     """A value that aggregations of ours have taken already, in a batch."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -125,14 +118,18 @@ class _Single:
 
 
 class _Guard:
-    """The lock of all series of a view: one each would be a fiftieth of their memory. New after a fork, which may fall into it."""
+    """What all series of a view share. One lock each would be a fiftieth of their memory; new after a fork, which may fall into it.
 
-    __slots__ = ("__weakref__", "lock")
+    ``anew`` tells that sums start anew after collections, so that it does not matter how coarse they became before.
+    """
+
+    __slots__ = ("__weakref__", "anew", "lock")
 
     _all: ClassVar[WeakSet[_Guard]] = WeakSet()
 
     def __init__(self) -> None:
         self.lock = RLock()
+        self.anew = False
         self._all.add(self)
 
     @classmethod
@@ -170,7 +167,7 @@ class _Intake:
             self.sums = self.sums.plus(digest)
             if batch is not None:
                 batch.takers += 1  # in the same breath as it was added: then it is not offered again
-                batch.wish(None if each else self.needs, self.sums.scale)
+                batch.wish(None if each else self.needs, SCALE if self.guard.anew else self.sums.scale)
             content = [value] if batch is None else batch.content
             if each is not None and not isinstance(content, Digest):
                 for one in content:
@@ -182,6 +179,7 @@ class _Intake:
         """Return the sums to report and their start; after a delta collection they start anew."""
         sums, begin = self.sums, self.begin
         if temporality is AggregationTemporality.DELTA:
+            self.guard.anew = True
             self.sums, self.begin = nothing(self.needs), now
         return sums, begin
 

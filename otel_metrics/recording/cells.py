@@ -23,6 +23,8 @@ collects, and then once per series instead of once per value. See :mod:`~otel_me
 
 A signal handler may raise in the middle of all this (Ctrl-C, a time limit). CPython runs it after a call or at a jump, so
 whatever must not be left half done is computed first and then stored without either: nothing is lost, nothing is there twice.
+So it is where foreign code raises, an exemplar filter or reservoir of the application's: what an aggregation has taken by
+then (see :mod:`~otel_metrics.recording.noticing`) is not offered again, what none has taken is.
 """
 
 from __future__ import annotations
@@ -53,6 +55,10 @@ GIL: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _ATTEMPTS: Final = 5
 """How often a sink is asked to take in a chunk; one that raises each time goes without it."""
+
+
+class HandOverError(Exception):
+    """A sink could not hand over what it was full of. Told to whoever looks after us, not to who happens to be recording."""
 
 
 class Sink(Protocol):
@@ -148,7 +154,7 @@ def _ends(sinks: Iterable[Sink]) -> Iterator[Sink]:
 class Cell(list[Any]):
     """The values that a series recorded since its last fold, row by row. Made by :meth:`Hub.cell`.
 
-    ``turns`` is shared by cells that set the same gauge, and holds the one that was recorded to last.
+    ``turns`` is shared by cells that set the same gauge: first the one that was recorded to last, then all of them.
     """
 
     __slots__ = ("columns", "dirty", "offered", "rows", "sinks", "turns")
@@ -161,6 +167,13 @@ class Cell(list[Any]):
         self.dirty = False
         self.offered = -1
         self.turns: list[Cell] = _NO_TURNS
+
+    def earlier(self) -> Iterator[Cell]:
+        """Yield the cells to fold before this one, so that the gauge which they share shows what was recorded last."""
+        if self.turns and self.turns[0] is self:
+            for cell in self.turns[1:]:
+                if cell is not self:
+                    yield cell
 
     def admit(self, row: Sequence[Any]) -> None:
         """Raise if ``row`` must not be recorded. It may: what does not fit is refused when it is folded."""
@@ -183,7 +196,12 @@ class Cell(list[Any]):
         self, raw: list[Any], now: float, context: Context | None = None, extra: dict[str, str] | None = None
     ) -> None:
         """Give ``raw``, whole rows in call order, to the sinks."""
-        _give(self._summed_up(raw, context, extra), now)
+        parts = self._summed_up(raw, context, extra)
+        try:
+            _give(parts, now)
+        except BaseException:
+            _finish(parts, now)
+            raise
 
     def ends(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
@@ -270,11 +288,20 @@ class Tally:
             raise
         return True
 
+    def earlier(self) -> tuple[()]:
+        """Return no cells: hits have no order."""
+        return ()
+
     def fold(self, n: int, now: float, context: Context | None = None, extra: dict[str, str] | None = None) -> None:
         """Give ``n`` hits to the sinks."""
         chunk = Chunk([], n, 0.0, context)
         chunk.extra = extra
-        _give(_parts(chunk, self.rows), now)
+        parts = _parts(chunk, self.rows)
+        try:
+            _give(parts, now)
+        except BaseException:
+            _finish(parts, now)
+            raise
 
     def ends(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""

@@ -1,8 +1,9 @@
 """Who folds when: the recording call itself every ``LIMIT`` rows, a ticker every second, a reader before it collects.
 
-One lock guards all folding. A record call only ever *tries* it, so a signal handler, a ``__del__`` or a log handler that
-records while its own thread folds appends its value and goes on; nothing here waits for a lock that its own thread holds,
-and a signal handler that raises leaves the lock free (see :meth:`Hub._alone`).
+One lock guards all folding. A record call *tries* it, and only with a long backlog waits for it, a moment. So a signal
+handler, a ``__del__`` or a log handler that records while its own thread folds appends its value and goes on; nothing here
+waits for a lock that its own thread holds, and a signal handler that raises leaves the lock free (see :meth:`Hub._alone`).
+What goes wrong under the lock is logged after it: a log handler may wait for whoever waits for the lock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from otel_metrics.recording.cells import LIMIT, Cell, StrictCell, Tally
+from otel_metrics.recording.cells import LIMIT, Cell, HandOverError, StrictCell, Tally
+from otel_metrics.recording.refusals import Refusals
 from otel_metrics.recording.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ _AT_ONCE: Final = 16
 """Cells that are folded before others get a chance at the lock."""
 
 _BACKLOG: Final = 64 * LIMIT
-"""Values after which a recording call waits for the lock instead of leaving the work to its holder."""
+"""Values after which a record call waits for the lock instead of leaving the work to its holder."""
 
 _PATIENCE: Final = 0.1
 """Seconds that it waits: the holder may be waiting for something that the caller holds, such as a log handler."""
@@ -53,9 +55,8 @@ class Hub:
         meter: gets one more instrument, whose callback tells that a collection begins.
         clock: unix time in seconds.
         tick: seconds between the folds of the ticker thread; None for no ticker.
-        afterwards: called without the lock whenever something was folded; the place for what may block, such as logging.
-        failed: called with the name of what failed, where an exception is handled that must not reach a record call.
-        strict: cells refuse what does not fit at once instead of when it is folded.
+        refusals: told what fails and must not reach a record call; if they are strict, cells refuse what does not fit at once
+            instead of when it is folded.
     """
 
     def __init__(
@@ -63,16 +64,12 @@ class Hub:
         meter: Meter,
         clock: Callable[[], float] = time.time,
         tick: float | None = 1.0,
-        afterwards: Callable[[], None] | None = None,
-        failed: Callable[[str], object] = _log.exception,
-        *,
-        strict: bool = False,
+        refusals: Refusals | None = None,
     ) -> None:
         self.clock = clock
         self.turn = 0
-        self._failed = failed
-        self._cell: type[Cell] = StrictCell if strict else Cell
-        self._afterwards = afterwards
+        self._refusals = refusals or Refusals(strict=False)
+        self._cell: type[Cell] = StrictCell if self._refusals.strict else Cell
         self._lock = threading.RLock()
         self._folding = False
         self._cells: list[Cell | Tally] = []
@@ -168,7 +165,7 @@ class Hub:
             try:
                 again = self._hand_over(cell)
             except Exception:  # the others must be handed over all the same, and this one is tried again
-                _log.exception("values could not be handed over")
+                self._refusals.failed("hand_over", later=True)
             finally:
                 cell.dirty = again
                 self._dirty.rotate(-1) if again else self._dirty.popleft()
@@ -188,9 +185,13 @@ class Hub:
             self._take(cell, now)
 
     def _take(self, cell: Cell | Tally, now: float | None = None) -> None:
+        for earlier in cell.earlier():
+            self._take(earlier, now)
         news = True
         try:
             news = cell.take(self.clock() if now is None else now)
+        except HandOverError:
+            self._refusals.failed("hand_over", later=True)
         finally:
             if news and not cell.dirty:
                 cell.dirty = True
@@ -201,7 +202,7 @@ class Hub:
         try:
             fold()
         except Exception:
-            self._failed("exemplar")
+            self._refusals.failed("exemplar", later=True)
 
     def _alone(self, work: Callable[[], object], *, patience: float = -1.0) -> bool:
         """Do ``work`` under the lock and return True, unless this thread is folding already, or the lock is not to be had.
@@ -223,26 +224,27 @@ class Hub:
                 self._folding = False
             if held:
                 self._lock.release()
-        if mine and self._afterwards is not None:
-            self._afterwards()
+        if mine:
+            self._refusals.say()
         return mine
 
     def _on_tick(self, now: float) -> None:
         self.turn += 1
         self.drain(now)
         for cell in self._dirty.copy():  # values that wait one by one are handed over: no collection may be near
-            crowded = [sink for sink in cell.ends() if getattr(sink, "crowded", False)]
-            if crowded:
-                self._alone(partial(_flush, crowded))
+            for sink in cell.ends():
+                if getattr(sink, "crowded", False):
+                    self._alone(partial(self._flush, sink))
+
+    def _flush(self, sink: Any) -> None:
+        try:
+            sink.flush()
+        except Exception:  # tried again, as it stays crowded
+            self._refusals.failed("hand_over", later=True)
 
     def _on_new(self, cell: Cell | Tally) -> None:
         """Make counters appear at zero, so that their start is their first call's."""
         self._alone(partial(_seed, cell))
-
-
-def _flush(sinks: Iterable[Any]) -> None:
-    for sink in sinks:
-        sink.flush()
 
 
 def _seed(cell: Cell | Tally) -> None:

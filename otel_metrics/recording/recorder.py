@@ -57,9 +57,7 @@ class Recorder:
         before = _recorders.get(self._meter)
         # What a provider of the application's own has added up goes on when we are configured anew, and so does the day.
         self._days: Days = before[-1]._days if before else Days(settings.clock)  # noqa: SLF001
-        self.hub = Hub(
-            self._meter, settings.clock, 1.0, self.refusals.say, self.refusals.failed, strict=settings.strict
-        )
+        self.hub = Hub(self._meter, settings.clock, 1.0, self.refusals)
         self._lock = RLock()
         self._columns: dict[tuple[object, ...], Column] = {}
         self._instruments: dict[str, Any] = {}

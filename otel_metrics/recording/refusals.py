@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter, deque
 from threading import RLock
 from typing import Final
@@ -24,7 +25,7 @@ class Refusals:
         self.total = 0
         self._lock = RLock()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._unsaid: deque[InvalidArgumentError] = deque()
+        self._unsaid: deque[tuple[str, BaseException | None]] = deque()
 
     def refuse(
         self, call: str, argument: str, value: object, reason: str, allowed: str, *, later: bool = False
@@ -37,25 +38,31 @@ class Refusals:
         if self.strict:
             raise InvalidArgumentError(call, argument, value, reason, allowed)
         if self._first(call, f"{argument}_{reason}"):
-            self._unsaid.append(InvalidArgumentError(call, argument, value, reason, allowed))
+            self._unsaid.append((str(InvalidArgumentError(call, argument, value, reason, allowed)), None))
+            if not later:
+                self.say()
+
+    def failed(self, call: str, *, later: bool = False) -> None:
+        """Count and log an error of our own (inside an ``except`` block), which must not reach the caller; raise it in strict mode.
+
+        With ``later`` it is logged by :meth:`say`, in strict mode too: who meets it then is not who has caused it.
+        """
+        if self.strict and not later:
+            raise  # noqa: PLE0704  # the one that is being handled
+        if self._first(call, "internal_error"):
+            self._unsaid.append((f"{call}: internal error", sys.exc_info()[1]))
             if not later:
                 self.say()
 
     def say(self) -> None:
-        """Log what was refused for the first time, without a lock: a log handler may wait for whoever waits for that."""
+        """Log what happened for the first time, without a lock: a log handler may wait for whoever waits for that."""
         while self._unsaid:
             try:
-                error = self._unsaid.popleft()
+                text, error = self._unsaid.popleft()
             except IndexError:  # another thread says it
                 return
-            _log.warning("%s; further ones are only counted", error)
-
-    def failed(self, call: str) -> None:
-        """Count and log an error of our own (inside an ``except`` block), which must not reach the caller; raise it in strict mode."""
-        if self.strict:
-            raise  # noqa: PLE0704  # the one that is being handled
-        if self._first(call, "internal_error"):
-            _log.exception("%s: internal error; further ones are only counted", call)
+            level = logging.WARNING if error is None else logging.ERROR
+            _log.log(level, "%s; further ones are only counted", text, exc_info=error)
 
     def _first(self, call: str, reason: str) -> bool:
         with self._lock:

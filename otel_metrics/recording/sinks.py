@@ -13,7 +13,9 @@ from weakref import WeakValueDictionary
 from opentelemetry.context import Context, set_value
 
 from otel_metrics.recording.bulk import Batch, Rest
+from otel_metrics.recording.cells import HandOverError
 from otel_metrics.recording.digest import SCALE, Digest
+from otel_metrics.recording.noticing import noticing
 from otel_metrics.recording.views import gauges_last
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Target:
     def send(self, batch: Batch, attributes: Attributes, context: Context = _NO_CONTEXT) -> None:
         """Record a batch and learn from what comes back."""
         self.instrument.record(batch, attributes, context)
-        self.others = batch.others or (self.others and not batch.takers)
+        self.others = batch.added or (self.others and not batch.takers)
         self.needs = batch.needs if batch.takers else self.needs
 
 
@@ -95,9 +97,8 @@ class HistogramSink:
                 return
             total, last = sum(values), last if last >= 0.0 else values[-1]
         if chunk.context is not None:
-            chunk.taken += 1  # first: nobody can tell how far a measurement got that raised
-            for value in values:
-                self._send(Batch.of(value, [value], self._born, chunk.extra), chunk.context)
+            chunk.taken += 1
+            self._send_at_once(last, chunk.context, chunk.extra)
             return
         needs = self._target.needs
         if needs is not None and not self._target.others:
@@ -111,8 +112,8 @@ class HistogramSink:
             self._values = []
         self._values += values
         chunk.taken += 1
-        if len(self._values) >= _OVERCROWDED:
-            self.flush()
+        if len(self._values) // _OVERCROWDED > (len(self._values) - len(values)) // _OVERCROWDED:
+            self._make_room()
 
     @property
     def crowded(self) -> bool:
@@ -134,32 +135,71 @@ class HistogramSink:
                 raise
             self._digest = None
 
+    def _make_room(self) -> None:
+        """Hand over in the middle of a record call, which must not hear of it if that raises; nor may it take up ever more memory."""
+        try:
+            self.flush()
+        except Exception as error:
+            n = len(self._values or ())
+            if n >= 2 * _OVERCROWDED:
+                self._values = None
+                raise HandOverError(f"{n} values are lost") from error
+            raise HandOverError(f"{n} values wait") from error
+
     def _send(self, batch: Batch, context: Context = _NO_CONTEXT) -> None:
         self._target.send(batch, self._attributes, context)
         self._born = None
         self._scale = min(self._scale, batch.scale)
 
+    def _send_at_once(self, value: float, context: Context, extra: Mapping[str, str] | None) -> None:
+        """Hand over the value of a span; if that raises and nobody has taken it, it waits like any other."""
+        batch = Batch.of(value, [value], self._born, extra)
+        try:
+            self._send(batch, context)
+        except BaseException:
+            if not batch.takers and not batch.added:
+                self._values, self._last = [*(self._values or ()), value], value
+            raise
+
     def _send_values(self, values: list[float]) -> None:
         """Hand over values whose listeners are not known yet, or take them only one at a time; empties the list."""
+        self._send_rest(values)  # what an earlier attempt has left
+        if not values:
+            return
         # The value recorded last goes last, for aggregations that keep only that.
-        values.remove(self._last)
-        values.append(self._last)
-        first = values[0]
-        batch = Batch.of(first, sorted(values), self._born)
+        at = values.index(self._last)
+        values[at], values[-1] = values[-1], values[at]
+        batch, rest = Batch.of(values[0], sorted(values), self._born), list(map(Rest, values))
         try:
             self._send(batch)
+            if batch.added or not batch.takers:
+                self._target.others = True
+                values[:] = rest[1:]
+            else:
+                values[:] = rest[1:][-1:]
         except BaseException:
             if batch.takers:
-                self._values = None
+                values[:] = rest
+            if batch.added:
+                del values[0]
             raise
-        if batch.others or not batch.takers:
-            self._target.others = True
-            rest = values[1:]
-        else:
-            rest = values[1:][-1:]
-        self._values = None
-        for value in rest:
-            self._target.instrument.record(Rest(value), self._attributes, _NO_CONTEXT)
+        self._send_rest(values)
+
+    def _send_rest(self, values: list[float]) -> None:
+        """Hand over, one by one, the values at the beginning that aggregations of ours have taken."""
+        taken = 0
+        try:
+            for value in values:
+                if type(value) is not Rest:
+                    break
+                self._target.instrument.record(value, self._attributes, _NO_CONTEXT)
+                taken += 1
+        except BaseException:
+            if getattr(values[taken], "added", False):
+                taken += 1
+            raise
+        finally:
+            del values[:taken]
 
 
 class CounterSink:
@@ -180,13 +220,19 @@ class CounterSink:
     def fold(self, chunk: Chunk, _now: float, /) -> None:
         """Add a chunk's count or sum; at once if it belongs to a span."""
         amount = chunk.total if self._total else chunk.n
-        if chunk.context is not None:
-            self._new, self._pending = False, self._pending or None
-            chunk.taken += 1  # first: nobody can tell how far a measurement got that raised
-            self._instrument.add(amount, self._attributes, chunk.context)
-        else:
+        if chunk.context is None:
             self._pending = amount + (self._pending or 0)
             chunk.taken += 1
+            return
+        self._new, self._pending = False, self._pending or None
+        chunk.taken += 1
+        offered = noticing(amount)
+        try:
+            self._instrument.add(offered, self._attributes, chunk.context)
+        except BaseException:
+            if not offered.added:  # it waits like any other
+                self._pending = amount + (self._pending or 0)
+            raise
 
     def seed(self) -> None:
         """Make the series appear at zero."""
@@ -196,10 +242,17 @@ class CounterSink:
             self._instrument.add(0, self._attributes, _NO_CONTEXT)
 
     def flush(self) -> None:
-        """Add what is pending; if that raises, it waits for the next time."""
-        if self._pending is not None:  # zero is news, too: a delta of zero is a data point
-            self._instrument.add(self._pending, self._attributes, _NO_CONTEXT)
+        """Add what is pending; if that raises and nobody has taken it, it waits for the next time."""
+        if self._pending is None:  # zero is news, too: a delta of zero is a data point
+            return
+        offered = noticing(self._pending)
+        try:
+            self._instrument.add(offered, self._attributes, _NO_CONTEXT)
             self._pending, self._new = None, False
+        except BaseException:
+            if offered.added:
+                self._pending, self._new = None, False
+            raise
 
 
 class GaugeSink:

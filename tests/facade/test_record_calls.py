@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -236,6 +237,30 @@ def test_a_resource_recorded_with_and_without_units_shows_its_last_state(metrics
         metrics.advanced.get_resource_metrics()  # as if a second had passed
 
     assert metrics.value("resource_utilization_ratio") == 0.3
+
+
+def test_a_resource_shows_its_last_state_whatever_is_being_folded_meanwhile() -> None:
+    reached, released = threading.Event(), threading.Event()
+
+    class Slow:
+        def __float__(self) -> float:
+            reached.set()
+            released.wait(20)
+            return 1.0
+
+    with testing.recording(strict=False) as metrics:
+        record = metrics.advanced.record_resource_utilization
+        record("memory", "cache", 1.0, unit="MB")
+        record("memory", "cache", 1.0, unit="GB")
+        metrics.advanced.record_satisfaction("shop", "speed", Slow())  # type: ignore[arg-type]
+        reading = threading.Thread(target=metrics.samples)
+        reading.start()
+        assert reached.wait(20)
+        record("memory", "cache", 10.0, unit="GB")
+        record("memory", "cache", 20.0, unit="MB")
+        released.set()
+        reading.join()
+        assert metrics.value("resource_utilization_ratio") == 0.2
 
 
 def test_a_resource_shows_the_state_recorded_last_whatever_units_came_before(metrics: testing.Recording) -> None:

@@ -21,7 +21,7 @@ from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.recording.values import Column
 from otel_metrics.recording.views import Buckets, Way, gauges_last, views
-from tests.recording.streams import BOUNDS, Exponential, collect, cumulative, delta, metrics_of
+from tests.recording.streams import BOUNDS, Exponential, collect, cumulative, delta, exponential_of, metrics_of
 
 if TYPE_CHECKING:
     from tests.recording.streams import Points
@@ -227,6 +227,22 @@ def test_a_reader_added_late_sees_what_is_recorded_from_then_on(name: str) -> No
         one.record(0, [0.75] * 5)
     for which in (2, 0, 1, 2):
         assert collect(folded.readers[which]) == collect(naive.readers[which])
+
+
+def test_an_interval_of_far_apart_values_leaves_the_next_deltas_as_fine_as_before() -> None:
+    reader = delta()
+    provider = MeterProvider([reader], shutdown_on_exit=False, views=views({"h": BOUNDS}))
+    meter = provider.get_meter("test")
+    hub = Hub(meter, tick=None)
+    cell = hub.cell((Column(),), ((HistogramSink(meter.create_histogram("h"), {}),),))
+
+    def scale(*values: float) -> int:
+        cell.extend(values)
+        return int(exponential_of(reader, "h")[frozenset()].scale)
+
+    assert [scale(1.0, 1.5), scale(1.0, 1.5)] == [8, 8]
+    assert scale(1e-6, 1e6) < 5
+    assert [scale(1.0, 1.5), scale(1.0, 1.5)] == [8, 8]
 
 
 @pytest.mark.parametrize("name", ["merge", "repeat", "public"])

@@ -1,0 +1,203 @@
+"""An exemplar filter or a reservoir of the application's raises: nothing is lost, nothing is there twice, no record call hears of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    SumAggregation,
+    View,
+)
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.refusals import Refusals
+from otel_metrics.recording.sinks import CounterSink, HistogramSink
+from otel_metrics.recording.values import Column
+from otel_metrics.recording.views import Way, views
+from tests.recording.streams import BOUNDS, cumulative, metrics_of, only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from otel_metrics.recording.values import Chunk
+
+SPAN = set_span_in_context(NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1))))
+
+
+class ForeignError(Exception):
+    """What code of the application raises."""
+
+
+class Filter(AlwaysOnExemplarFilter):
+    """Is asked before a measurement reaches any aggregation, and raises as often as it is told."""
+
+    def __init__(self, *, after: int = 0, times: int = 1) -> None:
+        self.after, self.times = after, times
+
+    def should_sample(self, *_: Any) -> bool:
+        if self.after:
+            self.after -= 1
+        elif self.times:
+            self.times -= 1
+            raise ForeignError
+        return True
+
+
+class Reservoir:
+    """Is offered a measurement after the aggregation has taken it, and raises as often as it is told."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def offer(self, *_: Any, **__: Any) -> None:
+        if self.times:
+            self.times -= 1
+            raise ForeignError
+
+    def collect(self, *_: Any) -> list[Any]:
+        return []
+
+
+class Rig:
+    """One series of a histogram and two counters, all with the same values."""
+
+    def __init__(self, views: Sequence[View], exemplar_filter: Any = None) -> None:
+        self.reader = cumulative()
+        self.refusals = Refusals(strict=False)
+        provider = MeterProvider(
+            [self.reader],
+            views=views,
+            exemplar_filter=exemplar_filter or AlwaysOnExemplarFilter(),
+            shutdown_on_exit=False,
+        )
+        meter = provider.get_meter("test")
+        self.hub = Hub(meter, tick=None, refusals=self.refusals)
+        self.kept = Kept()
+        histogram = HistogramSink(meter.create_histogram("h"), {})
+        rows = (CounterSink(meter.create_counter("c"), {}),)
+        self.cell = self.hub.cell((Column(),), ((histogram, self.kept),), rows)
+
+    def points(self) -> dict[str, Any]:
+        """Collect until everything is handed over."""
+        for _ in range(4):
+            points = {metric.name: only(metric.data.data_points) for metric in metrics_of(self.reader)}
+        return points
+
+    def failures(self) -> int:
+        return sum(self.refusals.counts().values())
+
+
+class Kept:
+    """A sink of ours."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def fold(self, chunk: Chunk, _now: float) -> None:
+        self.values += chunk.values
+        chunk.taken += 1
+
+
+WAYS: dict[str, Callable[[], list[View]]] = {
+    "merge": lambda: views({"h": BOUNDS}),
+    "repeat": lambda: views({"h": BOUNDS}, way=Way.REPEAT),
+    "none of ours": list,
+    "ours and another": lambda: [
+        *views({"h": BOUNDS}),
+        View(instrument_name="h", name="other", aggregation=ExplicitBucketHistogramAggregation(BOUNDS)),
+    ],
+}
+
+
+@pytest.mark.parametrize("after", range(12))
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_filter_kept_from_an_aggregation_is_handed_over_later(way: str, after: int) -> None:
+    rig = Rig(WAYS[way](), Filter(after=after))
+    for _ in range(3):
+        for value in range(1, 5):
+            rig.cell.append(float(value))
+        rig.points()
+    points = rig.points()
+    assert (points["c"].value, points["h"].count, points["h"].sum) == (12, 12, 30.0)
+    if "other" in points:
+        assert (points["other"].count, points["other"].sum) == (12, 30.0)
+
+
+@pytest.mark.parametrize("times", [1, 3, 1000])
+@pytest.mark.parametrize("instrument", ["c", "h"])
+@pytest.mark.parametrize("way", ["merge", "none of ours"])
+def test_what_an_aggregation_took_before_its_reservoir_raised_is_not_offered_again(
+    way: str, instrument: str, times: int
+) -> None:
+    reservoir: Any = Reservoir(times)
+    aggregation = SumAggregation() if instrument == "c" else ExplicitBucketHistogramAggregation(BOUNDS)
+    bad = View(
+        instrument_name=instrument, aggregation=aggregation, exemplar_reservoir_factory=lambda _: lambda **_: reservoir
+    )
+    rig = Rig([bad] if way == "none of ours" else [*WAYS[way](), bad])
+    for value in range(1, 11):
+        rig.cell.append(float(value))
+    for _ in range(12):
+        points = rig.points()
+    assert (points["c"].value, points["h"].count, points["h"].sum) == (10, 10, 55.0)
+    assert rig.failures()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_value_of_a_span_whose_filter_raises_only_loses_its_exemplar(way: str) -> None:
+    rig = Rig(WAYS[way](), Filter(times=2))
+    rig.hub.record(rig.cell, (2.0,), SPAN)
+    rig.cell.append(3.0)
+    points = rig.points()
+    assert (points["c"].value, points["h"].count, points["h"].sum) == (2, 2, 5.0)
+    assert rig.kept.values == [2.0, 3.0]
+    assert rig.refusals.counts() == {("exemplar", "internal_error"): 1}
+
+
+def test_a_filter_that_raises_always_does_not_reach_record_calls_and_takes_up_no_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig([], Filter(times=-1))
+    for value in range(200_000):
+        rig.cell.append(float(value))
+        if len(rig.cell) >= 128:
+            rig.hub.fold(rig.cell)
+    assert len(rig.kept.values) >= 199_000
+    assert rig.failures() > 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "hand_over: internal error; further ones are only counted"
+    ]
+    ((histogram, _),) = rig.cell.sinks
+    assert isinstance(histogram, HistogramSink)
+    assert len(histogram._values or ()) < 140_000
+
+
+def test_a_failure_is_logged_when_the_lock_is_free() -> None:
+    """A log handler that waits for a thread which reads: it would wait for ever."""
+    rig = Rig([], Filter())
+    read = threading.Event()
+
+    def get() -> None:
+        rig.hub.drain()
+        read.set()
+
+    class Handler(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            thread = threading.Thread(target=get, daemon=True)
+            thread.start()
+            thread.join(20)
+
+    handler = Handler()
+    logging.getLogger("otel_metrics").addHandler(handler)
+    try:
+        rig.cell.append(1.0)
+        rig.reader.get_metrics_data()
+    finally:
+        logging.getLogger("otel_metrics").removeHandler(handler)
+    assert read.is_set()
