@@ -118,7 +118,10 @@ class Recorder:
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
         """Make one series of a counter appear at zero, so that its first increment is seen as one."""
-        self._instrument(metric).add(0, attributes)
+        try:
+            CounterSink(self._instrument(metric), attributes).seed()  # which has nothing to do with the caller's span
+        except Exception:  # of the application's exemplar filter: no reason to lose the call
+            self.refusals.failed("hand_over", later=True)
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""

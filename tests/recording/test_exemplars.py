@@ -148,6 +148,42 @@ def test_an_interaction_id_is_an_exemplar_on_a_provider_of_the_applications_own(
     provider.shutdown()
 
 
+def test_what_did_not_happen_in_a_span_has_no_exemplar_of_it() -> None:
+    """The outcomes that a call did not have are there at zero, and its own has the exemplar of one call."""
+    reader = cumulative()
+    provider = MeterProvider([reader], views=otel_metrics.views(), exemplar_filter=otel_metrics.ExemplarFilter())
+    span = TracerProvider().get_tracer("test").start_as_current_span("work")
+    with recording(meter_provider=provider) as metrics, span:
+        metrics.advanced.record_feature_usage("engine", "ask")
+        metrics.advanced.record_error("engine", "Timeout")
+        exemplars = {
+            point.attributes.get("outcome") or point.attributes["recovery"]: [e.value for e in point.exemplars]
+            for metric in metrics_of(reader)
+            if metric.name in {"feature.usage", "feature.errors"}
+            for point in metric.data.data_points
+        }
+    assert exemplars == {"success": [1], "failure": [], "none": [1], "failed": [], "succeeded": []}
+    provider.shutdown()
+
+
+def test_a_filter_that_raises_while_a_series_is_made_costs_no_call() -> None:
+    class Once(TraceBasedExemplarFilter):
+        raised = False
+
+        def should_sample(self, *_: Any) -> bool:
+            if not Once.raised:
+                Once.raised = True
+                raise OSError("no filter")
+            return False
+
+    provider = MeterProvider([reader := cumulative()], views=otel_metrics.views(), exemplar_filter=Once())
+    with recording(meter_provider=provider, strict=False) as metrics:
+        metrics.advanced.record_error("engine", "Timeout")
+        (errors,) = (metric for metric in metrics_of(reader) if metric.name == "feature.errors")
+        assert sum(point.value for point in errors.data.data_points) == 1
+    provider.shutdown()
+
+
 def test_a_failing_part_of_the_applications_own_provider_does_not_reach_a_record_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
