@@ -182,7 +182,7 @@ def prepare(contender: str, call: Call, series: int, readers: int) -> Prepared:
 
 def _ours(series: int, readers: int, buckets: Buckets, server: str | None) -> Prepared:
     limit = 4 * series + 1000
-    views = list(shipped.views(limit))
+    views = list(shipped.views())
     if buckets is not Buckets.BOTH:
         histograms = {metric.name: metric.buckets for metric in c.CATALOGUE if metric.kind is Kind.HISTOGRAM}
         views = histogram_views(histograms, buckets, aggregation_cardinality_limit=4 * limit)

@@ -6,6 +6,7 @@ And, if interaction ids shall be exemplars, an exemplar filter.
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -27,20 +28,18 @@ INSTANCE: Final = "service.instance.id"
 
 METER_NAME: Final = "otel_metrics"
 
-_VARIANTS: Final = 4
-"""Series of one metric per combination of open labels, at most: outcomes, recoveries and signs are seeded or split."""
 
-
-def views(series_limit: int = 10_000) -> Sequence[View]:
+def views() -> Sequence[View]:
     """Return the views for a ``MeterProvider`` of the application's own: ``MeterProvider(views=otel_metrics.views())``.
 
     They give every histogram the catalogue's buckets, classic and exponential, and let values be handed over in bulk.
-    ``series_limit`` is that of the settings; the SDK's own limit, which would fold all labels into one overflow series,
-    is put out of the way.
+    The SDK's own limit, which would fold all labels into one overflow series, is put out of the way: how many series there
+    are is bounded before, by the settings ``label_caps`` and ``series_limit``.
     """
     limit: dict[str, Any] = {}
     if "aggregation_cardinality_limit" in inspect.signature(View).parameters:
-        limit["aggregation_cardinality_limit"] = _VARIANTS * series_limit
+        # Any figure would have to follow what hangs on a series: seeds and signs, catch-alls, the daily table's keys.
+        limit["aggregation_cardinality_limit"] = sys.maxsize
     buckets = {metric.name: metric.buckets for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM}
     others = [
         View(instrument_name=metric.name, meter_name=METER_NAME, **limit)

@@ -63,9 +63,7 @@ class Runtime:
             registry.register(_Rest())  # after our reader: what the application registered itself comes last
             # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
-            self._private = MeterProvider(
-                [self._reader, *_push(settings)], self.resource, exemplars, views=views(settings.series_limit)
-            )
+            self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source = _source(settings, self.recorder)
         self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())

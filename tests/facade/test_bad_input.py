@@ -6,6 +6,7 @@ import math
 import threading
 from decimal import Decimal
 from enum import Enum
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -192,6 +193,28 @@ def test_the_series_limit_collapses_open_labels_and_keeps_the_closed_ones() -> N
     assert metrics.value("feature_usage_total", outcome="failure") == 10
     assert metrics.value("feature_usage_total", feature="other", action="other", outcome="failure") == 6
     assert metrics.value("otel_metrics_label_overflow_total", label="*") == 6
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10])
+def test_the_series_limit_leaves_no_series_without_its_labels(limit: int) -> None:
+    """Far more series hang on one that is bound than its own: those of other outcomes, catch-alls, keys of the daily table."""
+    names = [f"f-{i}" for i in range(limit + 1)]
+    bad: list[Any] = [None, "", "x" * 201, "a\nb"]
+    severities, impacts = ["critical", "error", "warning", "info", "fatal"], ["high", "medium", "low", None, "huge"]
+    with testing.recording(strict=False, series_limit=limit) as metrics:
+        for feature in names:
+            metrics.advanced.record_learning_effectiveness(feature, "patterns", 0.5, 0.5, 10, 0.1)
+            metrics.advanced.record_satisfaction(feature, "speed", 0.5)
+            for unit in ("ms", "s", "MB", "percent", "rps", "parsec"):
+                metrics.advanced.record_performance_metric(feature, "load", "page", 1.0, unit)
+            for severity, impact, tried in product(severities, impacts, (True, False)):
+                metrics.advanced.record_error(feature, "Timeout", severity, None, tried, tried, impact)
+        for value in bad:
+            metrics.advanced.record_feature_usage(value, value)
+            metrics.advanced.record_feature_usage("f-0", value, value, value, value, value)
+            metrics.advanced.record_learning_effectiveness(value, value, value, value, value, value)
+        assert [s for s in metrics.samples() if "otel_metric_overflow" in s.labels] == []
+        assert metrics.value("feature_daily_values") == 10 * (limit + 1)
 
 
 class Severity(str, Enum):

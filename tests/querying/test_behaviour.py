@@ -61,7 +61,7 @@ def push(receiver: VictoriaMetrics, stack: ExitStack) -> None:
     """Record the same calls with a provider of one's own, which pushes."""
     exporter = OTLPMetricExporter(endpoint=receiver.otlp_url)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
-    provider = MeterProvider([reader], resource(), views=views(10_000))
+    provider = MeterProvider([reader], resource(), views=views())
     stack.callback(provider.shutdown)
     pushed = stack.enter_context(closing(Runtime(Settings(meter_provider=provider, strict=True))))
     record(pushed.advanced, pushed.basic)
