@@ -8,16 +8,18 @@ import os
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from prometheus_client import CollectorRegistry
 
 import otel_metrics
 from otel_metrics import ConfigurationError, testing
 from otel_metrics.exporter import PrometheusReader
+from tests.recording.streams import only
 
 if TYPE_CHECKING:
     from tests.servers import Servers
@@ -164,6 +166,49 @@ def test_configured_anew_on_the_same_provider_the_day_goes_on() -> None:
     finally:
         otel_metrics.shutdown()
         provider.shutdown()
+
+
+@pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
+def test_configured_anew_on_the_same_provider_counters_do_not_go_backwards(temporality: AggregationTemporality) -> None:
+    """Also not when the tests of an application record there for a while, with other settings."""
+    reader = InMemoryMetricReader(preferred_temporality={ObservableCounter: temporality})
+    provider = MeterProvider([reader], views=otel_metrics.views())
+    refused, past_its_cap = [], []
+
+    def record(times: int) -> None:
+        for i in range(times):
+            otel_metrics.get_advanced_metrics().record_feature_usage("", "ask")
+            otel_metrics.get_advanced_metrics().record_feature_usage("engine", f"action-{i}")
+        data: Any = reader.get_metrics_data()
+        metrics = {each.name: each for scope in data.resource_metrics[0].scope_metrics for each in scope.metrics}
+        refused.append(only(metrics["otel_metrics.rejected"].data.data_points).value)
+        past_its_cap.append(only(metrics["otel_metrics.label.overflow"].data.data_points).value)
+
+    try:
+        otel_metrics.configure(meter_provider=provider, label_caps={"action": 1})
+        record(5)
+        otel_metrics.configure(meter_provider=provider, label_caps={"action": 2})
+        record(4)
+        with testing.recording(meter_provider=provider, strict=False, label_caps={"action": 1}):
+            record(2)
+        record(0)
+    finally:
+        otel_metrics.shutdown()
+        provider.shutdown()
+    cumulative = temporality is AggregationTemporality.CUMULATIVE
+    assert refused == ([5, 9, 11, 11] if cumulative else [5, 4, 2, 0])
+    assert past_its_cap == ([4, 6, 7, 7] if cumulative else [4, 2, 1, 0])
+
+
+def test_on_the_same_provider_it_is_the_day_of_the_clock_configured_last() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], views=otel_metrics.views())
+    for now, values in ((1_700_000_000.0, 1), (1_800_000_000.0, 2)):
+        with testing.recording(meter_provider=provider, clock=partial(float, now)) as metrics:
+            for _ in range(values):
+                metrics.advanced.record_performance_metric("api", "load", "page", 1.0, "s")
+            assert count_of(reader, "feature.daily.values") == values
+    provider.shutdown()
 
 
 def test_a_forked_child_of_an_application_with_its_own_provider_tells_its_own_day() -> None:

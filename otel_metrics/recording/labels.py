@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import CATALOGUE, OTHER
+from otel_metrics.recording.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,17 +41,19 @@ class Labels:
 
     Each label has a cap of its own. Past it *that* label becomes ``other`` for new values, values seen before keep their
     identity, and so do the series' other labels. A value that is too long, or outside a closed domain, becomes
-    ``other`` too: the event is kept, the bad argument is refused and counted.
+    ``other`` too: the event is kept, the bad argument is refused and counted. ``overflow`` are counts to go on with.
     """
 
-    def __init__(self, caps: Mapping[str, int], limit: int, refusals: Refusals) -> None:
+    def __init__(
+        self, caps: Mapping[str, int], limit: int, refusals: Refusals, overflow: Counts[str] | None = None
+    ) -> None:
         self._caps = caps
         self._limit = limit
         self._series: dict[str, set[tuple[str, ...]]] = {}
         self._refusals = refusals
         self._lock = RLock()
         self._seen: dict[str, set[str]] = {}
-        self._overflow: Counter[str] = Counter()
+        self._overflow = overflow or Counts()
 
     def required(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
         """Return the label value for an argument that a series cannot do without.
@@ -99,15 +101,11 @@ class Labels:
 
     def overflow(self) -> dict[str, int]:
         """Return how many new series lost a value to ``other``, by label name."""
-        with self._lock:
-            return dict(self._overflow)
+        return self._overflow.so_far()
 
     def _overflowed(self, name: str) -> None:
         """Count one collapse of label ``name``, log the first."""
-        with self._lock:
-            self._overflow[name] += 1
-            first = self._overflow[name] == 1
-        if first:
+        if self._overflow.add(name):
             _log.warning("label %s is past its cap: new values are recorded as %r, and counted", name, OTHER)
 
     def _clean(self, call: str, label: Label, value: str, argument: str) -> str:

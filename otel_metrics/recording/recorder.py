@@ -10,6 +10,7 @@ import os
 from functools import partial
 from math import inf
 from threading import RLock
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ from opentelemetry.metrics import Observation
 from otel_metrics import catalogue
 from otel_metrics.catalogue import Kind
 from otel_metrics.provider import METER_NAME
+from otel_metrics.recording.counts import Counts
 from otel_metrics.recording.days import DayKey, Days
 from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.labels import Labels
@@ -48,29 +50,27 @@ class Recorder:
 
     def __init__(self, provider: MeterProvider, settings: Settings, version: str) -> None:
         self.settings = settings
-        self.refusals = Refusals(strict=settings.strict)
-        self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals)
+        self._meter = provider.get_meter(METER_NAME, version)
+        self._kept = _kept.get(self._meter) or _Kept()
+        self.refusals = Refusals(strict=settings.strict, counts=self._kept.rejected)
+        self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals, self._kept.overflowed)
         self.window = Window(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.prometheus_url is None
-        self._meter = provider.get_meter(METER_NAME, version)
-        before = _recorders.get(self._meter)
-        # What a provider of the application's own has added up goes on when we are configured anew, and so does the day.
-        self._days: Days = before[-1]._days if before else Days(settings.clock)  # noqa: SLF001
         self.hub = Hub(self._meter, settings.clock, 1.0, self.refusals)
         self._lock = RLock()
         self._columns: dict[tuple[object, ...], Column] = {}
         self._instruments: dict[str, Any] = {}
         self._gauges: dict[tuple[str, ...], GaugeSink] = {}
-        if before is None:
-            before = _recorders[self._meter] = []
-            _observe(self._meter, before)
-        before.append(self)
+        if self._meter not in _kept:
+            _kept[self._meter] = self._kept
+            _observe(self._meter, self._kept)  # made, and so asked, after the hub's hook, which hands over
+        self._kept.recorders.append(self)
 
     def close(self) -> None:
         """Hand over what is pending. On a provider of the application's own, the last one is observed on and on."""
         self.hub.close()
-        recorders = _recorders.get(self._meter, [])
+        recorders = self._kept.recorders
         if self in recorders and (len(recorders) > 1 or self.settings.meter_provider is None):
             recorders.remove(self)
 
@@ -98,7 +98,7 @@ class Recorder:
         instrument = self._instrument(metric)
         keepers: list[Sink] = [self.window.histogram(metric, attributes)] if self._local else []
         if metric.daily:
-            keepers.append(self._days.sink(_day_key(metric.daily, attributes)))
+            keepers.append(self._kept.days.sink(_day_key(metric.daily, attributes)))
         if catalogue.SIGN in metric.labels:
             signs = (HistogramSink(instrument, {**attributes, catalogue.SIGN.name: s}) for s in catalogue.SIGN.values)
             return (SignSplit(*signs), *keepers)
@@ -151,7 +151,7 @@ class Recorder:
 
     def daily(self, field: str) -> Iterable[Observation]:
         """Yield one of the sums of each day that is kept."""
-        for key, day, totals in self._days.observations():
+        for key, day, totals in self._kept.days.observations():
             labels = dict(zip(catalogue.DAILY_COUNT.label_names, (*key, day), strict=True))
             yield Observation(getattr(totals, field), labels)
 
@@ -172,7 +172,29 @@ class Recorder:
 
 
 # --------------------------------------------------- observed when a reader collects, per meter, as it makes each name once
-_recorders: Final[WeakKeyDictionary[Meter, list[Recorder]]] = WeakKeyDictionary()
+class _Kept:
+    """All recorders of one meter, and what they add up together.
+
+    For a provider of the application's own that goes on when we are configured anew: counters only go up, the day is not over.
+    """
+
+    def __init__(self) -> None:
+        self.recorders: list[Recorder] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Keep nothing yet, as in a forked child: its parent's totals are not its own, and the parent's locks may be held."""
+        self.recorders.clear()
+        self.days = Days(self._now)
+        self.rejected: Counts[tuple[str, str]] = Counts()
+        self.overflowed: Counts[str] = Counts()
+
+    def _now(self) -> float:
+        last = self.recorders[-1:]  # it may be closed meanwhile
+        return last[0].settings.clock() if last else time()
+
+
+_kept: Final[WeakKeyDictionary[Meter, _Kept]] = WeakKeyDictionary()
 
 _OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
     catalogue.DAILY_COUNT: lambda recorder: recorder.daily("count"),
@@ -186,11 +208,11 @@ _OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
 }
 
 
-def _observe(meter: Meter, recorders: list[Recorder]) -> None:
+def _observe(meter: Meter, kept: _Kept) -> None:
     for metric, observe in _OBSERVED.items():
         counts = metric.kind is Kind.COUNTER
         create = meter.create_observable_counter if counts else meter.create_observable_gauge
-        create(metric.name, [partial(_observations, recorders, observe)], metric.unit, metric.description)
+        create(metric.name, [partial(_observations, kept.recorders, observe)], metric.unit, metric.description)
 
 
 def _observations(
@@ -200,8 +222,8 @@ def _observations(
 
 
 def _after_fork_in_child() -> None:
-    for recorders in _recorders.values():
-        recorders.clear()
+    for kept in _kept.values():
+        kept.begin()
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter, deque
+from collections import deque
 from threading import RLock
 from typing import Final
 
 from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.recording.counts import Counts
 
 _log: Final = logging.getLogger("otel_metrics")
 
@@ -17,14 +18,14 @@ class Refusals:
     """Collects the refused arguments of record calls.
 
     The counts are exposed as ``otel_metrics_rejected_total`` when metrics are collected, so that refusing costs no
-    measurement and cannot recurse.
+    measurement and cannot recurse. ``counts`` are those to go on with.
     """
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, counts: Counts[tuple[str, str]] | None = None) -> None:
         self.strict = strict
         self.total = 0
         self._lock = RLock()
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts = counts or Counts()
         self._unsaid: deque[tuple[str, BaseException | None]] = deque()
 
     def refuse(
@@ -67,10 +68,8 @@ class Refusals:
     def _first(self, call: str, reason: str) -> bool:
         with self._lock:
             self.total += 1
-            self._counts[call, reason] += 1
-            return self._counts[call, reason] == 1
+        return self._counts.add((call, reason))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many arguments were refused so far, by (call, reason)."""
-        with self._lock:
-            return dict(self._counts)
+        return self._counts.so_far()
