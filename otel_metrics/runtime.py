@@ -107,9 +107,9 @@ class Runtime:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
         for server in self._servers:
             server.close()
-        self.recorder.close()
         if self._private is not None:
-            self._private.shutdown()
+            self._private.shutdown()  # a reader that pushes collects once more, so the recorder has to be there yet
+        self.recorder.close()
 
 
 def _source(settings: Settings, recorder: Recorder) -> Source:

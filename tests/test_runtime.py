@@ -388,9 +388,12 @@ def test_one_setting_pushes_the_same_numbers_by_otlp(
 ) -> None:
     receiver = servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", receiver.otlp_url)
-    with testing.recording(otlp=temporality) as metrics:
+    with testing.recording(otlp=temporality, strict=False) as metrics:
         for _ in range(3):
             metrics.advanced.record_feature_usage("engine", "train", 10.0)
+        metrics.advanced.record_feature_usage("engine", "", 10.0)
 
     assert receiver.value(f"sum({added_up.format('feature_usage_total')})") == 3
     assert receiver.value(f"sum({added_up.format('feature_usage_duration_seconds_count')})") == 3
+    assert receiver.value(f"sum({added_up.format('otel_metrics_rejected_total')})") == 1
+    assert receiver.value("feature_daily_values") == 3
