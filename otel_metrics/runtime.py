@@ -53,6 +53,9 @@ class Runtime:
 
     def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
         self.settings = settings
+        # What settings can be wrong about comes first: a configuration that fails must not have taken the other's place.
+        self._events = Events(settings.logger_provider)
+        server = _server(settings)
         self.resource: Resource = resource(parent)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
@@ -65,10 +68,9 @@ class Runtime:
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
             self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
-        self.source = _source(settings, self.recorder)
+        self.source: Source = server or LocalSource(self.recorder.window)
         self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
         self.binding = Binding(self.recorder)
-        self._events = Events(settings.logger_provider)
         self.attach()
 
     def attach(self) -> None:
@@ -112,10 +114,10 @@ class Runtime:
         self.recorder.close()
 
 
-def _source(settings: Settings, recorder: Recorder) -> Source:
-    """Return who answers getters: the configured Prometheus, or this process."""
+def _server(settings: Settings) -> PrometheusSource | None:
+    """Return the server that answers getters, if it is not this process."""
     if settings.prometheus_url is None:
-        return LocalSource(recorder.window)
+        return None
     access = Access(
         settings.prometheus_token_file,
         settings.prometheus_username,
@@ -176,14 +178,14 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise ConfigurationError(
             f"settings={settings!r} is not allowed; allowed: an otel_metrics.Settings, or keywords"
         )
-    if _current is not None and _current.recorder.labels.series():
-        _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
-    for url in _current.served() if _current is not None else ():
-        _log.warning("configure(): %s is closed, as it belongs to what was configured before; serve() again", url)
     settings = settings or Settings.from_env(**overrides)
     with _lock:
         old, _current = _current, Runtime(settings, _objects)
     if old is not None:
+        if old.recorder.labels.series():
+            _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
+        for url in old.served():
+            _log.warning("configure(): %s is closed, as it belongs to what was configured before; serve() again", url)
         old.close()
     return settings
 

@@ -200,6 +200,21 @@ def test_configured_anew_on_the_same_provider_counters_do_not_go_backwards(tempo
     assert past_its_cap == ([4, 6, 7, 7] if cumulative else [4, 2, 1, 0])
 
 
+def test_a_configuration_that_cannot_work_leaves_the_one_that_does_alone(caplog: pytest.LogCaptureFixture) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], views=otel_metrics.views())
+    with testing.recording(meter_provider=provider) as metrics:
+        metrics.advanced.record_performance_metric("api", "load", "page", 1.0, "s")
+        with pytest.raises(ConfigurationError, match="cannot read certificates"):
+            otel_metrics.configure(
+                meter_provider=provider, prometheus_url="https://localhost:9090", prometheus_ca_file="/none.pem"
+            )
+        metrics.advanced.record_performance_metric("api", "load", "page", 1.0, "s")
+        assert count_of(reader, "otel_metrics.series") == 1
+        assert caplog.records == [], "nothing has ended"
+    provider.shutdown()
+
+
 def test_on_the_same_provider_it_is_the_day_of_the_clock_configured_last() -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], views=otel_metrics.views())
