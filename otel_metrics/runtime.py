@@ -109,8 +109,9 @@ class Runtime:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
         for server in self._servers:
             server.close()
-        if self._private is not None:
-            self._private.shutdown()  # a reader that pushes collects once more, so the recorder has to be there yet
+        private, self._private = self._private, None  # once: it may be replaced and end the block that made it
+        if private is not None:
+            private.shutdown()  # a reader that pushes collects once more, so the recorder has to be there yet
         self.recorder.close()
 
 
@@ -260,15 +261,20 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
     """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`."""
     global _current
     with _lock:
-        before = current()
-        made = _current = Runtime(settings, _objects)
+        before, made = _current, Runtime(settings, _objects)
+        _current = made
     try:
         yield made
     finally:
         with _lock:
-            _current = before
-            before.attach()
+            last, _current = _current, before
+            if before is None:
+                put_to_sleep(_objects, current)
+            else:
+                before.attach()
         made.close()
+        if last is not None:  # another one, if the application was configured inside the block
+            last.close()
 
 
 def _after_fork_in_child() -> None:

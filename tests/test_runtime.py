@@ -200,6 +200,27 @@ def test_configured_anew_on_the_same_provider_counters_do_not_go_backwards(tempo
     assert past_its_cap == ([4, 6, 7, 7] if cumulative else [4, 2, 1, 0])
 
 
+def test_an_application_that_is_configured_by_its_test_ends_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording():
+        otel_metrics.configure()
+        handle = otel_metrics.serve(port=0)
+    with pytest.raises(OSError, match="refused"):
+        scrape(handle.url)
+    assert caplog.records == []
+
+
+def test_recording_in_a_test_makes_nothing_that_the_environment_asks_for() -> None:
+    printed = python(
+        "import otel_metrics as m, threading\n"
+        "with m.testing.recording() as metrics: metrics.advanced.record_feature_usage('f', 'a')\n"
+        "for thread in threading.enumerate()[1:]: thread.join(10)\n"
+        "print(threading.active_count(), metrics.value('feature_usage_total'))",
+        OTM_STRICT="perhaps",
+        OTM_OTLP="cumulative",
+    )
+    assert printed.split() == ["1", "1.0"]
+
+
 def test_a_configuration_that_cannot_work_leaves_the_one_that_does_alone(caplog: pytest.LogCaptureFixture) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], views=otel_metrics.views())
