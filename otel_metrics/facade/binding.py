@@ -80,7 +80,8 @@ class Binding:
             self._recorder.refusals.refuse(call, "scale", scale, "unknown", " or ".join(SCALES))
             scale = None
         satisfaction_type = labels[c.SATISFACTION_TYPE.name]
-        fixed = scale or self._recorder.settings.satisfaction_scales.get(satisfaction_type)
+        # By the caller's name for it: past the label's cap it is called otherwise, and is on the same scale.
+        fixed = scale or self._recorder.settings.satisfaction_scales.get(str.__str__(cast("str", kind)))
         key = (call, *labels.values(), fixed)
         if key not in self._cells:
             sinks = (*self._recorder.histogram(c.SATISFACTION_SCORE, labels), self._satisfied(labels))
@@ -208,6 +209,10 @@ class Binding:
         return clean.within(call, values)
 
     def _unit(self, call: str, unit: object) -> Unit:
+        if isinstance(unit, str):
+            known = unit_of(str.__str__(unit))
+            if known.metric is not c.PERFORMANCE_VALUE:
+                return known  # whatever the cap: there are few, and a time without its unit would be no time any more
         return unit_of(self._recorder.labels.required(call, c.UNIT, unit))
 
     def _flag(self, call: str, argument: str, value: object) -> bool | None:

@@ -185,6 +185,18 @@ def test_a_label_bomb_collapses_only_that_label() -> None:
     assert metrics.value("otel_metrics_label_overflow_total", label="action") == 997
 
 
+def test_a_known_unit_is_itself_however_many_unknown_ones_came_before() -> None:
+    with testing.recording(strict=False, label_caps={"unit": 2}) as metrics:
+        for unit in ("parsec", "furlong", "rod", "ms"):
+            metrics.advanced.record_performance_metric("api", "load", "page", 5.0, unit)
+        metrics.advanced.record_resource_utilization("memory", "heap", 50.0, 2.0, 1.0, "MB")
+
+    assert metrics.value("feature_performance_duration_seconds_sum") == 0.005
+    assert metrics.value("resource_allocated_bytes") == 2e6
+    assert metrics.value("feature_performance_value_sum", unit="other") == 5.0
+    assert metrics.value("otel_metrics_label_overflow_total", label="unit") == 1
+
+
 def test_the_series_limit_collapses_open_labels_and_keeps_the_closed_ones() -> None:
     with testing.recording(strict=False, series_limit=4) as metrics:
         for user in range(10):

@@ -213,6 +213,15 @@ def test_objects_fetched_before_configuration_follow_it() -> None:
     assert outer.value("feature_usage_total", action="outside", outcome="success") == 1
 
 
+def test_a_type_past_the_cap_is_on_the_scale_that_is_set_for_it() -> None:
+    caps, scales = {"satisfaction_type": 1}, {"stars": "1-5"}
+    with testing.recording(label_caps=caps, satisfaction_scales=scales) as metrics:
+        metrics.advanced.record_satisfaction("api", "speed", 0.5)
+        metrics.advanced.record_satisfaction("api", "stars", 1)
+
+    assert metrics.value("feature_satisfaction_score_sum", satisfaction_type="other") == 0.0
+
+
 @pytest.mark.parametrize("refused", [99, float("nan"), -3])
 def test_a_refused_score_tells_nothing_about_the_scale(refused: float) -> None:
     with testing.recording(strict=False) as metrics:
