@@ -6,15 +6,16 @@ A record call that cannot have one, as the environment is wrong, does nothing an
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+import sys
+from typing import TYPE_CHECKING, Any
+
+from otel_metrics.recording.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_metrics.facade.base import Facade
     from otel_metrics.runtime import Runtime
-
-_log: Final = logging.getLogger("otel_metrics")
 
 
 def put_to_sleep(objects: tuple[Facade, ...], wake: Callable[[], Runtime]) -> None:
@@ -64,7 +65,8 @@ class _Refusals:
         """Log (inside an ``except`` block) why nothing is recorded."""
         if not self._said:
             self._said = True
-            _log.exception("%s: nothing is recorded; further calls are not logged", call)
+            error = sys.exc_info()[1]
+            say(logging.ERROR, "%s: nothing is recorded; further calls are not logged", call, error=error)
 
 
 class _Events:

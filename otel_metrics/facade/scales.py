@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.recording.saying import say
+
 if TYPE_CHECKING:
     from otel_metrics.recording.cells import Cell
     from otel_metrics.settings import Scale
 
 HIGHEST: Final = 5
-
-_log: Final = logging.getLogger("otel_metrics")
 
 
 class Scales:
@@ -47,7 +47,8 @@ class Scales:
         seen = self.seen.get(self.kind)
         if seen is None:
             self.seen[self.kind] = seen = "0-1"
-            _log.warning(
+            say(
+                logging.WARNING,
                 "satisfaction type %r: a score of 1 is taken to be on the scale 0 to 1; "
                 "pass scale= or set satisfaction_scales to say otherwise",
                 self.kind,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry._logs import SeverityNumber
 
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.recording.saying import say
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -76,8 +77,8 @@ class Events:
             else:
                 number = _SEVERITIES.get(severity, SeverityNumber.INFO)
                 self._logger.emit(event_name=event.value, severity_number=number, attributes=cleaned)
-        except Exception:
-            _log.warning("%s could not be emitted", event.value, exc_info=True)
+        except Exception as error:
+            say(logging.WARNING, "%s could not be emitted", event.value, error=error)
 
 
 def _clean(value: object) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import CATALOGUE, OTHER
 from otel_metrics.recording.counts import Counts
+from otel_metrics.recording.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ EVERY: Final = "*"
 
 _CLOSED: Final = frozenset(label.name for metric in CATALOGUE for label in metric.labels if label.values)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_log: Final = logging.getLogger("otel_metrics")
 
 
 def printable(text: str) -> str:
@@ -106,7 +106,7 @@ class Labels:
     def _overflowed(self, name: str) -> None:
         """Count one collapse of label ``name``, log the first."""
         if self._overflow.add(name):
-            _log.warning("label %s is past its cap: new values are recorded as %r, and counted", name, OTHER)
+            say(logging.WARNING, "label %s is past its cap: new values are recorded as %r, and counted", name, OTHER)
 
     def _clean(self, call: str, label: Label, value: str, argument: str) -> str:
         if label.values:

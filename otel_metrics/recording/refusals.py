@@ -6,12 +6,10 @@ import logging
 import sys
 from collections import deque
 from threading import RLock
-from typing import Final
 
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.recording.counts import Counts
-
-_log: Final = logging.getLogger("otel_metrics")
+from otel_metrics.recording.saying import say
 
 
 class Refusals:
@@ -63,7 +61,7 @@ class Refusals:
             except IndexError:  # another thread says it
                 return
             level = logging.WARNING if error is None else logging.ERROR
-            _log.log(level, "%s; further ones are only counted", text, exc_info=error)
+            say(level, "%s; further ones are only counted", text, error=error)
 
     def _first(self, call: str, reason: str) -> bool:
         with self._lock:

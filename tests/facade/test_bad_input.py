@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from decimal import Decimal
@@ -290,6 +291,32 @@ class Hostile:
         raise RuntimeError("hostile")
 
     __bool__ = __float__ = __hash__ = __eq__ = __gt__ = __truediv__ = __str__ = __repr__ = __len__ = _raise
+
+
+class Unplugged(logging.Handler):
+    """A log handler of the application's that does not do as handlers should."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError(f"nobody takes {record.getMessage()}")
+
+
+def test_a_log_handler_that_raises_does_not_reach_record_calls() -> None:
+    handler = Unplugged()
+    logging.getLogger("otel_metrics").addHandler(handler)
+    try:
+        with testing.recording(strict=False, label_caps={"action": 1}) as metrics:
+            metrics.advanced.record_feature_usage("", "ask")
+            for action in ("ask", "look"):  # one too many
+                metrics.advanced.record_feature_usage("api", action, duration_ms=-1)
+            metrics.advanced.record_satisfaction("api", "speed", 1)  # an ambiguous score
+            metrics.advanced.record_error("api", "Timeout", "fatal", error_message="too late")
+
+            assert metrics.value("feature_usage_total") == 2
+            assert metrics.value("feature_satisfaction_score_count") == 1
+            assert metrics.value("feature_errors_total") == 1
+            assert rejected(metrics) == {"feature_empty": 1, "duration_ms_negative": 2, "error_severity_unknown": 1}
+    finally:
+        logging.getLogger("otel_metrics").removeHandler(handler)
 
 
 anything = st.one_of(
