@@ -313,6 +313,42 @@ def test_events_go_to_opentelemetry_logs_instead_when_a_provider_is_given(caplog
     provider.shutdown()
 
 
+def test_a_severity_that_is_none_does_not_take_the_event_along() -> None:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    provider = LoggerProvider()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    severity: Any = ["error"]
+    with testing.recording(logger_provider=provider, strict=False) as metrics:
+        metrics.advanced.record_error("engine", "Timeout", severity, "took too long")
+
+    (log,) = exporter.get_finished_logs()
+    assert dict(log.log_record.attributes or {})["error_message"] == "took too long"
+    provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(2**63 - 1, 2**63 - 1, id="the largest"),
+        pytest.param(2**63, "9223372036854775808", id="one more"),
+        pytest.param(10**5000, "<int>", id="too long to print"),
+    ],
+)
+def test_a_number_that_no_exporter_takes_does_not_take_the_event_along(
+    value: int, shown: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An integer of OTLP has 64 bits; Python prints none of more than 4,300 digits."""
+    with caplog.at_level(logging.INFO, "otel_metrics.events"), testing.recording(strict=False) as metrics:
+        metrics.advanced.record_performance_metric("engine", "load", "page", value, metadata={"page": 1})
+
+    (event,) = [record.__dict__ for record in caplog.records if record.name == "otel_metrics.events"]
+    assert event["event_attributes"]["value"] == shown
+    assert event["event_attributes"]["metadata"] == '{"page": 1}'
+
+
 def test_objects_fetched_before_shutdown_record_anew() -> None:
     printed = python(
         "import otel_metrics as m\n"

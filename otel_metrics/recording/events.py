@@ -62,10 +62,10 @@ class Events:
         """Return whether anybody listens."""
         return self._logger is not None or _log.isEnabledFor(logging.INFO)
 
-    def emit(self, event: Event, severity: str = "info", **attributes: object) -> None:
+    def emit(self, event: Event, severity: object = "info", **attributes: object) -> None:
         """Emit ``event`` with those of ``attributes`` that are not ``None``; never raises.
 
-        ``severity`` is one of the documented error severities; it becomes the OpenTelemetry severity.
+        ``severity`` is one of the documented error severities; it becomes the OpenTelemetry severity. Others are INFO.
         """
         if not self.enabled():
             return
@@ -75,15 +75,16 @@ class Events:
                 text = json.dumps(cleaned, ensure_ascii=False)
                 _log.info("%s %s", event.value, text, extra={"event_name": event.value, "event_attributes": cleaned})
             else:
-                number = _SEVERITIES.get(severity, SeverityNumber.INFO)
+                known = severity if isinstance(severity, str) else ""
+                number = _SEVERITIES.get(known, SeverityNumber.INFO)
                 self._logger.emit(event_name=event.value, severity_number=number, attributes=cleaned)
         except Exception as error:
             say(logging.WARNING, "%s could not be emitted", event.value, error=error)
 
 
 def _clean(value: object) -> Any:
-    """Return ``value`` as an attribute: numbers and booleans as they are, anything else as bounded, printable text."""
-    if isinstance(value, (bool, int, float)):
+    """Return ``value`` as an attribute: numbers of 64 bits and booleans as they are, anything else as bounded, printable text."""
+    if isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value
     text = value if isinstance(value, str) else _json(value)
     if len(text) > LONGEST:
