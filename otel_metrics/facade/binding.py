@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import Scales, from_one_to_five
+from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.splits import ThresholdSplit
 from otel_metrics.recording.values import as_number
 from otel_metrics.settings import SCALES
@@ -130,20 +131,25 @@ class Binding:
         return self._cell((call, *labels.values()), labels, parts)
 
     def change(self, before: Any, after: Any) -> float | None:
-        """Return after / before, or ``None`` where there is no ratio: from zero, or over a change of sign. That is refused."""
+        """Return after / before, or ``None`` where there is no ratio: from zero, or over a change of sign. That is refused.
+
+        There is none of values that are refused themselves, either: 5 is no change to 0 from an infinite value.
+        """
         try:
             if type(before) not in _NUMBERS or type(after) not in _NUMBERS:
                 before, after = as_number(before), as_number(after)
                 if before is None or after is None:
                     return None  # the columns of the two values refuse what is wrong
+            if not (-LARGEST <= before <= LARGEST and -LARGEST <= after <= LARGEST):  # NaN is not
+                return None  # as above
             change: float = after / before
-        except (ZeroDivisionError, OverflowError):
+        except ZeroDivisionError:
             change = -1.0
         if change < 0:
             allowed = "a value that is not zero, of the same sign as after_value"
             self._recorder.refusals.refuse("record_optimization_impact", "before_value", before, "ratio", allowed)
             return None
-        return None if change != change else change  # noqa: PLR0124  # NaN: one of the two values is, and is refused
+        return change
 
     def resource(self, kind: object, name: object, unit: object) -> Cell:
         """Bind ``record_resource_utilization``: percent, allocated, used."""

@@ -103,6 +103,27 @@ def test_what_is_no_number_changes_nothing(metrics: testing.Recording) -> None:
     assert rejected(metrics) == {"before_value_type": 1}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (math.inf, 5.0, "before_value_infinite"),
+        (-math.inf, -5.0, "before_value_infinite"),
+        (1e200, 5.0, "before_value_range"),
+        (10**400, 5.0, "before_value_infinite"),
+        (math.nan, 5.0, "before_value_nan"),
+        (5.0, math.inf, "after_value_infinite"),
+        (5.0, 10**400, "after_value_infinite"),
+        (0.0, 5.0, "before_value_ratio"),
+    ],
+)
+def test_a_value_that_is_refused_is_no_change_and_is_counted_once(
+    metrics: testing.Recording, before: float, after: float, reason: str
+) -> None:
+    metrics.advanced.record_optimization_impact("api", "cache", "speed", before, after)
+    assert metrics.value("feature_optimization_change_count") is None
+    assert rejected(metrics) == {reason: 1}
+
+
 def test_a_negative_duration_keeps_the_use_and_refuses_the_duration(metrics: testing.Recording) -> None:
     metrics.advanced.record_feature_usage("api", "search", duration_ms=-5)
 
