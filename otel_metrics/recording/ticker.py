@@ -41,7 +41,8 @@ class Ticker(Generic[New]):
         self._welcome = welcome
         self._midnight = inf  # the next one, as of the last tick
         self._stopped = False
-        self._thread: threading.Thread | None = None
+        self._starting = False  # a signal handler that interrupts a start must not start another: threading has locks
+        self._running = threading.Lock()  # taken by the thread that ticks, for good
         self._new: SimpleQueue[New | None] = SimpleQueue()  # safe to fill from a signal handler
 
     def announce(self, new: New) -> None:
@@ -49,12 +50,16 @@ class Ticker(Generic[New]):
         if self._stopped:
             return
         self._new.put(new)
-        if self._thread is None:
-            thread = self._thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads for now, or the interpreter is shutting down
-                self._thread = None
+        if self._starting or self._running.locked():
+            return
+        thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
+        try:
+            self._starting = True
+            thread.start()
+        except RuntimeError:  # no more threads for now, or the interpreter is shutting down
+            pass
+        finally:
+            self._starting = False
 
     def stop(self) -> None:
         """Let the thread end."""
@@ -62,6 +67,13 @@ class Ticker(Generic[New]):
         self._new.put(None)
 
     def _run(self) -> None:
+        """Tick, unless another thread does.
+
+        Several may have been started at once. That is settled here and not where they are started: no signal handler
+        raises here, and who records never waits.
+        """
+        if not self._running.acquire(blocking=False):
+            return
         while not self._stopped:
             try:
                 self._once()
