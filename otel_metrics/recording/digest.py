@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 SCALE: Final = 8
 MAX_BUCKETS: Final = 640
-"""160, the SDK's default, puts percentiles up to 1.6 % off; 640 at most 0.5 %."""
+"""The more decades a series' values spread over, the wider the buckets: 0.27 % (scale 8) up to 0.75 decades, 0.54 % up to 1.5,
+1.09 % up to 3, 2.19 % up to 6, 4.43 % up to 12. Zeros do not count. With 160, the SDK's default, they are four times as wide.
+
+A percentile is off by less than a bucket, by half of one if taken from the middle."""
 
 _SMALLEST: Final = 2.0**-1022
 """Everything below the smallest normal float is in its bucket."""
