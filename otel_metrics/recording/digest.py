@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 SCALE: Final = 8
 MAX_BUCKETS: Final = 640
-"""160, the SDK's default, puts percentiles up to 1.6 % off; 640 at most 0.5 %."""
+"""The more decades a series' values spread over, the wider the buckets: 0.27 % (scale 8) up to 0.75 decades, 0.54 % up to 1.5,
+1.09 % up to 3, 2.19 % up to 6, 4.43 % up to 12. Zeros do not count. With 160, the SDK's default, they are four times as wide.
+
+A percentile is off by less than a bucket, by half of one if taken from the middle."""
 
 _SMALLEST: Final = 2.0**-1022
 """Everything below the smallest normal float is in its bucket."""
@@ -70,6 +73,8 @@ class Digest:
 
     def add(self, values: Sequence[float], total: float, last: float) -> None:
         """Add ascending, non-negative ``values`` and their ``total``: all of it or, if a signal handler raises, nothing."""
+        if len(self.indexes) > _FEW:
+            self._count()
         n, low, high = len(values), min(self.low, values[0]), max(self.high, values[-1])
         buckets, zeros, first, top = self.buckets, self.zeros, self.first, self.top
         indexes: list[int] = []
@@ -77,8 +82,6 @@ class Digest:
             buckets = buckets.copy()
             count_into(buckets, self.needs.bounds, values)
         if self.needs.exponential:
-            if len(self.indexes) > _FEW:
-                self._count()
             if values[0] < _SMALLEST:
                 subnormal = bisect_right(values, 0.0)
                 zeros += subnormal
@@ -97,9 +100,17 @@ class Digest:
         self.indexes += indexes
 
     def _count(self) -> None:
+        """Count the indexes, as finely as an aggregation could keep them: a digest takes no more memory than that."""
         counted = Counter(self.counted)  # a copy, which takes a tenth of what counting takes
         counted.update(self.indexes)
+        first, top = self.first - 1, self.top - 1
+        change = _excess(first, top)
+        if change:
+            fine, counted = counted, Counter()
+            for index, n in fine.items():
+                counted[(index - 1 >> change) + 1] += n
         self.counted, self.indexes = counted, []
+        self.scale, self.first, self.top = self.scale - change, (first >> change) + 1, (top >> change) + 1
 
     def representatives(self) -> Iterator[tuple[float, int]]:
         """Yield (value, count) for an aggregation whose buckets are others: the upper end of each bucket."""
@@ -123,6 +134,14 @@ def count_into(buckets: list[int], bounds: Sequence[float], values: Sequence[flo
         buckets[i] += upto - done
         done = upto
         i += 1
+
+
+def _excess(low: int, high: int) -> int:
+    """Return how many scales too fine buckets from ``low`` to ``high`` are for there to be ``MAX_BUCKETS`` at most."""
+    change = 0
+    while (high >> change) - (low >> change) >= MAX_BUCKETS:
+        change += 1
+    return change
 
 
 class Exponential:
@@ -172,9 +191,7 @@ class Exponential:
             if self.offset <= low and high <= end:
                 return 0
             low, high = min(low, self.offset), max(high, end)
-        change = 0
-        while (high >> change) - (low >> change) >= MAX_BUCKETS:
-            change += 1
+        change = _excess(low, high)
         self._coarsen(change)
         low, high = low >> change, high >> change
         if self.counts:

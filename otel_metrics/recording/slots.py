@@ -95,22 +95,24 @@ class HistogramSlots:
         if self._sketch is not None and self._values:
             self._condense()
         part: Part = self._values[:] if self._sketch is None else self._sketch
-        last, past, none = self._minute, self._past, array("d")
+        last, past, grown, none = self._minute, self._past, 0, array("d")
         if part:
-            past = self._with(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
+            past, grown = self._with(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
         self._minute, self._past, self._values, self._sketch = minute, past, none, None
-        if part and (minute // 10 != last // 10 or self._window.level is not LEVELS[0]):
-            self._window.account(_SLOT_BYTES + self.age(now), now)
+        if part:
+            self._window.account(grown - _size(part))
+            if minute // 10 != last // 10 or self._window.level is not LEVELS[0]:
+                self._window.look_after(self, now)
 
-    def _with(self, slot: _Slot) -> list[_Slot]:
-        """Return the closed slots and one more, in order even when the clock stepped back."""
+    def _with(self, slot: _Slot) -> tuple[list[_Slot], int]:
+        """Return the closed slots and one more, and by how many bytes they grew; in order even when the clock stepped back."""
         past = list(self._past)
         at = bisect_right(past, slot.start, key=_start)
         if at and past[at - 1].end > slot.start:
-            past[at - 1] = past[at - 1].plus(slot, self._window.level)
-        else:
-            past.insert(at, slot)
-        return past
+            before, past[at - 1] = past[at - 1], past[at - 1].plus(slot, self._window.level)
+            return past, past[at - 1].size() - before.size()
+        past.insert(at, slot)
+        return past, slot.size()
 
     def age(self, now: float) -> int:
         """Widen slots by age and memory pressure, forget the oldest; return by how many bytes the series grew."""
@@ -170,10 +172,12 @@ class CounterSlots:
         last, amount, past = self._minute, self._amount, self._past
         if amount:
             past = self._with(last * MINUTE, last * MINUTE + MINUTE, amount)
+        grown = 8 * (len(past) - len(self._past))
         self._minute, self._past, self._amount = minute, past, 0.0
         if amount:
-            aging = minute // 10 != last // 10 or self._window.level is not LEVELS[0]
-            self._window.account(24 + (self.age(now) if aging else 0), now if aging else None)
+            self._window.account(grown)
+            if minute // 10 != last // 10 or self._window.level is not LEVELS[0]:
+                self._window.look_after(self, now)
 
     def _with(self, start: float, end: float, amount: float) -> array[float]:
         """Return the closed slots and one more, in order even when the clock stepped back, or in the wider one that it lies in."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -18,9 +19,6 @@ _log: Final = logging.getLogger("otel_metrics")
 SECONDS_PER_DAY: Final = 86_400
 BEFORE_MIDNIGHT: Final = 0.005
 """How long before midnight UTC, in seconds, a tick comes, so that values go to the day they were recorded in."""
-
-LATE: Final = 1.0
-"""Seconds that this may be late on a busy machine; a clock that was set over midnight is later."""
 
 
 class Ticker(Generic[New]):
@@ -41,9 +39,10 @@ class Ticker(Generic[New]):
         self._clock = clock
         self._tick = tick
         self._welcome = welcome
-        self._midnight = 0.0
+        self._midnight = inf  # the next one, as of the last tick
         self._stopped = False
-        self._thread: threading.Thread | None = None
+        self._starting = False  # a signal handler that interrupts a start must not start another: threading has locks
+        self._running = threading.Lock()  # taken by the thread that ticks, for good
         self._new: SimpleQueue[New | None] = SimpleQueue()  # safe to fill from a signal handler
 
     def announce(self, new: New) -> None:
@@ -51,12 +50,16 @@ class Ticker(Generic[New]):
         if self._stopped:
             return
         self._new.put(new)
-        if self._thread is None:
-            thread = self._thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads for now, or the interpreter is shutting down
-                self._thread = None
+        if self._starting or self._running.locked():
+            return
+        thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
+        try:
+            self._starting = True
+            thread.start()
+        except RuntimeError:  # no more threads for now, or the interpreter is shutting down
+            pass
+        finally:
+            self._starting = False
 
     def stop(self) -> None:
         """Let the thread end."""
@@ -64,6 +67,13 @@ class Ticker(Generic[New]):
         self._new.put(None)
 
     def _run(self) -> None:
+        """Tick, unless another thread does.
+
+        Several may have been started at once. That is settled here and not where they are started: no signal handler
+        raises here, and who records never waits.
+        """
+        if not self._running.acquire(blocking=False):
+            return
         while not self._stopped:
             try:
                 self._once()
@@ -84,14 +94,14 @@ class Ticker(Generic[New]):
             self._welcome(new)
 
     def _time_of_tick(self, late: float) -> float:
-        """Return the time to fold at: a tick that was due before midnight still belongs before it.
+        """Return the time to fold at: a tick that was due before midnight still belongs before it, however ``late`` it is.
 
-        Whether it comes a little late or, as the process was stopped for a while, ``late`` by more.
+        It is when the machine is busy or the process was stopped. A clock that is set over midnight makes no tick late:
+        what was recorded belongs to the day that the clock says now.
         """
         now, midnight = self._clock(), self._midnight
         self._midnight = now - now % SECONDS_PER_DAY + SECONDS_PER_DAY
-        due_before = midnight and now >= midnight and (now - midnight < LATE or late >= LATE)
-        return midnight - BEFORE_MIDNIGHT if due_before else now
+        return midnight - BEFORE_MIDNIGHT if now - late < midnight <= now else now
 
     def _pause(self) -> float:
         until_midnight = self._midnight - self._clock() - BEFORE_MIDNIGHT

@@ -19,9 +19,9 @@ Reading side (from any thread), for the time from ``start`` to ``end`` in unix s
 ``KEEP`` (49 hours), so that any UTC day up to yesterday is made of whole slots. A slot keeps its values as they are, which makes
 all statistics exact, up to 16,384 of them, then a :class:`~otel_metrics.recording.sketch.Sketch` of them.
 
-**Memory.** ``budget`` bytes (64 MiB), plus at most 12 kB per series. As it fills, slots widen (in the last resort to UTC
-days), values become sketches, and sketches coarser; ``covered`` and the parts show what was lost. A new series takes less
-than 400 bytes.
+**Memory.** ``budget`` bytes (64 MiB), plus at most 14 kB per series whose values lie within 48 decades: the last resort keeps
+four days and the open minute of each. As it fills, slots widen (in the end to UTC days), values become sketches, and sketches
+coarser; ``covered`` and the parts show what was lost. A new series takes less than 400 bytes.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Window:
         with self.lock:
             return self._gauges.setdefault(metric.name, {}).setdefault(_key(metric, labels), LastValue())
 
-    def account(self, size: int, now: float | None = None) -> None:
-        """Note that ``size`` more bytes are used; with ``now``, look after a few other series as well."""
+    def account(self, size: int) -> None:
+        """Note that ``size`` more bytes are used."""
         self._used += size
         if not self._floor <= self._used < self._ceiling:
             self._floor = 0.0
@@ -102,10 +102,13 @@ class Window:
                 if self._used < self._ceiling:
                     break
                 self._floor = self._ceiling
-        if now is not None:
-            for _ in range(1 if self.level is LEVELS[0] else 8):
-                self._hand = (self._hand + 1) % len(self._aging)
-                self.account(self._aging[self._hand].age(now))
+
+    def look_after(self, series: HistogramSlots | CounterSlots, now: float) -> None:
+        """Age a series and a few others: those that nothing is recorded in any more have nobody else."""
+        self.account(series.age(now))
+        for _ in range(1 if self.level is LEVELS[0] else 8):
+            self._hand = (self._hand + 1) % len(self._aging)
+            self.account(self._aging[self._hand].age(now))
 
     # --------------------------------------------------------------------------------------------------- reading
 

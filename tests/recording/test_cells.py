@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import decimal
 import fractions
+import random
+from itertools import chain
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otel_metrics.recording import cells
 from otel_metrics.recording.cells import Cell, Tally
-from otel_metrics.recording.digest import Digest, Exponential, Needs
+from otel_metrics.recording.digest import Digest, Exponential, Needs, nothing
 from otel_metrics.recording.splits import SignSplit, ThresholdSplit
 from otel_metrics.recording.values import Column
 
@@ -197,3 +199,38 @@ def test_exponential_buckets_get_coarser_only_as_far_as_the_range_demands() -> N
     many.add([2.0] * 1000, 2000.0, 2.0)
     buckets.add(many)
     assert (buckets.scale, sum(buckets.counts), max(buckets.counts)) == (3, 1005, 1001)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    parts=st.lists(
+        st.tuples(st.integers(-1070, 1020), st.sampled_from([0, 1, 5, 30, 300, 2000]), st.integers(1, 400)), max_size=12
+    ),
+    before=st.tuples(st.sampled_from([0, -500, 900]), st.sampled_from([0, 3, 600]), st.integers(1, 50)),
+)
+@example(parts=[(0, 20, 400)] * 40, before=(0, 0, 1))  # six decades, as request durations have, and no scrape for long
+def test_a_digest_is_never_larger_than_what_it_is_added_to_and_changes_nothing_there(
+    parts: list[tuple[int, int, int]], before: tuple[int, int, int]
+) -> None:
+    """Values from 2**lowest over so many doublings: in many chunks as they are folded, or all at once."""
+    chance = random.Random(4)
+
+    def some(lowest: int, doublings: int, number: int) -> list[float]:
+        return sorted(2.0 ** min(lowest + chance.random() * doublings, 1023.0) for _ in range(number))
+
+    needs = Needs(None, exponential=True)
+    chunks = [some(*part) for part in parts] or [[1.0]]
+    folded, at_once = Digest(needs), Digest(needs)
+    for values in chunks:
+        folded.add(values, sum(values), values[-1])
+        assert len(folded.counted or ()) <= 640
+        assert len(folded.indexes) <= 256 + len(values)
+    together = sorted(chain.from_iterable(chunks))
+    at_once.add(together, sum(together), together[-1])
+    earlier = nothing(needs)
+    earlier = earlier.plus(earlier.digest_of(some(*before)))
+    for sums in (nothing(needs), earlier):
+        one, other = sums.plus(folded).exponential, sums.plus(at_once).exponential
+        assert one is not None
+        assert other is not None
+        assert (one.scale, one.offset, one.counts, one.zeros) == (other.scale, other.offset, other.counts, other.zeros)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import random
 from datetime import datetime, timezone
-from typing import Any
+from queue import Empty
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_metrics.recording import ticker
 from otel_metrics.recording.days import DayKey, Days
+from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.ticker import Ticker
 from otel_metrics.recording.values import Chunk
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = ("values", "sum_of_values", "sum_of_squares", "min", "max")
 KEY = DayKey("shop", "usage", "order", "seconds")
@@ -49,6 +55,16 @@ def days(clock: Clock) -> Days:
 def seen(days: Days) -> dict[str, list[float]]:
     """What a scrape would see: day -> count and sum."""
     return {day: [totals.count, totals.total] for _, day, totals in days.observations()}
+
+
+def daily_samples(runtime: Runtime) -> dict[tuple[str, str], float]:
+    """What a scrape sees of the days: (day, name) -> value."""
+    return {
+        (sample.labels["day"], sample.name): sample.value
+        for family in runtime.reader.registry.collect()
+        for sample in family.samples
+        if sample.name.startswith("feature_daily")
+    }
 
 
 def test_a_day_becomes_the_previous_one_at_midnight_utc(days: Days, clock: Clock) -> None:
@@ -145,14 +161,85 @@ def test_a_clock_that_is_wrong_once_after_days_of_work_forgets_not_today(
     assert seen(days) == {"current": [3, 3.0], "previous": [2, 2.0]}
 
 
-def test_what_waits_while_a_process_is_stopped_over_midnight_belongs_to_the_day_before(clock: Clock) -> None:
-    ticker: Ticker[None] = Ticker(1.0, clock, lambda _: None, lambda _: None)
-    clock.now = at("2024-02-29T23:59:59.200")
-    assert ticker._time_of_tick(0.0) == clock.now
-    clock.now += 1800
-    assert ticker._time_of_tick(1799.2) == at("2024-03-01T00:00:00") - 0.005
-    clock.now += 1
-    assert ticker._time_of_tick(0.0) == clock.now
+class Night(Clock):
+    """Time that passes only while a ticker waits, who wakes a microsecond late, or as late as he is told to oversleep."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.running = 0.0
+        self.oversleeps = 0.0
+
+    def rounds(self, tick: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+        """Return what a ticker's thread does again and again: tick if it is time to, then wait."""
+        made: Ticker[None] = Ticker(1.0, self, tick, lambda _: None)
+        monkeypatch.setattr(ticker, "time", self)
+        monkeypatch.setattr(made, "_new", self)
+        return made._once
+
+    def monotonic(self) -> float:
+        return self.running
+
+    def get(self, timeout: float) -> None:
+        slept = timeout + max(self.oversleeps, 1e-6)
+        self.running, self.now, self.oversleeps = self.running + slept, self.now + slept, 0.0
+        raise Empty
+
+
+MIDNIGHT = at("2024-03-01T00:00:00")
+
+
+def test_ticks_around_midnight_belong_to_their_own_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+    ticks_and_waits = Night("2024-02-29T23:59:58.500").rounds(ticks.append, monkeypatch)
+    for _ in range(5):
+        ticks_and_waits()
+    assert [tick - MIDNIGHT for tick in ticks] == pytest.approx([-1.5, -0.5, -0.005, 0.995, 1.995], abs=1e-5)
+
+
+@pytest.mark.parametrize("late", [0.006, 0.3, 1.2, 1800.0, 1.5 * DAY])
+def test_what_waits_while_a_process_is_busy_or_stopped_over_midnight_belongs_to_the_day_before(
+    late: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[float] = []
+    night = Night("2024-02-29T23:59:59.200")
+    ticks_and_waits = night.rounds(ticks.append, monkeypatch)
+    night.oversleeps = late
+    for _ in range(3):
+        ticks_and_waits()
+    assert [tick - MIDNIGHT for tick in ticks] == pytest.approx([-0.8, -0.005, late + 0.995], abs=1e-5)
+
+
+@pytest.mark.parametrize("step", [0.5, HOUR, 30 * HOUR, -0.5, -HOUR])
+def test_a_clock_that_is_set_right_before_midnight_is_believed(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+    night = Night("2024-02-29T23:59:59.200")
+    ticks_and_waits = night.rounds(ticks.append, monkeypatch)
+    ticks_and_waits()
+    night.now += step
+    ticks_and_waits()
+    assert [tick - MIDNIGHT for tick in ticks] == pytest.approx([-0.8, -0.005 + step], abs=1e-5)
+
+
+def test_each_of_two_uses_around_midnight_counts_in_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the record calls, with the ticker's own ticks."""
+    monkeypatch.setattr(Hub, "_new_ticker", lambda _: None)
+    night = Night("2024-02-29T23:59:59.000")
+    runtime = Runtime(Settings(clock=night, strict=True))
+    try:
+        ticks_and_waits = night.rounds(runtime.recorder.hub.drain, monkeypatch)
+        ticks_and_waits()
+        assert night.now < MIDNIGHT
+        runtime.advanced.record_feature_usage("shop", "order", duration_ms=2.0)
+        ticks_and_waits()
+        assert night.now > MIDNIGHT
+        runtime.advanced.record_feature_usage("shop", "order", duration_ms=4.0)
+        ticks_and_waits()
+        samples = daily_samples(runtime)
+    finally:
+        runtime.close()
+    assert samples["previous", "feature_daily_values"] == samples["current", "feature_daily_values"] == 1
+    assert samples["previous", "feature_daily_max"] == 0.002
+    assert samples["current", "feature_daily_max"] == 0.004
 
 
 def test_memory_is_bounded_whatever_the_clock_does(days: Days) -> None:
@@ -186,12 +273,7 @@ def test_what_is_recorded_right_before_midnight_is_flushed_into_its_day() -> Non
         clock.now += 0.5
         for _ in range(5):
             runtime.advanced.record_feature_usage("shop", "order", duration_ms=4.0)
-        samples = {
-            (sample.labels["day"], sample.name): sample.value
-            for family in runtime.reader.registry.collect()
-            for sample in family.samples
-            if sample.name.startswith("feature_daily")
-        }
+        samples = daily_samples(runtime)
     finally:
         runtime.close()
     found: dict[str, list[Any]] = {

@@ -21,6 +21,7 @@ from otel_metrics import testing
 from otel_metrics.recording.cells import LIMIT
 from otel_metrics.recording.hub import Hub
 from otel_metrics.recording.sinks import CounterSink, HistogramSink
+from otel_metrics.recording.ticker import Ticker
 from otel_metrics.recording.values import Column
 from otel_metrics.recording.views import Way, best_way, views
 from tests.recording.streams import BOUNDS, collect, cumulative, delta
@@ -285,6 +286,86 @@ def test_a_ticker_that_cannot_start_at_first_starts_later(monkeypatch: pytest.Mo
     finally:
         hub.close()
         rig.close()
+
+
+class TimeLimitError(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("where", ["before the thread starts", "after it has started"])
+def test_a_time_limit_while_the_ticker_starts_leaves_exactly_one(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if where == "after it has started":
+            start(thread)
+        raise TimeLimitError
+
+    ticks = Ticks()
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(TimeLimitError):
+        ticks.ticker.announce(1)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ticks.ticker.announce(2)
+    assert len(ticks.threads()) == 1
+    assert ticks.welcomed == [1, 2]
+
+
+def test_a_signal_handler_that_interrupts_the_start_of_the_ticker_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``threading`` holds a lock of its own there, for which a second start in the same thread would wait for ever."""
+    ticks = Ticks()
+    start, starts = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        starts.append(thread)
+        ticks.ticker.announce(2)  # out of a signal handler
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    ticks.ticker.announce(1)
+    assert len(ticks.threads()) == len(starts) == 1
+    assert ticks.welcomed == [1, 2]
+
+
+def test_threads_that_record_first_at_the_same_time_start_one_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks()
+    made: list[threading.Thread] = []
+
+    class Slow(threading.Thread):
+        """While one is made, another thread records and starts the ticker, too."""
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+            if len(made) == 1:
+                ticks.ticker.announce(2)
+
+    monkeypatch.setattr(threading, "Thread", Slow)
+    ticks.ticker.announce(1)
+    assert len(made) == 2, "or this test shows nothing"
+    assert len(ticks.threads()) == 1
+    assert sorted(ticks.welcomed) == [1, 2]
+
+
+class Ticks:
+    """A ticker, and who ticked."""
+
+    def __init__(self) -> None:
+        self.welcomed: list[int] = []
+        self.ticker = Ticker(0.0001, time.time, self._tick, self.welcomed.append)
+        self._by: list[int] = []
+        self._enough = threading.Event()
+
+    def threads(self) -> set[int]:
+        """Return the threads that took part in many ticks, then stop."""
+        assert self._enough.wait(20)
+        self.ticker.stop()
+        return set(self._by)
+
+    def _tick(self, _now: float) -> None:
+        self._by.append(threading.get_ident())
+        if len(self._by) >= 500:
+            self._enough.set()
 
 
 def test_what_an_instrument_did_not_take_is_handed_over_at_the_next_collection(

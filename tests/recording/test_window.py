@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
 from otel_metrics.querying.statistics import Values
-from otel_metrics.recording.slots import KEEP
+from otel_metrics.recording.slots import KEEP, _size
 from otel_metrics.recording.values import Chunk
 from otel_metrics.recording.window import Window
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.recording.slots import CounterSlots, HistogramSlots
 
 DAY = 86_400
 START = 20_000 * DAY
@@ -234,6 +235,85 @@ def test_memory_is_bounded_whatever_is_recorded() -> None:
     found = statistics(window, first, last)
     assert found.count == recorded, "not a value is lost, only where exactly it lies"
     assert found.min == min(part.low for part in chunks)
+
+
+def held(histograms: list[HistogramSlots], counters: list[CounterSlots]) -> int:
+    """Return the bytes that series hold, all counted anew."""
+    parts = [part for series in histograms for part in (series._values, series._sketch) if part is not None]
+    closed = [slot for series in histograms for slot in series._past]
+    return sum(map(_size, parts)) + sum(slot.size() for slot in closed) + 8 * sum(len(each._past) for each in counters)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    events=st.lists(
+        st.tuples(
+            st.floats(0, 7200) | st.sampled_from([0.0, 60.0, 600.0, 3600.0, 30_000.0, 2.5 * DAY, -90.0, -4000.0]),
+            st.integers(0, 4),
+            st.integers(1, 400),
+        ),
+        max_size=80,
+    ),
+    budget=st.sampled_from([2**26, 100_000, 30_000, 3_000, 1]),
+)
+def test_the_bytes_that_a_window_thinks_it_holds_are_those_that_it_holds(
+    events: list[tuple[float, int, int]], budget: int
+) -> None:
+    clock, rng = Clock(), random.Random(5)
+    window = Window(clock, budget)
+    histograms = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "context": str(n)}) for n in range(3)]
+    counters = [window.counter(USAGE, {"feature": str(n)}) for n in range(2)]
+    for pause, series, number in events:
+        clock.now += pause
+        if series < 3:
+            histograms[series].fold(chunk(rng.lognormvariate(0, 3) for _ in range(number)), clock.now)
+        else:
+            counters[series - 3].fold(rows(number), clock.now)
+        assert window._used == held(histograms, counters)
+
+
+def test_a_window_under_pressure_is_as_fine_as_ever_once_that_is_gone() -> None:
+    clock, rng = Clock(), random.Random(5)
+    window = Window(clock, budget=2**20)
+    histograms = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "context": str(n)}) for n in range(5)]
+    counter = window.counter(USAGE, {"feature": "chat"})
+
+    def minutes(number: int, values: int) -> float:
+        """Let time pass, return how many seconds a question for the last ten minutes and a half is answered for."""
+        for _ in range(number):
+            clock.now += 60
+            counter.fold(rows(1), clock.now)
+            for each in histograms:
+                each.fold(chunk(rng.lognormvariate(0, 3) for _ in range(values)), clock.now)
+        first, _ = window.covered([PERFORMANCE_DURATION], clock.now - 630, clock.now)
+        return clock.now - first
+
+    assert minutes(20, 5) == 660
+    assert minutes(300, 400) > 660, "or there was no pressure"
+    minutes(KEEP // 60, 1)
+    assert minutes(60, 1) == 660
+
+
+def test_memory_is_bounded_in_a_busy_time_after_a_quiet_one() -> None:
+    """Recorded every minute, so that slots are closed ten times as often as they are looked after."""
+    clock, rng = Clock(), random.Random(3)
+    budget, number, quiet, busy = 2**17, 2, 1440, 600
+    few, many = [chunk([1.0])], [chunk(rng.lognormvariate(0, 2) for _ in range(400)) for _ in range(20)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        window = Window(clock, budget)
+        series = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "metric_name": f"name{n}"}) for n in range(number)]
+        peak = 0
+        for minute in range(quiet + busy):
+            clock.now += 60
+            for each in series:
+                each.fold(rng.choice(few if minute < quiet else many), clock.now)
+            peak = max(peak, tracemalloc.get_traced_memory()[0])
+        assert busy * number * 400 * 8 > 25 * budget
+        assert peak < budget + 12_000 * number
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_day_that_is_sketched_is_still_a_whole_day() -> None:
