@@ -86,7 +86,7 @@ class Exposition:
         direct: list[Direct] = []
         others: list[ClientMetric] = []
         try:
-            for metric in registered(self._registry.collect):
+            for metric in registered(self._registry):
                 if isinstance(metric, Direct):
                     direct.append(metric)
                 else:

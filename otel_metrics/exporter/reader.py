@@ -110,7 +110,7 @@ class PrometheusReader(PrometheusMetricReader):
             self_metrics=self_metrics,
         )
         self._registered: RegistryCollector | None = RegistryCollector(
-            self._collected, options, ladders, self._collisions
+            registry, self._collected, options, ladders, self._collisions
         )
         registry.register(self._registered)
         self._handles: list[ServerHandle] = []
