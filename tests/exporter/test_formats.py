@@ -24,10 +24,11 @@ from prometheus_client import Counter, Enum, Info, Summary, generate_latest
 from prometheus_client import Gauge as OwnGauge
 from prometheus_client import Histogram as OwnHistogram
 from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import Metric as ClientMetric
 
 from otel_metrics.exporter.negotiation import choose_format
 from tests.exporter import prometheus_proto as proto
-from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, samples
+from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, parsed, samples
 from tests.servers import promtool
 
 if TYPE_CHECKING:
@@ -263,6 +264,43 @@ def test_other_collectors_in_protobuf() -> None:
     assert (summary.sample_count, summary.sample_sum) == (1, 3)
     assert proto.labels_of(families["own_build_info"].metric[0]) == {"version": "1"}
     assert {proto.labels_of(m)["own_state"]: m.gauge.value for m in families["own_state"].metric} == {"on": 1, "off": 0}
+
+
+class Plain:
+    """A collector that makes plain metrics, with the names that it finds right."""
+
+    def __init__(self, *samples: tuple[str, str, str]) -> None:
+        self.samples = samples
+
+    def collect(self) -> Iterator[ClientMetric]:
+        for name, kind, sample in self.samples:
+            metric = ClientMetric(name, "Said by hand", kind)
+            metric.add_sample(sample, {"a": "b"}, 1)
+            yield metric
+
+
+def test_plain_metrics_have_the_names_that_their_samples_have_in_every_format() -> None:
+    scraped = Scraped()
+    by_hand = Plain(
+        ("requests_total", "counter", "requests_total"),
+        ("bare", "counter", "bare"),
+        ("build_info", "info", "build_info"),
+        ("usual", "counter", "usual_total"),
+    )
+    scraped.registry.register(by_hand)
+    names = {"requests_total", "bare", "build_info", "usual_total"}
+    for accept in (TEXT, OPENMETRICS):
+        assert set(re.findall(r'^(\w+){a="b"} 1$', scraped.text(accept), re.MULTILINE)) == names
+        assert parsed(scraped.text(accept), accept)
+    assert proto.read(scraped.scrape(PROTOBUF)).keys() == names
+    assert "# TYPE requests_total counter\n" in scraped.text(TEXT)
+    assert "# TYPE requests counter\n" in scraped.text(OPENMETRICS)
+
+
+def test_a_sample_named_unlike_its_family_keeps_its_name() -> None:
+    scraped = Scraped()
+    scraped.registry.register(Plain(("family", "gauge", "other")))
+    assert 'other{a="b"} 1' in scraped.text().splitlines()
 
 
 def test_resource_and_scope_labels() -> None:
