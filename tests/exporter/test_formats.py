@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -325,6 +326,15 @@ def test_created_samples_by_choice() -> None:
     assert found["work_seconds_created{feature=search}"] > 1_600_000_000
     assert not any("_created" in key for key in busy().samples(OPENMETRICS))
     assert not any("_created" in key for key in busy(created_samples=True).samples(TEXT))
+
+
+def test_the_figures_about_itself_begin_when_the_reader_does() -> None:
+    before = time.time()
+    scraped = busy(self_metrics=True, created_samples=True)
+    after = time.time()
+    assert before - 0.001 <= scraped.samples(OPENMETRICS)["otel_metrics_scrapes_created"] <= after
+    (metric,) = proto.read(scraped.scrape(PROTOBUF))["otel_metrics_scrapes_total"].metric
+    assert before - 0.001 <= metric.counter.start_timestamp.ToNanoseconds() / 1e9 <= after
 
 
 def test_figures_about_itself() -> None:
