@@ -67,7 +67,7 @@ class PrometheusReader(PrometheusMetricReader):
         self_metrics: whether the bridge's own ``otel_metrics_…`` metrics are exposed along with the others.
 
     Raises:
-        ValueError: an unknown translation strategy.
+        ValueError: an unknown translation strategy, or a classic bound that is no number.
     """
 
     def __init__(
