@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from os import environ
@@ -189,7 +190,9 @@ class PrometheusReader(PrometheusMetricReader):
         self._handles.clear()
         registered, self._registered = self._registered, None
         if registered is not None:
-            self.registry.unregister(registered)
+            # Somebody may have cleared the registry before.
+            with contextlib.suppress(KeyError):
+                self.registry.unregister(registered)
 
     def _endpoint(
         self,

@@ -86,6 +86,12 @@ def test_after_shutdown_nothing_is_left_and_nothing_fails() -> None:
         scraped.reader.serve(port=0)
 
 
+def test_shutdown_with_a_registry_that_somebody_cleared() -> None:
+    scraped = Scraped()
+    scraped.registry.unregister(scraped.reader._registered)  # type: ignore[arg-type]
+    scraped.provider.shutdown()  # raises what the reader raises
+
+
 def test_before_it_has_a_provider() -> None:
     reader = PrometheusReader(registry=CollectorRegistry(), self_metrics=False)
     response = Endpoint(reader._exposition.scrape).respond("GET", "/metrics", {})
