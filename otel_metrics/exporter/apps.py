@@ -60,13 +60,24 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
         prefix = scope.get("root_path", "").rstrip("/")
         path = _path(endpoint, prefix, scope["path"].removeprefix(prefix))
         client, *_ = scope.get("client") or ("",)
-        response = await asyncio.to_thread(endpoint.respond, scope["method"], path, headers, client)
+        answered = asyncio.ensure_future(asyncio.to_thread(endpoint.respond, scope["method"], path, headers, client))
+        try:
+            response = await asyncio.shield(answered)
+        except asyncio.CancelledError:
+            # The thread goes on, and nobody else will close what it comes back with.
+            answered.add_done_callback(_let_go)
+            raise
         try:
             await _send(response, scope["method"], _timely(send, endpoint.response_timeout))
         finally:
             response.body.close()
 
     return app
+
+
+def _let_go(answered: asyncio.Future[Response]) -> None:
+    if not answered.cancelled():
+        answered.result().body.close()
 
 
 def _path(endpoint: Endpoint, prefix: str, path: str) -> str:

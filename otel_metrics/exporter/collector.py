@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opentelemetry.sdk.metrics.export import MetricsData
+    from prometheus_client import CollectorRegistry
 
     from otel_metrics.exporter.exponential import Ladders
     from otel_metrics.exporter.families import Collisions, Family, Options
@@ -43,21 +44,22 @@ class Direct(ClientMetric):
 
 
 class _Asking(threading.local):
-    directly = False
+    registry: CollectorRegistry | None = None
+    """The one that is asked; a collector of it may well read another one, for its families."""
 
 
 _asking = _Asking()
 
 
-def registered(collect: Callable[[], Iterable[ClientMetric]]) -> Iterator[ClientMetric]:
-    """Run ``collect`` (a registry's) so that readers of ours yield :class:`Direct` instead of families."""
-    metrics = iter(collect())
+def registered(registry: CollectorRegistry) -> Iterator[ClientMetric]:
+    """Collect from ``registry`` so that readers of ours yield :class:`Direct` instead of families."""
+    metrics = iter(registry.collect())
     while True:
-        _asking.directly = True
+        before, _asking.registry = _asking.registry, registry
         try:
             metric = next(metrics, None)
         finally:
-            _asking.directly = False
+            _asking.registry = before
         if metric is None:
             return
         yield metric
@@ -67,8 +69,14 @@ class RegistryCollector:
     """The collector that a reader registers."""
 
     def __init__(
-        self, collect: Callable[[], MetricsData | None], options: Options, ladders: Ladders, collisions: Collisions
+        self,
+        registry: CollectorRegistry,
+        collect: Callable[[], MetricsData | None],
+        options: Options,
+        ladders: Ladders,
+        collisions: Collisions,
     ) -> None:
+        self._registry = registry
         self._collect = collect
         self._options = options
         self._series: Series[tuple[tuple[str, str], ...]] = Series(
@@ -85,7 +93,7 @@ class RegistryCollector:
         data = self._collect()
         if data is None:
             return
-        if _asking.directly:
+        if _asking.registry is self._registry:
             yield Direct(data, self._options)
             return
         for family in group([(data, self._options)], Claims(self._collisions), self._collisions):

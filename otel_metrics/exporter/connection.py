@@ -63,8 +63,11 @@ class _Writer(io.RawIOBase):
     def write(self, data: Any) -> int:
         if self._deadline is None:
             self._deadline = time.monotonic() + self._timeout
-        self._connection.settimeout(_remaining(self._deadline))
-        self._connection.sendall(data)
+        # Not sendall(): over TLS, that one allows the whole time for each of its pieces.
+        rest = memoryview(data)
+        while rest:
+            self._connection.settimeout(_remaining(self._deadline))
+            rest = rest[self._connection.send(rest) :]
         return len(data)
 
 

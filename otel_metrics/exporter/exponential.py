@@ -125,7 +125,11 @@ class Ladders:
     """
 
     def __init__(self, ladder: Sequence[float] = CLASSIC_LADDER) -> None:
-        self._ladder = tuple(sorted(float(bound) for bound in ladder))
+        bounds = set(map(float, ladder))
+        if not all(bound > -math.inf for bound in bounds):
+            raise ValueError(f"classic_bounds={list(ladder)!r} is not allowed: numbers")
+        # The bucket up to infinity is there anyway, though prometheus_client's lists of bounds end with it.
+        self._ladder = tuple(sorted(bounds - {math.inf}))
         self._extents: dict[str, tuple[int, int]] = {}
 
     def bounds(self, family: str, points: Iterable[ExponentialHistogramDataPoint]) -> tuple[float, ...]:

@@ -66,6 +66,7 @@ class Exposition:
         self._text = Series(text_labels, ladders, collisions)
         self._wire = Series(wire.label_pairs, ladders, collisions)
         self._lock = threading.Lock()
+        self._start = time.time_ns()
         self._scrapes = 0
         self._duration = 0.0
 
@@ -86,7 +87,7 @@ class Exposition:
         direct: list[Direct] = []
         others: list[ClientMetric] = []
         try:
-            for metric in registered(self._registry.collect):
+            for metric in registered(self._registry):
                 if isinstance(metric, Direct):
                     direct.append(metric)
                 else:
@@ -179,7 +180,7 @@ class Exposition:
             strategy = self._options.strategy
             translated, unit = translated_metric(metric.name, metric.unit, kind, strategy)
             name = escaped_metric(translated, escaping)
-            block = Block([NumberDataPoint(_NO_ATTRIBUTES, 0, 0, value)], {})
+            block = Block([NumberDataPoint(_NO_ATTRIBUTES, self._start, 0, value)], {})
             if claims.take(name, kind):
                 families.append(Family(name, kind, metric.description, unit, strategy, escaping, [block]))
         return families

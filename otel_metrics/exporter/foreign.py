@@ -28,8 +28,13 @@ _CREATED_CLAIMED: Final = ("histogram", "summary")
 
 def family_name(metric: Metric, escaping: Escaping) -> str:
     """Return the family's escaped name outside OpenMetrics: a counter's with ``_total``, an info's with ``_info``."""
-    suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
-    return escaped_metric(metric.name + suffix, escaping)
+    return escaped_metric(_exposed(metric), escaping)
+
+
+def _exposed(metric: Metric) -> str:
+    # Whoever makes a plain `Metric` may have put the suffix into its name already, or have none.
+    plain = bool(metric.samples) and metric.samples[0].name == metric.name
+    return metric.name if plain else metric.name + {"counter": "_total", "info": "_info"}.get(metric.type, "")
 
 
 def text_series(metric: Metric, claims: Claims, escaping: Escaping, *, openmetrics: bool) -> Iterator[str]:
@@ -72,7 +77,7 @@ def _line(metric: Metric, sample: Sample, escaping: Escaping, *, openmetrics: bo
     labels = {escaped_label(name, escaping): clean(str(value)) for name, value in sorted(sample.labels.items())}
     # What the format appends is not escaped; what belongs to the series' name is.
     suffix = sample.name.removeprefix(metric.name)
-    name = sample.name if suffix in {"_total", "_info"} else metric.name
+    name = sample.name if suffix in {"_total", "_info", sample.name} else metric.name
     suffix = sample.name.removeprefix(name)
     line = f"{selector(escaped_metric(name, escaping), text_labels(labels), suffix)} {number(sample.value)}"
     if sample.timestamp is not None:

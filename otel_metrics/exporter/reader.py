@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from os import environ
@@ -67,7 +68,7 @@ class PrometheusReader(PrometheusMetricReader):
         self_metrics: whether the bridge's own ``otel_metrics_…`` metrics are exposed along with the others.
 
     Raises:
-        ValueError: an unknown translation strategy.
+        ValueError: an unknown translation strategy, or a classic bound that is no number.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class PrometheusReader(PrometheusMetricReader):
             self_metrics=self_metrics,
         )
         self._registered: RegistryCollector | None = RegistryCollector(
-            self._collected, options, ladders, self._collisions
+            registry, self._collected, options, ladders, self._collisions
         )
         registry.register(self._registered)
         self._handles: list[ServerHandle] = []
@@ -189,7 +190,9 @@ class PrometheusReader(PrometheusMetricReader):
         self._handles.clear()
         registered, self._registered = self._registered, None
         if registered is not None:
-            self.registry.unregister(registered)
+            # Somebody may have cleared the registry before.
+            with contextlib.suppress(KeyError):
+                self.registry.unregister(registered)
 
     def _endpoint(
         self,

@@ -15,6 +15,7 @@ import threading
 import weakref
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from otel_metrics.exporter.connection import answer
@@ -43,6 +44,20 @@ class ServerLimits:
 
     response_timeout: float = RESPONSE_TIMEOUT
     """Seconds for receiving the whole response."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that nobody would be answered with.
+
+        Raises:
+            ValueError: no connection, or no time.
+        """
+        if self.connections < 1:
+            raise ValueError(f"connections={self.connections!r} is not allowed: at least 1")
+        for name in ("request_timeout", "response_timeout"):
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not allowed: more than 0 seconds, and not for ever"
+                )
 
 
 def tls_context(certfile: str, keyfile: str | None = None, client_cafile: str | None = None) -> ssl.SSLContext:

@@ -9,6 +9,7 @@ import http.client
 import os
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 
 import otel_metrics
 from otel_metrics import testing
+from otel_metrics.exporter.apps import asgi_app
+from otel_metrics.exporter.endpoint import BURST, Endpoint
 from tests.exporter.expositions import OPENMETRICS
 from tests.servers import free_port, wait_until
 
@@ -197,6 +200,36 @@ def test_an_asgi_server_that_waits_for_its_client_is_given_up(reader: Prometheus
     scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
     with pytest.raises(TimeoutError, match="took too long"):
         asyncio.run(asked_once(reader.asgi_app(response_timeout=0.05)(scope, receive, send)))
+
+
+def test_a_request_that_is_cancelled_while_its_scrape_is_made_gives_its_place_back() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def scrape(_: Any) -> Iterator[bytes]:
+        started.set()
+        go_on.wait(30)
+        yield from [b"x" * BURST] * 2
+
+    endpoint = Endpoint(scrape, max_scrapes=1)
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
+
+    async def cancelled() -> None:
+        async def never(*_: Any) -> Any:
+            raise NotImplementedError
+
+        request = asyncio.ensure_future(asked_once(asgi_app(endpoint)(scope, never, never)))
+        await asyncio.to_thread(started.wait, 30)
+        request.cancel()
+        await asyncio.wait([request])
+        assert request.cancelled()
+        go_on.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    asyncio.run(cancelled())
+    response = endpoint.respond("GET", "/metrics", {})
+    response.body.close()
+    assert response.status == 200
 
 
 async def asked_once(answer: Awaitable[None]) -> None:

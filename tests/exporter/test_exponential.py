@@ -128,6 +128,16 @@ def test_bounds_of_ones_own() -> None:
     assert found["work_bucket{le=5.0}"] == 4
 
 
+def test_bounds_as_prometheus_client_has_them_make_no_bucket_twice() -> None:
+    view = View(instrument_name="work", aggregation=ExponentialBucketHistogramAggregation())
+    scraped = Scraped({"classic_bounds": [1, 5, 5.0, math.inf]}, views=[view])
+    scraped.meter.create_histogram("work").record(3)
+    bounds = [line.split('"')[1] for line in scraped.text().splitlines() if "_bucket" in line]
+    assert bounds == ["1.0", "5.0", "+Inf"]
+    with pytest.raises(ValueError, match="classic_bounds"):
+        Scraped({"classic_bounds": [1, math.nan]})
+
+
 def test_schemas() -> None:
     assert [schema_of(scale) for scale in (20, 9, 8, 3, 0, -4, -5)] == [8, 8, 8, 3, 0, -4, None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,10 +25,11 @@ from prometheus_client import Counter, Enum, Info, Summary, generate_latest
 from prometheus_client import Gauge as OwnGauge
 from prometheus_client import Histogram as OwnHistogram
 from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import Metric as ClientMetric
 
 from otel_metrics.exporter.negotiation import choose_format
 from tests.exporter import prometheus_proto as proto
-from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, samples
+from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, parsed, samples
 from tests.servers import promtool
 
 if TYPE_CHECKING:
@@ -265,6 +267,43 @@ def test_other_collectors_in_protobuf() -> None:
     assert {proto.labels_of(m)["own_state"]: m.gauge.value for m in families["own_state"].metric} == {"on": 1, "off": 0}
 
 
+class Plain:
+    """A collector that makes plain metrics, with the names that it finds right."""
+
+    def __init__(self, *samples: tuple[str, str, str]) -> None:
+        self.samples = samples
+
+    def collect(self) -> Iterator[ClientMetric]:
+        for name, kind, sample in self.samples:
+            metric = ClientMetric(name, "Said by hand", kind)
+            metric.add_sample(sample, {"a": "b"}, 1)
+            yield metric
+
+
+def test_plain_metrics_have_the_names_that_their_samples_have_in_every_format() -> None:
+    scraped = Scraped()
+    by_hand = Plain(
+        ("requests_total", "counter", "requests_total"),
+        ("bare", "counter", "bare"),
+        ("build_info", "info", "build_info"),
+        ("usual", "counter", "usual_total"),
+    )
+    scraped.registry.register(by_hand)
+    names = {"requests_total", "bare", "build_info", "usual_total"}
+    for accept in (TEXT, OPENMETRICS):
+        assert set(re.findall(r'^(\w+){a="b"} 1$', scraped.text(accept), re.MULTILINE)) == names
+        assert parsed(scraped.text(accept), accept)
+    assert proto.read(scraped.scrape(PROTOBUF)).keys() == names
+    assert "# TYPE requests_total counter\n" in scraped.text(TEXT)
+    assert "# TYPE requests counter\n" in scraped.text(OPENMETRICS)
+
+
+def test_a_sample_named_unlike_its_family_keeps_its_name() -> None:
+    scraped = Scraped()
+    scraped.registry.register(Plain(("family", "gauge", "other")))
+    assert 'other{a="b"} 1' in scraped.text().splitlines()
+
+
 def test_resource_and_scope_labels() -> None:
     scraped = busy(scope_info_enabled=True, resource_attributes=("service.instance.id",))
     assert scraped.samples()["queue{otel_scope_name=tests,otel_scope_version=1.0,service_instance_id=one}"] == -3
@@ -287,6 +326,15 @@ def test_created_samples_by_choice() -> None:
     assert found["work_seconds_created{feature=search}"] > 1_600_000_000
     assert not any("_created" in key for key in busy().samples(OPENMETRICS))
     assert not any("_created" in key for key in busy(created_samples=True).samples(TEXT))
+
+
+def test_the_figures_about_itself_begin_when_the_reader_does() -> None:
+    before = time.time()
+    scraped = busy(self_metrics=True, created_samples=True)
+    after = time.time()
+    assert before - 0.001 <= scraped.samples(OPENMETRICS)["otel_metrics_scrapes_created"] <= after
+    (metric,) = proto.read(scraped.scrape(PROTOBUF))["otel_metrics_scrapes_total"].metric
+    assert before - 0.001 <= metric.counter.start_timestamp.ToNanoseconds() / 1e9 <= after
 
 
 def test_figures_about_itself() -> None:

@@ -10,13 +10,14 @@ import struct
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_metrics.exporter import ServerLimits, hash_password
+from otel_metrics.exporter import ServerLimits, connection, hash_password
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.endpoint import Endpoint
 from tests.exporter.clients import basic, closed, get, status
@@ -47,6 +48,33 @@ def test_clients_that_break_tls_off_take_nothing_with_them(reader: PrometheusRea
         assert b"calls_total 5" in get(handle.url, trusting)
         slots: Any = handle._slots
         wait_until(lambda: slots._value == QUICK.connections, what="the connections to be given back")
+
+
+class Trickle:
+    """A TLS connection whose client takes a record at a time, each just before the time-out, by a clock of its own."""
+
+    now = 0.0
+    timeout = 0.0
+
+    def settimeout(self, timeout: float) -> None:
+        self.timeout = timeout
+
+    def send(self, data: memoryview) -> int:
+        self.now += 0.9 * self.timeout
+        return min(len(data), 1 << 14)
+
+    def sendall(self, data: memoryview) -> None:
+        while data := data[self.send(data) :]:  # as ssl.SSLSocket does it
+            pass
+
+
+def test_a_client_that_trickles_over_tls_has_one_deadline_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    trickle = Trickle()
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: trickle.now))
+    writer = connection._Writer(trickle, 60.0)  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        writer.write(b"x" * 500_000)
+    assert trickle.now <= 60.0
 
 
 def test_a_connection_that_no_thread_can_be_had_for_is_closed_and_the_next_one_served(

@@ -24,7 +24,8 @@ def test_sanitised_as_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("escaping", ["underscores", "dots", "values"])
-@given(name=st.text(min_size=1, max_size=20).filter(lambda name: not name.startswith("__")))
+# A line's end at the end is no classic character: prometheus_client takes it for one, Prometheus does not.
+@given(name=st.text(min_size=1, max_size=20).filter(lambda name: not name.startswith("__") and name[-1] != "\n"))
 def test_escaped_as_there(escaping: Any, name: str) -> None:
     assert escaped_metric(name, escaping) == escape_metric_name(name, escaping)
     assert escaped_label(name, escaping) == escape_label_name(name, escaping)

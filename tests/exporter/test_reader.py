@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -22,6 +22,11 @@ from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped, samples
 from tests.processes import fetch
 from tests.servers import free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
 
 
 def test_accepted_wherever_the_official_one_is() -> None:
@@ -56,6 +61,20 @@ def test_two_readers_on_one_registry() -> None:
             assert found["target_info{service_instance_id=one,service_name=shop}"] == 1
 
 
+def test_a_collector_may_choose_from_another_registry_with_a_reader() -> None:
+    inner, outer = Scraped(), Scraped()
+    inner.meter.create_counter("wanted").add(1)
+    inner.meter.create_counter("other").add(1)
+
+    class Chosen:
+        def collect(self) -> Iterator[Metric]:
+            return (metric for metric in inner.registry.collect() if metric.name == "wanted")
+
+    outer.registry.register(Chosen())
+    for accept in (TEXT, OPENMETRICS):
+        assert outer.samples(accept) == {"wanted_total": 1}
+
+
 def test_after_shutdown_nothing_is_left_and_nothing_fails() -> None:
     scraped = Scraped()
     scraped.meter.create_counter("calls").add(1)
@@ -65,6 +84,12 @@ def test_after_shutdown_nothing_is_left_and_nothing_fails() -> None:
     scraped.reader.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         scraped.reader.serve(port=0)
+
+
+def test_shutdown_with_a_registry_that_somebody_cleared() -> None:
+    scraped = Scraped()
+    scraped.registry.unregister(scraped.reader._registered)  # type: ignore[arg-type]
+    scraped.provider.shutdown()  # raises what the reader raises
 
 
 def test_before_it_has_a_provider() -> None:

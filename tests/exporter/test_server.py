@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import math
 import os
 import socket
 import ssl
@@ -134,6 +135,16 @@ def test_head_has_no_body(reader: PrometheusReader) -> None:
     with reader.serve(port=0) as handle:
         for path in (b"/metrics", b"/", b"/-/healthy", b"/nothing"):
             assert exchange(handle, b"HEAD " + path + b" HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [{"connections": 0}, {"request_timeout": 0}, {"request_timeout": math.nan}, {"response_timeout": math.inf}],
+    ids=str,
+)
+def test_limits_that_nobody_would_be_answered_with_are_an_error(limit: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="|".join(limit)):
+        ServerLimits(**limit)
 
 
 def test_slow_clients_are_cut_off(reader: PrometheusReader) -> None:
