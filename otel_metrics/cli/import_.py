@@ -150,19 +150,19 @@ def _say_what_was_found(rows: Rows) -> None:
     tables = [
         (
             found.table.name,
-            f"{ledger.read[found.table.name]:,}",
-            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
             "; ".join(
                 [
                     *([found.unreadable] if found.unreadable else ()),
                     *(f"{name} is not documented, not read" for name in found.unknown),
                 ]
             ),
+            f"{ledger.read[found.table.name]:,}",
+            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
         )
         for found in database.found
     ]
-    tables += [(name, "", "", "not documented, not read") for name in database.unknown]
-    terminal.console.print(view.table("Found", ("table", "rows", "label combinations", "remarks"), tables, words=1))
+    tables += [(name, "not documented, not read", "", "") for name in database.unknown]
+    terminal.console.print(view.table("Found", ("table", "remarks", "rows", "label combinations"), tables, words=2))
     days = rows.days()
     if days:
         terminal.say(f"{len(days)} days with data, {date_of(days[0])} to {date_of(days[-1])} (UTC).")
@@ -195,7 +195,7 @@ def _say_reasons(title: str, reasons: Iterable[Reason]) -> None:
 
 
 def _ids(reason: Reason) -> str:
-    return ", ".join(reason.first[:_IDS]) + (", …" if reason.rows > _IDS else "")
+    return ", ".join(reason.first[:_IDS]) + (", …" if len(reason.first) > _IDS else "")
 
 
 def _say_account(job: Import) -> None:
