@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import math
 import re
 import time
@@ -14,6 +15,7 @@ from otel_metrics.querying.source import Period
 
 _LONGEST: Final = 1_000_000
 _HIGHEST_PORT: Final = 65535
+_DURATION: Final = re.compile(r"(?=[1-9])(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?", re.ASCII)
 _TARGET: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII)
 
 
@@ -23,6 +25,14 @@ def seconds(text: str) -> float:
     if not 0 < value <= _LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: above 0, up to {_LONGEST}")
     return value
+
+
+def day(text: str) -> dt.date:
+    """Return a date by its ISO spelling."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not YYYY-MM-DD") from None
 
 
 def hours(text: str) -> float:
@@ -48,6 +58,13 @@ def port(text: str) -> int:
 def port_or_any(text: str) -> int:
     """Return a port to listen on, 0 for any free one."""
     return _whole(text, 0, _HIGHEST_PORT)
+
+
+def duration(text: str) -> str:
+    """Return a time as Prometheus spells it."""
+    if not _DURATION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a time such as 90d or 5y")
+    return text
 
 
 def target(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import daily_aggregates, reading, terminal, view
+from otel_metrics.cli import checked, daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.restore import SATISFACTION
 
@@ -51,10 +51,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser("daily", help="show the daily table", description=__doc__)
     reading.add_options(command)
-    command.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
-    command.add_argument("--from", type=_day, metavar="YYYY-MM-DD", dest="first", help="first of several days")
+    command.add_argument("--date", type=checked.day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
+    command.add_argument("--from", type=checked.day, metavar="YYYY-MM-DD", dest="first", help="first of several days")
     command.add_argument(
-        "--to", type=_day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
+        "--to", type=checked.day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
     )
     command.add_argument(
         "--format", choices=sorted((*FORMATS, SQLITE)), default="table", help="sqlite: the old daily_aggregates table"
@@ -202,10 +202,6 @@ def _flat(value: object) -> object:
         if isinstance(value, dict)
         else value
     )
-
-
-def _day(text: str) -> dt.date:
-    return dt.date.fromisoformat(text)
 
 
 def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from otel_metrics.cli import daily_aggregates, history, processes, reading, shipped, terminal, view
+from otel_metrics.cli import checked, daily_aggregates, history, processes, reading, shipped, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.importing.blocks import DataDirectory
 from otel_metrics.importing.job import Import, Wanted
@@ -44,7 +44,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--before",
-        type=day,
+        type=checked.day,
         metavar="YYYY-MM-DD",
         help="first day that is not imported: the live system's first",
     )
@@ -71,14 +71,6 @@ def add_database(command: argparse.ArgumentParser) -> None:
         help="of timestamps without an offset (default: UTC)",
     )
     daily_aggregates.add_scales(command)
-
-
-def day(text: str) -> dt.date:
-    """Return a date by its ISO spelling."""
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not YYYY-MM-DD") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
