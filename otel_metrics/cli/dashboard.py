@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from otel_metrics.cli import checked, reading, terminal, view
-from otel_metrics.errors import QueryError
+from otel_metrics.errors import ConfigurationError, QueryError
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +44,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read and show the dashboard."""
+    if arguments.watch is not None and (arguments.json or arguments.svg):
+        raise ConfigurationError("--watch shows the dashboard to people; --json and --svg are not allowed with it")
     with reading.reader(arguments.prometheus) as (metrics, url):
         if arguments.watch is not None:
             _watch(metrics, url, arguments)
