@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from otel_metrics.importing.ledger import Reason
 
+_KEPT: Final = 15
+"""Days that Prometheus keeps unless it is told otherwise."""
+
 _REASONS: Final = 20
 _IDS: Final = 5
 
@@ -202,3 +205,11 @@ def _say_account(job: Import) -> None:
     if not ledger.balanced():
         raise AssertionError("read is not imported + refused: please report this")
     terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every refusal: {ledger.path}")
+    # It may do so with its next block only, so that --verify finds everything in place before.
+    age = job.age_of_oldest()
+    if age > _KEPT:
+        terminal.say(
+            f"The oldest of them is {age} days old. A server that is not told to keep data that long "
+            f"(--storage.tsdb.retention.time, {_KEPT} days without) deletes it within hours.",
+            style="yellow",
+        )

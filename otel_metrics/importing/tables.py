@@ -159,7 +159,7 @@ class OldDatabase:
         self.last: dict[str, int] = {}
         """The last rowid that was read, by table."""
         if not path.is_file():
-            raise ImportFailedError(f"{path}: no such file")
+            raise ImportFailedError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         try:
             self.connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False

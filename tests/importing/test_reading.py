@@ -528,6 +528,8 @@ def test_no_database(tmp_path: Path, content: bytes) -> None:
         assert OldDatabase(path).tables == []
     with pytest.raises(ImportFailedError, match="no such file"):
         OldDatabase(tmp_path / "other.db")
+    with pytest.raises(ImportFailedError, match="not a file"):
+        OldDatabase(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------- daily_aggregates
