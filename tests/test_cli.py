@@ -189,10 +189,13 @@ def main():
 
 async def coroutine():
     return main()
+
+def decorated():
+    return coroutine()
 """
 
 
-@pytest.mark.parametrize("function", ["main", "coroutine"])
+@pytest.mark.parametrize("function", ["main", "coroutine", "decorated"])
 def test_serve_runs_a_function_and_returns_its_status(tmp_path: Path, function: str) -> None:
     (tmp_path / "kiosk_application.py").write_text(APPLICATION)
     with Running("serve", "--port", "0", f"kiosk_application:{function}", "open", cwd=tmp_path) as running:

@@ -63,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _called(function: Callable[[], Any]) -> Any:
     try:
-        return asyncio.run(function()) if inspect.iscoroutinefunction(function) else function()
+        result = function()
+        # Not by what the function is: a decorated one, or an object, returns a coroutine as well.
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
     except Exception:
         # An error of the application's, whatever it is: one line of ours would not tell where.
         traceback.print_exc()
