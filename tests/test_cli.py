@@ -42,6 +42,8 @@ def test_module_is_the_same_command() -> None:
         ("daily", "--to", "2026-01-01"),
         ("daily", "--date", "2026-01-01", "--from", "2026-01-01"),
         ("daily", "--from", "2026-01-02", "--to", "2026-01-01"),
+        ("daily", "--date", "1969-12-31"),
+        ("compare", "old.db", "--from", "2026-01-02", "--to", "2026-01-01"),
         ("dashboard", "--prometheus", "ftp://example.test"),
         ("dashboard", "--prometheus", "http://user:secret@example.test"),
         ("render", "--check", "--root", "/nonexistent"),

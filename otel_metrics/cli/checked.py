@@ -10,9 +10,10 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
-from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.errors import ConfigurationError, InvalidArgumentError
 from otel_metrics.querying.source import Period
 
+_FIRST_DAY: Final = dt.date(1970, 1, 1)
 _LONGEST: Final = 1_000_000
 _HIGHEST_PORT: Final = 65535
 _DURATION: Final = re.compile(r"(?=[1-9])(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?", re.ASCII)
@@ -30,9 +31,22 @@ def seconds(text: str) -> float:
 def day(text: str) -> dt.date:
     """Return a date by its ISO spelling."""
     try:
-        return dt.date.fromisoformat(text)
+        found = dt.date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not YYYY-MM-DD") from None
+    if found < _FIRST_DAY:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a day from {_FIRST_DAY} on")
+    return found
+
+
+def days_in_order(first: dt.date | None, last: dt.date | None) -> None:
+    """Refuse a span of days that ends before it begins.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if first is not None and last is not None and last < first:
+        raise ConfigurationError(f"--to {last} is before --from {first}")
 
 
 def hours(text: str) -> float:

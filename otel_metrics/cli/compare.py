@@ -41,6 +41,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare and show."""
+    checked.days_in_order(arguments.first, arguments.last)
     with (
         history.read(arguments) as rows,
         reading.connected(arguments.prometheus) as server,

@@ -39,6 +39,24 @@ _HEADS: Final = {
     "percentile_99": "p99",
 }
 _NUMBERS: Final = tuple(_HEADS)
+_COLUMNS: Final = (
+    *_WORDS,
+    "avg_value",
+    "min_value",
+    "max_value",
+    "stddev",
+    "count",
+    "percentile_50",
+    "percentile_95",
+    "percentile_99",
+    "unit",
+    "partial",
+    "instances",
+    "complete",
+    "reason",
+    "source",
+    "estimated",
+)
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _WIDE: Final = 120
@@ -151,7 +169,7 @@ def _warn(text: str) -> None:
 
 def _as_csv(rows: Sequence[Row], _url: str) -> None:
     writer = csv.writer(sys.stdout)
-    columns = list(dict.fromkeys(chain.from_iterable(rows))) or [*_WORDS, *_NUMBERS]
+    columns = list(dict.fromkeys(chain(_COLUMNS, *rows)))  # the same ones on days without rows
     writer.writerow(columns)
     writer.writerows([cell(_flat(reading.jsonable(row.get(column)))) for column in columns] for row in rows)
 
@@ -214,7 +232,6 @@ def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:
     if arguments.date is not None:
         raise ConfigurationError("--date and --from are not allowed together")
     last = arguments.last or today
-    if last < arguments.first:
-        raise ConfigurationError(f"--to {last} is before --from {arguments.first}")
+    checked.days_in_order(arguments.first, last)
     for offset in range((last - arguments.first).days + 1):
         yield arguments.first + dt.timedelta(days=offset)
