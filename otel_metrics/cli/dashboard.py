@@ -36,7 +36,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--hours", type=checked.hours, default=24.0, help="how far to look back (default: 24)")
     command.add_argument("--json", action="store_true", help="print JSON; what is not known is null")
     command.add_argument(
-        "--watch", type=checked.seconds, metavar="SECONDS", help="show it again and again until Ctrl-C"
+        "--watch",
+        type=checked.seconds,
+        metavar="SECONDS",
+        help="show it again and again until Ctrl-C; not with --json or --svg",
     )
     command.add_argument("--svg", type=Path, metavar="FILE", help="write it as a picture too")
     command.set_defaults(run=run)
