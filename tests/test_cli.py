@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from tests.command import Running, otel_metrics
+from otel_metrics.cli import main
+from tests.command import COMMAND, Running, environment, otel_metrics
 from tests.servers import ROOT, fetch
 
-if TYPE_CHECKING:
-    from pathlib import Path
+Capture = pytest.CaptureFixture[str]
 
 
 def test_help_lists_every_subcommand() -> None:
@@ -41,6 +42,8 @@ def test_module_is_the_same_command() -> None:
         ("daily", "--to", "2026-01-01"),
         ("daily", "--date", "2026-01-01", "--from", "2026-01-01"),
         ("daily", "--from", "2026-01-02", "--to", "2026-01-01"),
+        ("daily", "--date", "1969-12-31"),
+        ("compare", "old.db", "--from", "2026-01-02", "--to", "2026-01-01"),
         ("dashboard", "--prometheus", "ftp://example.test"),
         ("dashboard", "--prometheus", "http://user:secret@example.test"),
         ("render", "--check", "--root", "/nonexistent"),
@@ -49,10 +52,12 @@ def test_module_is_the_same_command() -> None:
         *(("dashboard", "--hours", hours) for hours in ("nan", "-1", "0", "inf", "1e9", "day")),
         *(("dashboard", "--watch", pause) for pause in ("-5", "nan", "inf", "1e300")),
         *(("demo", "--seconds", seconds) for seconds in ("nan", "0", "-1", "inf")),
+        *(("dashboard", "--watch", "5", *more) for more in (("--json",), ("--svg", "dashboard.svg"))),
         ("demo", "--generations", "0"),
         ("demo", "--port", "65536"),
         *(("stack", "--application", target) for target in ("foo bar", "foo", "foo:0", "foo:99999", "http://foo:80")),
         ("stack", "--prometheus-port", "0"),
+        *(("stack", "--retention", time) for time in ("", "0d", "forever", "5 y", "90")),
         ("serve", "json"),
         ("serve", "json:no_such_function"),
         ("serve", "no_such_module:main"),
@@ -65,6 +70,60 @@ def test_wrong_use_is_status_2_and_one_message(arguments: tuple[str, ...]) -> No
     assert done.stderr.strip()
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--date", "--from", "--to"])
+def test_a_date_that_is_none_is_told_what_one_looks_like(option: str) -> None:
+    done = otel_metrics("daily", option, "2025-02-30")
+    assert f"argument {option}: '2025-02-30' is not YYYY-MM-DD" in done.stderr
+
+
+def _into(output: int, *arguments: str) -> tuple[int, str]:
+    """Run the command with its output going somewhere, buffered as it is in a shell; return its status and its errors."""
+    variables = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [COMMAND, *arguments], env=variables, stdout=output, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("serve", "--port", "0", "os:getpid"), ("serve", "--port", "0", "printing:main")]
+)
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """As in a shell, the status is that of SIGPIPE, whether the output came from Rich or from print, and nobody complains."""
+    (tmp_path / "printing.py").write_text("def main(): print('seen')")
+    monkeypatch.chdir(tmp_path)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert _into(write, *arguments) == (141, "")
+    finally:
+        os.close(write)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_finds_no_room_is_status_1_and_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Path("/dev/full").open("wb") as full:
+        status, said = _into(full.fileno(), "render", "--root", "here")
+    assert status == 1
+    assert said.split("otel-metrics: ")[1:] == ["[Errno 28] No space left on device\n"]
+
+
+def test_without_a_home_directory_only_what_needs_one_says_so(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """As in a container whose user nobody has registered."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert main(["render", "--check"]) == 0
+    assert main(["stack"]) == 2
+    assert "--state" in capsys.readouterr().err
 
 
 def test_missing_extra_is_named() -> None:
@@ -132,10 +191,13 @@ def main():
 
 async def coroutine():
     return main()
+
+def decorated():
+    return coroutine()
 """
 
 
-@pytest.mark.parametrize("function", ["main", "coroutine"])
+@pytest.mark.parametrize("function", ["main", "coroutine", "decorated"])
 def test_serve_runs_a_function_and_returns_its_status(tmp_path: Path, function: str) -> None:
     (tmp_path / "kiosk_application.py").write_text(APPLICATION)
     with Running("serve", "--port", "0", f"kiosk_application:{function}", "open", cwd=tmp_path) as running:
@@ -143,6 +205,33 @@ def test_serve_runs_a_function_and_returns_its_status(tmp_path: Path, function: 
         running.until(lambda: re.search(r'feature_usage_total\{[^}]*action="open"[^}]*\} 1', fetch(url).decode()))
         running.say("\n")
         assert running.wait() == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("return True", 0),
+        ("return False", 0),
+        ("return 'done'", 0),
+        ("return 3", 3),
+        ("return 256", 1),
+        ("return -1", 1),
+    ],
+)
+def test_serve_returns_numbers_that_a_status_can_be(tmp_path: Path, body: str, status: int) -> None:
+    (tmp_path / "kiosk_application.py").write_text(f"def main():\n    {body}\n")
+    assert otel_metrics("serve", "--port", "0", "kiosk_application:main", cwd=tmp_path).returncode == status
+
+
+@pytest.mark.parametrize("error", ["ConnectionRefusedError('shop')", "KeyError('shop')", "MetricsError('shop')"])
+def test_an_error_of_the_application_is_shown_with_its_place(tmp_path: Path, error: str) -> None:
+    """Also one that would be a message of one line if it were ours: nobody could tell where it came from."""
+    (tmp_path / "kiosk_application.py").write_text(
+        f"from otel_metrics import MetricsError\ndef open_shop():\n    raise {error}\ndef main():\n    open_shop()\n"
+    )
+    done = otel_metrics("serve", "--port", "0", "kiosk_application:main", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "in open_shop" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -176,7 +176,7 @@ def test_labels_cannot_steer_the_terminal(servers: Servers) -> None:
 def test_stack_runs_the_shipped_configuration_and_ends_both(tmp_path: Path) -> None:
     ports = free_port(), free_port()
     arguments = ("--prometheus-port", str(ports[0]), "--alertmanager-port", str(ports[1]), "--state", str(tmp_path))
-    with Running("stack", *arguments) as stack:
+    with Running("stack", *arguments, "--retention", "5y") as stack:
         stack.wait_for("Ctrl-C")
         assert f"http://127.0.0.1:{ports[0]}" in stack.output
         rules = json.loads(fetch(f"http://127.0.0.1:{ports[0]}/api/v1/rules"))["data"]["groups"]
@@ -185,6 +185,8 @@ def test_stack_runs_the_shipped_configuration_and_ends_both(tmp_path: Path) -> N
         }
         connected = f"http://127.0.0.1:{ports[0]}/api/v1/alertmanagers"
         wait_until(lambda: f"127.0.0.1:{ports[1]}" in fetch(connected).decode(), what="Alertmanager connected")
+        flags = json.loads(fetch(f"http://127.0.0.1:{ports[0]}/api/v1/status/flags"))["data"]
+        assert flags["storage.tsdb.retention.time"] == "5y"
         assert b"team" in fetch(f"http://127.0.0.1:{ports[1]}/api/v2/status")
         stack.signal(signal.SIGINT)
         assert stack.wait() == 0
@@ -223,7 +225,10 @@ def test_a_second_stack_leaves_the_state_of_the_first_alone(tmp_path: Path) -> N
         first.signal(signal.SIGINT)
         assert first.wait() == 0
     with Running(*arguments()) as third:
+        url = third.wait_for(r"Prometheus: +(http://\S+)")
         third.wait_for("Ctrl-C")
+        flags = json.loads(fetch(f"{url}/api/v1/status/flags"))["data"]
+        assert flags["storage.tsdb.retention.time"] in {"400d", "57w1d", "1y35d", "1y5w"}  # as in containers
 
 
 def test_stack_makes_the_file_for_the_webhook_and_keeps_what_is_written_there(tmp_path: Path) -> None:

@@ -37,14 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()  # here, where it can still be told that there was no room, or nobody to read it
     except ConfigurationError as error:
         terminal.fail(error)
         return WRONG_USE
     except (MetricsError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            return _pipe_closed()
-        terminal.fail(error)
-        return FAILED
+        if not isinstance(error, BrokenPipeError):  # else whoever read our output has seen enough (| head)
+            terminal.fail(error)
+        _forget_unwritten()
+        return _PIPE_CLOSED if isinstance(error, BrokenPipeError) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
@@ -66,7 +67,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _pipe_closed() -> int:
-    # Whoever read our output has seen enough (| head). Python would complain once more when it flushes at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _PIPE_CLOSED
+def _forget_unwritten() -> None:
+    """Drop output that nobody takes: Python would complain once more, and change the status, when it flushes at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import math
 import re
 import time
 from typing import Final
 from urllib.parse import urlsplit
 
-from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.errors import ConfigurationError, InvalidArgumentError
 from otel_metrics.querying.source import Period
 
+_FIRST_DAY: Final = dt.date(1970, 1, 1)
 _LONGEST: Final = 1_000_000
 _HIGHEST_PORT: Final = 65535
+_DURATION: Final = re.compile(r"(?=[1-9])(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?", re.ASCII)
 _TARGET: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII)
 
 
@@ -23,6 +26,27 @@ def seconds(text: str) -> float:
     if not 0 < value <= _LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: above 0, up to {_LONGEST}")
     return value
+
+
+def day(text: str) -> dt.date:
+    """Return a date by its ISO spelling."""
+    try:
+        found = dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not YYYY-MM-DD") from None
+    if found < _FIRST_DAY:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a day from {_FIRST_DAY} on")
+    return found
+
+
+def days_in_order(first: dt.date | None, last: dt.date | None) -> None:
+    """Refuse a span of days that ends before it begins.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if first is not None and last is not None and last < first:
+        raise ConfigurationError(f"--to {last} is before --from {first}")
 
 
 def hours(text: str) -> float:
@@ -48,6 +72,13 @@ def port(text: str) -> int:
 def port_or_any(text: str) -> int:
     """Return a port to listen on, 0 for any free one."""
     return _whole(text, 0, _HIGHEST_PORT)
+
+
+def duration(text: str) -> str:
+    """Return a time as Prometheus spells it."""
+    if not _DURATION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a time such as 90d or 5y")
+    return text
 
 
 def target(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import daily, history, import_, reading, terminal, view
+from otel_metrics.cli import checked, daily, history, import_, reading, terminal, view
 from otel_metrics.importing import compare as comparison
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     import_.add_database(command)
     reading.add_options(command)
-    command.add_argument("--from", type=import_.day, metavar="YYYY-MM-DD", dest="first", help="first day to compare")
-    command.add_argument("--to", type=import_.day, metavar="YYYY-MM-DD", dest="last", help="last day to compare")
+    command.add_argument("--from", type=checked.day, metavar="YYYY-MM-DD", dest="first", help="first day to compare")
+    command.add_argument("--to", type=checked.day, metavar="YYYY-MM-DD", dest="last", help="last day to compare")
     command.add_argument("--differences", action="store_true", help="show only what is not the same")
     command.add_argument("--format", choices=("table", "csv", "json"), default="table")
     command.set_defaults(run=run)
@@ -41,6 +41,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare and show."""
+    checked.days_in_order(arguments.first, arguments.last)
     with (
         history.read(arguments) as rows,
         reading.connected(arguments.prometheus) as server,
@@ -65,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _same(row: Comparison) -> bool:
+    if row.old is None and row.ours is None:
+        return True
     return row.difference is not None and abs(row.difference) <= _SAME
 
 
@@ -76,8 +79,8 @@ def _as_table(rows: Sequence[Comparison]) -> None:
             *row.key[:3],
             row.column,
             terminal.number(row.old, 6),
-            f"{view.ESTIMATE} {terminal.number(row.ours, 6)}" if row.estimated else terminal.number(row.ours, 6),
-            _percent(row.difference),
+            f"{view.ESTIMATE} " * (row.estimated and row.ours is not None) + terminal.number(row.ours, 6),
+            _difference(row),
             terminal.plain(row.unit, "dim"),
         )
         for row in rows
@@ -89,10 +92,13 @@ def _as_table(rows: Sequence[Comparison]) -> None:
         terminal.say(f"Our rows of {day} may lack values: {reason}.", style="yellow")
 
 
-def _percent(difference: float | None) -> str:
-    if difference is None:
+def _difference(row: Comparison) -> str:
+    if row.difference is None:
         return terminal.ABSENT
-    return "same" if abs(difference) <= _SAME else f"{difference:+.3%}"
+    if _same(row):
+        return "same"
+    # There is no share of zero.
+    return f"{row.difference:+.3%}" if row.old else f"{row.difference:+.6g}"
 
 
 def _flat(row: Comparison) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import daily_aggregates, reading, terminal, view
+from otel_metrics.cli import checked, daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.restore import SATISFACTION
 
@@ -39,6 +39,24 @@ _HEADS: Final = {
     "percentile_99": "p99",
 }
 _NUMBERS: Final = tuple(_HEADS)
+_COLUMNS: Final = (
+    *_WORDS,
+    "avg_value",
+    "min_value",
+    "max_value",
+    "stddev",
+    "count",
+    "percentile_50",
+    "percentile_95",
+    "percentile_99",
+    "unit",
+    "partial",
+    "instances",
+    "complete",
+    "reason",
+    "source",
+    "estimated",
+)
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _WIDE: Final = 120
@@ -51,10 +69,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser("daily", help="show the daily table", description=__doc__)
     reading.add_options(command)
-    command.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
-    command.add_argument("--from", type=_day, metavar="YYYY-MM-DD", dest="first", help="first of several days")
+    command.add_argument("--date", type=checked.day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
+    command.add_argument("--from", type=checked.day, metavar="YYYY-MM-DD", dest="first", help="first of several days")
     command.add_argument(
-        "--to", type=_day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
+        "--to", type=checked.day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
     )
     command.add_argument(
         "--format", choices=sorted((*FORMATS, SQLITE)), default="table", help="sqlite: the old daily_aggregates table"
@@ -151,7 +169,7 @@ def _warn(text: str) -> None:
 
 def _as_csv(rows: Sequence[Row], _url: str) -> None:
     writer = csv.writer(sys.stdout)
-    columns = list(dict.fromkeys(chain.from_iterable(rows))) or [*_WORDS, *_NUMBERS]
+    columns = list(dict.fromkeys(chain(_COLUMNS, *rows)))  # the same ones on days without rows
     writer.writerow(columns)
     writer.writerows([cell(_flat(reading.jsonable(row.get(column)))) for column in columns] for row in rows)
 
@@ -204,10 +222,6 @@ def _flat(value: object) -> object:
     )
 
 
-def _day(text: str) -> dt.date:
-    return dt.date.fromisoformat(text)
-
-
 def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:
     today = dt.datetime.now(dt.timezone.utc).date()
     if arguments.first is None:
@@ -218,7 +232,6 @@ def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:
     if arguments.date is not None:
         raise ConfigurationError("--date and --from are not allowed together")
     last = arguments.last or today
-    if last < arguments.first:
-        raise ConfigurationError(f"--to {last} is before --from {arguments.first}")
+    checked.days_in_order(arguments.first, last)
     for offset in range((last - arguments.first).days + 1):
         yield arguments.first + dt.timedelta(days=offset)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from otel_metrics.cli import checked, reading, terminal, view
-from otel_metrics.errors import QueryError
+from otel_metrics.errors import ConfigurationError, QueryError
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +36,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--hours", type=checked.hours, default=24.0, help="how far to look back (default: 24)")
     command.add_argument("--json", action="store_true", help="print JSON; what is not known is null")
     command.add_argument(
-        "--watch", type=checked.seconds, metavar="SECONDS", help="show it again and again until Ctrl-C"
+        "--watch",
+        type=checked.seconds,
+        metavar="SECONDS",
+        help="show it again and again until Ctrl-C; not with --json or --svg",
     )
     command.add_argument("--svg", type=Path, metavar="FILE", help="write it as a picture too")
     command.set_defaults(run=run)
@@ -44,6 +47,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read and show the dashboard."""
+    if arguments.watch is not None and (arguments.json or arguments.svg):
+        raise ConfigurationError("--watch shows the dashboard to people; --json and --svg are not allowed with it")
     with reading.reader(arguments.prometheus) as (metrics, url):
         if arguments.watch is not None:
             _watch(metrics, url, arguments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from otel_metrics.cli import daily_aggregates, history, processes, reading, shipped, terminal, view
+from otel_metrics.cli import checked, daily_aggregates, history, processes, reading, shipped, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.importing.blocks import DataDirectory
 from otel_metrics.importing.job import Import, Wanted
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_metrics.importing.ledger import Reason
+
+_KEPT: Final = 15
+"""Days that Prometheus keeps unless it is told otherwise."""
 
 _REASONS: Final = 20
 _IDS: Final = 5
@@ -44,7 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--before",
-        type=day,
+        type=checked.day,
         metavar="YYYY-MM-DD",
         help="first day that is not imported: the live system's first",
     )
@@ -71,14 +74,6 @@ def add_database(command: argparse.ArgumentParser) -> None:
         help="of timestamps without an offset (default: UTC)",
     )
     daily_aggregates.add_scales(command)
-
-
-def day(text: str) -> dt.date:
-    """Return a date by its ISO spelling."""
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not YYYY-MM-DD") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -150,19 +145,19 @@ def _say_what_was_found(rows: Rows) -> None:
     tables = [
         (
             found.table.name,
-            f"{ledger.read[found.table.name]:,}",
-            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
             "; ".join(
                 [
                     *([found.unreadable] if found.unreadable else ()),
                     *(f"{name} is not documented, not read" for name in found.unknown),
                 ]
             ),
+            f"{ledger.read[found.table.name]:,}",
+            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
         )
         for found in database.found
     ]
-    tables += [(name, "", "", "not documented, not read") for name in database.unknown]
-    terminal.console.print(view.table("Found", ("table", "rows", "label combinations", "remarks"), tables, words=1))
+    tables += [(name, "not documented, not read", "", "") for name in database.unknown]
+    terminal.console.print(view.table("Found", ("table", "remarks", "rows", "label combinations"), tables, words=2))
     days = rows.days()
     if days:
         terminal.say(f"{len(days)} days with data, {date_of(days[0])} to {date_of(days[-1])} (UTC).")
@@ -195,7 +190,7 @@ def _say_reasons(title: str, reasons: Iterable[Reason]) -> None:
 
 
 def _ids(reason: Reason) -> str:
-    return ", ".join(reason.first[:_IDS]) + (", …" if reason.rows > _IDS else "")
+    return ", ".join(reason.first[:_IDS]) + (", …" if len(reason.first) > _IDS else "")
 
 
 def _say_account(job: Import) -> None:
@@ -210,3 +205,11 @@ def _say_account(job: Import) -> None:
     if not ledger.balanced():
         raise AssertionError("read is not imported + refused: please report this")
     terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every refusal: {ledger.path}")
+    # It may do so with its next block only, so that --verify finds everything in place before.
+    age = job.age_of_oldest()
+    if age > _KEPT:
+        terminal.say(
+            f"The oldest of them is {age} days old. A server that is not told to keep data that long "
+            f"(--storage.tsdb.retention.time, {_KEPT} days without) deletes it within hours.",
+            style="yellow",
+        )

@@ -9,8 +9,9 @@ import inspect
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import otel_metrics
 from otel_metrics.cli import terminal
@@ -18,6 +19,8 @@ from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_HIGHEST_STATUS: Final = 255
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,13 +53,23 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with otel_metrics.serve() as server:
             terminal.say("Metrics:", server.url)
-            if inspect.iscoroutinefunction(function):
-                result = asyncio.run(function())
-            else:
-                result = function()
+            result = _called(function)
     finally:
         otel_metrics.shutdown()
-    return result if isinstance(result, int) else 0
+    if isinstance(result, bool) or not isinstance(result, int):
+        return 0
+    return result if 0 <= result <= _HIGHEST_STATUS else 1  # the system would take 256 for 0
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    try:
+        result = function()
+        # Not by what the function is: a decorated one, or an object, returns a coroutine as well.
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
+    except Exception:
+        # An error of the application's, whatever it is: one line of ours would not tell where.
+        traceback.print_exc()
+        return 1
 
 
 def _load(name: str) -> Callable[[], Any]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import argparse
 
 _FEATURES: Final = "native-histograms,exemplar-storage"
+_RETENTION: Final = "400d"
+"""As in docker-compose.yml: the daily table compares weeks, and a year is cheap."""
+
 _LOOK: Final = 0.5
 _NOBODY: Final = "http://alert-receiver.invalid/"
 
@@ -38,9 +41,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--state",
         type=Path,
-        default=_state(),
         metavar="FOLDER",
-        help="where their data are kept (default: %(default)s)",
+        help="where their data are kept (default: ~/.local/state/otel-metrics, or otel-metrics in XDG_STATE_HOME)",
+    )
+    command.add_argument(
+        "--retention",
+        type=checked.duration,
+        default=_RETENTION,
+        metavar="TIME",
+        help="how long Prometheus keeps what it has, such as 90d or 5y; older imported history is deleted (default: %(default)s)",
     )
     command.add_argument("--prometheus-port", type=checked.port, default=9090, help="default: 9090")
     command.add_argument("--alertmanager-port", type=checked.port, default=9093, help="default: 9093")
@@ -50,7 +59,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run both until Ctrl-C or until one of them ends."""
     root = shipped.root(arguments.root)
-    state = arguments.state.resolve()
+    state = (arguments.state or _state()).resolve()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with processes.locked(state):
         alerts = alertmanager(
@@ -63,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             application=arguments.application,
             port=arguments.prometheus_port,
             alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
+            retention=arguments.retention,
         )
         receiver = _receiver(state / "alertmanager")
         try:
@@ -102,6 +112,7 @@ def prometheus(
     port: int,
     alerts: str | None = None,
     interval: str | None = None,
+    retention: str = _RETENTION,
 ) -> processes.Server:
     """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +126,12 @@ def prometheus(
         interval=interval,
     )
     config.write_text(text, encoding="utf-8")
-    arguments = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--enable-feature={_FEATURES}"]
+    arguments = [
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--storage.tsdb.retention.time={retention}",
+        f"--enable-feature={_FEATURES}",
+    ]
     return processes.Server(program, arguments, port=port, folder=folder)
 
 
@@ -140,4 +156,7 @@ def _program(name: str, root: Path) -> Path:
 
 
 def _state() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "otel-metrics"
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "otel-metrics"
+    except RuntimeError:  # as in containers, whose users nobody has registered
+        raise ConfigurationError("there is no home directory: say with --state where the data are kept") from None

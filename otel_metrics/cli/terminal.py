@@ -16,8 +16,15 @@ LONGEST: Final = 200
 _WIDTH_OF_FILES: Final = 140
 ABSENT: Final = "–"
 
-console: Final = Console(highlight=False)
-errors: Final = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would end the program here, with the status of a failure.
+        raise BrokenPipeError
+
+
+console: Final = _Console(highlight=False)
+errors: Final = _Console(stderr=True, highlight=False)
 
 # Control, format (among them those that change the direction of writing), surrogates, line and paragraph separators.
 _UNFIT: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

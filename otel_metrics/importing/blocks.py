@@ -164,7 +164,7 @@ class DataDirectory:
             blocks = [path.parent for path in self.path.glob(f"*/{_META}") if not path.parent.suffix]
             try:
                 for block in blocks:
-                    found.update((block.name, *_meta(block)["compaction"].get("sources", ())))
+                    found.update(_names(block))
             except FileNotFoundError:  # compacted meanwhile: into a block that we may have missed
                 continue
             return found
@@ -194,6 +194,15 @@ def _lock(file: IO[str]) -> None:
 def _meta(block: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((block / _META).read_text(encoding="utf-8"))
     return found
+
+
+def _names(block: Path) -> tuple[str, ...]:
+    """Return the names of a block and of those that it was made from; none if it is damaged, as servers pass it over, too."""
+    try:
+        meta = _meta(block)
+    except ValueError:  # empty after a power failure, for example
+        return ()
+    return (block.name, *meta["compaction"].get("sources", ()))
 
 
 def _sync(folder: Path) -> None:

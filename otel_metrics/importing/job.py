@@ -63,6 +63,10 @@ class Import:
         held = self._directory.held()
         return [day for day in self.rows.days() if (known := self._state.get(self.instance(day))) and known.holds(held)]
 
+    def age_of_oldest(self) -> int:
+        """Return the age in days of the oldest day that was written, 0 if none was."""
+        return int(self._now // _DAY) - min(self.written) if self.written else 0
+
     def recover(self) -> None:
         """Finish or take back the days that an interrupted import was about to publish, and clear away what else it left."""
         for name, day in self._state.unfinished().items():

@@ -96,7 +96,7 @@ _STATISTICS: Final = (
 AGGREGATE_COLUMNS: Final = ("date", *_KEY, *_STATISTICS)
 _AGGREGATES: Final = Table(AGGREGATES, "", _KEY, _STATISTICS, frozenset((*_KEY, *_STATISTICS)), "date")
 
-_PORTION: Final = 50_000
+PORTION: Final = 50_000
 """Rows that are read at a time."""
 
 _IGNORED: Final = frozenset({"id", "created_at", "metadata", "feedback", "interaction_id", "error_message"})
@@ -122,12 +122,16 @@ class Found:
     """Columns that nobody documented."""
     rowid: str | None
     """What the numbers of its rows are called; None: they have none."""
+    view: bool = False
+    """Whether it is none of the file's tables, but a query of others."""
 
     @property
     def unreadable(self) -> str | None:
         """Return why the table cannot be read, if so."""
         if self.missing:
             return f"the table has no column {', '.join(self.missing)}"
+        if self.view:
+            return "a view, and rows of views have no row ids"
         return None if self.rowid else "the table has no row ids (WITHOUT ROWID)"
 
     def select(self, portion: int) -> str:
@@ -155,27 +159,32 @@ class OldDatabase:
         self.last: dict[str, int] = {}
         """The last rowid that was read, by table."""
         if not path.is_file():
-            raise ImportFailedError(f"{path}: no such file")
+            raise ImportFailedError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         try:
             self.connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
-            names = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            names = self.connection.execute(
+                "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
+            ).fetchall()
         except sqlite3.DatabaseError as error:
-            raise ImportFailedError(f"{path}: {error}{_advice(path)}") from error
+            raise ImportFailedError(f"{path}: {error}{_advice(path, error)}") from error
         self._check()
-        self.names = sorted(name for (name,) in names if not name.startswith("sqlite_"))
+        self._views = {name.lower() for name, kind in names if kind == "view"}
+        self.names = sorted(name for name, _ in names if not name.startswith("sqlite_"))
         known = {table.name: table for table in (*TABLES, _AGGREGATES)}
         # To SQLite, names are the same in upper and lower case.
         self.found = [self._inspected(known[name.lower()]) for name in self.names if name.lower() in known]
         self.tables = [found for found in self.found if found.table is not _AGGREGATES]
         self.aggregates = next((found for found in self.found if found.table is _AGGREGATES), None)
-        self.unknown = [name for name in self.names if name.lower() not in known]
+        self.unknown = [name for name in self.names if name.lower() not in known.keys() | self._views]
 
     def _check(self) -> None:
         """Read every page: of a damaged file, rows could be missing unnoticed."""
         try:
             found = [text for (text,) in self.connection.execute("PRAGMA quick_check(3)")]
+        except sqlite3.OperationalError as error:  # locked, or made with a collation or a module that we do not have
+            raise ImportFailedError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             found = [str(error)]
         if found != ["ok"]:
@@ -197,7 +206,7 @@ class OldDatabase:
             try:
                 # In portions, as the old system may still be at work: while a query runs it cannot write.
                 self.connection.execute("BEGIN")
-                for row in self.connection.execute(found.select(_PORTION), (last,)):
+                for row in self.connection.execute(found.select(PORTION), (last,)):
                     last = row[0]
                     yield row
                 self.counted[found.table.name] += self.connection.execute(found.count(), (start, last)).fetchone()[0]
@@ -218,15 +227,27 @@ class OldDatabase:
 
     def count(self, name: str) -> int:
         """Return how many rows a table has."""
-        count: int = self.connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608
-        return count
+        ((count,),) = self.ask(f'SELECT count(*) FROM "{name}"')  # noqa: S608
+        return int(count)
+
+    def ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Return what a query finds.
+
+        Raises:
+            ImportFailedError: the file is damaged, or the old system keeps it to itself.
+        """
+        try:
+            return self.connection.execute(query, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise ImportFailedError(f"{self.path}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
 
     def _inspected(self, table: Table) -> Found:
-        present = {row[1].lower() for row in self.connection.execute(f'PRAGMA table_info("{table.name}")')}
+        # Also the columns that SQLite computes: table_info leaves them out.
+        present = {row[1].lower() for row in self.ask(f'PRAGMA table_xinfo("{table.name}")')}
         wanted = {table.when, *table.labels, *table.values}
         missing = ({table.when} | table.required) - present
         unknown = present - wanted - _IGNORED
@@ -236,6 +257,7 @@ class OldDatabase:
             tuple(sorted(missing)),
             tuple(sorted(unknown)),
             self._rowid(table.name, present),
+            table.name in self._views,
         )
 
     def _rowid(self, name: str, columns: set[str]) -> str | None:
@@ -250,8 +272,13 @@ class OldDatabase:
         return None
 
 
-def _advice(path: Path) -> str:
-    """Return what to do about a file in write-ahead mode that SQLite cannot open for reading alone."""
+def _advice(path: Path, error: sqlite3.DatabaseError) -> str:
+    """Return what to do about a file that SQLite cannot open for reading alone."""
+    if "readonly" in str(error):
+        return (
+            f". A program ended while it was writing; {path.name}-journal holds what was there before: copy both files to a "
+            f"folder of yours, take back what was not finished (sqlite3 {path.name} .tables) and import that copy"
+        )
     with path.open("rb") as file:
         wal = file.read(_WAL_AT + 1)[_WAL_AT:] == b"\2"
     if not wal:

@@ -16,6 +16,7 @@ from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.importing.keepers import DayValues
 from otel_metrics.importing.rows import date_of
+from otel_metrics.importing.tables import PORTION
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.importing.verify import Difference, differences
 from otel_metrics.querying.source import DayKey, Period, Total
@@ -36,9 +37,12 @@ _SQL: Final = """
 SELECT day, side, count(*), count(value), total(value), min(value), max(value), {labels} FROM (
     SELECT day_of("timestamp") AS day, {labels}, CASE WHEN has_value({rowid}) THEN {value} END AS value,
         CASE WHEN {value} > 1 THEN 1 WHEN {value} < 1 THEN -1 ELSE 0 END AS side
-    FROM "{table}" WHERE {rowid} <= ? AND is_kept({rowid}))
-GROUP BY day, side, {labels}
+    FROM "{table}" WHERE {rowid} > ? AND {rowid} <= ? AND is_kept({rowid}))
+GROUP BY day, side, {groups}
 """
+_PORTION: Final = (
+    'SELECT max(n) FROM (SELECT {rowid} AS n FROM "{table}" WHERE {rowid} > ? ORDER BY {rowid} LIMIT {portion})'
+)
 
 
 class _Group(NamedTuple):
@@ -124,12 +128,22 @@ class Witness:
         (value,) = (f'"{name}"' if name in found.present else "NULL" for name in table.values)
         present = [name for name in table.labels if name in found.present]
         labels = ", ".join(f'"{name}"' for name in present)
-        query = _SQL.format(labels=labels, value=value, table=table.name, rowid=found.rowid)
-        last = self._rows.database.last[table.name]
-        for day, side, rows, n, total, low, high, *texts in connection.execute(query, (last,)):
-            given = dict(zip(present, texts, strict=True))
-            bound = self._rows.reader.bind(table, tuple(map(given.get, table.labels)))
-            self._count(day, bound, rows, _Group(side, n, total, low, high))
+        # A column may say that upper and lower case are the same; to labels they are not.
+        groups = ", ".join(f'"{name}" COLLATE BINARY' for name in present)
+        names = {"table": table.name, "rowid": found.rowid}
+        query = _SQL.format(labels=labels, groups=groups, value=value, **names)
+        portion = _PORTION.format(portion=PORTION, **names)
+        database = self._rows.database
+        start, last = -(2**63), database.last[table.name]
+        while start < last:  # in portions, as the old system may still be at work
+            ((end,),) = database.ask(portion, start)
+            if end is None:
+                break
+            for day, side, rows, n, total, low, high, *texts in database.ask(query, start, min(end, last)):
+                given = dict(zip(present, texts, strict=True))
+                bound = self._rows.reader.bind(table, tuple(map(given.get, table.labels)))
+                self._count(day, bound, rows, _Group(side, n, total, low, high))
+            start = end
 
     def _count(self, day: int, bound: Bound, rows: int, group: _Group) -> None:
         scaled = isinstance(bound.target, Scales)

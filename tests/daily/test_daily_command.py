@@ -51,6 +51,12 @@ def test_json_and_csv_tell_of_every_row_whether_it_is_complete(server: str) -> N
     assert found == [tuple(map(str, row)) for row in expected]
 
 
+def test_csv_has_the_same_columns_on_a_day_without_rows(server: str) -> None:
+    """Whoever appends one day's file to another reads them by the first one's header."""
+    some, none = daily(server, "--format", "csv")[0], daily(server, "--date", "2025-06-01", "--format", "csv")[0]
+    assert some.splitlines()[0] == none.strip()
+
+
 @pytest.mark.parametrize("width", ["80", "160"])
 def test_the_table_marks_rows_that_are_not(server: str, width: str) -> None:
     shown, said = daily(server, width=width)

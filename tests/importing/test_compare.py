@@ -62,3 +62,22 @@ def test_scores_are_shown_on_the_scale_of_the_old_rows(tmp_path: Path, servers: 
     assert found["count"] == (3, 2, "1-5")
     assert found["avg_value"] == (4.0, 3.5, "1-5")
     assert found["min_value"] == (2.0, 2.0, "1-5")
+
+
+def test_what_neither_side_knows_is_no_difference_and_zero_has_no_share(tmp_path: Path, servers: Servers) -> None:
+    """A row of old aggregates without percentiles comes back as it is."""
+    path = old.create(tmp_path / "old.db")
+    row = {"date": "2024-02-29", "feature": "a", "metric_type": "usage", "metric_name": "open", "count": 4}
+    old.insert(path, "daily_aggregates", [{**row, "avg_value": 3.0, "min_value": 2.0, "max_value": 4.0}])
+    data = tmp_path / "data"
+    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    arguments = ("compare", str(path), "--prometheus", server.url)
+    shown = otel_metrics(*arguments, COLUMNS="200").stdout
+    assert "8 statistics, 0 not the same" in shown
+    assert "≈" not in shown
+    assert json.loads(otel_metrics(*arguments, "--differences", "--format", "json").stdout) == []
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE daily_aggregates SET min_value = 0")
+    lines = otel_metrics(*arguments, "--differences", COLUMNS="200").stdout.splitlines()
+    assert [line.split()[4:8] for line in lines if "2024-02-29" in line] == [["min_value", "0", "2", "+2"]]

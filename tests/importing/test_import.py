@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -466,6 +467,31 @@ def test_ctrl_c_while_promtool_is_at_work_loses_none_of_the_days_that_are_rememb
         "refused.csv",
         "state.json",
     ]
+
+
+def test_a_server_that_would_delete_the_days_soon_is_told_of(imported: tuple[Path, Path], tmp_path: Path) -> None:
+    """It does so with its next block, hours after --verify has found everything in place."""
+    arguments = ("import", str(imported[0]), "--data", str(tmp_path / "data"))
+    first, second = (otel_metrics(*arguments, COLUMNS="400") for _ in range(2))
+    age = (datetime.now(timezone.utc).date() - old.START.date()).days
+    said = re.search(r"The oldest of them is (\d+) days old.*--storage\.tsdb\.retention\.time", first.stdout)
+    assert said
+    assert int(said[1]) in {age - 1, age}  # midnight may have passed
+    assert "days old" not in second.stdout
+
+
+def test_a_day_whose_block_was_damaged_is_imported_again(imported: tuple[Path, Path], tmp_path: Path) -> None:
+    """As after a power failure: Prometheus passes over a block whose meta data are empty, so its day is not there."""
+    data = tmp_path / "data"
+    shutil.copytree(imported[1], data)
+    damaged = min(blocks(data).items(), key=lambda block: block[1])[0]
+    (data / damaged / "meta.json").write_bytes(b"")
+    done = otel_metrics("import", str(imported[0]), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "1 days written, 2 not" in done.stdout
+    (data / damaged / "meta.json").unlink()
+    again = otel_metrics("import", str(imported[0]), "--data", str(data))
+    assert "0 days written, 3 not" in again.stdout
 
 
 def test_a_block_without_its_meta_data_is_not_in_place(tmp_path: Path) -> None:

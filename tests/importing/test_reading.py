@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from datetime import timezone
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from tests.importing import old
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Read = Callable[..., Rows]
 
@@ -416,6 +416,80 @@ def test_a_table_without_row_ids_is_refused_as_a_whole(tmp_path: Path) -> None:
         assert rows.ledger.read["system_performance"] == 1
 
 
+def test_a_view_in_place_of_a_table_is_refused_as_a_whole(database: Path, read: Read) -> None:
+    """As after a table was archived under another name: its rows are there, and must not be passed over in silence."""
+    old.insert(database, "system_performance", [performance(1.0), performance(2.0)])
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE system_performance RENAME TO archive")
+        connection.execute("CREATE VIEW system_performance AS SELECT * FROM archive")
+        connection.execute("CREATE VIEW of_others AS SELECT 1")
+    rows = read()
+    assert refused(rows) == {"system_performance: a view, and rows of views have no row ids": ["all"]}
+    assert rows.ledger.read["system_performance"] == 2
+    assert rows.database.unknown == ["archive"]
+
+
+def test_what_cannot_be_read_is_told_in_full_on_a_narrow_terminal(tmp_path: Path) -> None:
+    path = old.create(
+        tmp_path / "old.db", "CREATE TABLE system_performance (timestamp TEXT, feature TEXT, notes TEXT);"
+    )
+    old.insert(path, "system_performance", [{"timestamp": NOON, "feature": "search"}] * 7)
+    done = otel_metrics("import", str(path), COLUMNS="80")
+    found, _, refusals = done.stdout.partition("Rows that do not fit")
+    words = " ".join(found.split())
+    assert "system_performance the table has no column" in words
+    for told in ("metric_category", "metric_name", "value; notes is not documented, not read"):
+        assert told in words
+    assert "…" not in found + refusals
+
+
+@pytest.mark.parametrize("kind", ["VIRTUAL", "STORED"])
+def test_columns_that_sqlite_computes_are_read(tmp_path: Path, kind: str) -> None:
+    columns = "timestamp TEXT, feature TEXT, metric_category TEXT, metric_name TEXT, unit TEXT, raw REAL"
+    computed = f"value REAL GENERATED ALWAYS AS (raw * 2) {kind}"
+    path = old.create(tmp_path / "old.db", f"CREATE TABLE system_performance ({columns}, {computed});")
+    row = performance(1.0)
+    row["raw"] = row.pop("value")
+    old.insert(path, "system_performance", [row])
+    with reading(path, tmp_path) as rows:
+        assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.002]}
+
+
+def test_a_file_that_needs_the_old_systems_own_collation_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.create_collation("german", lambda one, other: (one > other) - (one < other))
+        connection.execute("CREATE TABLE system_performance (timestamp TEXT, feature TEXT COLLATE german)")
+        connection.execute("CREATE INDEX by_feature ON system_performance (feature)")
+        connection.execute("INSERT INTO system_performance VALUES ('', 'search'), ('', 'chat')")
+    with pytest.raises(ImportFailedError, match=r"old\.db: no such collation sequence: german$"):
+        OldDatabase(path)
+
+
+def test_a_file_that_its_writer_left_halfway_is_explained(database: Path) -> None:
+    """The writer was killed in the middle: SQLite has to take that back, which it cannot when it may only read."""
+    old.insert(database, "system_performance", [performance(float(n)) for n in range(2000)])
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE system_performance SET feature = 'find'")
+        killed = database.with_name("killed.db")
+        for ending in ("", "-journal"):
+            Path(f"{killed}{ending}").write_bytes(Path(f"{database}{ending}").read_bytes())
+    with pytest.raises(ImportFailedError, match=r"ended while it was writing.*copy both files.*sqlite3 killed\.db"):
+        OldDatabase(killed)
+
+
+def test_a_file_that_the_old_system_keeps_to_itself_is_one_message(database: Path) -> None:
+    """Also when that begins after the file was opened."""
+    opened = OldDatabase(database)
+    opened.connection.execute("PRAGMA busy_timeout = 0")
+    with closing(opened), closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ImportFailedError, match=r"old\.db: database is locked"):
+            opened.count("system_performance")
+
+
 def test_a_file_in_write_ahead_mode_that_cannot_be_opened_is_explained(database: Path) -> None:
     """As in a folder that may not be written to: SQLite needs files beside it, and cannot make them."""
     with closing(sqlite3.connect(database)) as connection:
@@ -454,6 +528,8 @@ def test_no_database(tmp_path: Path, content: bytes) -> None:
         assert OldDatabase(path).tables == []
     with pytest.raises(ImportFailedError, match="no such file"):
         OldDatabase(tmp_path / "other.db")
+    with pytest.raises(ImportFailedError, match="not a file"):
+        OldDatabase(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------- daily_aggregates

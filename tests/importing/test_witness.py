@@ -1,0 +1,49 @@
+"""What SQL says of the old tables, without a server: it must be what was imported, whatever the old columns are like."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_metrics.importing import witness
+from otel_metrics.importing.ledger import Ledger
+from otel_metrics.importing.rows import Rows
+from otel_metrics.importing.tables import OldDatabase
+from otel_metrics.importing.verify import by_sql
+from otel_metrics.settings import Settings
+from tests.importing import old
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = 19782  # 2024-02-29
+
+
+@pytest.mark.parametrize("portion", [1, 2, 1000])
+def test_it_counts_what_was_read_in_any_portions_and_tells_capitals_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    """Rows are far apart, and the old column says that upper and lower case are the same."""
+    monkeypatch.setattr(witness, "PORTION", portion)
+    path = old.create(
+        tmp_path / "old.db", old.SCHEMA.replace("feature TEXT NOT NULL", "feature TEXT NOT NULL COLLATE NOCASE")
+    )
+    features = {-7: "Search", 1: "search", 2: "search", 9_000_000_000: "Search", 9_000_000_001: "chat"}
+    row = {"timestamp": "2024-02-29T12:00:00", "action": "open", "success": 1}
+    old.insert(
+        path, "feature_usage", [{**row, "id": n, "feature": name, "duration_ms": 5.0} for n, name in features.items()]
+    )
+    ledger, database = Ledger(tmp_path / "refused.csv"), OldDatabase(path)
+    with closing(ledger), closing(database):
+        rows = Rows(database, ledger, Settings(), timezone.utc, tmp_path / "rows")
+        rows.read(lambda _: None)
+        found = witness.Witness(rows).expected(DAY)
+        assert {key.feature: numbers["count"] for key, numbers in found.items()} == {
+            "Search": 2,
+            "search": 2,
+            "chat": 1,
+        }
+        assert found.keys() == by_sql(rows, DAY).keys()
