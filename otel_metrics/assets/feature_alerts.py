@@ -13,7 +13,7 @@ from otel_metrics.assets.recording import (
     SATISFACTION_1H,
     USES_1H,
 )
-from otel_metrics.assets.rulefile import Alert, Group
+from otel_metrics.assets.rulefile import COUNTED, Alert, Group
 from otel_metrics.assets.uids import ERRORS, PERFORMANCE, SATISFACTION, USAGE
 from otel_metrics.catalogue import METRIC_CATEGORY
 
@@ -34,8 +34,8 @@ def group() -> Group:
                 "FeatureErrorsHigh",
                 f"{ERRORS_1H} > {errors.bound:g}",
                 "critical",
-                "{{ $labels.feature }}: {{ $value }} errors in an hour",
-                "{{ $labels.feature }} recorded {{ $value }} errors in the last hour, "
+                f"{{{{ $labels.feature }}}}: {COUNTED} errors in an hour",
+                f"{{{{ $labels.feature }}}} recorded {COUNTED} errors in the last hour, "
                 f"more than the {errors.bound:g} that are tolerated. The count is exact: nothing is extrapolated from few errors.",
                 f"{ERRORS}{_OF_FEATURE}",
                 errors.hold,
@@ -70,7 +70,7 @@ def group() -> Group:
                 "warning",
                 "{{ $labels.feature }}: not used any more",
                 "{{ $labels.feature }} was not used at all in the last hour; at the same hour of the day before it was used "
-                "{{ $value }} times. Either nobody can reach it, or its calls no longer record.",
+                f"{COUNTED} times. Either nobody can reach it, or its calls no longer record.",
                 f"{USAGE}{_OF_FEATURE}",
                 silence.hold,
                 silence.keep,

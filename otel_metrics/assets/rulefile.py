@@ -18,6 +18,10 @@ HEADER: Final = (
 )
 
 
+COUNTED: Final = '{{ printf "%.0f" $value }}'
+"""The value of an alert that counts, in annotations: from a million on it would be written 1.2e+06 otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """A rule that stores the result of an expression as a series."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds
 from otel_metrics.assets.daily import KEY
 from otel_metrics.assets.promql import total, watched_hour
-from otel_metrics.assets.rulefile import Alert, Group
+from otel_metrics.assets.rulefile import COUNTED, Alert, Group
 from otel_metrics.assets.uids import DAILY, TELEMETRY
 from otel_metrics.catalogue import (
     COLLISIONS,
@@ -122,8 +122,8 @@ def _bridge() -> tuple[Alert, ...]:
             "TelemetryArgumentsRejected",
             f"{by_call} > {rejected.bound:g}",
             rejected,
-            "{{ $labels.call }}: {{ $value }} arguments refused in an hour",
-            "{{ $labels.job }} gave {{ $labels.call }} {{ $value }} arguments in the last hour that were refused "
+            f"{{{{ $labels.call }}}}: {COUNTED} arguments refused in an hour",
+            f"{{{{ $labels.job }}}} gave {{{{ $labels.call }}}} {COUNTED} arguments in the last hour that were refused "
             "({{ $labels.reason }}). Those values are in no metric.",
         ),
         _alert(

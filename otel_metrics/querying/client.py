@@ -118,8 +118,10 @@ class PrometheusClient:
         data = answer.get("data")
         if not isinstance(data, dict) or data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
             raise BadAnswerError(f"{self.url}: the answer to an instant query holds no vector")
-        remarks = [*(answer.get("warnings") or ()), *(answer.get("infos") or ())]
-        return data["result"], tuple(str(remark) for remark in remarks)
+        remarks = [answer.get(kind) or [] for kind in ("warnings", "infos")]
+        if not all(isinstance(several, list) for several in remarks):
+            raise BadAnswerError(f"{self.url}: the remarks on an answer are no list")
+        return data["result"], tuple(str(remark) for several in remarks for remark in several)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -99,8 +99,7 @@ def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
     """Return (form, expression) of what answers one query, however the server stores the metric."""
     name = series_name(query.metric)
     if isinstance(query, Latest):
-        latest = moment.latest(name, query.by, query.where)
-        return [(NUMBER, f"topk({query.limit}, {latest})" if query.limit else latest)]
+        return [(NUMBER, moment.latest(name, query.by, query.where))]
     if query.metric.kind is Kind.COUNTER or not isinstance(query, Distribution):
         return [(NUMBER, moment.increase(name, query.by, query.where))]
     by = (*query.by, c.SIGN.name) if c.SIGN in query.metric.labels else query.by

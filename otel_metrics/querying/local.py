@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from heapq import nlargest
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
@@ -69,8 +68,7 @@ class LocalSource:
             together = sum
         rows = [Row(dict(zip(query.by, key, strict=True)), together(values)) for key, values in groups.items()]
         if query.limit and len(rows) > query.limit:
-            rank = _count if isinstance(query, Distribution) else itemgetter(1)
-            rows = nlargest(query.limit, rows, key=rank)
+            rows = nlargest(query.limit, rows, key=_count)
         return rows
 
     def _series(self, metric: Metric, period: Period) -> Iterator[tuple[Mapping[str, str], Any]]:

@@ -28,9 +28,6 @@ PERFORMANCE: Final[dict[str, Metric]] = {
 }
 """Query name -> metric, of everything that performance values are recorded in."""
 
-DASHBOARD_RESOURCES: Final = 100
-"""Resources that a dashboard shows, the fullest ones."""
-
 _ALL: Final = 10**9
 """More groups than there can be, and few enough for every server to count."""
 
@@ -99,22 +96,22 @@ def optimization(feature: str | None = None, impact_category: str | None = None,
     }
 
 
-def resources(resource_type: str | None = None, resource_name: str | None = None, limit: int = 0) -> Plan:
+def resources(resource_type: str | None = None, resource_name: str | None = None) -> Plan:
     """Ask for the state of resources."""
     where = _where((c.RESOURCE_TYPE, resource_type), (c.RESOURCE_NAME, resource_name))
     by = _names(c.RESOURCE_TYPE, c.RESOURCE_NAME)
     with_unit = (*by, c.UNIT.name)
     return {
-        "utilization": Latest(c.RESOURCE_UTILIZATION, by, where, limit),
-        "allocated": Latest(c.RESOURCE_ALLOCATED, by, where, limit),
-        "used": Latest(c.RESOURCE_USED, by, where, limit),
-        "allocated_value": Latest(c.RESOURCE_ALLOCATED_VALUE, with_unit, where, limit),
-        "used_value": Latest(c.RESOURCE_USED_VALUE, with_unit, where, limit),
+        "utilization": Latest(c.RESOURCE_UTILIZATION, by, where),
+        "allocated": Latest(c.RESOURCE_ALLOCATED, by, where),
+        "used": Latest(c.RESOURCE_USED, by, where),
+        "allocated_value": Latest(c.RESOURCE_ALLOCATED_VALUE, with_unit, where),
+        "used_value": Latest(c.RESOURCE_USED_VALUE, with_unit, where),
     }
 
 
 def dashboard(feature: str | None = None) -> Plan:
-    """Ask everything at once, in groups whose number does not grow with the number of series."""
+    """Ask everything at once, in groups whose number, but for resources, does not grow with the number of series."""
     return {
         **_performance(_where((c.FEATURE, feature)), (c.METRIC_CATEGORY,)),
         **satisfaction(feature),
@@ -122,7 +119,7 @@ def dashboard(feature: str | None = None) -> Plan:
         **errors(feature),
         **learning(feature),
         **_changes(_where((c.FEATURE, feature))),
-        **resources(limit=DASHBOARD_RESOURCES),
+        **resources(),
     }
 
 

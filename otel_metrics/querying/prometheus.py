@@ -230,6 +230,9 @@ def _picked(labels: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
 
 
 def _sample(element: Mapping[str, Any]) -> Sample:
+    labels = element["metric"]
+    if not all(isinstance(value, str) for value in labels.values()):
+        raise TypeError(f"labels that are not text: {labels!r}")
     if "histogram" in element:
-        return Sample(element["metric"], float("nan"), element["histogram"][1])
-    return Sample(element["metric"], float(element["value"][1]), None)
+        return Sample(labels, nan, element["histogram"][1])
+    return Sample(labels, float(element["value"][1]), None)

@@ -113,7 +113,7 @@ def dashboard(answer: Answer, feature: str | None = None, hours: float = 24) -> 
         "errors": sections.errors(answer),
         "learning": sections.learning(answer),
         "optimization": sections.optimization(answer),
-        "resources": sections.resources(answer),
+        "resources": sections.resources(answer, sections.DASHBOARD_RESOURCES),
     }
     estimated = [f"{name}.{key}" for name, section in parts.items() for key in section["estimated"]]
     has_data = any(section["has_data"] for section in parts.values())

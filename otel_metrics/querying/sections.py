@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _VALUES: Final = ("avg", "min", "max", "stddev", "p50", "p95", "p99")
 _SATISFIED: Final = c.SATISFIED.values[0]
+DASHBOARD_RESOURCES: Final = 100
+"""Resources that a dashboard shows, the fullest ones."""
 
 
 def performance(answer: Answer) -> Result:
@@ -174,8 +176,11 @@ def optimization(answer: Answer) -> Result:
     return body | {"by_category": by_category, "has_data": bool(by_category), "estimated": estimated}
 
 
-def resources(answer: Answer) -> Result:
-    """Return the last known state of every resource."""
+def resources(answer: Answer, most: int | None = None) -> Result:
+    """Return the last known state of every resource, or of so many, the fullest first.
+
+    Only here they can be left out: the fullest are not those of which most is allocated, and each is to be shown whole.
+    """
     states: defaultdict[tuple[str, str], Result] = defaultdict(dict)
     for name, key in (
         ("allocated", "allocated"),
@@ -194,7 +199,7 @@ def resources(answer: Answer) -> Result:
         for (kind, name), state in sorted(states.items())
     ]
     found.sort(key=lambda row: -row["utilization_percent"] if row["utilization_percent"] >= 0 else 1)
-    return {"resources": found, "has_data": bool(found), "estimated": []}
+    return {"resources": found[:most], "has_data": bool(found), "estimated": []}
 
 
 def _resource(labels: Mapping[str, str]) -> tuple[str, str]:

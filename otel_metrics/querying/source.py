@@ -79,7 +79,7 @@ class Query:
     """What to ask of one metric.
 
     ``by``: labels to group by, all others are added up. ``where``: labels that must have these values. ``limit``: return this
-    many groups at most, those with the most values (of a gauge: the highest); 0 for all.
+    many groups of a distribution at most, those with the most values; 0 for all.
     """
 
     metric: Metric

@@ -202,6 +202,17 @@ def test_what_the_alerts_judge_has_the_same_bounds_in_the_overview() -> None:
     assert bounds["Response time, last hour"] == [None, 1.0]
 
 
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_every_colour_of_a_panel_can_be_seen(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        fields = panel.get("fieldConfig", {"defaults": {}, "overrides": []})
+        steps = [fields["defaults"].get("thresholds", {"steps": []})["steps"]]
+        for override in fields["overrides"]:
+            steps += [each["value"]["steps"] for each in override["properties"] if each["id"] == "thresholds"]
+        for values in ([step["value"] for step in several] for several in steps):
+            assert values[1:] == sorted(set(values[1:])), panel["title"]
+
+
 def test_the_runbook_has_a_panel_for_every_alert_and_its_whole_text() -> None:
     texts_of = {panel["title"]: panel["options"]["content"] for panel in DASHBOARDS["runbook"]["panels"]}
     rules = [

@@ -170,6 +170,8 @@ def test_what_the_server_says_about_the_query(server: Server, client: Prometheus
         '{"status": "success", "data": null}',
         '{"status": "success", "data": {"resultType": "matrix", "result": []}}',
         '{"status": "success", "data": {"resultType": "vector", "result": {}}}',
+        '{"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": 1}',
+        '{"status": "success", "data": {"resultType": "vector", "result": []}, "infos": "text"}',
         "[" * 100_000,
         b"\xff\xfe\x00",
         b"\x1f\x8b not really compressed",

@@ -57,6 +57,9 @@ def part(name: str, **rest: Any) -> dict[str, Any]:
         {"metric": {}, "value": [1]},
         {"metric": {}, "value": [1, "many"]},
         {"metric": {}, "value": [1, None]},
+        {"metric": None, "value": [1, "2"]},
+        {"metric": [], "value": [1, "2"]},
+        {"metric": {"part": "responses:number", "satisfied": 1}, "value": [1, "2"]},
         {"metric": {}, "histogram": []},
         {"metric": {}, "histogram": [1]},
         part("score:native", histogram=[1, {}]),
@@ -180,3 +183,10 @@ def test_processes_of_any_kind_are_counted_exactly(
                     expected += last - max((age for when, age in ages if when <= start), default=0)
             found = results.errors(source.fetch(plans.errors("chat"), Period(start, end)))
             assert found["total_errors"] == expected, (start - MIDNIGHT, end - MIDNIGHT)
+
+
+def test_a_process_without_a_name_that_is_text_is_a_bad_answer(server: Server, source: PrometheusSource) -> None:
+    seen, odd = {"part": "seen"}, {"part": "irregular", "service_instance_id": 3}
+    server.answers = [success(*({"metric": labels, "value": [1, "1"]} for labels in (seen, odd)))]
+    with pytest.raises(BadAnswerError):
+        source.fetch(plans.satisfaction("chat"), HOUR)

@@ -84,3 +84,16 @@ def test_a_gauge_that_is_set_all_the_time_is_always_there() -> None:
             worker.join()
 
     assert seen == [1] * 300
+
+
+def test_of_many_resources_the_dashboard_shows_the_fullest_ones_whole() -> None:
+    with testing.recording() as metrics:
+        for number in range(150):
+            metrics.advanced.record_resource_utilization(
+                "cache", f"c{number}", number / 2, allocated=1000.0 - number, used=1.0, unit="MB"
+            )
+        shown = metrics.advanced.get_comprehensive_dashboard()["resources"]["resources"]
+        every = metrics.advanced.get_resource_metrics()["resources"]
+
+    assert [row["resource_name"] for row in shown] == [f"c{number}" for number in range(149, 49, -1)]
+    assert shown == every[:100]

@@ -29,7 +29,7 @@ def firing_table() -> Panel:
     firing = Column("Firing", f"count by ({', '.join(labels)}) ({_FIRING})", steps=above(1))
     return table(
         "Alerts firing",
-        "What to do about each is in docs/runbook.md.",
+        "What to do about each is on the dashboard Runbook.",
         labels,
         [firing],
         none="no alert is firing",

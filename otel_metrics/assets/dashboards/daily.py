@@ -87,7 +87,8 @@ def dashboard(_values: Values) -> Dashboard:
 def _yesterday() -> Panel:
     return table(
         "The last full day",
-        "Of the end of the chosen period: choose an earlier end for an earlier day. Values in the unit of their row.",
+        "Of the end of the chosen period: choose an earlier end for an earlier day. Values in the unit of their row; "
+        "improvement rates as one plus the rate: 1.05 is 5 %.",
         _LABELS,
         [
             Column(heading, _last_day(column), decimals=0 if column == "count" else None)

@@ -102,5 +102,9 @@ class Values:
 
 
 def latest(metric: Metric, by: tuple[str, ...], *matchers: str) -> str:
-    """Return the last value of a gauge in the period, the largest where several processes have one."""
-    return aggregate("max", by, f"last_over_time({select(series_name(metric), *matchers)}[$__range])")
+    """Return the value of a gauge at the end of the period, the largest where several processes have one.
+
+    As for ``get_*``, processes that ended within the period tell only of what no living one has.
+    """
+    series = select(series_name(metric), *matchers)
+    return f"({aggregate('max', by, series)} or {aggregate('max', by, f'last_over_time({series}[$__range])')})"

@@ -59,7 +59,7 @@ def dashboard(_values: Values) -> Dashboard:
                         "Fullest resource",
                         f"The highest utilization at the end of the period. Orange from {thresholds.UTILIZATION[0]:.0%}, "
                         f"red from {thresholds.UTILIZATION[1]:.0%}.",
-                        last(RESOURCE_UTILIZATION, ()),
+                        f"max({last(RESOURCE_UTILIZATION, _KEY)})",
                         "percentunit",
                         _FULL,
                         decimals=1,

@@ -52,9 +52,9 @@ def _judged() -> tuple[Panel, ...]:
         ),
         stat(
             "Arguments refused",
-            "In the period; their values are in no metric.",
+            f"In the period; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, the alert's bound for an hour.",
             f"{rejected} or vector(0)",
-            steps=above(1, warn=1),
+            steps=above(thresholds.REJECTED.bound + 1, warn=1),
         ),
         stat(
             "Series under 'other'",
