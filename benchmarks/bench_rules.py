@@ -143,7 +143,7 @@ def filled(servers: Servers, rows: int, histograms: Histograms, now: Now) -> Pro
         )
 
         def read() -> bool:
-            return sum(target["health"] == "up" for target in server.api("targets")["activeTargets"]) == len(bodies)
+            return [target["health"] for target in server.api("targets")["activeTargets"]] == ["up"] * len(bodies)
 
         wait_until(read, PATIENCE, what="all of the past read")
     server.stop()

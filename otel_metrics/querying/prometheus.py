@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 NAMED: Final = 720
 """Characters of the names of irregular processes (twenty instance ids) that still make queries which every engine takes, see
 :data:`~otel_metrics.querying.promql.LONGEST`. Of more of them, all processes are searched."""
+
+_ATTEMPTS: Final = 3
+"""How often it is asked again before all processes are searched, which holds whatever happens meanwhile."""
 
 _NOT_THE_QUERY: Final = frozenset({"timeout", "canceled", "internal", "unavailable"})
 """Kinds of errors that another query would not avoid."""
@@ -60,14 +64,17 @@ class PrometheusSource:
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
-        moment = Moment(period, self._irregular(period))
+
+        def asked(irregular: Irregular | None, without: tuple[str, ...] = self._unknown) -> Mapping[str, str]:
+            return expressions.parts(plan, Moment(period, irregular), without=without)
+
         try:
-            parts, warnings = self._parts(expressions.parts(plan, moment, without=self._unknown), period.end)
+            parts, warnings = self._settled(asked, period, period.end)
         except BadQueryError as error:
             # Engines without native histograms may not know the functions for them.
             if self._unknown or error.kind in _NOT_THE_QUERY:
                 raise
-            parts, warnings = self._parts(expressions.parts(plan, moment, without=_NATIVE), period.end)
+            parts, warnings = self._settled(partial(asked, without=_NATIVE), period, period.end)
             self._unknown = _NATIVE
         tables = {name: self._rows(query, name, parts) for name, query in plan.items()}
         odd = sum(
@@ -101,22 +108,29 @@ class PrometheusSource:
     def _computed(self, day: date, whole: Period, now: float) -> DayTable:
         """Compute the rows of a day, or of its part so far, from what the processes exposed."""
         so_far, over = Period(whole.start, min(whole.end, now)), now >= whole.end
-        irregular = self._irregular(so_far)
         queries = days.distributions()
-        accumulators = days.accumulated(so_far, irregular, over=over)
-        known = days.completeness(so_far, irregular, over=over)
-        moment = Moment(so_far, irregular)
-        others = expressions.parts({**queries, "unit": days.UNITS}, moment, without=(expressions.LOW, expressions.HIGH))
-        parts, warnings = self._parts({**accumulators, **known, **others}, now)
+
+        def accumulated(irregular: Irregular | None) -> Mapping[str, str]:
+            return days.accumulated(so_far, irregular, over=over)
+
+        def completeness(irregular: Irregular | None) -> Mapping[str, str]:
+            return days.completeness(so_far, irregular, over=over)
+
+        def asked(irregular: Irregular | None) -> Mapping[str, str]:
+            without = (expressions.LOW, expressions.HIGH)
+            others = expressions.parts({**queries, "unit": days.UNITS}, Moment(so_far, irregular), without=without)
+            return {**accumulated(irregular), **completeness(irregular), **others}
+
+        parts, warnings = self._settled(asked, so_far, now)
         histograms: dict[DayKey, Buckets] = {}
         for name, query in queries.items():
             if query.metric.daily:
                 for labels, buckets in self._rows(query, name, parts):
                     key = DayKey.of(query.metric.daily, labels)
                     histograms[key] = histograms[key].plus(buckets) if key in histograms else buckets
-        table = days.from_accumulated(_numbers(accumulators, parts), histograms)
-        completeness = days.completenesses(table, _numbers(known, parts))
-        return DayTable(day, table, self._units(parts), self.name, not over, warnings, completeness)
+        table = days.from_accumulated(_numbers(accumulated(None), parts), histograms)
+        known = days.completenesses(table, _numbers(completeness(None), parts))
+        return DayTable(day, table, self._units(parts), self.name, not over, warnings, known)
 
     def _units(self, parts: Parts) -> list[Mapping[str, str]]:
         return [row.labels for row in self._rows(days.UNITS, "unit", parts)]
@@ -124,10 +138,25 @@ class PrometheusSource:
     def _irregular(self, period: Period) -> Irregular | None:
         """Ask which processes cannot be answered for by looking at both edges of a period; None for all."""
         parts, _ = self._parts(expressions.processes(period), period.end)
-        found = [sample.labels.get(expressions.INSTANCE, "") for sample in parts.get(expressions.IRREGULAR, ())]
-        if not parts.get(expressions.SEEN) or sum(map(len, found)) > NAMED:
-            return None
-        return Irregular(tuple(sorted(found)))
+        return _irregular(parts)
+
+    def _settled(
+        self, asked: Callable[[Irregular | None], Mapping[str, str]], period: Period, when: float
+    ) -> tuple[Parts, tuple[str, ...]]:
+        """Ask what depends on which processes of a period are irregular; anew if these turn out to be others meanwhile.
+
+        What a scrape finds has the time of its start. So a process that one request saw at the end of the period may not
+        have been there for the next one, as a scrape has failed that began before it: nobody would count it.
+        """
+        irregular = self._irregular(period)
+        for _ in range(_ATTEMPTS):
+            # The last expressions of the last request, which sees everything at one time.
+            parts, warnings = self._parts({**asked(irregular), **expressions.processes(period)}, when)
+            after = _irregular(parts)
+            if irregular is None or after == irregular:
+                return parts, warnings
+            irregular = after
+        return self._parts(asked(None), when)
 
     def _parts(self, expressions: Mapping[str, str], when: float) -> tuple[Parts, tuple[str, ...]]:
         """Ask several expressions, in as few requests as engines take; return samples by name, and the server's warnings."""
@@ -156,6 +185,13 @@ class PrometheusSource:
 
 
 Parts = Mapping[str, Sequence[Sample]]
+
+
+def _irregular(parts: Parts) -> Irregular | None:
+    found = [sample.labels.get(expressions.INSTANCE, "") for sample in parts.get(expressions.IRREGULAR, ())]
+    if not parts.get(expressions.SEEN) or sum(map(len, found)) > NAMED:
+        return None
+    return Irregular(tuple(sorted(found)))
 
 
 def rows(query: Query, name: str, parts: Parts) -> list[Row]:

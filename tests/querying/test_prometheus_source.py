@@ -22,7 +22,7 @@ from tests.querying.fake import failure, replies, serving, success
 from tests.querying.history import MIDNIGHT, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.querying.fake import Server
     from tests.servers import Servers
@@ -106,6 +106,39 @@ def test_an_engine_that_does_not_know_native_histograms_is_asked_without_them(
     server.requests.clear()
     source.fetch(plans.performance("chat"), HOUR)
     assert not any("histogram_count" in form["query"][0] for _, _, form in server.requests), "it is remembered"
+
+
+class Between(PrometheusClient):
+    """Lets something happen between its first query and the second."""
+
+    def __init__(self, url: str, happen: Callable[[], object]) -> None:
+        super().__init__(url)
+        self._happen: Iterator[Callable[[], object]] = iter([happen])
+
+    def query(self, expression: str, when: float) -> tuple[list[Any], tuple[str, ...]]:
+        answer = super().query(expression, when)
+        next(self._happen, bool)()
+        return answer
+
+
+@pytest.mark.parametrize("features", [[], ["native-histograms"]], ids=["classic", "native"])
+def test_a_process_that_ends_while_it_is_asked_about_is_counted(servers: Servers, features: list[str]) -> None:
+    """The end of the period lies ahead, as if the scrape that fails had begun before it."""
+    with closing(Runtime(Settings())) as application:
+        endpoint = application.serve(port=0)
+        server = servers.prometheus(targets=[endpoint.url], features=features)
+        for _ in range(3):
+            application.advanced.record_feature_usage("chat", "ask", 12.5)
+        server.wait_for("feature_usage_total", lambda rows: "3" in [row["value"][1] for row in rows])
+
+        def end() -> None:
+            application.close()
+            server.wait_for("up == 0")
+
+        now = time.time() + 60
+        with closing(Between(server.url, end)) as client:
+            answer = PrometheusSource(client, time.time).fetch(plans.usage("chat"), Period(now - 3600, now))
+        assert results.usage(answer, "chat")["total_usage"] == 3
 
 
 @pytest.mark.parametrize("kind", ["timeout", "canceled", "unavailable", "internal"])
