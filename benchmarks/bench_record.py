@@ -62,6 +62,8 @@ BUSY = {500: 100_000, 10_000: 200_000}
 """Calls between two collections: 200 and 20 in each series. A series that has news costs about 20 µs per collection."""
 ROUND = 10_000
 """Calls with arguments of their own, made again and again: more would measure the memory that the arguments lie in."""
+TIMED = 100_000
+"""Calls of which percentiles are taken, at least: threads take turns every 5 ms, and must do so many times."""
 REPEATS = 3
 
 LOOPS = """
@@ -120,7 +122,10 @@ def measure(call: Call, series: int, threads: int, readers: int, scale: float) -
             "readers": readers,
             "mean": min(means[contender]),
         }
-        rows.append(row | _percentiles(loops[contender]["timed"], work[contender], rounds[contender]))
+        again = (
+            1 if contender == SQLITE else -(-int(TIMED * scale) // (rounds[contender] * sum(map(len, work[contender]))))
+        )
+        rows.append(row | _percentiles(loops[contender]["timed"], work[contender], rounds[contender] * again))
         ready[contender].close()
     return rows
 
