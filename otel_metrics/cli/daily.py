@@ -14,6 +14,7 @@ from rich.progress import track
 
 from otel_metrics.cli import checked, daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.importing.tables import AGGREGATES, STATISTICS
 from otel_metrics.querying.restore import SATISFACTION
 
 if TYPE_CHECKING:
@@ -41,14 +42,7 @@ _HEADS: Final = {
 _NUMBERS: Final = tuple(_HEADS)
 _COLUMNS: Final = (
     *_WORDS,
-    "avg_value",
-    "min_value",
-    "max_value",
-    "stddev",
-    "count",
-    "percentile_50",
-    "percentile_95",
-    "percentile_99",
+    *STATISTICS,
     "unit",
     "partial",
     "instances",
@@ -182,7 +176,7 @@ def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> in
     """Write the old table; return the exit status."""
     partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
     left_out = daily_aggregates.write(path, rows, scales)
-    terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {daily_aggregates.TABLE}.")
+    terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {AGGREGATES}.")
     if partial:
         _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
     _say_what_is_missing(rows)

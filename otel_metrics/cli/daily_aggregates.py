@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.errors import MetricsError
+from otel_metrics.importing.tables import AGGREGATES, STATISTICS
 from otel_metrics.querying.restore import FIVE, SATISFACTION, to_one_to_five
 from otel_metrics.settings import SCALES
 
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-TABLE: Final = "daily_aggregates"
 
 _CREATE: Final = f"""
-CREATE TABLE IF NOT EXISTS {TABLE} (
+CREATE TABLE IF NOT EXISTS {AGGREGATES} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     date TEXT NOT NULL,
     feature TEXT NOT NULL,
@@ -37,21 +37,11 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
     UNIQUE(date, feature, metric_type, metric_name)
 )"""
 _KEY: Final = ("date", "feature", "metric_type", "metric_name")
-_NUMBERS: Final = (
-    "avg_value",
-    "min_value",
-    "max_value",
-    "stddev",
-    "count",
-    "percentile_50",
-    "percentile_95",
-    "percentile_99",
-)
 _UPDATE: Final = f"""
-UPDATE {TABLE} SET {", ".join(f"{name} = :{name}" for name in _NUMBERS)}
+UPDATE {AGGREGATES} SET {", ".join(f"{name} = :{name}" for name in STATISTICS)}
 WHERE {" AND ".join(f"{name} = :{name}" for name in _KEY)}"""  # noqa: S608
 _INSERT: Final = f"""
-INSERT INTO {TABLE} ({", ".join((*_KEY, *_NUMBERS))}) VALUES ({", ".join(f":{name}" for name in (*_KEY, *_NUMBERS))})"""  # noqa: S608
+INSERT INTO {AGGREGATES} ({", ".join((*_KEY, *STATISTICS))}) VALUES ({", ".join(f":{name}" for name in (*_KEY, *STATISTICS))})"""  # noqa: S608
 
 
 def add_scales(command: argparse.ArgumentParser) -> None:
@@ -97,7 +87,7 @@ def write(
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(_CREATE)
             for key, row in best.items():
-                written = {**dict(zip(_KEY, key, strict=True)), **{name: _number(row.get(name)) for name in _NUMBERS}}
+                written = {**dict(zip(_KEY, key, strict=True)), **{name: _number(row.get(name)) for name in STATISTICS}}
                 # Not by ON CONFLICT: a table that others made may have no unique key.
                 if not connection.execute(_UPDATE, written).rowcount:
                     connection.execute(_INSERT, written)
@@ -109,7 +99,7 @@ def write(
 def _on_its_scale(row: Mapping[str, Any], scales: Mapping[str, str]) -> Mapping[str, Any]:
     if row["metric_type"] != SATISFACTION or scales.get(row["metric_name"]) != FIVE:
         return row
-    scores = {name: to_one_to_five(row[name]) for name in _NUMBERS if name not in {"count", "stddev"}}
+    scores = {name: to_one_to_five(row[name]) for name in STATISTICS if name not in {"count", "stddev"}}
     return {**row, **scores, "stddev": row["stddev"] * (to_one_to_five(1) - to_one_to_five(0))}
 
 

@@ -83,7 +83,7 @@ TABLES: Final[tuple[Table, ...]] = (
 
 AGGREGATES: Final = "daily_aggregates"
 _KEY: Final = ("feature", "metric_type", "metric_name")
-_STATISTICS: Final = (
+STATISTICS: Final = (
     "avg_value",
     "min_value",
     "max_value",
@@ -93,8 +93,9 @@ _STATISTICS: Final = (
     "percentile_95",
     "percentile_99",
 )
-AGGREGATE_COLUMNS: Final = ("date", *_KEY, *_STATISTICS)
-_AGGREGATES: Final = Table(AGGREGATES, "", _KEY, _STATISTICS, frozenset((*_KEY, *_STATISTICS)), "date")
+"""The eight statistics of the documented daily table, in its order."""
+AGGREGATE_COLUMNS: Final = ("date", *_KEY, *STATISTICS)
+_AGGREGATES: Final = Table(AGGREGATES, "", _KEY, STATISTICS, frozenset((*_KEY, *STATISTICS)), "date")
 
 PORTION: Final = 50_000
 """Rows that are read at a time."""
