@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_metrics.catalogue import Label, Metric
-    from otel_metrics.recording.cells import Cell, Sink, Tally
+    from otel_metrics.recording.cells import Cell, Tally
+    from otel_metrics.recording.delivery import Sink
     from otel_metrics.recording.recorder import Recorder
     from otel_metrics.settings import Scale
 

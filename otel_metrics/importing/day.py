@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.importing.keepers import Bundle, Keepers
     from otel_metrics.importing.spool import Part
-    from otel_metrics.recording.cells import Sink
+    from otel_metrics.recording.delivery import Sink
 
 STEPS: Final = (300, 900, 1800, 3600)
 """Seconds between two samples of a cumulative series: at most the hour that is looked back from the start of a window."""

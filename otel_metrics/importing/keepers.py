@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.cells import Sink
+    from otel_metrics.recording.delivery import Sink
     from otel_metrics.recording.values import Chunk
     from otel_metrics.settings import Settings
 

@@ -32,8 +32,9 @@ from __future__ import annotations
 import sys
 from itertools import chain, count
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.recording.delivery import deliver, ends, finish, give, parts_of
 from otel_metrics.recording.values import Chunk
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from typing_extensions import Self
 
+    from otel_metrics.recording.delivery import Part, Sink
     from otel_metrics.recording.values import Column
 
 LIMIT: Final = 128
@@ -53,102 +55,7 @@ More would hardly make a call cheaper on average (0.01 µs at 256), but the one 
 GIL: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 """Without it, an ``itertools.count`` may miss steps. Lists lock themselves."""
 
-_ATTEMPTS: Final = 5
-"""How often a sink is asked to take in a chunk; one that raises each time goes without it."""
-
-
-class HandOverError(Exception):
-    """A sink could not hand over what it was full of. Told to whoever looks after us, not to who happens to be recording."""
-
-
-class Sink(Protocol):
-    """Takes in what a series recorded. Calls never overlap: they are made under the hub's lock, and must not block.
-
-    What ends in an instrument has ``flush``, and may have ``seed``, ``crowded`` and ``recurring`` (see
-    :mod:`~otel_metrics.recording.sinks`).
-    """
-
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Take in ``chunk``, recorded shortly before ``now`` (unix seconds).
-
-        Raises ``chunk.taken`` by one in the same breath, without a call in between: an attempt that a signal handler's
-        exception ended is repeated from the sinks that have not taken the chunk yet.
-        """
-
-
 _NO_TURNS: Final[list[Any]] = []
-
-Part = tuple[Chunk, "Sequence[Sink]"]
-"""A chunk and who takes it in."""
-
-
-class Split:
-    """A sink that only divides its chunks among others, its ``branches``."""
-
-    __slots__ = ()
-
-    @property
-    def branches(self) -> Sequence[Sink]:
-        """The sinks that get something."""
-        raise NotImplementedError
-
-    def split(self, chunk: Chunk) -> Iterator[Part]:
-        """Yield what goes to whom; ``chunk`` itself where it goes undivided."""
-        raise NotImplementedError
-
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Give each branch its part."""
-        for part, sinks in self.split(chunk):
-            for sink in sinks:
-                sink.fold(part, now)
-
-
-def _parts(chunk: Chunk, sinks: Sequence[Sink]) -> list[Part]:
-    """Return who takes in what, splits resolved."""
-    parts: list[Part] = []
-    undivided: list[Sink] = []
-    for sink in sinks:
-        if isinstance(sink, Split):
-            for part, branches in sink.split(chunk):
-                if part is chunk:
-                    undivided += branches
-                else:
-                    parts.append((part, branches))
-        else:
-            undivided.append(sink)
-    parts.append((chunk, undivided))
-    return parts
-
-
-def _give(parts: Sequence[Part], now: float) -> None:
-    """Have every chunk taken in by its sinks, from where an earlier attempt left off."""
-    for chunk, sinks in parts:
-        while chunk.taken < len(sinks):
-            at = chunk.taken
-            sinks[at].fold(chunk, now)
-            chunk.taken = at + 1
-
-
-def _finish(parts: Sequence[Part], now: float, attempts: int = _ATTEMPTS) -> None:
-    """Go on with what an exception interrupted; past a sink that raises again and again."""
-    try:
-        _give(parts, now)
-    except BaseException:
-        if attempts:
-            _finish(parts, now, attempts - 1)
-        else:
-            stuck = next(chunk for chunk, sinks in parts if chunk.taken < len(sinks))
-            stuck.taken += 1
-            _finish(parts, now)
-        raise
-
-
-def _ends(sinks: Iterable[Sink]) -> Iterator[Sink]:
-    for sink in sinks:
-        if isinstance(sink, Split):
-            yield from sink.branches
-        else:
-            yield sink
 
 
 class Cell(list[Any]):
@@ -186,9 +93,9 @@ class Cell(list[Any]):
         parts = self._summed_up(self[:n])
         try:
             del self[:n]
-            _give(parts, now)
+            give(parts, now)
         except BaseException:
-            _finish(parts, now)
+            finish(parts, now)
             raise
         return True
 
@@ -196,16 +103,11 @@ class Cell(list[Any]):
         self, raw: list[Any], now: float, context: Context | None = None, extra: dict[str, str] | None = None
     ) -> None:
         """Give ``raw``, whole rows in call order, to the sinks."""
-        parts = self._summed_up(raw, context, extra)
-        try:
-            _give(parts, now)
-        except BaseException:
-            _finish(parts, now)
-            raise
+        deliver(self._summed_up(raw, context, extra), now)
 
     def ends(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
-        return _ends(chain(self.rows, *self.sinks))
+        return ends(chain(self.rows, *self.sinks))
 
     def _summed_up(
         self, raw: list[Any], context: Context | None = None, extra: dict[str, str] | None = None
@@ -216,12 +118,12 @@ class Cell(list[Any]):
         if self.rows:
             rows = Chunk([], len(raw) // width, 0.0, context)
             rows.extra = extra
-            parts += _parts(rows, self.rows)
+            parts += parts_of(rows, self.rows)
         for i, column in enumerate(self.columns):
             chunk = column.chunk(raw[i::width] if width > 1 else raw, context)
             if chunk is not None:
                 chunk.extra = extra
-                parts += _parts(chunk, self.sinks[i])
+                parts += parts_of(chunk, self.sinks[i])
         return parts
 
 
@@ -279,12 +181,12 @@ class Tally:
         hits = self.hit() - self._reads + 1
         if hits == self._counted:
             return False
-        parts = _parts(Chunk([], hits - self._counted, 0.0), self.rows)
+        parts = parts_of(Chunk([], hits - self._counted, 0.0), self.rows)
         try:
             self._counted = hits
-            _give(parts, now)
+            give(parts, now)
         except BaseException:
-            _finish(parts, now)
+            finish(parts, now)
             raise
         return True
 
@@ -296,13 +198,8 @@ class Tally:
         """Give ``n`` hits to the sinks."""
         chunk = Chunk([], n, 0.0, context)
         chunk.extra = extra
-        parts = _parts(chunk, self.rows)
-        try:
-            _give(parts, now)
-        except BaseException:
-            _finish(parts, now)
-            raise
+        deliver(parts_of(chunk, self.rows), now)
 
     def ends(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
-        return _ends(self.rows)
+        return ends(self.rows)

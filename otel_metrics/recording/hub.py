@@ -18,7 +18,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from otel_metrics.recording.cells import LIMIT, Cell, HandOverError, StrictCell, Tally
+from otel_metrics.recording.cells import LIMIT, Cell, StrictCell, Tally
+from otel_metrics.recording.delivery import HandOverError
 from otel_metrics.recording.refusals import Refusals
 from otel_metrics.recording.ticker import Ticker
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-    from otel_metrics.recording.cells import Sink
+    from otel_metrics.recording.delivery import Sink
     from otel_metrics.recording.values import Column
 
 AnyCell = TypeVar("AnyCell", Cell, Tally)

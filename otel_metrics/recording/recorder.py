@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_metrics.catalogue import Daily, Metric
-    from otel_metrics.recording.cells import Sink
+    from otel_metrics.recording.delivery import Sink
     from otel_metrics.settings import Settings
 
 

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from opentelemetry.context import Context, set_value
 
 from otel_metrics.recording.bulk import Batch, Rest
-from otel_metrics.recording.cells import HandOverError
+from otel_metrics.recording.delivery import HandOverError
 from otel_metrics.recording.digest import SCALE, Digest
 from otel_metrics.recording.noticing import noticing
 from otel_metrics.recording.views import gauges_last
@@ -169,7 +169,8 @@ class HistogramSink:
         # The value recorded last goes last, for aggregations that keep only that.
         at = values.index(self._last)
         values[at], values[-1] = values[-1], values[at]
-        batch, rest = Batch.of(values[0], sorted(values), self._born), list(map(Rest, values))
+        offered, rest = list(values), list(map(Rest, values))
+        batch = Batch.of(offered[0], sorted(offered), self._born)
         try:
             self._send(batch)
             if batch.added or not batch.takers:
@@ -178,10 +179,8 @@ class HistogramSink:
             else:
                 values[:] = rest[1:][-1:]
         except BaseException:
-            if batch.takers:
-                values[:] = rest
-            if batch.added:
-                del values[0]
+            left = rest if batch.takers else offered
+            values[:] = left[1:] if batch.added else left
             raise
         self._send_rest(values)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from otel_metrics.recording.cells import Split
+from otel_metrics.recording.delivery import Split
 from otel_metrics.recording.values import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.recording.cells import Part, Sink
+    from otel_metrics.recording.delivery import Part, Sink
 
 
 class ThresholdSplit(Split):

@@ -20,7 +20,7 @@ class Chunk:
     ``values`` are ascending, converted and admissible; ``last`` is the one recorded last. A chunk of bare events (the rows
     of a call, the hits of a tally) has ``n`` and no values.
     ``context`` is set for a single value recorded in a sampled span, ``extra`` holds attributes for its exemplar only.
-    ``taken`` is how many of its sinks have taken it in, see :class:`~otel_metrics.recording.cells.Sink`.
+    ``taken`` is how many of its sinks have taken it in, see :class:`~otel_metrics.recording.delivery.Sink`.
     """
 
     __slots__ = ("_squares", "context", "extra", "high", "last", "low", "n", "taken", "total", "values")
