@@ -35,7 +35,7 @@ SIDES = {
 }
 OFFICIAL = "official, text"
 PUBLIC = "ours, text, SDK's own points"
-"""What is left where an SDK cannot be read directly (see `otel_metrics.exporter.direct`)."""
+"""What is left where an SDK cannot be read directly (see `otel_metrics.sdk.lazy_points`)."""
 MORE = (PUBLIC, "ours, both buckets, text", "ours, both buckets, protobuf")
 """Sides that are not measured at the largest size, to save time."""
 LIMITS = {"seconds": 1 / 10, "megabytes": 1 / 10, "pause": 1 / 5}
@@ -170,12 +170,13 @@ def _ours(size: int, side: str) -> tuple[Callable[[], None], Callable[[], int]]:
     from opentelemetry.sdk.metrics.view import View
     from prometheus_client import CollectorRegistry
 
-    from otel_metrics.exporter import PrometheusReader, direct
+    from otel_metrics.exporter import PrometheusReader
     from otel_metrics.exporter.endpoint import Endpoint
-    from otel_metrics.recording.bulk import BulkHistogramAggregation
+    from otel_metrics.sdk import lazy_points
+    from otel_metrics.sdk.bulk import BulkHistogramAggregation
 
     if side == PUBLIC:
-        direct._works = lambda: False  # type: ignore[assignment]
+        lazy_points._works = lambda: False  # type: ignore[assignment]
     reader = PrometheusReader(registry=CollectorRegistry(), cardinality_limits=_limits())
     endpoint = Endpoint(reader._exposition.scrape)
     headers = {"accept": SIDES[side], "accept-encoding": "gzip" if side.endswith("gzip") else ""}

@@ -68,12 +68,12 @@ def _sdk(contender: str) -> Any:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
-    from otel_metrics.provider import views as shipped
-    from otel_metrics.recording.hub import Hub
+    from otel_metrics.recording.batches import ArgumentSpec
+    from otel_metrics.recording.flusher import Flusher
     from otel_metrics.recording.sinks import CounterSink, HistogramSink
-    from otel_metrics.recording.values import Column
-    from otel_metrics.recording.views import Buckets, views
     from otel_metrics.runtime import Runtime
+    from otel_metrics.sdk.provider import views as shipped
+    from otel_metrics.sdk.views import Buckets, views
     from otel_metrics.settings import Settings
 
     limit: dict[str, Any] = {"aggregation_cardinality_limit": 10**6}
@@ -100,13 +100,15 @@ def _sdk(contender: str) -> Any:
             second.record(value, labels)
         usage.add(1, labels)
 
-    hub, column, cells = Hub(meter, tick=None), Column(), {}
+    flusher, column, buffers = Flusher(meter, tick=None), ArgumentSpec(), {}
 
     def folded(labels: dict[str, str], value: float) -> None:
         key = tuple(labels.values())
-        if key not in cells:
-            cells[key] = hub.cell((column,), ((HistogramSink(duration, labels),),), (CounterSink(usage, labels),))
-        cells[key].append(value)
+        if key not in buffers:
+            buffers[key] = flusher.buffer(
+                (column,), ((HistogramSink(duration, labels),),), (CounterSink(usage, labels),)
+            )
+        buffers[key].append(value)
 
     caps = dict.fromkeys(("action",), 4 * SERIES)
     server = "http://localhost:9090" if contender == FACADE else None

@@ -19,11 +19,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
 from otel_metrics import catalogue as c
-from otel_metrics import provider as shipped
 from otel_metrics.catalogue import Kind
-from otel_metrics.recording.views import Buckets
-from otel_metrics.recording.views import views as histogram_views
 from otel_metrics.runtime import Runtime
+from otel_metrics.sdk import provider as shipped
+from otel_metrics.sdk.views import Buckets
+from otel_metrics.sdk.views import views as histogram_views
 from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _ours(series: int, readers: int, buckets: Buckets, server: str | None) -> Pr
         provider.shutdown()
 
     names = {"m": runtime.advanced, "basic": runtime.basic}
-    return Prepared(names, lambda _: (), runtime.recorder.hub.flush, close)
+    return Prepared(names, lambda _: (), runtime.recorder.flusher.flush, close)
 
 
 def _naive(call: Call, readers: int) -> Prepared:

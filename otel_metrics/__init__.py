@@ -18,7 +18,6 @@ from otel_metrics.errors import (
 )
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
-from otel_metrics.provider import ExemplarFilter, resource, views
 from otel_metrics.runtime import (
     asgi_app,
     configure,
@@ -28,6 +27,7 @@ from otel_metrics.runtime import (
     shutdown,
     wsgi_app,
 )
+from otel_metrics.sdk.provider import ExemplarFilter, resource, views
 from otel_metrics.settings import Settings
 from otel_metrics.version import __version__
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_metrics.asleep import put_to_sleep
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import Binding
 from otel_metrics.mounted import Mounted
-from otel_metrics.provider import INSTANCE, ExemplarFilter, resource, views
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local import LocalSource
 from otel_metrics.querying.prometheus import PrometheusSource
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
+from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views
 from otel_metrics.settings import Settings
+from otel_metrics.unconfigured import put_to_sleep
 from otel_metrics.version import __version__
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Runtime:
         """Make the documented objects record and read here."""
         recorder, clock = self.recorder, self.settings.clock
         for facade in (self.basic, self.advanced):
-            facade.attach(self.binding, recorder.hub, recorder.refusals, self._events, self.source, clock)
+            facade.attach(self.binding, recorder.flusher, recorder.rejections, self._events, self.source, clock)
 
     @property
     def reader(self) -> PrometheusReader:

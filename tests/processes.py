@@ -40,7 +40,7 @@ def program(name: str) -> str:
 def wait_until(condition: Callable[[], T], timeout: float = DEADLINE, *, what: str = "condition") -> T:
     """Poll until the condition's result is true, and return it.
 
-    An `OSError` (connection refused, HTTP status 4xx and 5xx) counts as not yet.
+    An `OSError` (connection rejected, HTTP status 4xx and 5xx) counts as not yet.
 
     Raises:
         TimeoutError: not within `timeout` seconds; names the last result or error.

@@ -37,7 +37,7 @@ def read(arguments: argparse.Namespace) -> Iterator[Rows]:
     """Return what an old database holds; everything that this writes is gone at the end."""
     with tempfile.TemporaryDirectory(prefix="otel-metrics-") as folder:
         database = OldDatabase(arguments.database)
-        ledger = Ledger(Path(folder) / "refused.csv")
+        ledger = Ledger(Path(folder) / "rejected.csv")
         try:
             rows = Rows(database, ledger, settings(arguments), arguments.timezone, Path(folder) / "rows")
             progress_of(rows)

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     directory = DataDirectory(arguments.data, promtool)
     with directory.claimed():
         database = OldDatabase(arguments.database)
-        ledger = Ledger(directory.work / "refused.csv")
+        ledger = Ledger(directory.work / "rejected.csv")
         work = directory.work / "rows"
         rows = Rows(database, ledger, history.settings(arguments), arguments.timezone, work)
         try:
@@ -174,7 +174,7 @@ def _say_what_was_found(rows: Rows) -> None:
                 f"Satisfaction type {kind}: scores from 1 to 5. They are kept from 0 to 1, as live ones; "
                 f"daily --format sqlite --scale {kind}={FIVE} writes them back."
             )
-    _say_reasons("Rows that do not fit", ledger.refused)
+    _say_reasons("Rows that do not fit", ledger.rejected)
     _say_reasons("Values and labels that do not fit, in rows that do", ledger.left_out)
     for label, bindings in rows.keepers.labels.overflow().items():
         terminal.say(f"Label {label}: past its cap, {bindings} label combinations became 'other'.", style="yellow")
@@ -197,14 +197,14 @@ def _say_account(job: Import) -> None:
     ledger = job.rows.ledger
     ledger.flush()
     rows = [
-        (name, f"{ledger.read[name]:,}", f"{ledger.imported[name]:,}", f"{ledger.refused_rows(name):,}")
+        (name, f"{ledger.read[name]:,}", f"{ledger.imported[name]:,}", f"{ledger.rejected_rows(name):,}")
         for name in (found.table.name for found in job.rows.database.found)
     ]
-    terminal.console.print(view.table("Account", ("table", "read", "imported", "refused"), rows, words=1))
-    _say_reasons("Refused", ledger.refused)
+    terminal.console.print(view.table("Account", ("table", "read", "imported", "rejected"), rows, words=1))
+    _say_reasons("Rejected", ledger.rejected)
     if not ledger.balanced():
-        raise AssertionError("read is not imported + refused: please report this")
-    terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every refusal: {ledger.path}")
+        raise AssertionError("read is not imported + rejected: please report this")
+    terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every rejection: {ledger.path}")
     # It may do so with its next block only, so that --verify finds everything in place before.
     age = job.age_of_oldest()
     if age > _KEPT:

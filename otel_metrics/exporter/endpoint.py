@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.exporter.gc_guard import quiet
 from otel_metrics.exporter.negotiation import choose_compression, choose_format
-from otel_metrics.exporter.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

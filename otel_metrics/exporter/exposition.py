@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opentelemetry.sdk.metrics.export import NumberDataPoint
 
 from otel_metrics.catalogue import COLLISIONS, SCRAPE_DURATION, SCRAPES
-from otel_metrics.exporter import foreign, wire
+from otel_metrics.exporter import other_collectors, wire
 from otel_metrics.exporter.collector import Direct, registered
 from otel_metrics.exporter.families import Block, Claims, Family, group
 from otel_metrics.exporter.labels import text_labels
@@ -76,7 +76,9 @@ class Exposition:
         direct, others = self._gather()
         claims = Claims(self._collisions)
         families = group(direct, claims, self._collisions, form.escaping)
-        admitted = [metric for metric in others if claims.take(foreign.family_name(metric, form.escaping), metric.type)]
+        admitted = [
+            metric for metric in others if claims.take(other_collectors.family_name(metric, form.escaping), metric.type)
+        ]
         if self._self_metrics:
             families += self._own_families(claims, form.escaping)
         blocks = self._protobuf if form.name == "protobuf" else self._lines
@@ -112,7 +114,7 @@ class Exposition:
         rendered = chain(
             ((family.name, renderer.family(family, claims)) for family in _taken(families)),
             (
-                (metric.name, foreign.text_series(metric, claims, escaping, openmetrics=openmetrics))
+                (metric.name, other_collectors.text_series(metric, claims, escaping, openmetrics=openmetrics))
                 for metric in _taken(others)
             ),
         )
@@ -137,7 +139,10 @@ class Exposition:
         renderer = ProtobufRenderer(self._wire)
         rendered: Iterator[tuple[str, Callable[[], list[bytes]]]] = chain(
             ((family.name, partial(renderer.family, family)) for family in _taken(families)),
-            ((metric.name, partial(foreign.protobuf_pieces, metric, form.escaping)) for metric in _taken(others)),
+            (
+                (metric.name, partial(other_collectors.protobuf_pieces, metric, form.escaping))
+                for metric in _taken(others)
+            ),
         )
         for name, made in rendered:
             try:

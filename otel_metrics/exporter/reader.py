@@ -23,13 +23,13 @@ from prometheus_client import REGISTRY
 from otel_metrics.exporter.apps import asgi_app, wsgi_app
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.collector import RegistryCollector
-from otel_metrics.exporter.direct import attach
 from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
 from otel_metrics.exporter.families import Collisions, Options
 from otel_metrics.exporter.names import STRATEGIES
 from otel_metrics.exporter.server import ServerHandle, ServerLimits, tls_context
+from otel_metrics.sdk.lazy_points import attach
 
 if TYPE_CHECKING:
     import os

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
-from otel_metrics.exporter.direct import LazyPoints
 from otel_metrics.exporter.labels import LabelCache, S, is_ambiguous, label_set
+from otel_metrics.sdk.lazy_points import LazyPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.getters import AdvancedGetters
-from otel_metrics.recording.context import current_context
 from otel_metrics.recording.events import Event
+from otel_metrics.sdk.context import current_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +45,13 @@ class AdvancedMetrics(AdvancedGetters):
         """Record one measured ``value`` in ``unit`` (``milliseconds``, ``MB``, ``percent``, …; unknown ones are kept as they are)."""
         key = (feature, metric_category, metric_name, unit, context)
         try:
-            cell = self._performance[key]
+            buffer = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._performance, key, Binding.performance)
-        if not (current_context() and self._offered(cell, (value,))):
-            cell.append(value)
-            if len(cell) >= self._limit:
-                self._fold(cell)
+            buffer = self._bind(self._performance, key, Binding.performance)
+        if not (current_context() and self._offered(buffer, (value,))):
+            buffer.append(value)
+            if len(buffer) >= self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(
                 Event.PERFORMANCE,
@@ -85,11 +85,11 @@ class AdvancedMetrics(AdvancedGetters):
             scales = self._satisfaction[key]
         except Exception:  # not bound yet, or nothing that could be a key
             scales = self._bind(self._satisfaction, key, Binding.satisfaction)
-        cell = scales.cell_for(score)
-        if not ((interaction_id is not None or current_context()) and self._offered(cell, (score,), interaction_id)):
-            cell.append(score)
-            if len(cell) >= self._limit:
-                self._fold(cell)
+        buffer = scales.buffer_for(score)
+        if not ((interaction_id is not None or current_context()) and self._offered(buffer, (score,), interaction_id)):
+            buffer.append(score)
+            if len(buffer) >= self._limit:
+                self._fold(buffer)
         if feedback is not None or interaction_id is not None or metadata is not None:
             self._events.emit(
                 Event.SATISFACTION,
@@ -114,13 +114,13 @@ class AdvancedMetrics(AdvancedGetters):
         """Record one use of an ``action``. A ``duration_ms`` or ``success`` of ``None`` is unknown, not zero."""
         key = (feature, action, success, error_type, user_context)
         try:
-            cell = self._usage[key]
+            buffer = self._usage[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._usage, key, Binding.usage)
-        if not (current_context() and self._offered(cell, (duration_ms,))):
-            cell.append(duration_ms)
-            if len(cell) >= self._limit:
-                self._fold(cell)
+            buffer = self._bind(self._usage, key, Binding.usage)
+        if not (current_context() and self._offered(buffer, (duration_ms,))):
+            buffer.append(duration_ms)
+            if len(buffer) >= self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(
                 Event.USAGE,
@@ -146,14 +146,14 @@ class AdvancedMetrics(AdvancedGetters):
         """Record how well something was learnt: ``accuracy`` and ``confidence`` of 0 to 1, ``improvement_rate`` of -1 and above."""
         key = (feature, learning_type)
         try:
-            cell = self._learning[key]
+            buffer = self._learning[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._learning, key, Binding.learning)
+            buffer = self._bind(self._learning, key, Binding.learning)
         row = (accuracy, confidence, improvement_rate, sample_size)
-        if not (current_context() and self._offered(cell, row)):
-            cell += row
-            if len(cell) >= 4 * self._limit:
-                self._fold(cell)
+        if not (current_context() and self._offered(buffer, row)):
+            buffer += row
+            if len(buffer) >= 4 * self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(
                 Event.LEARNING,
@@ -179,14 +179,14 @@ class AdvancedMetrics(AdvancedGetters):
         """Record a value measured before and after an optimization, both in the same unit, and its impact on users, 0 to 1."""
         key = (feature, optimization_id, impact_category)
         try:
-            cell = self._optimization[key]
+            buffer = self._optimization[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._optimization, key, Binding.optimization)
+            buffer = self._bind(self._optimization, key, Binding.optimization)
         row = (before_value, after_value, self._binding.change(before_value, after_value), user_impact_score)
-        if not (current_context() and self._offered(cell, row)):
-            cell += row
-            if len(cell) >= 4 * self._limit:
-                self._fold(cell)
+        if not (current_context() and self._offered(buffer, row)):
+            buffer += row
+            if len(buffer) >= 4 * self._limit:
+                self._fold(buffer)
         if self._events.enabled():  # always: the id may be past its cap
             self._events.emit(
                 Event.OPTIMIZATION,
@@ -212,16 +212,16 @@ class AdvancedMetrics(AdvancedGetters):
         """Record the state of a resource: percent in use, and ``allocated`` and ``used`` in ``unit`` (``MB``, ``GiB``, ``cores``, …)."""
         key = (resource_type, resource_name, unit)
         try:
-            cell = self._resource[key]
+            buffer = self._resource[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._resource, key, Binding.resource)
-        if cell.turns:
-            cell.turns[0] = cell
+            buffer = self._bind(self._resource, key, Binding.resource)
+        if buffer.turns:
+            buffer.turns[0] = buffer
         row = (utilization_percent, allocated, used)
-        if not (current_context() and self._offered(cell, row)):
-            cell += row
-            if len(cell) >= 3 * self._limit:
-                self._fold(cell)
+        if not (current_context() and self._offered(buffer, row)):
+            buffer += row
+            if len(buffer) >= 3 * self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(
                 Event.RESOURCE,
@@ -251,11 +251,11 @@ class AdvancedMetrics(AdvancedGetters):
         """
         key = (feature, error_type, error_severity, recovery_attempted, recovery_successful, impact_level)
         try:
-            tally = self._errors[key]
+            call_counter = self._errors[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            tally = self._bind(self._errors, key, Binding.error)
-        if not (current_context() and self._offered_hit(tally)):
-            tally.hit()
+            call_counter = self._bind(self._errors, key, Binding.error)
+        if not (current_context() and self._offered_hit(call_counter)):
+            call_counter.hit()
         if error_message is not None or metadata is not None:
             self._events.emit(
                 Event.ERROR,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_metrics.errors import InvalidArgumentError
-from otel_metrics.recording.cells import LIMIT
-from otel_metrics.recording.context import current_context, sampled
-from otel_metrics.recording.labels import RefusedCallError, printable
+from otel_metrics.recording.buffers import LIMIT
+from otel_metrics.recording.labels import RejectedCallError, printable
+from otel_metrics.sdk.context import current_context, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from otel_metrics.facade.binding import Binding
     from otel_metrics.querying.source import Source
-    from otel_metrics.recording.cells import Cell, Tally
+    from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
     from otel_metrics.recording.events import Events
-    from otel_metrics.recording.hub import Hub
-    from otel_metrics.recording.refusals import Refusals
+    from otel_metrics.recording.flusher import Flusher
+    from otel_metrics.recording.rejections import Rejections
 
 CACHE_LIMIT: Final = 16_384
 """Argument combinations that one call remembers; beyond it the cache starts anew, the series stay."""
@@ -31,8 +31,8 @@ Bound = TypeVar("Bound")
 Cache = dict[Any, Any]
 
 
-class Refused:
-    """Takes the place of a cell for a call that was refused (and counted): swallows what it is given."""
+class Rejected:
+    """Takes the place of a buffer for a call that was rejected (and counted): swallows what it is given."""
 
     turns = ()
 
@@ -48,12 +48,12 @@ class Refused:
     def hit(self) -> None:
         """Swallow a call."""
 
-    def cell_for(self, _score: object) -> Refused:
+    def buffer_for(self, _score: object) -> Rejected:
         """Swallow a score."""
         return self
 
 
-_REFUSED: Final[Any] = Refused()
+_REJECTED: Final[Any] = Rejected()
 
 
 class Facade:
@@ -72,30 +72,36 @@ class Facade:
         return cache
 
     def attach(
-        self, binding: Binding, hub: Hub, refusals: Refusals, events: Events, source: Source, clock: Callable[[], float]
+        self,
+        binding: Binding,
+        flusher: Flusher,
+        rejections: Rejections,
+        events: Events,
+        source: Source,
+        clock: Callable[[], float],
     ) -> None:
         """Use these from now on."""
         self._binding = binding
-        self._hub = hub
-        self._refusals = refusals
+        self._flusher = flusher
+        self._rejections = rejections
         self._events = events
         self._source = source
         self._clock = clock
-        self._fold: Callable[[Cell], None] = hub.fold
+        self._fold: Callable[[SeriesBuffer], None] = flusher.fold
         self._limit = LIMIT
         for cache in self._caches:
             cache.clear()
 
     def _bind(self, cache: Cache, key: tuple[object, ...], make: Callable[..., Bound]) -> Bound:
-        """Return what a method of the binding makes of ``key``, and remember it unless something of it was refused.
+        """Return what a method of the binding makes of ``key``, and remember it unless something of it was rejected.
 
         Never raises, except in strict mode; ``key`` may hold anything, also what cannot be hashed.
         """
-        refused, binding = self._refusals.total, self._binding
-        bound: Bound = _REFUSED
+        rejected, binding = self._rejections.total, self._binding
+        bound: Bound = _REJECTED
         try:
             bound = getattr(binding, make.__name__)(*key)  # by name: a stand-in has the same methods
-            if self._refusals.total == refused:
+            if self._rejections.total == rejected:
                 if len(cache) >= CACHE_LIMIT:
                     cache.clear()
                 cache[key] = bound
@@ -104,36 +110,36 @@ class Facade:
                 return self._bind(cache, key, make)
         except InvalidArgumentError:
             raise
-        except RefusedCallError:
+        except RejectedCallError:
             pass  # it has been counted and logged
         except Exception:
-            self._refusals.failed(make.__name__)
+            self._rejections.failed(make.__name__)
         return bound
 
-    def _offered(self, cell: Cell, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
+    def _offered(self, buffer: SeriesBuffer, row: tuple[Any, ...], interaction_id: str | None = None) -> bool:
         """Record ``row`` at once if it belongs to a sampled span or an interaction: as an exemplar it keeps that id.
 
         Once a second and series: a scrape has no use for more, and recording at once costs what naive calls cost.
         """
-        if cell is _REFUSED:
+        if buffer is _REJECTED:
             return True
-        if cell.offered == self._hub.turn:
+        if buffer.offered == self._flusher.epoch:
             return False
         context = sampled()
         if context is None and interaction_id is None:
             return False
-        cell.admit(row)
+        buffer.admit(row)
         extra = None
         if isinstance(interaction_id, str):
             extra = {"interaction_id": printable(interaction_id[:EXEMPLAR_LIMIT])}
-        self._hub.record(cell, row, context or current_context(), extra)
+        self._flusher.record(buffer, row, context or current_context(), extra)
         return True
 
-    def _offered_hit(self, tally: Tally) -> bool:
+    def _offered_hit(self, call_counter: CallCounter) -> bool:
         """Count a call at once if it belongs to a sampled span, as :meth:`_offered` does."""
-        if tally is _REFUSED:
+        if call_counter is _REJECTED:
             return True
-        if tally.offered == self._hub.turn or (context := sampled()) is None:
+        if call_counter.offered == self._flusher.epoch or (context := sampled()) is None:
             return False
-        self._hub.hit(tally, context)
+        self._flusher.hit(call_counter, context)
         return True

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.getters import BasicGetters
-from otel_metrics.recording.context import current_context
 from otel_metrics.recording.events import Event
+from otel_metrics.sdk.context import current_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +34,13 @@ class MetricsCollector(BasicGetters):
         """Record one measured ``value``, in the unit that ``metric_name`` ends in."""
         key = (feature, metric_name)
         try:
-            cell = self._performance[key]
+            buffer = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._performance, key, Binding.general)
-        if not (current_context() and self._offered(cell, (value,))):
-            cell.append(value)
-            if len(cell) >= self._limit:
-                self._fold(cell)
+            buffer = self._bind(self._performance, key, Binding.general)
+        if not (current_context() and self._offered(buffer, (value,))):
+            buffer.append(value)
+            if len(buffer) >= self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(
                 Event.PERFORMANCE, feature=feature, metric_name=metric_name, value=value, metadata=metadata
@@ -52,13 +52,13 @@ class MetricsCollector(BasicGetters):
         """Record one ``value`` about learning (accuracy, loss, …)."""
         key = (feature, metric_name)
         try:
-            cell = self._learning[key]
+            buffer = self._learning[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._learning, key, Binding.learning_value)
-        if not (current_context() and self._offered(cell, (value,))):
-            cell.append(value)
-            if len(cell) >= self._limit:
-                self._fold(cell)
+            buffer = self._bind(self._learning, key, Binding.learning_value)
+        if not (current_context() and self._offered(buffer, (value,))):
+            buffer.append(value)
+            if len(buffer) >= self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(Event.LEARNING, feature=feature, metric_name=metric_name, value=value, metadata=metadata)
 
@@ -68,13 +68,13 @@ class MetricsCollector(BasicGetters):
         """Record one ``value`` about optimization (speed-up, saving, …)."""
         key = (feature, metric_name)
         try:
-            cell = self._optimization[key]
+            buffer = self._optimization[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            cell = self._bind(self._optimization, key, Binding.optimization_value)
-        if not (current_context() and self._offered(cell, (value,))):
-            cell.append(value)
-            if len(cell) >= self._limit:
-                self._fold(cell)
+            buffer = self._bind(self._optimization, key, Binding.optimization_value)
+        if not (current_context() and self._offered(buffer, (value,))):
+            buffer.append(value)
+            if len(buffer) >= self._limit:
+                self._fold(buffer)
         if metadata is not None:
             self._events.emit(
                 Event.OPTIMIZATION, feature=feature, metric_name=metric_name, value=value, metadata=metadata

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import Scales, from_one_to_five
+from otel_metrics.recording.batches import as_number
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.splits import ThresholdSplit
-from otel_metrics.recording.values import as_number
 from otel_metrics.settings import SCALES
 from otel_metrics.units import MILLISECONDS, UNITS, Unit, unit_of, unit_of_name
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_metrics.catalogue import Label, Metric
-    from otel_metrics.recording.cells import Cell, Tally
-    from otel_metrics.recording.delivery import Sink
+    from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
+    from otel_metrics.recording.dispatch import Sink
     from otel_metrics.recording.recorder import Recorder
     from otel_metrics.settings import Scale
 
@@ -36,20 +36,22 @@ Labels = dict[str, str]
 
 
 class Binding:
-    """Makes the cells that record calls append to. Each method validates the labels of one call and is called on a cache miss.
+    """Makes the buffers that record calls append to. Each method validates the labels of one call and is called on a cache miss.
 
     Raises:
-        RefusedCallError: the call cannot be attributed to any series; it has been counted and logged.
+        RejectedCallError: the call cannot be attributed to any series; it has been counted and logged.
         InvalidArgumentError: instead, in strict mode.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._cells: dict[tuple[object, ...], Any] = {}
+        self._buffers: dict[tuple[object, ...], Any] = {}
         self._scales_seen: dict[str, Scale] = {}
-        self._turns: dict[tuple[str, ...], list[Cell]] = {}
+        self._turns: dict[tuple[str, ...], list[SeriesBuffer]] = {}
 
-    def performance(self, feature: object, category: object, name: object, unit: object, context: object) -> Cell:
+    def performance(
+        self, feature: object, category: object, name: object, unit: object, context: object
+    ) -> SeriesBuffer:
         """Bind ``record_performance_metric``; without a unit, the metric's name tells it."""
         call = "record_performance_metric"
         required = {c.FEATURE: feature, c.METRIC_CATEGORY: category, c.METRIC_NAME: name}
@@ -58,19 +60,19 @@ class Binding:
         labels[c.METRIC_CATEGORY.name] = c.category_label(labels[c.METRIC_CATEGORY.name])
         measured = _within(labels, measured)
         key = (call, *labels.values())
-        if key not in self._cells:
+        if key not in self._buffers:
             self._recorder.info(c.PERFORMANCE_UNIT, _pick(c.PERFORMANCE_UNIT, labels))
-        return self._cell(key, labels, (("value", measured.metric, measured),))
+        return self._buffer(key, labels, (("value", measured.metric, measured),))
 
-    def general(self, feature: object, name: object) -> Cell:
+    def general(self, feature: object, name: object) -> SeriesBuffer:
         """Bind the basic collector's ``record_performance_metric``."""
         return self.performance(feature, GENERAL, name, None, None)
 
-    def learning_value(self, feature: object, name: object) -> Cell:
+    def learning_value(self, feature: object, name: object) -> SeriesBuffer:
         """Bind ``record_learning_metric``."""
         return self._value("record_learning_metric", c.LEARNING_VALUE, feature, name)
 
-    def optimization_value(self, feature: object, name: object) -> Cell:
+    def optimization_value(self, feature: object, name: object) -> SeriesBuffer:
         """Bind ``record_optimization_metric``."""
         return self._value("record_optimization_metric", c.OPTIMIZATION_VALUE, feature, name)
 
@@ -79,23 +81,25 @@ class Binding:
         call = "record_satisfaction"
         labels = self._labels(call, {c.FEATURE: feature, c.SATISFACTION_TYPE: kind})
         if scale is not None and scale not in SCALES:
-            self._recorder.refusals.refuse(call, "scale", scale, "unknown", " or ".join(SCALES))
+            self._recorder.rejections.reject(call, "scale", scale, "unknown", " or ".join(SCALES))
             scale = None
         satisfaction_type = labels[c.SATISFACTION_TYPE.name]
         # By the caller's name for it: past the label's cap it is called otherwise, and is on the same scale.
         fixed = scale or self._recorder.settings.satisfaction_scales.get(str.__str__(cast("str", kind)))
         key = (call, *labels.values(), fixed)
-        if key not in self._cells:
+        if key not in self._buffers:
             sinks = (*self._recorder.histogram(c.SATISFACTION_SCORE, labels), self._satisfied(labels))
             columns = (
                 self._recorder.column(call, "score", c.SATISFACTION_SCORE, None, "0-1"),
                 self._recorder.column(call, "score", c.SATISFACTION_SCORE, from_one_to_five, "1-5"),
             )
-            one, five = (self._recorder.hub.cell((column,), (sinks,)) for column in columns)
-            self._cells[key] = Scales(one, five, fixed, satisfaction_type, self._scales_seen)
-        return cast("Scales", self._cells[key])
+            one, five = (self._recorder.flusher.buffer((column,), (sinks,)) for column in columns)
+            self._buffers[key] = Scales(one, five, fixed, satisfaction_type, self._scales_seen)
+        return cast("Scales", self._buffers[key])
 
-    def usage(self, feature: object, action: object, success: object, error_type: object, context: object) -> Cell:
+    def usage(
+        self, feature: object, action: object, success: object, error_type: object, context: object
+    ) -> SeriesBuffer:
         """Bind ``record_feature_usage``."""
         call = "record_feature_usage"
         succeeded = self._flag(call, "success", success)
@@ -105,9 +109,9 @@ class Binding:
         for seeded in ("success", "failure"):
             self._recorder.seed(c.USAGE, {**labels, c.ERROR_TYPE.name: "", c.OUTCOME.name: seeded})
         rows = self._recorder.counter(c.USAGE, labels)
-        return self._cell((call, *labels.values()), labels, (("duration_ms", c.USAGE_DURATION, MILLISECONDS),), rows)
+        return self._buffer((call, *labels.values()), labels, (("duration_ms", c.USAGE_DURATION, MILLISECONDS),), rows)
 
-    def learning(self, feature: object, kind: object) -> Cell:
+    def learning(self, feature: object, kind: object) -> SeriesBuffer:
         """Bind ``record_learning_effectiveness``: accuracy, confidence, improvement rate, sample size."""
         call = "record_learning_effectiveness"
         labels = self._labels(call, {c.FEATURE: feature, c.LEARNING_TYPE: kind})
@@ -117,9 +121,9 @@ class Binding:
             ("improvement_rate", c.LEARNING_IMPROVEMENT, _one_plus),
             ("sample_size", c.LEARNING_SAMPLES, None),
         )
-        return self._cell((call, *labels.values()), labels, parts)
+        return self._buffer((call, *labels.values()), labels, parts)
 
-    def optimization(self, feature: object, identity: object, category: object) -> Cell:
+    def optimization(self, feature: object, identity: object, category: object) -> SeriesBuffer:
         """Bind ``record_optimization_impact``: before, after, change, user impact."""
         call = "record_optimization_impact"
         labels = self._labels(call, {c.FEATURE: feature, c.OPTIMIZATION_ID: identity, c.IMPACT_CATEGORY: category})
@@ -129,18 +133,18 @@ class Binding:
             ("after_value", c.OPTIMIZATION_CHANGE, None),
             ("user_impact_score", c.OPTIMIZATION_USER_IMPACT, None),
         )
-        return self._cell((call, *labels.values()), labels, parts)
+        return self._buffer((call, *labels.values()), labels, parts)
 
     def change(self, before: Any, after: Any) -> float | None:
-        """Return after / before, or ``None`` where there is no ratio: from zero, or over a change of sign. That is refused.
+        """Return after / before, or ``None`` where there is no ratio: from zero, or over a change of sign. That is rejected.
 
-        There is none of values that are refused themselves, either: 5 is no change to 0 from an infinite value.
+        There is none of values that are rejected themselves, either: 5 is no change to 0 from an infinite value.
         """
         try:
             if type(before) not in _NUMBERS or type(after) not in _NUMBERS:
                 before, after = as_number(before), as_number(after)
                 if before is None or after is None:
-                    return None  # the columns of the two values refuse what is wrong
+                    return None  # the columns of the two values reject what is wrong
             if not (-LARGEST <= before <= LARGEST and -LARGEST <= after <= LARGEST):  # NaN is not
                 return None  # as above
             change: float = after / before
@@ -148,11 +152,11 @@ class Binding:
             change = -1.0
         if change < 0:
             allowed = "a value that is not zero, of the same sign as after_value"
-            self._recorder.refusals.refuse("record_optimization_impact", "before_value", before, "ratio", allowed)
+            self._recorder.rejections.reject("record_optimization_impact", "before_value", before, "ratio", allowed)
             return None
         return change
 
-    def resource(self, kind: object, name: object, unit: object) -> Cell:
+    def resource(self, kind: object, name: object, unit: object) -> SeriesBuffer:
         """Bind ``record_resource_utilization``: percent, allocated, used."""
         call = "record_resource_utilization"
         measured = self._unit(call, unit) if unit else unit_of("")
@@ -165,8 +169,8 @@ class Binding:
             plain = Unit(measured.name, c.RESOURCE_USED_VALUE)
             sizes = (("allocated", c.RESOURCE_ALLOCATED_VALUE, plain), ("used", c.RESOURCE_USED_VALUE, plain))
         parts = (("utilization_percent", c.RESOURCE_UTILIZATION, UNITS["percent"]), *sizes)
-        cell = self._cell((call, *labels.values()), labels, parts)
-        return self._taking_turns(cell, (labels[c.RESOURCE_TYPE.name], labels[c.RESOURCE_NAME.name]))
+        buffer = self._buffer((call, *labels.values()), labels, parts)
+        return self._taking_turns(buffer, (labels[c.RESOURCE_TYPE.name], labels[c.RESOURCE_NAME.name]))
 
     def error(
         self,
@@ -176,7 +180,7 @@ class Binding:
         attempted: object,
         successful: object,
         impact: object,
-    ) -> Tally:
+    ) -> CallCounter:
         """Bind ``record_error``."""
         call = "record_error"
         required = {c.FEATURE: feature, c.ERROR_TYPE: error_type}
@@ -185,17 +189,17 @@ class Binding:
         fixed = {c.SEVERITY: known, c.RECOVERY: recovery}
         labels = self._labels(call, required, {c.IMPACT_LEVEL: impact or "unknown"}, fixed)
         key = (call, *labels.values())
-        if key not in self._cells:
+        if key not in self._buffers:
             for seeded in c.RECOVERY.values:
                 self._recorder.seed(c.ERRORS, {**labels, c.RECOVERY.name: seeded})
-            self._cells[key] = self._recorder.hub.tally(self._recorder.counter(c.ERRORS, labels))
-        return cast("Tally", self._cells[key])
+            self._buffers[key] = self._recorder.flusher.call_counter(self._recorder.counter(c.ERRORS, labels))
+        return cast("CallCounter", self._buffers[key])
 
     # ------------------------------------------------------------------------------------------------- parts of these
 
-    def _value(self, call: str, metric: Metric, feature: object, name: object) -> Cell:
+    def _value(self, call: str, metric: Metric, feature: object, name: object) -> SeriesBuffer:
         labels = self._labels(call, {c.FEATURE: feature, c.METRIC_NAME: name})
-        return self._cell((call, *labels.values()), labels, (("value", metric, None),))
+        return self._buffer((call, *labels.values()), labels, (("value", metric, None),))
 
     def _labels(
         self,
@@ -227,7 +231,7 @@ class Binding:
         for known in (None, True, False):
             if value is known or value == known:
                 return known
-        self._recorder.refusals.refuse(call, argument, value, "type", "True, False or None")
+        self._recorder.rejections.reject(call, argument, value, "type", "True, False or None")
         return None
 
     def _recovery(self, call: str, attempted: object, successful: object) -> str:
@@ -235,7 +239,7 @@ class Binding:
         worked = self._flag(call, "recovery_successful", successful)
         if worked and not tried:
             allowed = "False unless recovery was attempted"
-            self._recorder.refusals.refuse(call, "recovery_successful", successful, "unattempted", allowed)
+            self._recorder.rejections.reject(call, "recovery_successful", successful, "unattempted", allowed)
         if not tried:
             return "none"
         return "succeeded" if worked else "failed"
@@ -247,30 +251,30 @@ class Binding:
         )
         return ThresholdSplit(self._recorder.settings.satisfaction_threshold, yes, no)
 
-    def _cell(
+    def _buffer(
         self,
         key: tuple[object, ...],
         labels: Labels,
         parts: tuple[tuple[str, Metric, Any], ...],
         rows: tuple[Sink, ...] = (),
-    ) -> Cell:
-        """Return the cell of ``key``, one column per part: (argument, metric, unit or conversion)."""
-        if key not in self._cells:
+    ) -> SeriesBuffer:
+        """Return the buffer of ``key``, one column per part: (argument, metric, unit or conversion)."""
+        if key not in self._buffers:
             columns, sinks = [], []
             for argument, metric, conversion in parts:
                 measured = isinstance(conversion, Unit)
                 convert, spelling = (conversion.converter, conversion.name) if measured else (conversion, "")
                 columns.append(self._recorder.column(str(key[0]), argument, metric, convert, spelling))
                 sinks.append(self._keepers(metric, _pick(metric, labels)))
-            self._cells[key] = self._recorder.hub.cell(tuple(columns), tuple(sinks), rows)
-        return cast("Cell", self._cells[key])
+            self._buffers[key] = self._recorder.flusher.buffer(tuple(columns), tuple(sinks), rows)
+        return cast("SeriesBuffer", self._buffers[key])
 
-    def _taking_turns(self, cell: Cell, resource: tuple[str, ...]) -> Cell:
-        """Have the cells of one resource, one per unit, know which of them was recorded to last: they set the same gauge."""
-        cell.turns = self._turns.setdefault(resource, [cell])
-        if all(known is not cell for known in cell.turns[1:]):  # cells are lists, equal ones are not the same
-            cell.turns.append(cell)
-        return cell
+    def _taking_turns(self, buffer: SeriesBuffer, resource: tuple[str, ...]) -> SeriesBuffer:
+        """Have the buffers of one resource, one per unit, know which of them was recorded to last: they set the same gauge."""
+        buffer.turns = self._turns.setdefault(resource, [buffer])
+        if all(known is not buffer for known in buffer.turns[1:]):  # buffers are lists, equal ones are not the same
+            buffer.turns.append(buffer)
+        return buffer
 
     def _keepers(self, metric: Metric, labels: Labels) -> tuple[Sink, ...]:
         if metric.kind is c.Kind.HISTOGRAM:

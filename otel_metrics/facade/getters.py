@@ -31,7 +31,7 @@ class BasicGetters(Facade):
 
     def _now(self) -> float:
         """Return the time, once everything recorded before has a time that is earlier."""
-        self._hub.drain()
+        self._flusher.drain()
         return self._clock()
 
 

@@ -5,33 +5,35 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.recording.saying import say
+from otel_metrics.log import say
 
 if TYPE_CHECKING:
-    from otel_metrics.recording.cells import Cell
+    from otel_metrics.recording.buffers import SeriesBuffer
     from otel_metrics.settings import Scale
 
 HIGHEST: Final = 5
 
 
 class Scales:
-    """The two cells of a satisfaction type, one per scale, and which of them a score belongs to."""
+    """The two buffers of a satisfaction type, one per scale, and which of them a score belongs to."""
 
     __slots__ = ("five", "fixed", "kind", "one", "seen")
 
-    def __init__(self, one: Cell, five: Cell, fixed: Scale | None, kind: str, seen: dict[str, Scale]) -> None:
+    def __init__(
+        self, one: SeriesBuffer, five: SeriesBuffer, fixed: Scale | None, kind: str, seen: dict[str, Scale]
+    ) -> None:
         self.one = one
         self.five = five
         self.fixed = fixed
         self.kind = kind
         self.seen = seen
 
-    def cell_for(self, score: float) -> Cell:
-        """Return the cell of the scale that ``score`` is on."""
+    def buffer_for(self, score: float) -> SeriesBuffer:
+        """Return the buffer of the scale that ``score`` is on."""
         if self.fixed is None:
             try:
                 if score > 1:
-                    if score <= HIGHEST:  # a score that will be refused tells nothing about the scale
+                    if score <= HIGHEST:  # a score that will be rejected tells nothing about the scale
                         self.seen[self.kind] = "1-5"
                     return self.five
                 if score != 1:
@@ -39,11 +41,11 @@ class Scales:
                         self.seen[self.kind] = "0-1"
                     return self.one
             except Exception:  # whatever a foreign __gt__ raises
-                return self.one  # its column refuses what is no number
+                return self.one  # its column rejects what is no number
             return self._ambiguous()
         return self.five if self.fixed == "1-5" else self.one
 
-    def _ambiguous(self) -> Cell:
+    def _ambiguous(self) -> SeriesBuffer:
         seen = self.seen.get(self.kind)
         if seen is None:
             self.seen[self.kind] = seen = "0-1"

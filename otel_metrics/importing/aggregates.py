@@ -14,7 +14,7 @@ from otel_metrics.importing.reading import check
 from otel_metrics.importing.tables import AGGREGATE_COLUMNS, AGGREGATES
 from otel_metrics.querying.source import DayKey
 from otel_metrics.querying.statistics import COLUMNS, Statistics
-from otel_metrics.recording.labels import RefusedCallError
+from otel_metrics.recording.labels import RejectedCallError
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.units import MILLISECONDS, unit_of, unit_of_name
 
@@ -75,13 +75,13 @@ class Aggregates:
                 if key in found[day]:
                     raise ValueError("the same day and metric as a row before")
             except ValueError as error:
-                self._ledger.refuse(AGGREGATES, rowid, str(error))
-            except RefusedCallError:
-                why = "; ".join(f"{argument}: {reason}" for argument, reason in self._keepers.refusals.take())
-                self._ledger.refuse(AGGREGATES, rowid, why)
+                self._ledger.reject(AGGREGATES, rowid, str(error))
+            except RejectedCallError:
+                why = "; ".join(f"{argument}: {reason}" for argument, reason in self._keepers.rejections.take())
+                self._ledger.reject(AGGREGATES, rowid, why)
             else:
                 found[day][key] = rowid, known
-                for argument, reason in self._keepers.refusals.take():
+                for argument, reason in self._keepers.rejections.take():
                     self._ledger.leave_out(AGGREGATES, rowid, argument, reason)
         check(database, AGGREGATES, self._ledger.read[AGGREGATES])
         return {day: rows for day, rows in found.items() if rows}
@@ -148,7 +148,7 @@ class Aggregates:
 
 
 def _check(known: Statistics, metric: Metric) -> None:
-    """Refuse statistics that no values of ``metric`` can have.
+    """Reject statistics that no values of ``metric`` can have.
 
     Raises:
         ValueError: with the reason.

@@ -1,4 +1,4 @@
-"""One day's values from the spool into the keepers: cut into slots, a chunk per series and slot."""
+"""One day's values from the spool into the keepers: cut into slots, a batch per series and slot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from otel_metrics.catalogue import Kind
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.recording.values import Chunk
+from otel_metrics.recording.batches import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from otel_metrics.importing.keepers import Bundle, Keepers
     from otel_metrics.importing.spool import Part
-    from otel_metrics.recording.delivery import Sink
+    from otel_metrics.recording.dispatch import Sink
 
 STEPS: Final = (300, 900, 1800, 3600)
 """Seconds between two samples of a cumulative series: at most the hour that is looked back from the start of a window."""
@@ -75,19 +75,19 @@ def fill(keepers: Keepers, day: int, parts: Mapping[tuple[int, int], Part], seco
             gauge = seed.metric.kind is Kind.GAUGE
             seed.slots.setdefault(0, 1.0 if gauge else 0.0)
         sinks = bundle.rows if column == ROWS else bundle.sinks[column]
-        for slot, chunk in _chunks(ordered(part), start, seconds * 1000):
+        for slot, batch in _batches(ordered(part), start, seconds * 1000):
             for sink in sinks:
-                sink.fold(chunk, slot)
+                sink.fold(batch, slot)
 
 
-def _chunks(part: Part, start: int, length: int) -> Iterator[tuple[int, Chunk]]:
+def _batches(part: Part, start: int, length: int) -> Iterator[tuple[int, Batch]]:
     times, values = part
     at, n = 0, len(times)
     while at < n:
         slot = (times[at] - start) // length
         end = bisect_left(times, start + (slot + 1) * length, at)
         inside = values[at:end]
-        yield slot, Chunk(sorted(inside), end - at, inside[-1] if inside else 0.0)
+        yield slot, Batch(sorted(inside), end - at, inside[-1] if inside else 0.0)
         at = end
 
 

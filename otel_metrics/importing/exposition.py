@@ -16,8 +16,8 @@ from otel_metrics.exporter.labels import escape_value
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.naming import label_name, series_name
-from otel_metrics.provider import INSTANCE
 from otel_metrics.querying.statistics import COLUMNS
+from otel_metrics.sdk.provider import INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -149,7 +149,7 @@ class Import:
         table, used = self.rows.statistics(day)
         for rowid, _ in self.rows.aggregates.get(day, {}).values():
             if rowid not in used:
-                self.rows.ledger.refuse(AGGREGATES, rowid, "computed from the day's own rows instead")
+                self.rows.ledger.reject(AGGREGATES, rowid, "computed from the day's own rows instead")
         file = self._directory.file(str(date_of(day)))
         samples = 0
         try:
@@ -204,9 +204,9 @@ class Import:
         self.skipped[day] = why
         for table, span in self.rows.reader.spans[day].items():
             if span.rows:
-                self.rows.ledger.refuse(table, f"{span.first}-{span.last}", why, span.rows)
+                self.rows.ledger.reject(table, f"{span.first}-{span.last}", why, span.rows)
         for rowid, _ in self.rows.aggregates.get(day, {}).values():
-            self.rows.ledger.refuse(AGGREGATES, rowid, why)
+            self.rows.ledger.reject(AGGREGATES, rowid, why)
 
 
 def _finish(pool: ThreadPoolExecutor) -> None:

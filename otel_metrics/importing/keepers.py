@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
 from otel_metrics.querying.source import DayKey
-from otel_metrics.recording.digest import count_into
+from otel_metrics.recording.batches import ArgumentSpec
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.recorder import LARGEST
-from otel_metrics.recording.refusals import Refusals
+from otel_metrics.recording.rejections import Rejections
 from otel_metrics.recording.splits import SignSplit
-from otel_metrics.recording.values import Column
+from otel_metrics.sdk.bucket_counts import count_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.delivery import Sink
-    from otel_metrics.recording.values import Chunk
+    from otel_metrics.recording.batches import Batch
+    from otel_metrics.recording.dispatch import Sink
     from otel_metrics.settings import Settings
 
     Converter = Callable[[list[float]], list[float]]
@@ -51,13 +51,13 @@ class HistogramSeries:
         self.labels = labels
         self.slots: dict[int, Counted] = {}
 
-    def fold(self, chunk: Chunk, slot: float) -> None:
-        """Add a chunk of a slot."""
+    def fold(self, batch: Batch, slot: float) -> None:
+        """Add a batch of a slot."""
         counted = self.slots.get(int(slot))
         if counted is None:
             counted = self.slots[int(slot)] = Counted(len(self.metric.buckets) + 1)
-        count_into(counted.buckets, self.metric.buckets, chunk.values)
-        counted.total += chunk.total
+        count_into(counted.buckets, self.metric.buckets, batch.values)
+        counted.total += batch.total
 
 
 class NumberSeries:
@@ -71,12 +71,12 @@ class NumberSeries:
         self.slots: dict[int, float] = {}
         self._total = total
 
-    def fold(self, chunk: Chunk, slot: float) -> None:
-        """Add a chunk of a slot."""
+    def fold(self, batch: Batch, slot: float) -> None:
+        """Add a batch of a slot."""
         if self.metric.kind is Kind.GAUGE:
-            self.slots[int(slot)] = chunk.last
+            self.slots[int(slot)] = batch.last
         else:
-            added = chunk.total if self._total else chunk.n
+            added = batch.total if self._total else batch.n
             self.slots[int(slot)] = self.slots.get(int(slot), 0) + added
 
 
@@ -89,18 +89,18 @@ class DayValues:
         self.key = key
         self.values = array("d")
 
-    def fold(self, chunk: Chunk, _slot: float) -> None:
-        """Add a chunk."""
-        self.values.extend(chunk.values)
+    def fold(self, batch: Batch, _slot: float) -> None:
+        """Add a batch."""
+        self.values.extend(batch.values)
 
 
 class Bundle:
-    """What one combination of arguments is bound to; in place of a cell or a tally."""
+    """What one combination of arguments is bound to; in place of a buffer or a call_counter."""
 
     __slots__ = ("columns", "index", "rows", "seeds", "sinks", "turns")
 
     def __init__(
-        self, index: int, columns: Sequence[Column], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink]
+        self, index: int, columns: Sequence[ArgumentSpec], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink]
     ) -> None:
         self.index = index
         self.columns = tuple(columns)
@@ -109,22 +109,22 @@ class Bundle:
         self.seeds: tuple[NumberSeries, ...] = ()
 
 
-class Heard(Refusals):
-    """Keeps what was refused since it was last asked: (argument, reason)."""
+class Heard(Rejections):
+    """Keeps what was rejected since it was last asked: (argument, reason)."""
 
     def __init__(self) -> None:
         super().__init__(strict=False)
         self._heard: list[tuple[str, str]] = []
 
-    def refuse(
+    def reject(
         self, call: str, argument: str, value: object, reason: str, allowed: str, *, later: bool = False
     ) -> None:
-        """Note a refusal."""
+        """Note a rejection."""
         del call, value, allowed, later
         self._heard.append((argument, reason))
 
     def take(self) -> list[tuple[str, str]]:
-        """Return what was refused, and forget it."""
+        """Return what was rejected, and forget it."""
         heard, self._heard = self._heard, []
         return heard
 
@@ -134,25 +134,27 @@ class Keepers:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.refusals = Heard()
-        self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals)
-        self.hub = self
+        self.rejections = Heard()
+        self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections)
+        self.flusher = self
         self.bundles: list[Bundle] = []
         self.series: dict[tuple[str, ...], HistogramSeries | NumberSeries] = {}
         self.days: dict[DayKey, DayValues] = {}
         self._seeded: list[NumberSeries] = []
 
-    # ------------------------------------------------------------------------------------ as the recorder and its hub
+    # ------------------------------------------------------------------------------------ as the recorder and its flusher
 
     def column(
         self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
-    ) -> Column:
+    ) -> ArgumentSpec:
         """Return how an argument becomes values of ``metric``."""
         del call, spelling
-        return Column(convert, max(metric.low, -LARGEST), min(metric.high, LARGEST), partial(self._refuse, argument))
+        return ArgumentSpec(
+            convert, max(metric.low, -LARGEST), min(metric.high, LARGEST), partial(self._reject, argument)
+        )
 
-    def _refuse(self, argument: str, value: object, reason: str) -> None:
-        self.refusals.refuse("", argument, value, reason, "")
+    def _reject(self, argument: str, value: object, reason: str) -> None:
+        self.rejections.reject("", argument, value, reason, "")
 
     def histogram(self, metric: Metric, attributes: Mapping[str, str]) -> tuple[Sink, ...]:
         """Return the keepers of one series of a histogram."""
@@ -179,16 +181,18 @@ class Keepers:
 
     info = seed
 
-    def cell(self, columns: Sequence[Column], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> Bundle:
+    def buffer(
+        self, columns: Sequence[ArgumentSpec], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
+    ) -> Bundle:
         """Make a bundle of columns."""
         bundle = Bundle(len(self.bundles), columns, sinks, rows)
         bundle.seeds, self._seeded = tuple(self._seeded), []
         self.bundles.append(bundle)
         return bundle
 
-    def tally(self, rows: Sequence[Sink]) -> Bundle:
+    def call_counter(self, rows: Sequence[Sink]) -> Bundle:
         """Make a bundle that only counts."""
-        return self.cell((), (), rows)
+        return self.buffer((), (), rows)
 
     # ------------------------------------------------------------------------------------------------------------ days
 

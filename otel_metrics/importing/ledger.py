@@ -1,4 +1,4 @@
-"""The account of an import: every row that was read is imported or refused, and every refusal has a reason and a row id."""
+"""The account of an import: every row that was read is imported or rejected, and every rejection has a reason and a row id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN: Final = 10
 
 @dataclass(slots=True)
 class Reason:
-    """Why rows of one table were refused, or values of them left out."""
+    """Why rows of one table were rejected, or values of them left out."""
 
     table: str
     what: str
@@ -31,21 +31,21 @@ class Reason:
 
 
 class Ledger:
-    """Counts rows by table. ``path``: a CSV file that lists every refusal (table, row ids, refused what, why)."""
+    """Counts rows by table. ``path``: a CSV file that lists every rejection (table, row ids, rejected what, why)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read: Counter[str] = Counter()
         self.imported: Counter[str] = Counter()
-        self._refused: dict[tuple[str, str], Reason] = {}
+        self._rejected: dict[tuple[str, str], Reason] = {}
         self._left_out: dict[tuple[str, str], Reason] = {}
         self._file = path.open("w", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(("table", "rows", "refused", "reason"))
+        self._writer.writerow(("table", "rows", "rejected", "reason"))
 
-    def refuse(self, table: str, rowid: object, reason: str, rows: int = 1) -> None:
+    def reject(self, table: str, rowid: object, reason: str, rows: int = 1) -> None:
         """Account for a row (or ``rows``, described by ``rowid``) that cannot be imported."""
-        self._refused.setdefault((table, reason), Reason(table, reason)).add(rowid, rows)
+        self._rejected.setdefault((table, reason), Reason(table, reason)).add(rowid, rows)
         self._writer.writerow((table, rowid, "row", reason))
 
     def leave_out(self, table: str, rowid: object, argument: str, reason: str) -> None:
@@ -55,27 +55,27 @@ class Ledger:
         self._writer.writerow((table, rowid, argument, reason))
 
     @property
-    def refused(self) -> list[Reason]:
-        """Return why rows were refused, the most frequent reasons first."""
-        return sorted(self._refused.values(), key=lambda reason: -reason.rows)
+    def rejected(self) -> list[Reason]:
+        """Return why rows were rejected, the most frequent reasons first."""
+        return sorted(self._rejected.values(), key=lambda reason: -reason.rows)
 
     @property
     def left_out(self) -> list[Reason]:
         """Return what did not fit in rows that were imported otherwise."""
         return sorted(self._left_out.values(), key=lambda reason: -reason.rows)
 
-    def refused_rows(self, table: str) -> int:
-        """Return how many rows of a table were refused."""
-        return sum(reason.rows for (name, _), reason in self._refused.items() if name == table)
+    def rejected_rows(self, table: str) -> int:
+        """Return how many rows of a table were rejected."""
+        return sum(reason.rows for (name, _), reason in self._rejected.items() if name == table)
 
     def balanced(self) -> bool:
-        """Return whether read = imported + refused for every table."""
-        return all(rows == self.imported[table] + self.refused_rows(table) for table, rows in self.read.items())
+        """Return whether read = imported + rejected for every table."""
+        return all(rows == self.imported[table] + self.rejected_rows(table) for table, rows in self.read.items())
 
     def flush(self) -> None:
-        """Write out the file of refusals."""
+        """Write out the file of rejections."""
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file of refusals."""
+        """Close the file of rejections."""
         self._file.close()

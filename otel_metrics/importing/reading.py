@@ -13,7 +13,7 @@ from otel_metrics.facade.scales import HIGHEST, Scales
 from otel_metrics.importing.errors import ImportFailedError
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.recording.labels import RefusedCallError
+from otel_metrics.recording.labels import RejectedCallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from otel_metrics.importing.spool import Spool
     from otel_metrics.importing.tables import Found, OldDatabase, Table
     from otel_metrics.importing.timestamps import Timestamps
-    from otel_metrics.recording.values import Column
+    from otel_metrics.recording.batches import ArgumentSpec
     from otel_metrics.settings import Scale
 
 BATCH: Final = 200_000
@@ -39,7 +39,7 @@ class Bound(NamedTuple):
     """What one combination of label columns leads to."""
 
     target: Any
-    """A bundle, the scales of a satisfaction type, or None: refused."""
+    """A bundle, the scales of a satisfaction type, or None: rejected."""
     remarks: tuple[tuple[str, str], ...]
     """(argument, reason) of what did not fit."""
 
@@ -62,12 +62,12 @@ class Span:
             self.last = max(self.last, rowid)
 
 
-def refuse_all(database: OldDatabase, found: Found, ledger: Ledger) -> None:
+def reject_all(database: OldDatabase, found: Found, ledger: Ledger) -> None:
     """Account for a table that cannot be read."""
     name, rows = found.table.name, database.count(found.table.name)
     ledger.read[name] += rows
     if rows:
-        ledger.refuse(name, "all", str(found.unreadable), rows)
+        ledger.reject(name, "all", str(found.unreadable), rows)
 
 
 def check(database: OldDatabase, name: str, rows: int) -> None:
@@ -103,7 +103,7 @@ class Reader:
         """Read one table; ``tick`` is called with the number of rows after every batch."""
         table = found.table
         if found.unreadable:
-            refuse_all(database, found, self._ledger)
+            reject_all(database, found, self._ledger)
             return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
@@ -115,7 +115,7 @@ class Reader:
             try:
                 moment = milliseconds(row[1])
             except ValueError as error:
-                self._ledger.refuse(table.name, row[0], f"timestamp: {error}")
+                self._ledger.reject(table.name, row[0], f"timestamp: {error}")
                 continue
             labels = row[2:width]
             bound = known.get(labels)
@@ -125,10 +125,10 @@ class Reader:
                 bound = known[labels] = self.bind(table, labels)
                 self.cardinality[table.name] += bound.target is not None
             if bound.target is None:
-                self._ledger.refuse(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
+                self._ledger.reject(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
                 continue
             # The scale of a score depends on the scores before it, so it is chosen in the order of the rows.
-            target = bound.target.cell_for(row[width]) if scaled else bound.target
+            target = bound.target.buffer_for(row[width]) if scaled else bound.target
             key = (moment // MS_PER_DAY, id(target), id(bound) if bound.remarks else 0)
             try:
                 pending[key][2].append((moment, row))
@@ -146,14 +146,14 @@ class Reader:
 
     def bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
         """Return what a combination of label columns leads to."""
-        refusals = self._keepers.refusals
-        refusals.take()
+        rejections = self._keepers.rejections
+        rejections.take()
         self._keepers.forget_seeds()
         try:
             target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
-        except RefusedCallError:
+        except RejectedCallError:
             target = None
-        return Bound(target, tuple(refusals.take()))
+        return Bound(target, tuple(rejections.take()))
 
     @staticmethod
     def _arguments(table: Table, labels: tuple[object, ...]) -> tuple[object, ...]:
@@ -205,14 +205,14 @@ class Reader:
                 self._spool.add(day, bundle.index, index, array("q", map(times.__getitem__, places)), fitting)
         if bundle.rows:
             self._spool.add(day, bundle.index, ROWS, times, None)
-        refused = () if whole else [place for place in range(len(rows)) if place not in kept]
-        for place in refused:
+        rejected = () if whole else [place for place in range(len(rows)) if place not in kept]
+        for place in rejected:
             why = "; ".join(f"{argument}: {reason}" for argument, reason in reasons.pop(place, ()))
-            self._ledger.refuse(table.name, rows[place][1][0], why or "no value at all")
+            self._ledger.reject(table.name, rows[place][1][0], why or "no value at all")
         for place, found in reasons.items():
             for argument, reason in found:
                 self._ledger.leave_out(table.name, rows[place][1][0], argument, reason)
-        gone = set(refused)
+        gone = set(rejected)
         self.spans[day][table.name].add(row[0] for place, (_, row) in enumerate(rows) if place not in gone)
 
     def _columns(
@@ -226,16 +226,16 @@ class Reader:
         columns = [(name, [row[at] for _, row in rows]) for at, name in enumerate(table.values, width)]
         if table.call != "optimization":
             return columns
-        refusals = self._keepers.refusals
+        rejections = self._keepers.rejections
         changes = []
         for place, (before, after) in enumerate(zip(columns[0][1], columns[1][1], strict=True)):
             changes.append(self._binding.change(before, after))
-            if heard := refusals.take():
+            if heard := rejections.take():
                 reasons.setdefault(place, []).extend(heard)
         return chain(columns[:2], [("after_value", changes)], columns[2:])
 
 
-def _all_fit(column: Column, raw: list[Any]) -> array[float] | None:
+def _all_fit(column: ArgumentSpec, raw: list[Any]) -> array[float] | None:
     """Return the values in the base unit if all of them fit, in bulk; otherwise they must be looked at one by one."""
     if not set(map(type, raw)) <= _NUMBERS:
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.importing import aggregates
 from otel_metrics.importing.day import content_hash, fill, step
 from otel_metrics.importing.keepers import Keepers
-from otel_metrics.importing.reading import Reader, refuse_all
+from otel_metrics.importing.reading import Reader, reject_all
 from otel_metrics.importing.spool import Spool
 from otel_metrics.importing.tables import AGGREGATES
 from otel_metrics.importing.timestamps import Timestamps
@@ -55,7 +55,7 @@ class Rows:
             self.reader.read(self.database, found, tick)
         table = self.database.aggregates
         if table and table.unreadable:
-            refuse_all(self.database, table, self.ledger)
+            reject_all(self.database, table, self.ledger)
         elif table:
             reader = aggregates.Aggregates(self.keepers, self.ledger, self.reader.scales)
             self.aggregates, self._infos = reader.read(self.database, table), reader.infos

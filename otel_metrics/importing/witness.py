@@ -1,7 +1,7 @@
 """What SQL says of the old tables themselves: nothing that reads, spools, cuts or computes has touched it.
 
-Counts, averages and extremes per day and key, and uses without a duration, of every row that the list of refusals does not name.
-So a row that got lost on its way, and a refusal that was not listed, show as a difference.
+Counts, averages and extremes per day and key, and uses without a duration, of every row that the list of rejections does not name.
+So a row that got lost on its way, and a rejection that was not listed, show as a difference.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Witness:
 
     def _ask(self, found: Found) -> None:
         table, connection = found.table, self._rows.database.connection
-        refused, without = self._refusals(found)
-        connection.create_function("is_kept", 1, lambda rowid: rowid not in refused)
+        rejected, without = self._rejections(found)
+        connection.create_function("is_kept", 1, lambda rowid: rowid not in rejected)
         connection.create_function("has_value", 1, lambda rowid: rowid not in without)
         connection.create_function("day_of", 1, self._day_of)
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
@@ -175,14 +175,14 @@ class Witness:
         except ValueError:
             return None
 
-    def _refusals(self, found: Found) -> tuple[set[int], set[int]]:
-        """Return the ids of rows that were refused, and of rows that were imported without their value, from the list."""
-        refused, without = set[int](), set[int]()
+    def _rejections(self, found: Found) -> tuple[set[int], set[int]]:
+        """Return the ids of rows that were rejected, and of rows that were imported without their value, from the list."""
+        rejected, without = set[int](), set[int]()
         with self._rows.ledger.path.open(newline="", encoding="utf-8") as file:
             for name, rowid, what, _ in csv.reader(file):
                 if name == found.table.name and rowid.lstrip("-").isdecimal():  # else the span of a whole day
                     if what == "row":
-                        refused.add(int(rowid))
+                        rejected.add(int(rowid))
                     elif what in found.table.values:
                         without.add(int(rowid))
-        return refused, without
+        return rejected, without

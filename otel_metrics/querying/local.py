@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.querying.source import Query
-    from otel_metrics.recording.slots import Part
-    from otel_metrics.recording.window import Window
+    from otel_metrics.recording.local_store import Window
+    from otel_metrics.recording.ring_buffer import Part
 
 _LAST: Final = sys.float_info.max
 """After every time: a gauge's last value is all that is kept of it, so it counts even if it was set while we were asked."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from otel_metrics.recording.slots import Part
+    from otel_metrics.recording.ring_buffer import Part
 
 Interval = tuple[float, float, float]
 """Lower edge, upper edge, number of values between them."""

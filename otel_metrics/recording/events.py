@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry._logs import SeverityNumber
 
 from otel_metrics.errors import ConfigurationError
-from otel_metrics.recording.saying import say
+from otel_metrics.log import say
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider

@@ -8,14 +8,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import CATALOGUE, OTHER
+from otel_metrics.log import say
 from otel_metrics.recording.counts import Counts
-from otel_metrics.recording.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_metrics.catalogue import Label
-    from otel_metrics.recording.refusals import Refusals
+    from otel_metrics.recording.rejections import Rejections
 
 LONGEST: Final = 200
 """Characters that a label value may have."""
@@ -32,8 +32,8 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-class RefusedCallError(Exception):
-    """Internal: a call cannot be attributed to any series and has been refused and counted."""
+class RejectedCallError(Exception):
+    """Internal: a call cannot be attributed to any series and has been rejected and counted."""
 
 
 class Labels:
@@ -41,16 +41,16 @@ class Labels:
 
     Each label has a cap of its own. Past it *that* label becomes ``other`` for new values, values seen before keep their
     identity, and so do the series' other labels. A value that is too long, or outside a closed domain, becomes
-    ``other`` too: the event is kept, the bad argument is refused and counted. ``overflow`` are counts to go on with.
+    ``other`` too: the event is kept, the bad argument is rejected and counted. ``overflow`` are counts to go on with.
     """
 
     def __init__(
-        self, caps: Mapping[str, int], limit: int, refusals: Refusals, overflow: Counts[str] | None = None
+        self, caps: Mapping[str, int], limit: int, rejections: Rejections, overflow: Counts[str] | None = None
     ) -> None:
         self._caps = caps
         self._limit = limit
         self._series: dict[str, set[tuple[str, ...]]] = {}
-        self._refusals = refusals
+        self._rejections = rejections
         self._lock = RLock()
         self._seen: dict[str, set[str]] = {}
         self._overflow = overflow or Counts()
@@ -59,24 +59,24 @@ class Labels:
         """Return the label value for an argument that a series cannot do without.
 
         Raises:
-            RefusedCallError: ``value`` is no string, or an empty one.
+            RejectedCallError: ``value`` is no string, or an empty one.
             InvalidArgumentError: instead, in strict mode.
         """
         argument = argument or label.name
         if not isinstance(value, str):
-            self._refusals.refuse(call, argument, value, "type", "a string")
-            raise RefusedCallError
+            self._rejections.reject(call, argument, value, "type", "a string")
+            raise RejectedCallError
         value = str.__str__(value)  # an Enum of strings prints as something else
         if not value or value.isspace():
-            self._refusals.refuse(call, argument, value, "empty", "a string that is not empty")
-            raise RefusedCallError
+            self._rejections.reject(call, argument, value, "empty", "a string that is not empty")
+            raise RejectedCallError
         return self._bounded(label, self._clean(call, label, value, argument))
 
     def kept(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
         """Return the label value for an argument that the event is worth more than: an unusable one becomes ``other``."""
         try:
             return self.required(call, label, value, argument)
-        except RefusedCallError:
+        except RejectedCallError:
             return OTHER
 
     def optional(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
@@ -112,14 +112,14 @@ class Labels:
         if label.values:
             if value in label.values:
                 return value
-            self._refusals.refuse(call, argument, value, "unknown", ", ".join(label.values))
+            self._rejections.reject(call, argument, value, "unknown", ", ".join(label.values))
             return OTHER
         if len(value) > LONGEST:
-            self._refusals.refuse(call, argument, value, "length", f"at most {LONGEST} characters")
+            self._rejections.reject(call, argument, value, "length", f"at most {LONGEST} characters")
             return OTHER
         cleaned, replaced = _UNPRINTABLE.subn("\N{REPLACEMENT CHARACTER}", value)
         if replaced:
-            self._refusals.refuse(call, argument, value, "characters", "printable characters")
+            self._rejections.reject(call, argument, value, "characters", "printable characters")
         return cleaned
 
     def _bounded(self, label: Label, value: str) -> str:

@@ -18,16 +18,16 @@ from opentelemetry.metrics import Observation
 
 from otel_metrics import catalogue
 from otel_metrics.catalogue import Kind
-from otel_metrics.provider import METER_NAME
+from otel_metrics.recording.batches import ArgumentSpec
 from otel_metrics.recording.counts import Counts
-from otel_metrics.recording.days import DayKey, Days
-from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.day_totals import DayKey, Days
+from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.labels import Labels
-from otel_metrics.recording.refusals import Refusals
+from otel_metrics.recording.local_store import Window
+from otel_metrics.recording.rejections import Rejections
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.recording.splits import SignSplit
-from otel_metrics.recording.values import Column
-from otel_metrics.recording.window import Window
+from otel_metrics.sdk.provider import METER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_metrics.catalogue import Daily, Metric
-    from otel_metrics.recording.delivery import Sink
+    from otel_metrics.recording.dispatch import Sink
     from otel_metrics.settings import Settings
 
 
 LARGEST: Final = 1e100
-"""Larger values are refused: their squares, or the sum of a few, would be infinite for ever after."""
+"""Larger values are rejected: their squares, or the sum of a few, would be infinite for ever after."""
 
 Attributes = dict[str, str]
 
@@ -52,24 +52,24 @@ class Recorder:
         self.settings = settings
         self._meter = provider.get_meter(METER_NAME, version)
         self._kept = _kept.get(self._meter) or _Kept()
-        self.refusals = Refusals(strict=settings.strict, counts=self._kept.rejected)
-        self.labels = Labels(settings.label_caps, settings.series_limit, self.refusals, self._kept.overflowed)
+        self.rejections = Rejections(strict=settings.strict, counts=self._kept.rejected)
+        self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections, self._kept.overflowed)
         self.window = Window(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.prometheus_url is None
-        self.hub = Hub(self._meter, settings.clock, 1.0, self.refusals)
+        self.flusher = Flusher(self._meter, settings.clock, 1.0, self.rejections)
         self._lock = RLock()
-        self._columns: dict[tuple[object, ...], Column] = {}
+        self._columns: dict[tuple[object, ...], ArgumentSpec] = {}
         self._instruments: dict[str, Any] = {}
         self._gauges: dict[tuple[str, ...], GaugeSink] = {}
         if self._meter not in _kept:
             _kept[self._meter] = self._kept
-            _observe(self._meter, self._kept)  # made, and so asked, after the hub's hook, which hands over
+            _observe(self._meter, self._kept)  # made, and so asked, after the flusher's hook, which hands over
         self._kept.recorders.append(self)
 
     def close(self) -> None:
         """Hand over what is pending. On a provider of the application's own, the last one is observed on and on."""
-        self.hub.close()
+        self.flusher.close()
         recorders = self._kept.recorders
         if self in recorders and (len(recorders) > 1 or self.settings.meter_provider is None):
             recorders.remove(self)
@@ -81,16 +81,16 @@ class Recorder:
         metric: Metric,
         convert: Callable[[list[float]], list[float]] | None = None,
         spelling: str = "",
-    ) -> Column:
+    ) -> ArgumentSpec:
         """Return how ``argument`` of ``call`` becomes values of ``metric``; shared by all series (``spelling`` tells units apart)."""
         key = (call, argument, metric.name, spelling)
         low, high = metric.low, metric.high
         with self._lock:
             found = self._columns.get(key)
             if found is None:
-                refuse = partial(self._refuse, call, argument, _allowed(low, high))
+                reject = partial(self._reject, call, argument, _allowed(low, high))
                 bounds = max(low, -LARGEST), min(high, LARGEST)
-                found = self._columns[key] = Column(convert, *bounds, refuse, latest=metric.kind is Kind.GAUGE)
+                found = self._columns[key] = ArgumentSpec(convert, *bounds, reject, latest=metric.kind is Kind.GAUGE)
             return found
 
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
@@ -110,7 +110,7 @@ class Recorder:
         return (sink, self.window.counter(metric, attributes, total=total)) if self._local else (sink,)
 
     def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
-        """Return the keepers of one series of a gauge: the same for all cells that set it, or an older value could win."""
+        """Return the keepers of one series of a gauge: the same for all buffers that set it, or an older value could win."""
         instrument, key = self._instrument(metric), (metric.name, *attributes.values())
         with self._lock:
             sink = self._gauges.setdefault(key, GaugeSink(instrument, attributes))
@@ -121,17 +121,17 @@ class Recorder:
         try:
             CounterSink(self._instrument(metric), attributes).seed()  # which has nothing to do with the caller's span
         except Exception:  # of the application's exemplar filter: no reason to lose the call
-            self.refusals.failed("hand_over", later=True)
+            self.rejections.failed("hand_over", later=True)
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
-        # As a cell, because an SDK may have to be told again before every collection.
-        self.hub.cell((Column(),), ((GaugeSink(self._instrument(metric), attributes),),)).append(1)
+        # As a buffer, because an SDK may have to be told again before every collection.
+        self.flusher.buffer((ArgumentSpec(),), ((GaugeSink(self._instrument(metric), attributes),),)).append(1)
         if self._local:
             self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
 
-    def _refuse(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
-        self.refusals.refuse(call, argument, value, reason, allowed, later=True)  # the hub's lock is held
+    def _reject(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
+        self.rejections.reject(call, argument, value, reason, allowed, later=True)  # the flusher's lock is held
 
     def _instrument(self, metric: Metric) -> Any:
         with self._lock:
@@ -156,9 +156,9 @@ class Recorder:
             yield Observation(getattr(totals, field), labels)
 
     def rejected(self) -> Iterable[Observation]:
-        """Yield how many arguments were refused."""
+        """Yield how many arguments were rejected."""
         names = catalogue.REJECTED.label_names
-        for values, count in self.refusals.counts().items():
+        for values, count in self.rejections.counts().items():
             yield Observation(count, dict(zip(names, values, strict=True)))
 
     def overflowed(self) -> Iterable[Observation]:

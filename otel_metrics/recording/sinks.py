@@ -1,6 +1,6 @@
 """Sinks that end in an OpenTelemetry instrument: what is folded waits here until a reader collects.
 
-``flush()`` hands it to the public instrument; the hub calls it on every collection, for the series that have news.
+``flush()`` hands it to the public instrument; the flusher calls it on every collection, for the series that have news.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from weakref import WeakValueDictionary
 
 from opentelemetry.context import Context, set_value
 
-from otel_metrics.recording.bulk import Batch, Rest
-from otel_metrics.recording.delivery import HandOverError
-from otel_metrics.recording.digest import SCALE, Digest
-from otel_metrics.recording.noticing import noticing
-from otel_metrics.recording.views import gauges_last
+from otel_metrics.recording.dispatch import HandOverError
+from otel_metrics.sdk.acknowledged import acknowledged
+from otel_metrics.sdk.bucket_counts import SCALE, BucketCounts
+from otel_metrics.sdk.bulk import AlreadyTaken, BulkMeasurement
+from otel_metrics.sdk.views import gauges_last
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.metrics import Counter, Histogram, UpDownCounter, _Gauge
 
-    from otel_metrics.recording.digest import Needs
-    from otel_metrics.recording.values import Chunk
+    from otel_metrics.recording.batches import Batch
+    from otel_metrics.sdk.bucket_counts import BucketSpec
 
     Attributes = Mapping[str, str | bool | int | float]
 
@@ -44,17 +44,17 @@ _OVERCROWDED: Final = 65_536
 class Target:
     """A histogram, and what its acknowledgements have told about who listens to it. Shared by all its series.
 
-    ``needs`` is what values may be summed up into before they are handed over; None as long as that is not known, or if
+    ``spec`` is what values may be summed up into before they are handed over; None as long as that is not known, or if
     the values themselves are wanted. ``others`` tells that aggregations listen which take one value at a time.
     """
 
-    __slots__ = ("__weakref__", "instrument", "needs", "others")
+    __slots__ = ("__weakref__", "instrument", "others", "spec")
 
     _all: ClassVar[WeakValueDictionary[int, Target]] = WeakValueDictionary()
 
     def __init__(self, instrument: Histogram) -> None:
         self.instrument = instrument
-        self.needs: Needs | None = None
+        self.spec: BucketSpec | None = None
         self.others = False
 
     @classmethod
@@ -63,55 +63,55 @@ class Target:
         target = cls._all.get(id(instrument))
         return target or cls._all.setdefault(id(instrument), cls(instrument))
 
-    def send(self, batch: Batch, attributes: Attributes, context: Context = _NO_CONTEXT) -> None:
-        """Record a batch and learn from what comes back."""
-        self.instrument.record(batch, attributes, context)
-        self.others = batch.added or (self.others and not batch.takers)
-        self.needs = batch.needs if batch.takers else self.needs
+    def send(self, bulk: BulkMeasurement, attributes: Attributes, context: Context = _NO_CONTEXT) -> None:
+        """Record a bulk and learn from what comes back."""
+        self.instrument.record(bulk, attributes, context)
+        self.others = bulk.added or (self.others and not bulk.takers)
+        self.spec = bulk.spec if bulk.takers else self.spec
 
 
 class HistogramSink:
     """Values of one series of a histogram; negative ones are no values of a histogram and left out.
 
-    What is folded is summed up as the listeners to the instrument want it, and handed over as one batch per collection.
+    What is folded is summed up as the listeners to the instrument want it, and handed over as one bulk per collection.
     """
 
-    __slots__ = ("_attributes", "_born", "_digest", "_last", "_scale", "_target", "_values")
+    __slots__ = ("_attributes", "_born", "_counts", "_last", "_scale", "_target", "_values")
 
     def __init__(self, instrument: Histogram, attributes: Attributes) -> None:
         self._target = Target.of(instrument)
         self._attributes = attributes
         self._born: int | None = time_ns()
-        self._digest: Digest | None = None
+        self._counts: BucketCounts | None = None
         self._values: list[float] | None = None
         self._last = 0.0
         self._scale = SCALE
 
-    def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Sum up a chunk, or hand over at once the value that belongs to a span."""
-        values, total, last = chunk.values, chunk.total, chunk.last
-        if chunk.low < 0.0:
+    def fold(self, batch: Batch, _now: float, /) -> None:
+        """Sum up a batch, or hand over at once the value that belongs to a span."""
+        values, total, last = batch.values, batch.total, batch.last
+        if batch.low < 0.0:
             values = values[bisect_left(values, 0.0) :]
             if not values:
-                chunk.taken += 1
+                batch.taken += 1
                 return
             total, last = sum(values), last if last >= 0.0 else values[-1]
-        if chunk.context is not None:
-            chunk.taken += 1
-            self._send_at_once(last, chunk.context, chunk.extra)
+        if batch.context is not None:
+            batch.taken += 1
+            self._send_at_once(last, batch.context, batch.extra)
             return
-        needs = self._target.needs
-        if needs is not None and not self._target.others:
-            if self._digest is None:
-                self._digest = Digest(needs, self._scale)
-            self._digest.add(values, total, last)
-            chunk.taken += 1
+        spec = self._target.spec
+        if spec is not None and not self._target.others:
+            if self._counts is None:
+                self._counts = BucketCounts(spec, self._scale)
+            self._counts.add(values, total, last)
+            batch.taken += 1
             return
         self._last = last
         if self._values is None:
             self._values = []
         self._values += values
-        chunk.taken += 1
+        batch.taken += 1
         if len(self._values) // _OVERCROWDED > (len(self._values) - len(values)) // _OVERCROWDED:
             self._make_room()
 
@@ -124,16 +124,16 @@ class HistogramSink:
         """Hand over what is pending; what nobody has taken when that raises waits for the next time."""
         if self._values:
             self._send_values(self._values)
-        digest = self._digest
-        if digest is not None:
-            batch = Batch.of(digest.last, digest, self._born)
+        counts = self._counts
+        if counts is not None:
+            bulk = BulkMeasurement.of(counts.last, counts, self._born)
             try:
-                self._send(batch)
+                self._send(bulk)
             except BaseException:
-                if batch.takers:
-                    self._digest = None
+                if bulk.takers:
+                    self._counts = None
                 raise
-            self._digest = None
+            self._counts = None
 
     def _make_room(self) -> None:
         """Hand over in the middle of a record call, which must not hear of it if that raises; nor may it take up ever more memory."""
@@ -146,18 +146,18 @@ class HistogramSink:
                 raise HandOverError(f"{n} values are lost") from error
             raise HandOverError(f"{n} values wait") from error
 
-    def _send(self, batch: Batch, context: Context = _NO_CONTEXT) -> None:
-        self._target.send(batch, self._attributes, context)
+    def _send(self, bulk: BulkMeasurement, context: Context = _NO_CONTEXT) -> None:
+        self._target.send(bulk, self._attributes, context)
         self._born = None
-        self._scale = min(self._scale, batch.scale)
+        self._scale = min(self._scale, bulk.scale)
 
     def _send_at_once(self, value: float, context: Context, extra: Mapping[str, str] | None) -> None:
         """Hand over the value of a span; if that raises and nobody has taken it, it waits like any other."""
-        batch = Batch.of(value, [value], self._born, extra)
+        bulk = BulkMeasurement.of(value, [value], self._born, extra)
         try:
-            self._send(batch, context)
+            self._send(bulk, context)
         except BaseException:
-            if not batch.takers and not batch.added:
+            if not bulk.takers and not bulk.added:
                 self._values, self._last = [*(self._values or ()), value], value
             raise
 
@@ -169,18 +169,18 @@ class HistogramSink:
         # The value recorded last goes last, for aggregations that keep only that.
         at = values.index(self._last)
         values[at], values[-1] = values[-1], values[at]
-        offered, rest = list(values), list(map(Rest, values))
-        batch = Batch.of(offered[0], sorted(offered), self._born)
+        offered, rest = list(values), list(map(AlreadyTaken, values))
+        bulk = BulkMeasurement.of(offered[0], sorted(offered), self._born)
         try:
-            self._send(batch)
-            if batch.added or not batch.takers:
+            self._send(bulk)
+            if bulk.added or not bulk.takers:
                 self._target.others = True
                 values[:] = rest[1:]
             else:
                 values[:] = rest[1:][-1:]
         except BaseException:
-            left = rest if batch.takers else offered
-            values[:] = left[1:] if batch.added else left
+            left = rest if bulk.takers else offered
+            values[:] = left[1:] if bulk.added else left
             raise
         self._send_rest(values)
 
@@ -189,7 +189,7 @@ class HistogramSink:
         taken = 0
         try:
             for value in values:
-                if type(value) is not Rest:
+                if type(value) is not AlreadyTaken:
                     break
                 self._target.instrument.record(value, self._attributes, _NO_CONTEXT)
                 taken += 1
@@ -216,18 +216,18 @@ class CounterSink:
         self._pending: float | None = 0
         self._new = True
 
-    def fold(self, chunk: Chunk, _now: float, /) -> None:
-        """Add a chunk's count or sum; at once if it belongs to a span."""
-        amount = chunk.total if self._total else chunk.n
-        if chunk.context is None:
+    def fold(self, batch: Batch, _now: float, /) -> None:
+        """Add a batch's count or sum; at once if it belongs to a span."""
+        amount = batch.total if self._total else batch.n
+        if batch.context is None:
             self._pending = amount + (self._pending or 0)
-            chunk.taken += 1
+            batch.taken += 1
             return
         self._new, self._pending = False, self._pending or None
-        chunk.taken += 1
-        offered = noticing(amount)
+        batch.taken += 1
+        offered = acknowledged(amount)
         try:
-            self._instrument.add(offered, self._attributes, chunk.context)
+            self._instrument.add(offered, self._attributes, batch.context)
         except BaseException:
             if not offered.added:  # it waits like any other
                 self._pending = amount + (self._pending or 0)
@@ -244,7 +244,7 @@ class CounterSink:
         """Add what is pending; if that raises and nobody has taken it, it waits for the next time."""
         if self._pending is None:  # zero is news, too: a delta of zero is a data point
             return
-        offered = noticing(self._pending)
+        offered = acknowledged(self._pending)
         try:
             self._instrument.add(offered, self._attributes, _NO_CONTEXT)
             self._pending, self._new = None, False
@@ -269,12 +269,12 @@ class GaugeSink:
         """Whether the series must be flushed again even if nothing is recorded."""
         return self._last is not None
 
-    def fold(self, chunk: Chunk, _now: float, /) -> None:
+    def fold(self, batch: Batch, _now: float, /) -> None:
         """Remember the last value, and set at once the one that belongs to a span."""
-        self._last = chunk.last
-        chunk.taken += 1
-        if chunk.context is not None:
-            self._instrument.set(chunk.last, self._attributes, chunk.context)
+        self._last = batch.last
+        batch.taken += 1
+        if batch.context is not None:
+            self._instrument.set(batch.last, self._attributes, batch.context)
 
     def flush(self) -> None:
         """Set the gauge."""

@@ -1,17 +1,17 @@
-"""Sinks that split a chunk between others: by a threshold, by sign."""
+"""Sinks that split a batch between others: by a threshold, by sign."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from otel_metrics.recording.delivery import Split
-from otel_metrics.recording.values import Chunk
+from otel_metrics.recording.batches import Batch
+from otel_metrics.recording.dispatch import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.recording.delivery import Part, Sink
+    from otel_metrics.recording.dispatch import Part, Sink
 
 
 class ThresholdSplit(Split):
@@ -29,13 +29,13 @@ class ThresholdSplit(Split):
         """The sinks of both sides."""
         return (*self._above, *self._below)
 
-    def split(self, chunk: Chunk) -> Iterator[Part]:
-        """Count a chunk on both sides of the threshold."""
-        below = bisect_left(chunk.values, self._threshold)
-        for n, sinks in ((below, self._below), (chunk.n - below, self._above)):
+    def split(self, batch: Batch) -> Iterator[Part]:
+        """Count a batch on both sides of the threshold."""
+        below = bisect_left(batch.values, self._threshold)
+        for n, sinks in ((below, self._below), (batch.n - below, self._above)):
             if n:
-                rows = Chunk([], n, 0.0, chunk.context)
-                rows.extra = chunk.extra
+                rows = Batch([], n, 0.0, batch.context)
+                rows.extra = batch.extra
                 yield rows, sinks
 
 
@@ -56,18 +56,18 @@ class SignSplit(Split):
         """The sinks of both sides."""
         return (self._positive, self._negative)
 
-    def split(self, chunk: Chunk) -> Iterator[Part]:
+    def split(self, batch: Batch) -> Iterator[Part]:
         """Give each side its part."""
-        if chunk.low >= 0:
-            yield chunk, (self._positive,)
+        if batch.low >= 0:
+            yield batch, (self._positive,)
             return
-        values = chunk.values
+        values = batch.values
         zero = bisect_left(values, 0.0)
         for sink, part in (
             (self._negative, [-value for value in reversed(values[:zero])]),
             (self._positive, values[zero:]),
         ):
             if part:
-                half = Chunk(part, len(part), part[-1], chunk.context)
-                half.extra = chunk.extra
+                half = Batch(part, len(part), part[-1], batch.context)
+                half.extra = batch.extra
                 yield half, (sink,)

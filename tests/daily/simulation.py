@@ -80,7 +80,7 @@ class Process:
             call("shop", "response_time", name, value, "milliseconds")
             if counts:
                 kept.append(value / 1000)
-        self.runtime.recorder.hub.drain()  # as the ticker does, every second of a real clock
+        self.runtime.recorder.flusher.drain()  # as the ticker does, every second of a real clock
 
     def scrape(self, now: float) -> None:
         """Be scraped."""

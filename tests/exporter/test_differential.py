@@ -151,7 +151,7 @@ def parsed(exposition: str) -> tuple[dict[str, tuple[str, str]], dict[Any, str]]
 def test_the_same_series_values_types_and_help(
     drawn: list[dict[str, Any]], arguments: dict[str, Any], direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("otel_metrics.exporter.direct._works", lambda: direct)
+    monkeypatch.setattr("otel_metrics.sdk.lazy_points._works", lambda: direct)
     instruments = without_collisions(drawn)
     assume(instruments)
     theirs, ours = CollectorRegistry(), CollectorRegistry()

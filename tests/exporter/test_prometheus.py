@@ -15,7 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry, Counter
 
 from otel_metrics.exporter import PrometheusReader
-from otel_metrics.recording.bulk import Batch, BulkHistogramAggregation
+from otel_metrics.sdk.bulk import BulkHistogramAggregation, BulkMeasurement
 from tests.servers import scraping, wait_until
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def test_percentiles_of_a_million_values_are_within_one_percent(servers: Servers
     exact: dict[str, list[float]] = {}
     for shape, draw in SHAPES.items():
         values = sorted(abs(draw(rng)) for _ in range(1_000_000))
-        histogram.record(Batch.of(values[0], values), {"shape": shape})
+        histogram.record(BulkMeasurement.of(values[0], values), {"shape": shape})
         exact[shape] = [values[math.ceil(q * len(values)) - 1] for q in (0.5, 0.95, 0.99)]
     with reader.serve(port=0) as handle:
         prometheus = scraped_by(servers, handle, "protobuf", NATIVE)

@@ -24,8 +24,8 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_metrics import configure, exporter, get_advanced_metrics, shutdown, views
 from otel_metrics.exporter.push import otlp_reader, rescaled
-from otel_metrics.provider import resource
-from otel_metrics.recording.bulk import Batch, BulkHistogramAggregation
+from otel_metrics.sdk.bulk import BulkHistogramAggregation, BulkMeasurement
+from otel_metrics.sdk.provider import resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,7 +202,7 @@ def test_victoria_metrics_answers_what_was_pushed(servers: Servers) -> None:
         meter = pushing.get_meter("tests")
         meter.create_counter("calls").add(5, {"feature": "search"})
         both = meter.create_histogram("both", "s")
-        both.record(Batch.of(values[0], values), {"feature": "search"})
+        both.record(BulkMeasurement.of(values[0], values), {"feature": "search"})
         pushing.force_flush()
         pushing.shutdown()
     assert victoria.value("sum(calls_total)") == 10

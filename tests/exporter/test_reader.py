@@ -15,9 +15,10 @@ from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, generate_latest
 
-from otel_metrics.exporter import AutoPrometheusReader, PrometheusReader, direct
+from otel_metrics.exporter import AutoPrometheusReader, PrometheusReader
 from otel_metrics.exporter.endpoint import Endpoint
-from otel_metrics.recording.bulk import BulkHistogramAggregation
+from otel_metrics.sdk import lazy_points
+from otel_metrics.sdk.bulk import BulkHistogramAggregation
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped, samples
 from tests.processes import fetch
@@ -113,19 +114,19 @@ def test_limits_of_cardinality_reach_the_sdk() -> None:
 @pytest.fixture(params=[True, False], ids=["read directly", "SDK's data points"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(direct, "_works", lambda: False)
+        monkeypatch.setattr(lazy_points, "_works", lambda: False)
 
 
 def test_this_sdk_can_be_read_directly() -> None:
-    assert direct._works()
+    assert lazy_points._works()
 
 
 def test_an_sdk_made_differently_is_noticed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(direct, "_histogram_reader", lambda: lambda _: None)
-    direct._works.cache_clear()
+    monkeypatch.setattr(lazy_points, "_histogram_reader", lambda: lambda _: None)
+    lazy_points._works.cache_clear()
     with caplog.at_level(logging.INFO, "otel_metrics"):
-        assert not direct._works()
-    direct._works.cache_clear()
+        assert not lazy_points._works()
+    lazy_points._works.cache_clear()
     assert "cannot be read directly" in caplog.text
 
 

@@ -222,10 +222,10 @@ def test_a_type_past_the_cap_is_on_the_scale_that_is_set_for_it() -> None:
     assert metrics.value("feature_satisfaction_score_sum", satisfaction_type="other") == 0.0
 
 
-@pytest.mark.parametrize("refused", [99, float("nan"), -3])
-def test_a_refused_score_tells_nothing_about_the_scale(refused: float) -> None:
+@pytest.mark.parametrize("rejected", [99, float("nan"), -3])
+def test_a_refused_score_tells_nothing_about_the_scale(rejected: float) -> None:
     with testing.recording(strict=False) as metrics:
-        metrics.advanced.record_satisfaction("engine", "speed", refused)
+        metrics.advanced.record_satisfaction("engine", "speed", rejected)
         metrics.advanced.record_satisfaction("engine", "speed", 5)
         metrics.advanced.record_satisfaction("engine", "speed", 1)
 

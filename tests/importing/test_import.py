@@ -257,7 +257,7 @@ def test_verification_finds_what_got_lost_before_it_was_computed(servers: Server
     ]  # fmt: skip
 
 
-def test_verification_understands_what_was_refused_mended_or_put_together(servers: Servers, tmp_path: Path) -> None:
+def test_verification_understands_what_was_rejected_mended_or_put_together(servers: Servers, tmp_path: Path) -> None:
     """An old system lives in Berlin, and has everything that rows can be."""
     path, data = old.create(tmp_path / "old.db"), tmp_path / "data"
     times = [f"2024-02-{day}T{hour}:30:00" for day in (27, 28) for hour in ("00", "12", "23")]
@@ -404,7 +404,7 @@ def _ticking(folder: Path) -> Path:
     return rules
 
 
-def test_two_imports_at_once_are_refused(imported: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_imports_at_once_are_rejected(imported: tuple[Path, Path], tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path, tmp_path / "promtool")
     with directory.claimed():
         done = otel_metrics("import", str(imported[0]), "--data", str(tmp_path))
@@ -464,7 +464,7 @@ def test_ctrl_c_while_promtool_is_at_work_loses_none_of_the_days_that_are_rememb
     assert {name for day in state["days"].values() for name in day["blocks"]} == set(blocks(data))
     assert sorted(path.name for path in (data / "otel-metrics-import").iterdir()) == [
         "lock",
-        "refused.csv",
+        "rejected.csv",
         "state.json",
     ]
 

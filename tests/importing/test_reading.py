@@ -1,4 +1,4 @@
-"""What a row of the old database becomes, what is refused and why, and that every row is accounted for."""
+"""What a row of the old database becomes, what is rejected and why, and that every row is accounted for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(tmp_path: Path, database: Path) -> Iterator[Read]:
     opened: list[Rows] = []
 
     def reading(**settings: Any) -> Rows:
-        ledger = Ledger(tmp_path / "refused.csv")
+        ledger = Ledger(tmp_path / "rejected.csv")
         rows = Rows(OldDatabase(database), ledger, Settings(**settings), timezone.utc, tmp_path / "rows")
         opened.append(rows)
         rows.read(lambda _: None)
@@ -56,7 +56,7 @@ def read(tmp_path: Path, database: Path) -> Iterator[Read]:
 @contextmanager
 def reading(path: Path, folder: Path) -> Iterator[Rows]:
     """Read another database."""
-    ledger, database = Ledger(folder / "others-refused.csv"), OldDatabase(path)
+    ledger, database = Ledger(folder / "others-rejected.csv"), OldDatabase(path)
     with closing(ledger), closing(database):
         rows = Rows(database, ledger, Settings(), timezone.utc, folder / "others-rows")
         rows.read(lambda _: None)
@@ -79,8 +79,8 @@ def counters(rows: Rows, day: int = DAY) -> dict[str, float]:
     }
 
 
-def refused(rows: Rows) -> dict[str, list[str]]:
-    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.ledger.refused}
+def rejected(rows: Rows) -> dict[str, list[str]]:
+    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.ledger.rejected}
 
 
 def left_out(rows: Rows) -> dict[str, list[str]]:
@@ -162,7 +162,7 @@ def test_usage_without_a_duration_is_counted(database: Path, read: Read) -> None
     assert found["feature.usage{a,x,failure,Timeout,}"] == 1
     assert found["feature.usage{a,x,unknown,,}"] == 1
     assert day_of(rows) == {("a", "usage", "x", "seconds"): [0.1]}
-    assert rows.ledger.refused == []
+    assert rows.ledger.rejected == []
 
 
 def test_siblings(database: Path, read: Read) -> None:
@@ -265,7 +265,7 @@ def test_what_does_not_fit_is_listed_with_its_row_id(database: Path, read: Read,
     ]
     old.insert(database, "system_performance", bad)
     rows = read()
-    assert refused(rows) == {
+    assert rejected(rows) == {
         "system_performance: value: type": ["2", "8"],
         "system_performance: value: negative": ["3"],
         "system_performance: value: infinite": ["4"],
@@ -275,7 +275,7 @@ def test_what_does_not_fit_is_listed_with_its_row_id(database: Path, read: Read,
     }
     assert left_out(rows) == {"system_performance: context: length": ["7"]}
     assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.001]}
-    listed = list(csv.reader((tmp_path / "refused.csv").read_text(encoding="utf-8").splitlines()))
+    listed = list(csv.reader((tmp_path / "rejected.csv").read_text(encoding="utf-8").splitlines()))
     assert ["system_performance", "3", "row", "value: negative"] in listed
     assert ["system_performance", "7", "context", "length"] in listed
 
@@ -310,7 +310,7 @@ def test_the_rest_of_a_row_is_kept(database: Path, read: Read) -> None:
         "learning_effectiveness: accuracy: range": ["1"],
         "optimization_impact: before_value: ratio": ["1"],
     }
-    assert refused(rows) == {
+    assert rejected(rows) == {
         "learning_effectiveness: accuracy: range": ["2"],
         "learning_effectiveness: no value at all": ["3"],
     }
@@ -347,7 +347,7 @@ def test_text_that_is_no_utf8_is_mended_and_said(database: Path, read: Read) -> 
     }
 
 
-def test_a_table_without_a_needed_column_is_refused_as_a_whole(tmp_path: Path) -> None:
+def test_a_table_without_a_needed_column_is_rejected_as_a_whole(tmp_path: Path) -> None:
     path = old.create(
         tmp_path / "odd.db",
         "CREATE TABLE user_satisfaction (id INTEGER PRIMARY KEY, timestamp TEXT, feature TEXT, mood REAL);"
@@ -358,23 +358,23 @@ def test_a_table_without_a_needed_column_is_refused_as_a_whole(tmp_path: Path) -
     assert database.unknown == ["notes"]
     assert database.tables[0].missing == ("satisfaction_type", "score")
     assert database.tables[0].unknown == ("mood",)
-    ledger = Ledger(tmp_path / "refused.csv")
+    ledger = Ledger(tmp_path / "rejected.csv")
     rows = Rows(database, ledger, Settings(), timezone.utc, tmp_path / "rows")
     rows.read(lambda _: None)
-    assert [(r.what, r.rows) for r in ledger.refused] == [("the table has no column satisfaction_type, score", 3)]
+    assert [(r.what, r.rows) for r in ledger.rejected] == [("the table has no column satisfaction_type, score", 3)]
     assert ledger.balanced()
     ledger.close()
     database.close()
 
 
-def test_an_aggregates_table_without_a_needed_column_is_refused_as_well(tmp_path: Path) -> None:
+def test_an_aggregates_table_without_a_needed_column_is_rejected_as_well(tmp_path: Path) -> None:
     path = old.create(tmp_path / "odd.db", old.SCHEMA.replace("percentile_99 REAL, created_at", "created_at"))
     row = aggregate()
     del row["percentile_99"]
     old.insert(path, "daily_aggregates", [row, {**row, "metric_name": "other"}])
     with reading(path, tmp_path) as rows:
-        assert refused(rows) == {"daily_aggregates: the table has no column percentile_99": ["all"]}
-        assert rows.ledger.read["daily_aggregates"] == rows.ledger.refused_rows("daily_aggregates") == 2
+        assert rejected(rows) == {"daily_aggregates: the table has no column percentile_99": ["all"]}
+        assert rows.ledger.read["daily_aggregates"] == rows.ledger.rejected_rows("daily_aggregates") == 2
         assert rows.days() == []
 
 
@@ -402,21 +402,21 @@ def test_a_column_called_rowid_is_not_the_rows_number(tmp_path: Path) -> None:
     )
     with reading(path, tmp_path) as rows:
         assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.002]}
-        assert refused(rows) == {"system_performance: value: negative": ["3"]}
+        assert rejected(rows) == {"system_performance: value: negative": ["3"]}
 
 
-def test_a_table_without_row_ids_is_refused_as_a_whole(tmp_path: Path) -> None:
+def test_a_table_without_row_ids_is_rejected_as_a_whole(tmp_path: Path) -> None:
     columns = "timestamp TEXT PRIMARY KEY, feature TEXT, metric_category TEXT, metric_name TEXT, value REAL"
     path = old.create(tmp_path / "old.db", f"CREATE TABLE system_performance ({columns}) WITHOUT ROWID;")
     row = performance(1.0)
     del row["unit"]
     old.insert(path, "system_performance", [row])
     with reading(path, tmp_path) as rows:
-        assert refused(rows) == {"system_performance: the table has no row ids (WITHOUT ROWID)": ["all"]}
+        assert rejected(rows) == {"system_performance: the table has no row ids (WITHOUT ROWID)": ["all"]}
         assert rows.ledger.read["system_performance"] == 1
 
 
-def test_a_view_in_place_of_a_table_is_refused_as_a_whole(database: Path, read: Read) -> None:
+def test_a_view_in_place_of_a_table_is_rejected_as_a_whole(database: Path, read: Read) -> None:
     """As after a table was archived under another name: its rows are there, and must not be passed over in silence."""
     old.insert(database, "system_performance", [performance(1.0), performance(2.0)])
     with closing(sqlite3.connect(database)) as connection:
@@ -424,7 +424,7 @@ def test_a_view_in_place_of_a_table_is_refused_as_a_whole(database: Path, read: 
         connection.execute("CREATE VIEW system_performance AS SELECT * FROM archive")
         connection.execute("CREATE VIEW of_others AS SELECT 1")
     rows = read()
-    assert refused(rows) == {"system_performance: a view, and rows of views have no row ids": ["all"]}
+    assert rejected(rows) == {"system_performance: a view, and rows of views have no row ids": ["all"]}
     assert rows.ledger.read["system_performance"] == 2
     assert rows.database.unknown == ["archive"]
 
@@ -435,12 +435,12 @@ def test_what_cannot_be_read_is_told_in_full_on_a_narrow_terminal(tmp_path: Path
     )
     old.insert(path, "system_performance", [{"timestamp": NOON, "feature": "search"}] * 7)
     done = otel_metrics("import", str(path), COLUMNS="80")
-    found, _, refusals = done.stdout.partition("Rows that do not fit")
+    found, _, rejections = done.stdout.partition("Rows that do not fit")
     words = " ".join(found.split())
     assert "system_performance the table has no column" in words
     for told in ("metric_category", "metric_name", "value; notes is not documented, not read"):
         assert told in words
-    assert "…" not in found + refusals
+    assert "…" not in found + rejections
 
 
 @pytest.mark.parametrize("kind", ["VIRTUAL", "STORED"])
@@ -614,7 +614,7 @@ def test_aggregates_that_do_not_fit(database: Path, read: Read) -> None:
             aggregate(metric_name="both"),
         ],
     )
-    assert refused(read()) == {
+    assert rejected(read()) == {
         "daily_aggregates: date: not YYYY-MM-DD": ["1"],
         "daily_aggregates: count: not a number of values above 0": ["2"],
         "daily_aggregates: avg_value: not a finite number": ["3"],
@@ -642,7 +642,7 @@ def test_aggregates_that_no_values_can_have(database: Path, read: Read) -> None:
         database, "daily_aggregates", [aggregate(**{"metric_name": f"{i}_ms", **row}) for i, row in enumerate(bad)]
     )
     rows = read()
-    assert refused(rows) == {
+    assert rejected(rows) == {
         "daily_aggregates: date: before 1970": ["1"],
         "daily_aggregates: stddev: negative": ["2"],
         "daily_aggregates: stddev: larger than max_value - min_value": ["3"],
@@ -659,11 +659,11 @@ def test_aggregates_that_no_values_can_have(database: Path, read: Read) -> None:
 
 
 def test_aggregates_are_as_exact_as_adding_up_is(database: Path, read: Read) -> None:
-    """The average of equal values is off by a bit sometimes; that is no reason to refuse it."""
+    """The average of equal values is off by a bit sometimes; that is no reason to reject it."""
     nearly = aggregate(avg_value=0.1 + 0.2, min_value=0.3, max_value=0.3, stddev=0.0, percentile_50=0.3,
                        percentile_95=0.3, percentile_99=0.3)  # fmt: skip
     old.insert(database, "daily_aggregates", [nearly])
-    assert refused(read()) == {}
+    assert rejected(read()) == {}
 
 
 def test_a_days_own_rows_are_worth_more_than_its_aggregate_unless_some_are_gone(database: Path, read: Read) -> None:

@@ -35,7 +35,7 @@ def test_a_time_without_offset_is_in_the_zone_that_is_named() -> None:
 @pytest.mark.parametrize(
     "value", [None, 1765707630, "", "yesterday", "2025-12-14", "2025-13-01T00:00:00", "1969-12-31T23:59:59"]
 )
-def test_anything_else_is_refused(value: object) -> None:
+def test_anything_else_is_rejected(value: object) -> None:
     with pytest.raises(ValueError, match=r"ISO 8601|1970"):
         Timestamps(timezone.utc).milliseconds(value)
 

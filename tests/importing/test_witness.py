@@ -36,7 +36,7 @@ def test_it_counts_what_was_read_in_any_portions_and_tells_capitals_apart(
     old.insert(
         path, "feature_usage", [{**row, "id": n, "feature": name, "duration_ms": 5.0} for n, name in features.items()]
     )
-    ledger, database = Ledger(tmp_path / "refused.csv"), OldDatabase(path)
+    ledger, database = Ledger(tmp_path / "rejected.csv"), OldDatabase(path)
     with closing(ledger), closing(database):
         rows = Rows(database, ledger, Settings(), timezone.utc, tmp_path / "rows")
         rows.read(lambda _: None)

@@ -95,7 +95,7 @@ def simulate(process: Process, lines: defaultdict[str, list[str]], rng: random.R
             runtime.advanced.record_satisfaction("chat", "accuracy", values[1], scale="0-1")
             runtime.advanced.record_feature_usage("chat", "ask", values[0], success=values[2])
             runtime.basic.record_learning_metric("chat", "drift", values[0] - 100)
-            runtime.recorder.hub.drain()
+            runtime.recorder.flusher.drain()
             pending.append((clock.now, *values))
         process.events += [Event(when, float("inf"), *values) for when, *values in pending]  # type: ignore[arg-type]
 

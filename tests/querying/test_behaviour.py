@@ -17,9 +17,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_metrics.errors import InvalidArgumentError
-from otel_metrics.provider import resource, views
 from otel_metrics.querying.source import parse_day
 from otel_metrics.runtime import Runtime
+from otel_metrics.sdk.provider import resource, views
 from otel_metrics.settings import Settings
 from tests.querying.behaviour import ODD, Subject, record
 from tests.servers import scraping

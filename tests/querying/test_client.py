@@ -257,7 +257,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         client = PrometheusClient(f"http://127.0.0.1:{bound.getsockname()[1]}")
-        with pytest.raises(UnreachableError, match="refused"):
+        with pytest.raises(UnreachableError, match="rejected"):
             client.query("up", 1)
         client.close()
 

@@ -17,10 +17,10 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 
-from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
-from otel_metrics.recording.values import Column
-from otel_metrics.recording.views import Buckets, Way, gauges_last, views
+from otel_metrics.sdk.views import Buckets, Way, gauges_last, views
 from tests.recording.streams import BOUNDS, Exponential, collect, cumulative, delta, exponential_of, metrics_of
 
 if TYPE_CHECKING:
@@ -127,38 +127,38 @@ class Naive:
 
 
 class Folded(Naive):
-    """The same instruments behind cells."""
+    """The same instruments behind buffers."""
 
     def __init__(self, views_: list[View]) -> None:
         super().__init__(views_)
-        self.hub = Hub(self.provider.get_meter("test"), tick=None)
-        self.column, self.any_column = Column(), Column(low=float("-inf"))
-        self.cells: dict[int, Any] = {}
-        self.tallies: dict[int, Any] = {}
+        self.flusher = Flusher(self.provider.get_meter("test"), tick=None)
+        self.column, self.any_column = ArgumentSpec(), ArgumentSpec(low=float("-inf"))
+        self.buffers: dict[int, Any] = {}
+        self.call_counters: dict[int, Any] = {}
         self.gauges: dict[int, Any] = {}
 
     def record(self, series: int, recorded: list[float]) -> None:
-        if series not in self.cells:
+        if series not in self.buffers:
             labels = SERIES[series]
             sinks = (HistogramSink(self.histogram, labels), CounterSink(self.total, labels, total=True))
-            self.cells[series] = self.hub.cell((self.column,), (sinks,), (CounterSink(self.rows, labels),))
+            self.buffers[series] = self.flusher.buffer((self.column,), (sinks,), (CounterSink(self.rows, labels),))
         for value in recorded:
-            self.cells[series].append(value)
+            self.buffers[series].append(value)
 
     def count(self, series: int, n: int) -> None:
-        if series not in self.tallies:
-            self.tallies[series] = self.hub.tally((CounterSink(self.counter, SERIES[series]),))
+        if series not in self.call_counters:
+            self.call_counters[series] = self.flusher.call_counter((CounterSink(self.counter, SERIES[series]),))
         for _ in range(n):
-            self.tallies[series].hit()
+            self.call_counters[series].hit()
 
     def set(self, series: int, value: float) -> None:
         if series not in self.gauges:
-            self.gauges[series] = self.hub.cell((self.any_column,), ((GaugeSink(self.gauge, SERIES[series]),),))
+            self.gauges[series] = self.flusher.buffer((self.any_column,), ((GaugeSink(self.gauge, SERIES[series]),),))
         self.gauges[series].append(value)
 
     def fold(self, series: int, _argument: None) -> None:
-        if series in self.cells:
-            self.hub.fold(self.cells[series])
+        if series in self.buffers:
+            self.flusher.fold(self.buffers[series])
 
 
 def play(script: list[tuple[str, int, Any]], *played: Naive) -> None:
@@ -233,11 +233,11 @@ def test_an_interval_of_far_apart_values_leaves_the_next_deltas_as_fine_as_befor
     reader = delta()
     provider = MeterProvider([reader], shutdown_on_exit=False, views=views({"h": BOUNDS}))
     meter = provider.get_meter("test")
-    hub = Hub(meter, tick=None)
-    cell = hub.cell((Column(),), ((HistogramSink(meter.create_histogram("h"), {}),),))
+    flusher = Flusher(meter, tick=None)
+    buffer = flusher.buffer((ArgumentSpec(),), ((HistogramSink(meter.create_histogram("h"), {}),),))
 
     def scale(*values: float) -> int:
-        cell.extend(values)
+        buffer.extend(values)
         return int(exponential_of(reader, "h")[frozenset()].scale)
 
     assert [scale(1.0, 1.5), scale(1.0, 1.5)] == [8, 8]
@@ -263,9 +263,9 @@ def test_series_past_the_sdks_limit_overflow_together(name: str) -> None:
 @pytest.mark.parametrize("name", ["merge", "repeat", "public", "ours and others"])
 def test_negative_values_are_none_of_a_histograms(name: str) -> None:
     naive, folded = Naive(VIEWS[name][1]), Folded(VIEWS[name][0])
-    cell = folded.hub.cell((Column(low=float("-inf")),), ((HistogramSink(folded.histogram, SERIES[0]),),))
+    buffer = folded.flusher.buffer((ArgumentSpec(low=float("-inf")),), ((HistogramSink(folded.histogram, SERIES[0]),),))
     for values_ in ([2.0, -1.0], [-1.0], [0.5, 2.0, -3.0]):
         for value in values_:
             naive.histogram.record(value, SERIES[0])
-            cell.append(value)
+            buffer.append(value)
         assert collect(folded.readers[0]) == collect(naive.readers[0])

@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_metrics
 from otel_metrics import ExemplarFilter
-from otel_metrics.recording.context import current_context, sampled
-from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
-from otel_metrics.recording.values import Column
-from otel_metrics.recording.views import Buckets, Way, views
 from otel_metrics.runtime import wsgi_app
+from otel_metrics.sdk.context import current_context, sampled
+from otel_metrics.sdk.views import Buckets, Way, views
 from otel_metrics.testing import recording
 from tests.recording.streams import BOUNDS, cumulative, metrics_of, only
 
@@ -40,14 +40,14 @@ class Rig:
             [self.reader], exemplar_filter=ExemplarFilter(), shutdown_on_exit=False, views=VIEWS[name]
         )
         meter = provider.get_meter("test")
-        self.hub = Hub(meter, tick=None)
+        self.flusher = Flusher(meter, tick=None)
         sinks = (
             HistogramSink(meter.create_histogram("h"), {"a": "b"}),
             GaugeSink(meter.create_gauge("g"), {"a": "b"}),
         )
         counter = CounterSink(meter.create_counter("c"), {"a": "b"})
-        self.cell = self.hub.cell((Column(),), (sinks,), (counter,))
-        self.tally = self.hub.tally((CounterSink(meter.create_counter("t"), {"a": "b"}),))
+        self.buffer = self.flusher.buffer((ArgumentSpec(),), (sinks,), (counter,))
+        self.call_counter = self.flusher.call_counter((CounterSink(meter.create_counter("t"), {"a": "b"}),))
 
     def points(self) -> dict[str, Any]:
         return {metric.name: only(metric.data.data_points) for metric in metrics_of(self.reader)}
@@ -56,13 +56,13 @@ class Rig:
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_sampled_span_is_on_the_exemplars(name: str) -> None:
     rig = Rig(name)
-    rig.cell.append(0.5)
+    rig.buffer.append(0.5)
     with TracerProvider().get_tracer("test").start_as_current_span("work") as span:
         context = sampled()
         assert context is not None
-        rig.hub.record(rig.cell, (2.0,), context)
-        rig.hub.hit(rig.tally, context)
-        rig.cell.append(4.0)
+        rig.flusher.record(rig.buffer, (2.0,), context)
+        rig.flusher.hit(rig.call_counter, context)
+        rig.buffer.append(4.0)
         points = rig.points()  # collected in the span: that is not where the other values were recorded
     assert points["h"].count == 3
     assert points["h"].sum == 6.5
@@ -80,7 +80,7 @@ def test_a_sampled_span_is_on_the_exemplars(name: str) -> None:
 @pytest.mark.parametrize("name", ["merge", "repeat", "exponential"])
 def test_an_id_is_on_the_exemplar_and_not_among_the_labels(name: str) -> None:
     rig = Rig(name)
-    rig.hub.record(rig.cell, (2.0,), get_current(), {"interaction_id": "i-1"})
+    rig.flusher.record(rig.buffer, (2.0,), get_current(), {"interaction_id": "i-1"})
     point = rig.points()["h"]
     assert dict(point.attributes) == {"a": "b"}
     exemplar = only(point.exemplars)
@@ -91,7 +91,7 @@ def test_an_id_is_on_the_exemplar_and_not_among_the_labels(name: str) -> None:
 @pytest.mark.parametrize("name", ["public", "none of ours"])
 def test_an_id_is_no_label_where_the_views_are_not_ours(name: str) -> None:
     rig = Rig(name)
-    rig.hub.record(rig.cell, (2.0,), get_current(), {"interaction_id": "i-1"})
+    rig.flusher.record(rig.buffer, (2.0,), get_current(), {"interaction_id": "i-1"})
     assert dict(rig.points()["h"].attributes) == {"a": "b"}
 
 
@@ -106,12 +106,12 @@ def test_a_value_in_a_span_while_its_thread_folds_is_kept_without_exemplar() -> 
 
     class Number:
         def __float__(self) -> float:
-            rig.hub.record(rig.cell, (1.0,), get_current())
-            rig.hub.hit(rig.tally, get_current())
+            rig.flusher.record(rig.buffer, (1.0,), get_current())
+            rig.flusher.hit(rig.call_counter, get_current())
             return 2.0
 
-    rig.cell.append(Number())
-    rig.hub.drain()
+    rig.buffer.append(Number())
+    rig.flusher.drain()
     points = rig.points()
     assert (points["h"].count, points["h"].sum, points["t"].value) == (2, 3.0, 1)
 

@@ -15,17 +15,17 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_metrics.recording.hub import Hub
-from otel_metrics.recording.refusals import Refusals
+from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.flusher import Flusher
+from otel_metrics.recording.rejections import Rejections
 from otel_metrics.recording.sinks import CounterSink, HistogramSink
-from otel_metrics.recording.values import Column
-from otel_metrics.recording.views import Way, views
+from otel_metrics.sdk.views import Way, views
 from tests.recording.streams import BOUNDS, cumulative, metrics_of, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from otel_metrics.recording.values import Chunk
+    from otel_metrics.recording.batches import Batch
 
 SPAN = set_span_in_context(NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1))))
 
@@ -69,7 +69,7 @@ class Rig:
 
     def __init__(self, views: Sequence[View], exemplar_filter: Any = None) -> None:
         self.reader = cumulative()
-        self.refusals = Refusals(strict=False)
+        self.rejections = Rejections(strict=False)
         provider = MeterProvider(
             [self.reader],
             views=views,
@@ -77,11 +77,11 @@ class Rig:
             shutdown_on_exit=False,
         )
         meter = provider.get_meter("test")
-        self.hub = Hub(meter, tick=None, refusals=self.refusals)
+        self.flusher = Flusher(meter, tick=None, rejections=self.rejections)
         self.kept = Kept()
         histogram = HistogramSink(meter.create_histogram("h"), {})
         rows = (CounterSink(meter.create_counter("c"), {}),)
-        self.cell = self.hub.cell((Column(),), ((histogram, self.kept),), rows)
+        self.buffer = self.flusher.buffer((ArgumentSpec(),), ((histogram, self.kept),), rows)
 
     def points(self) -> dict[str, Any]:
         """Collect until everything is handed over."""
@@ -90,7 +90,7 @@ class Rig:
         return points
 
     def failures(self) -> int:
-        return sum(self.refusals.counts().values())
+        return sum(self.rejections.counts().values())
 
 
 class Kept:
@@ -99,9 +99,9 @@ class Kept:
     def __init__(self) -> None:
         self.values: list[float] = []
 
-    def fold(self, chunk: Chunk, _now: float) -> None:
-        self.values += chunk.values
-        chunk.taken += 1
+    def fold(self, batch: Batch, _now: float) -> None:
+        self.values += batch.values
+        batch.taken += 1
 
 
 WAYS: dict[str, Callable[[], list[View]]] = {
@@ -121,7 +121,7 @@ def test_what_a_filter_kept_from_an_aggregation_is_handed_over_later(way: str, a
     rig = Rig(WAYS[way](), Filter(after=after))
     for _ in range(3):
         for value in range(1, 5):
-            rig.cell.append(float(value))
+            rig.buffer.append(float(value))
         rig.points()
     points = rig.points()
     assert (points["c"].value, points["h"].count, points["h"].sum) == (12, 12, 30.0)
@@ -142,7 +142,7 @@ def test_what_an_aggregation_took_before_its_reservoir_raised_is_not_offered_aga
     )
     rig = Rig([bad] if way == "none of ours" else [*WAYS[way](), bad])
     for value in range(1, 11):
-        rig.cell.append(float(value))
+        rig.buffer.append(float(value))
     for _ in range(12):
         points = rig.points()
     assert (points["c"].value, points["h"].count, points["h"].sum) == (10, 10, 55.0)
@@ -152,12 +152,12 @@ def test_what_an_aggregation_took_before_its_reservoir_raised_is_not_offered_aga
 @pytest.mark.parametrize("way", WAYS)
 def test_a_value_of_a_span_whose_filter_raises_only_loses_its_exemplar(way: str) -> None:
     rig = Rig(WAYS[way](), Filter(times=2))
-    rig.hub.record(rig.cell, (2.0,), SPAN)
-    rig.cell.append(3.0)
+    rig.flusher.record(rig.buffer, (2.0,), SPAN)
+    rig.buffer.append(3.0)
     points = rig.points()
     assert (points["c"].value, points["h"].count, points["h"].sum) == (2, 2, 5.0)
     assert rig.kept.values == [2.0, 3.0]
-    assert rig.refusals.counts() == {("exemplar", "internal_error"): 1}
+    assert rig.rejections.counts() == {("exemplar", "internal_error"): 1}
 
 
 def test_a_filter_that_raises_always_does_not_reach_record_calls_and_takes_up_no_memory(
@@ -165,15 +165,15 @@ def test_a_filter_that_raises_always_does_not_reach_record_calls_and_takes_up_no
 ) -> None:
     rig = Rig([], Filter(times=-1))
     for value in range(200_000):
-        rig.cell.append(float(value))
-        if len(rig.cell) >= 128:
-            rig.hub.fold(rig.cell)
+        rig.buffer.append(float(value))
+        if len(rig.buffer) >= 128:
+            rig.flusher.fold(rig.buffer)
     assert len(rig.kept.values) >= 199_000
     assert rig.failures() > 1
     assert [record.getMessage() for record in caplog.records] == [
         "hand_over: internal error; further ones are only counted"
     ]
-    ((histogram, _),) = rig.cell.sinks
+    ((histogram, _),) = rig.buffer.sinks
     assert isinstance(histogram, HistogramSink)
     assert len(histogram._values or ()) < 140_000
 
@@ -184,7 +184,7 @@ def test_a_failure_is_logged_when_the_lock_is_free() -> None:
     read = threading.Event()
 
     def get() -> None:
-        rig.hub.drain()
+        rig.flusher.drain()
         read.set()
 
     class Handler(logging.Handler):
@@ -196,7 +196,7 @@ def test_a_failure_is_logged_when_the_lock_is_free() -> None:
     handler = Handler()
     logging.getLogger("otel_metrics").addHandler(handler)
     try:
-        rig.cell.append(1.0)
+        rig.buffer.append(1.0)
         rig.reader.get_metrics_data()
     finally:
         logging.getLogger("otel_metrics").removeHandler(handler)

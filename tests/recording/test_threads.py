@@ -18,47 +18,47 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_metrics import testing
-from otel_metrics.recording.cells import LIMIT
-from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.buffers import LIMIT
+from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.sinks import CounterSink, HistogramSink
 from otel_metrics.recording.ticker import Ticker
-from otel_metrics.recording.values import Column
-from otel_metrics.recording.views import Way, best_way, views
+from otel_metrics.sdk.views import Way, best_way, views
 from tests.recording.streams import BOUNDS, collect, cumulative, delta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_metrics.recording.cells import Cell
+    from otel_metrics.recording.buffers import SeriesBuffer
 
 
 class Rig:
-    """A provider, a hub and a record call, as the facade makes them."""
+    """A provider, a flusher and a record call, as the facade makes them."""
 
     def __init__(self, way: Way | None = None, tick: float | None = 0.001) -> None:
         self.readers = [cumulative(), delta()]
         self.provider = MeterProvider(self.readers, shutdown_on_exit=False, views=views({"h": BOUNDS}, way=way))
         self.meter = self.provider.get_meter("test")
-        self.hub = Hub(self.meter, tick=tick)
+        self.flusher = Flusher(self.meter, tick=tick)
         self.histogram, self.counter = self.meter.create_histogram("h"), self.meter.create_counter("c")
-        self.refused: list[object] = []
-        self.column = Column(refuse=lambda value, _reason: self.refused.append(value))
-        self.cells: dict[str, Cell] = {}
-        self.tally = self.hub.tally((CounterSink(self.counter, {}),))
+        self.rejected: list[object] = []
+        self.column = ArgumentSpec(reject=lambda value, _reason: self.rejected.append(value))
+        self.buffers: dict[str, SeriesBuffer] = {}
+        self.call_counter = self.flusher.call_counter((CounterSink(self.counter, {}),))
 
     def record(self, name: str, value: Any) -> None:
         try:
-            cell = self.cells[name]
+            buffer = self.buffers[name]
         except KeyError:
             sinks = ((HistogramSink(self.histogram, {"name": name}),),)
-            cell = self.cells.setdefault(name, self.hub.cell((self.column,), sinks))
-        cell.append(value)
-        if len(cell) >= LIMIT:
-            self.hub.fold(cell)
-        self.tally.hit()
+            buffer = self.buffers.setdefault(name, self.flusher.buffer((self.column,), sinks))
+        buffer.append(value)
+        if len(buffer) >= LIMIT:
+            self.flusher.fold(buffer)
+        self.call_counter.hit()
 
     def close(self) -> None:
-        self.hub.close()
+        self.flusher.close()
         self.provider.shutdown()
 
     def total(self) -> tuple[int, float, int]:
@@ -102,25 +102,25 @@ def test_eight_threads_and_two_readers(rig: Rig) -> None:
     deltas.append(sum(point["count"] for point in collect(rig.readers[1]).get("h", {}).values()))
     assert rig.total() == (8 * calls, 8 * sum(float(i % 16) for i in range(calls)), 8 * calls)
     assert sum(deltas) == 8 * calls
-    assert not rig.refused
+    assert not rig.rejected
 
 
 def test_what_was_recorded_before_a_drain_is_in_the_sinks(rig: Rig) -> None:
     folded: list[float] = []
 
     class Slow:
-        def fold(self, chunk: Any, _now: float, /) -> None:
+        def fold(self, batch: Any, _now: float, /) -> None:
             entered.set()
             proceed.wait(10)
-            folded.extend(chunk.values)
+            folded.extend(batch.values)
 
     entered, proceed = threading.Event(), threading.Event()
-    cell = rig.hub.cell((rig.column,), ((Slow(),),))
-    cell.append(1.0)
-    folder = threading.Thread(target=rig.hub.fold, args=(cell,))
+    buffer = rig.flusher.buffer((rig.column,), ((Slow(),),))
+    buffer.append(1.0)
+    folder = threading.Thread(target=rig.flusher.fold, args=(buffer,))
     folder.start()
     entered.wait(10)
-    drainer = threading.Thread(target=rig.hub.drain)
+    drainer = threading.Thread(target=rig.flusher.drain)
     drainer.start()
     drainer.join(0.05)
     assert drainer.is_alive()
@@ -139,7 +139,7 @@ def test_signal_handler_records_and_reads(rig: Rig) -> None:
         for _ in range(LIMIT + 1):
             rig.record("signal", 2.0)
         rig.record(f"new{handled % 100}", 2.0)
-        rig.hub.drain()
+        rig.flusher.drain()
 
     calls = 0
     before = signal.signal(signal.SIGVTALRM, handle)
@@ -169,7 +169,7 @@ def test_finalizers_record_while_their_thread_folds_or_collects(rig: Rig) -> Non
             nonlocal finalized
             finalized += 1
             rig.record("finalizer", 1.0)
-            rig.hub.drain()
+            rig.flusher.drain()
 
     before = gc.get_threshold()
     gc.set_threshold(7)
@@ -190,26 +190,26 @@ def test_values_and_log_handlers_that_record_while_they_are_folded(rig: Rig) -> 
     class Handler(logging.Handler):
         def emit(self, _record: logging.LogRecord) -> None:
             rig.record("handler", 1.0)
-            rig.hub.drain()
-            rig.hub.flush()
+            rig.flusher.drain()
+            rig.flusher.flush()
 
     class Number:
         def __float__(self) -> float:
             rig.record("number", 1.0)
-            rig.hub.drain()
+            rig.flusher.drain()
             return 1.0
 
-    logger = logging.getLogger("test.refusals")
+    logger = logging.getLogger("test.rejections")
     logger.propagate = False
     logger.addHandler(Handler())
-    rig.column.refuse = lambda value, reason: logger.warning("%r: %s", value, reason)
+    rig.column.reject = lambda value, reason: logger.warning("%r: %s", value, reason)
     for _ in range(500):
         rig.record("main", Number())
         rig.record("main", "not a number")
-    rig.hub.drain()
+    rig.flusher.drain()
     count, _, calls = rig.total()
     assert calls == 500 * 4
-    assert count == 500 * 3  # main, number and handler; what is no number is refused
+    assert count == 500 * 3  # main, number and handler; what is no number is rejected
 
 
 def test_asyncio_tasks(rig: Rig) -> None:
@@ -233,7 +233,7 @@ def test_the_ticker_folds_without_being_asked(rig: Rig) -> None:
         def fold(self, _chunk: Any, _now: float, /) -> None:
             seen.set()
 
-    rig.hub.cell((rig.column,), ((Kept(),),)).append(1.0)
+    rig.flusher.buffer((rig.column,), ((Kept(),),)).append(1.0)
     assert seen.wait(10)
 
 
@@ -251,17 +251,17 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
             time.sleep(0.001)
 
     started, begin = time.monotonic(), 86_400 - 0.2
-    hub = Hub(rig.meter, clock=lambda: begin + time.monotonic() - started, tick=3600.0)
+    flusher = Flusher(rig.meter, clock=lambda: begin + time.monotonic() - started, tick=3600.0)
     try:
-        cell = hub.cell((rig.column,), ((Kept(),),))
+        buffer = flusher.buffer((rig.column,), ((Kept(),),))
         wait_for(
-            lambda: hub.ticker is not None and hub.ticker.due > 0.0
+            lambda: flusher.ticker is not None and flusher.ticker.due > 0.0
         )  # until the ticker has done its first round; the next one is at midnight
-        cell.append(1.0)
+        buffer.append(1.0)
         wait_for(lambda: bool(folds))
         assert folds[0] < 86_400
     finally:
-        hub.close()
+        flusher.close()
         rig.close()
 
 
@@ -269,22 +269,22 @@ def test_a_ticker_that_cannot_start_at_first_starts_later(monkeypatch: pytest.Mo
     rig = Rig(tick=None)
     start = threading.Thread.start
 
-    def refuse(_thread: threading.Thread) -> None:
+    def reject(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    hub = Hub(rig.meter, tick=0.001)
+    flusher = Flusher(rig.meter, tick=0.001)
     try:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
-        first = hub.cell((rig.column,), ((HistogramSink(rig.histogram, {"name": "first"}),),))
+        monkeypatch.setattr(threading.Thread, "start", reject)
+        first = flusher.buffer((rig.column,), ((HistogramSink(rig.histogram, {"name": "first"}),),))
         first.append(1.0)
         monkeypatch.setattr(threading.Thread, "start", start)
-        hub.cell((rig.column,), ((HistogramSink(rig.histogram, {"name": "second"}),),))
+        flusher.buffer((rig.column,), ((HistogramSink(rig.histogram, {"name": "second"}),),))
         deadline = time.monotonic() + 20
         while first and time.monotonic() < deadline:
             time.sleep(0.001)
         assert not first, "nobody folded it"
     finally:
-        hub.close()
+        flusher.close()
         rig.close()
 
 
@@ -373,7 +373,7 @@ def test_what_an_instrument_did_not_take_is_handed_over_at_the_next_collection(
 ) -> None:
     for name in ("one", "two"):
         rig.record(name, 1.0)
-    rig.hub.flush()
+    rig.flusher.flush()
 
     def fail(*_: Any) -> None:
         raise OSError("for a moment")
@@ -383,9 +383,9 @@ def test_what_an_instrument_did_not_take_is_handed_over_at_the_next_collection(
     with monkeypatch.context() as patched:
         patched.setattr(rig.histogram, "record", fail)
         patched.setattr(rig.counter, "add", fail)
-        rig.hub.flush()
+        rig.flusher.flush()
     assert "for a moment" in caplog.text
-    rig.hub.flush()
+    rig.flusher.flush()
     assert rig.total() == (4, 6.0, 4)
 
 
@@ -425,7 +425,7 @@ SHUTDOWN = """
     import atexit, sys, threading, time
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
-    from otel_metrics.recording.hub import Hub
+    from otel_metrics.recording.flusher import Flusher
     from otel_metrics.recording.sinks import CounterSink
 
     def value(data):
@@ -434,26 +434,26 @@ SHUTDOWN = """
 
     reader = PeriodicExportingMetricReader(ConsoleMetricExporter(formatter=value), export_interval_millis=3_600_000)
     meter = MeterProvider([reader]).get_meter("test")
-    hub = Hub(meter, tick=0.001)
-    tally = hub.tally((CounterSink(meter.create_counter("c"), {}),))
+    flusher = Flusher(meter, tick=0.001)
+    call_counter = flusher.call_counter((CounterSink(meter.create_counter("c"), {}),))
     for _ in range(1000):
-        tally.hit()
+        call_counter.hit()
 
     class Last:
         def __del__(self):
-            tally.hit()
-            hub.tally((CounterSink(meter.create_counter("d"), {}),)).hit()
-            hub.drain()
-            hub.flush()
+            call_counter.hit()
+            flusher.call_counter((CounterSink(meter.create_counter("d"), {}),)).hit()
+            flusher.drain()
+            flusher.flush()
 
     keep = Last()
     sys.keep = Last()
-    atexit.register(tally.hit)
+    atexit.register(call_counter.hit)
 
     def forever():
         while True:
-            hub.tally(()).hit()
-            hub.drain()
+            flusher.call_counter(()).hit()
+            flusher.drain()
 
     threading.Thread(target=forever, daemon=True).start()
 """
@@ -473,7 +473,7 @@ def test_interpreter_shutdown_loses_nothing_and_hangs_nowhere() -> None:
 
 
 def test_a_log_handler_that_records_in_another_thread_cannot_deadlock_with_a_refusal() -> None:
-    """One thread refuses a value and logs it; another holds the log handler's lock and records with an exemplar."""
+    """One thread rejects a value and logs it; another holds the log handler's lock and records with an exemplar."""
     holds, logs = threading.Event(), threading.Event()
 
     class Recording(logging.Handler):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from otel_metrics.recording.values import Chunk
+    from otel_metrics.recording.batches import Batch
 
 SECONDS_PER_DAY: Final = 86_400
 
@@ -40,14 +40,14 @@ class Totals:
         self.low = inf
         self.high = -inf
 
-    def add(self, chunk: Chunk) -> None:
-        """Add a chunk."""
-        squares, low, high = chunk.squares, min(self.low, chunk.low), max(self.high, chunk.high)
-        self.count += chunk.n
-        self.total += chunk.total
+    def add(self, batch: Batch) -> None:
+        """Add a batch."""
+        squares, low, high = batch.squares, min(self.low, batch.low), max(self.high, batch.high)
+        self.count += batch.n
+        self.total += batch.total
         self.squares += squares
         self.low, self.high = low, high
-        chunk.taken += 1
+        batch.taken += 1
 
 
 class DaySink:
@@ -64,8 +64,8 @@ class DaySink:
         self._lock = RLock()
         self._days: dict[int, Totals] = {}  # the day recorded in last comes last
 
-    def fold(self, chunk: Chunk, now: float) -> None:
-        """Add a chunk of values recorded at ``now``."""
+    def fold(self, batch: Batch, now: float) -> None:
+        """Add a batch of values recorded at ``now``."""
         day = int(now // SECONDS_PER_DAY)
         with self._lock:
             totals = self._days.get(day)
@@ -75,7 +75,7 @@ class DaySink:
                     del days[next(iter(days))]  # the one that was recorded in least recently
                 totals = days[day] = totals or Totals(day)
                 self._days = days
-            totals.add(chunk)
+            totals.add(batch)
 
     def days(self, now: float) -> tuple[Totals, Totals]:
         """Return the totals of the (current, previous) day as of ``now``."""

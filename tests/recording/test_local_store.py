@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
 from otel_metrics.querying.statistics import Values
-from otel_metrics.recording.slots import KEEP, _size
-from otel_metrics.recording.values import Chunk
-from otel_metrics.recording.window import Window
+from otel_metrics.recording.batches import Batch
+from otel_metrics.recording.local_store import Window
+from otel_metrics.recording.ring_buffer import KEEP, _size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_metrics.querying.statistics import Statistics
-    from otel_metrics.recording.slots import CounterSlots, HistogramSlots
+    from otel_metrics.recording.ring_buffer import CounterSlots, HistogramSlots
 
 DAY = 86_400
 START = 20_000 * DAY
@@ -40,13 +40,13 @@ class Clock:
         return self.now
 
 
-def chunk(values: Iterable[float]) -> Chunk:
+def batch(values: Iterable[float]) -> Batch:
     in_order = list(values)
-    return Chunk(sorted(in_order), len(in_order), in_order[-1])
+    return Batch(sorted(in_order), len(in_order), in_order[-1])
 
 
-def rows(number: int) -> Chunk:
-    return Chunk([], number, 0.0)
+def rows(number: int) -> Batch:
+    return Batch([], number, 0.0)
 
 
 def statistics(window: Window, start: float, end: float) -> Statistics:
@@ -89,7 +89,7 @@ def test_exactly_the_time_that_is_called_covered_is_covered(
     for pause, number in events:
         clock.now += pause
         values = [random.random() for _ in range(number)]
-        histogram.fold(chunk(values), clock.now)
+        histogram.fold(batch(values), clock.now)
         counter.fold(rows(number), clock.now)
         seen += [(clock.now, value) for value in values]
     clock.now += later
@@ -119,7 +119,7 @@ def test_yesterday_is_there_in_whole_until_today_ends() -> None:
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for minute in range(2 * DAY // 60):
         clock.now = START + minute * 60 + 30
-        series.fold(chunk([float(minute)]), clock.now)
+        series.fold(batch([float(minute)]), clock.now)
     clock.now = START + 2 * DAY - 0.001
     assert window.covered([PERFORMANCE_DURATION], START, START + DAY) == (START, START + DAY)
     day = statistics(window, START, START + DAY)
@@ -133,7 +133,7 @@ def test_young_values_are_told_apart_by_the_minute() -> None:
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for minute in range(120):
         clock.now = START + 60 * minute
-        series.fold(chunk([1.0]), clock.now)
+        series.fold(batch([1.0]), clock.now)
     start = clock.now - 600
     assert window.covered([PERFORMANCE_DURATION], start, clock.now + 1)[0] == start
 
@@ -142,11 +142,11 @@ def test_what_is_older_than_two_days_and_an_hour_is_forgotten() -> None:
     clock = Clock()
     window = Window(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
-    series.fold(chunk([1.0]), clock.now)
+    series.fold(batch([1.0]), clock.now)
     clock.now += KEEP + 3601
     for _ in range(3):
         clock.now += 3600
-        series.fold(chunk([2.0]), clock.now)
+        series.fold(batch([2.0]), clock.now)
     assert statistics(window, 0, clock.now + 1).min == 2.0
 
 
@@ -156,7 +156,7 @@ def test_a_clock_that_steps_back_loses_nothing() -> None:
     series, counter = window.histogram(PERFORMANCE_DURATION, LABELS), window.counter(USAGE, {"feature": "chat"})
     for step in (0, 4000, -2000, 100, -90, 50_000, -50_000, 61, 0):
         clock.now += step
-        series.fold(chunk([clock.now]), clock.now)
+        series.fold(batch([clock.now]), clock.now)
         counter.fold(rows(1), clock.now)
     assert statistics(window, 0, START + DAY).count == 9
     assert count(window, 0, START + DAY) == 9
@@ -169,7 +169,7 @@ def test_many_values_become_a_sketch_that_is_half_a_percent_right() -> None:
     rng = random.Random(7)
     values = [rng.lognormvariate(-2, 1.5) for _ in range(100_000)]
     for at in range(0, len(values), 64):
-        series.fold(chunk(values[at : at + 64]), clock.now)
+        series.fold(batch(values[at : at + 64]), clock.now)
     found = statistics(window, START, START + 60)
     ordered = sorted(values)
     assert found.estimated == {"p50", "p95", "p99"}
@@ -185,7 +185,7 @@ def test_sixteen_thousand_values_of_a_minute_are_kept_as_they_are() -> None:
     window = Window(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for at in range(256):
-        series.fold(chunk(float(64 * at + n) for n in range(64)), clock.now)
+        series.fold(batch(float(64 * at + n) for n in range(64)), clock.now)
     found = statistics(window, START, START + 60)
     assert found.estimated == frozenset()
     assert found.p99 == pytest.approx(0.99 * 16383)
@@ -194,7 +194,7 @@ def test_sixteen_thousand_values_of_a_minute_are_kept_as_they_are() -> None:
 def test_a_new_series_takes_less_than_400_bytes() -> None:
     clock = Clock()
     window = Window(clock)
-    one, number = chunk([0.1]), 2000
+    one, number = batch([0.1]), 2000
     labels = [{**LABELS, "metric_name": f"name{n}"} for n in range(number)]
     window.histogram(PERFORMANCE_DURATION, LABELS).fold(one, clock.now)
     gc.collect()
@@ -213,7 +213,7 @@ def test_memory_is_bounded_whatever_is_recorded() -> None:
     clock = Clock()
     budget, number = 2**18, 25
     rng = random.Random(3)
-    chunks = [chunk(rng.lognormvariate(0, 2) for _ in range(64)) for _ in range(50)]
+    batches = [batch(rng.lognormvariate(0, 2) for _ in range(64)) for _ in range(50)]
     gc.collect()
     tracemalloc.start()
     try:
@@ -223,7 +223,7 @@ def test_memory_is_bounded_whatever_is_recorded() -> None:
         for _ in range(2 * DAY // 900):
             clock.now += 900
             for each in series:
-                for part in rng.sample(chunks, 3):
+                for part in rng.sample(batches, 3):
                     each.fold(part, clock.now)
                     recorded += 64
             peak = max(peak, tracemalloc.get_traced_memory()[0])
@@ -234,7 +234,7 @@ def test_memory_is_bounded_whatever_is_recorded() -> None:
     first, last = window.covered([PERFORMANCE_DURATION], START, clock.now)
     found = statistics(window, first, last)
     assert found.count == recorded, "not a value is lost, only where exactly it lies"
-    assert found.min == min(part.low for part in chunks)
+    assert found.min == min(part.low for part in batches)
 
 
 def held(histograms: list[HistogramSlots], counters: list[CounterSlots]) -> int:
@@ -266,7 +266,7 @@ def test_the_bytes_that_a_window_thinks_it_holds_are_those_that_it_holds(
     for pause, series, number in events:
         clock.now += pause
         if series < 3:
-            histograms[series].fold(chunk(rng.lognormvariate(0, 3) for _ in range(number)), clock.now)
+            histograms[series].fold(batch(rng.lognormvariate(0, 3) for _ in range(number)), clock.now)
         else:
             counters[series - 3].fold(rows(number), clock.now)
         assert window._used == held(histograms, counters)
@@ -284,7 +284,7 @@ def test_a_window_under_pressure_is_as_fine_as_ever_once_that_is_gone() -> None:
             clock.now += 60
             counter.fold(rows(1), clock.now)
             for each in histograms:
-                each.fold(chunk(rng.lognormvariate(0, 3) for _ in range(values)), clock.now)
+                each.fold(batch(rng.lognormvariate(0, 3) for _ in range(values)), clock.now)
         first, _ = window.covered([PERFORMANCE_DURATION], clock.now - 630, clock.now)
         return clock.now - first
 
@@ -298,7 +298,7 @@ def test_memory_is_bounded_in_a_busy_time_after_a_quiet_one() -> None:
     """Recorded every minute, so that slots are closed ten times as often as they are looked after."""
     clock, rng = Clock(), random.Random(3)
     budget, number, quiet, busy = 2**17, 2, 1440, 600
-    few, many = [chunk([1.0])], [chunk(rng.lognormvariate(0, 2) for _ in range(400)) for _ in range(20)]
+    few, many = [batch([1.0])], [batch(rng.lognormvariate(0, 2) for _ in range(400)) for _ in range(20)]
     gc.collect()
     tracemalloc.start()
     try:
@@ -322,7 +322,7 @@ def test_a_day_that_is_sketched_is_still_a_whole_day() -> None:
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for hour in range(48):
         clock.now = START + hour * 3600 + 1
-        series.fold(chunk(float(n) for n in range(1, 101)), clock.now)
+        series.fold(batch(float(n) for n in range(1, 101)), clock.now)
     assert window.covered([PERFORMANCE_DURATION], START, START + DAY) == (START + 0.0, START + DAY)
     day = statistics(window, START, START + DAY)
     assert day.count == 2400
@@ -334,7 +334,7 @@ def test_a_gauge_keeps_its_last_value_and_when_it_was_set() -> None:
     labels = {"feature": "chat", "optimization_id": "1", "impact_category": "time"}
     gauge = window.gauge(OPTIMIZATION_AFTER, labels)
     assert list(window.latest(OPTIMIZATION_AFTER, START)) == []
-    gauge.fold(chunk([3.0, 1.0, 2.0]), START + 10)
+    gauge.fold(batch([3.0, 1.0, 2.0]), START + 10)
     assert list(window.latest(OPTIMIZATION_AFTER, START + 10)) == [(labels, 2.0, START + 10)]
     assert list(window.latest(OPTIMIZATION_AFTER, START)) == [], "not set yet then"
 
@@ -343,7 +343,7 @@ def test_a_counter_counts_rows_or_adds_values() -> None:
     window = Window(Clock())
     rows, total = window.counter(USAGE, {"feature": "rows"}), window.counter(USAGE, {"feature": "total"}, total=True)
     for sink in (rows, total):
-        sink.fold(chunk([5.0, 7.0]), START)
+        sink.fold(batch([5.0, 7.0]), START)
     assert {labels["feature"]: amount for labels, amount in window.counts(USAGE, START, START + 60)} == {
         "rows": 2,
         "total": 12,
@@ -372,7 +372,7 @@ def test_readers_see_whole_chunks_while_values_arrive() -> None:
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    whole = chunk(float(n) for n in range(64))
+    whole = batch(float(n) for n in range(64))
     try:
         for n in range(8000):
             clock.now += 7

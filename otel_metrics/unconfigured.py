@@ -9,7 +9,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from otel_metrics.recording.saying import say
+from otel_metrics.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def put_to_sleep(objects: tuple[Facade, ...], wake: Callable[[], Runtime]) -> None:
     """Have the next call on any of ``objects`` call ``wake``, which attaches them to the runtime that it makes."""
     binding: Any = _Binding(lambda: wake().binding)
-    hub: Any = _Part(lambda: wake().recorder.hub)
+    flusher: Any = _Part(lambda: wake().recorder.flusher)
     source: Any = _Part(lambda: wake().source)
-    refusals: Any = _Refusals()
+    rejections: Any = _Rejections()
     events: Any = _Events()
 
     def clock() -> float:
         return wake().settings.clock()
 
     for each in objects:
-        each.attach(binding, hub, refusals, events, source, clock)
+        each.attach(binding, flusher, rejections, events, source, clock)
 
 
 class _Part:
@@ -54,7 +54,7 @@ class _Binding(_Part):
         """Compute nothing: binding failed."""
 
 
-class _Refusals:
+class _Rejections:
     strict = False
     total = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class _Noticing:
+class _Acknowledged:
     added = False
 
     def __radd__(self, other: Any) -> Any:
@@ -17,14 +17,14 @@ class _Noticing:
         return super().__radd__(other)  # type: ignore[misc]  # of the number that this is mixed into
 
 
-class NoticingInt(_Noticing, int):
+class AcknowledgedInt(_Acknowledged, int):
     """An integer that says whether it was ``added``."""
 
 
-class NoticingFloat(_Noticing, float):
+class AcknowledgedFloat(_Acknowledged, float):
     """A float that says whether it was ``added``."""
 
 
-def noticing(number: float) -> NoticingInt | NoticingFloat:
+def acknowledged(number: float) -> AcknowledgedInt | AcknowledgedFloat:
     """Return ``number`` as one that notices."""
-    return NoticingInt(number) if isinstance(number, int) else NoticingFloat(number)
+    return AcknowledgedInt(number) if isinstance(number, int) else AcknowledgedFloat(number)

@@ -1,6 +1,6 @@
 """Many values summed up: bucket counts, exponential indexes and totals, exact, at about 0.1 µs a value.
 
-The values of a chunk are sorted, so explicit buckets cost one bisection per bucket boundary instead of one per value.
+The values of a batch are sorted, so explicit buckets cost one bisection per bucket boundary instead of one per value.
 Exponential indexes are one logarithm each, at the scale that the series has got to (8 at most: 256 buckets per doubling);
 they wait in a list, are counted in bulk where they are many, and added up once per series and collection.
 """
@@ -31,21 +31,21 @@ _FEW: Final = 256
 """So many indexes are added up faster one by one than counted first."""
 
 
-class Needs(NamedTuple):
+class BucketSpec(NamedTuple):
     """What an aggregation wants values summed up into."""
 
     bounds: tuple[float, ...] | None
     exponential: bool
 
-    def union(self, other: Needs | None) -> Needs | None:
+    def union(self, other: BucketSpec | None) -> BucketSpec | None:
         """Return what serves both, or None if only the values themselves do."""
         if other is None or (self.bounds and other.bounds and self.bounds != other.bounds):
             return None
-        return Needs(self.bounds or other.bounds, self.exponential or other.exponential)
+        return BucketSpec(self.bounds or other.bounds, self.exponential or other.exponential)
 
 
-class Digest:
-    """Values summed up into what ``needs`` asks for; ``last`` is the one recorded last.
+class BucketCounts:
+    """Values summed up into what ``spec`` asks for; ``last`` is the one recorded last.
 
     Exponential indexes are ``ceil(log2(value) * 2**scale)``: that of Prometheus' native histograms, one more than
     OpenTelemetry's. Powers of two come out exact. ``counted`` are those that were too many for the list ``indexes``.
@@ -53,13 +53,26 @@ class Digest:
     """
 
     __slots__ = (
-        "added", "buckets", "counted", "first", "high", "indexes", "last", "low", "n", "needs", "scale", "top", "total", "zeros",
+        "added",
+        "buckets",
+        "counted",
+        "first",
+        "high",
+        "indexes",
+        "last",
+        "low",
+        "n",
+        "scale",
+        "spec",
+        "top",
+        "total",
+        "zeros",
     )  # fmt: skip
 
-    def __init__(self, needs: Needs, scale: int = SCALE) -> None:
-        self.needs = needs
+    def __init__(self, spec: BucketSpec, scale: int = SCALE) -> None:
+        self.spec = spec
         self.added: tuple[Accumulation, Accumulation] | None = None
-        self.buckets = None if needs.bounds is None else [0] * (len(needs.bounds) + 1)
+        self.buckets = None if spec.bounds is None else [0] * (len(spec.bounds) + 1)
         self.scale = scale
         self.indexes: list[int] = []
         self.counted: Counter[int] | None = None
@@ -78,10 +91,10 @@ class Digest:
         n, low, high = len(values), min(self.low, values[0]), max(self.high, values[-1])
         buckets, zeros, first, top = self.buckets, self.zeros, self.first, self.top
         indexes: list[int] = []
-        if buckets is not None and self.needs.bounds is not None:
+        if buckets is not None and self.spec.bounds is not None:
             buckets = buckets.copy()
-            count_into(buckets, self.needs.bounds, values)
-        if self.needs.exponential:
+            count_into(buckets, self.spec.bounds, values)
+        if self.spec.exponential:
             if values[0] < _SMALLEST:
                 subnormal = bisect_right(values, 0.0)
                 zeros += subnormal
@@ -92,7 +105,7 @@ class Digest:
                 fresh = first > top
                 first = indexes[0] if fresh else min(first, indexes[0])
                 top = indexes[-1] if fresh else max(top, indexes[-1])
-        # From here on without a call, see otel_metrics.recording.cells.
+        # From here on without a call, see otel_metrics.recording.buffers.
         self.n += n
         self.total += total
         self.low, self.high, self.last = low, high, last
@@ -100,7 +113,7 @@ class Digest:
         self.indexes += indexes
 
     def _count(self) -> None:
-        """Count the indexes, as finely as an aggregation could keep them: a digest takes no more memory than that."""
+        """Count the indexes, as finely as an aggregation could keep them: a counts takes no more memory than that."""
         counted = Counter(self.counted)  # a copy, which takes a tenth of what counting takes
         counted.update(self.indexes)
         first, top = self.first - 1, self.top - 1
@@ -114,8 +127,8 @@ class Digest:
 
     def representatives(self) -> Iterator[tuple[float, int]]:
         """Yield (value, count) for an aggregation whose buckets are others: the upper end of each bucket."""
-        if self.buckets is not None and self.needs.bounds is not None:
-            for bound, count in zip((*self.needs.bounds, inf), self.buckets, strict=True):
+        if self.buckets is not None and self.spec.bounds is not None:
+            for bound, count in zip((*self.spec.bounds, inf), self.buckets, strict=True):
                 if count:
                     yield max(min(bound, self.high), self.low), count
         else:
@@ -155,33 +168,33 @@ class Exponential:
         self.counts: list[int] = []
         self.zeros = 0
 
-    def plus(self, digest: Digest) -> Exponential:
-        """Return the histogram with a digest added."""
+    def plus(self, other: BucketCounts) -> Exponential:
+        """Return the histogram with bucket counts added."""
         made = Exponential()
         made.scale, made.offset, made.counts, made.zeros = self.scale, self.offset, self.counts.copy(), self.zeros
-        made.add(digest)
+        made.add(other)
         return made
 
-    def add(self, digest: Digest) -> None:
-        """Add a digest's exponential indexes."""
-        self.zeros += digest.zeros
-        if digest.scale < self.scale:
-            self._coarsen(self.scale - digest.scale)
-        if digest.first > digest.top:
+    def add(self, other: BucketCounts) -> None:
+        """Add the exponential indexes."""
+        self.zeros += other.zeros
+        if other.scale < self.scale:
+            self._coarsen(self.scale - other.scale)
+        if other.first > other.top:
             return
-        shift = digest.scale - self.scale
-        shift += self._reach(digest.first - 1 >> shift, digest.top - 1 >> shift)
+        shift = other.scale - self.scale
+        shift += self._reach(other.first - 1 >> shift, other.top - 1 >> shift)
         counts, offset = self.counts, self.offset
         if shift:
-            for index in digest.indexes:
+            for index in other.indexes:
                 counts[(index - 1 >> shift) - offset] += 1
         else:
             offset += 1
-            for index in digest.indexes:
+            for index in other.indexes:
                 counts[index - offset] += 1
             offset -= 1
-        if digest.counted is not None:
-            for index, n in digest.counted.items():
+        if other.counted is not None:
+            for index, n in other.counted.items():
                 counts[(index - 1 >> shift) - offset] += n
 
     def _reach(self, low: int, high: int) -> int:
@@ -215,58 +228,58 @@ class Exponential:
 class Accumulation:
     """What an aggregation has added up so far. Never changes; ``plus`` returns another.
 
-    So the aggregations of several readers, which add the same digests, share what they have added up, and the work.
+    So the aggregations of several readers, which add the same counts, share what they have added up, and the work.
     """
 
-    __slots__ = ("buckets", "exponential", "high", "low", "n", "needs", "total")
+    __slots__ = ("buckets", "exponential", "high", "low", "n", "spec", "total")
 
-    def __init__(self, needs: Needs) -> None:
-        self.needs = needs
-        self.buckets = None if needs.bounds is None else [0] * (len(needs.bounds) + 1)
-        self.exponential = Exponential() if needs.exponential else None
+    def __init__(self, spec: BucketSpec) -> None:
+        self.spec = spec
+        self.buckets = None if spec.bounds is None else [0] * (len(spec.bounds) + 1)
+        self.exponential = Exponential() if spec.exponential else None
         self.n = 0
         self.total = 0.0
         self.low = inf
         self.high = -inf
 
-    def plus(self, digest: Digest) -> Accumulation:
-        """Return this with a digest added, exactly if that was made for the same needs."""
-        if digest.added is not None and digest.added[0] is self:
-            return digest.added[1]
+    def plus(self, other: BucketCounts) -> Accumulation:
+        """Return this with counts added, exactly if they were made for the same spec."""
+        if other.added is not None and other.added[0] is self:
+            return other.added[1]
         made = Accumulation.__new__(Accumulation)
-        made.needs = self.needs
-        made.buckets, made.exponential = self._buckets_plus(digest), self._exponential_plus(digest)
-        made.n = self.n + digest.n
-        made.total = self.total + digest.total
-        made.low, made.high = min(self.low, digest.low), max(self.high, digest.high)
-        digest.added = self, made
+        made.spec = self.spec
+        made.buckets, made.exponential = self._buckets_plus(other), self._exponential_plus(other)
+        made.n = self.n + other.n
+        made.total = self.total + other.total
+        made.low, made.high = min(self.low, other.low), max(self.high, other.high)
+        other.added = self, made
         return made
 
-    def _buckets_plus(self, digest: Digest) -> list[int] | None:
-        bounds, buckets = self.needs.bounds, self.buckets
+    def _buckets_plus(self, other: BucketCounts) -> list[int] | None:
+        bounds, buckets = self.spec.bounds, self.buckets
         if buckets is None or bounds is None:
             return None
-        if digest.buckets is not None and digest.needs.bounds == bounds:
-            return list(map(add, buckets, digest.buckets))
+        if other.buckets is not None and other.spec.bounds == bounds:
+            return list(map(add, buckets, other.buckets))
         buckets = buckets.copy()
-        for value, n in digest.representatives():
+        for value, n in other.representatives():
             buckets[bisect_left(bounds, value)] += n
         return buckets
 
-    def _exponential_plus(self, digest: Digest) -> Exponential | None:
+    def _exponential_plus(self, other: BucketCounts) -> Exponential | None:
         if self.exponential is None:
             return None
-        if not digest.needs.exponential:
-            values = [value for value, n in digest.representatives() for _ in range(n)]
-            total, last, digest = digest.total, digest.last, Digest(self.needs)
-            digest.add(values, total, last)
-        return self.exponential.plus(digest)
+        if not other.spec.exponential:
+            values = [value for value, n in other.representatives() for _ in range(n)]
+            total, last, other = other.total, other.last, BucketCounts(self.spec)
+            other.add(values, total, last)
+        return self.exponential.plus(other)
 
-    def digest_of(self, values: Sequence[float]) -> Digest:
-        """Return ascending ``values`` as a digest to add."""
-        digest = Digest(self.needs, self.scale)
-        digest.add(values, sum(values), values[-1])
-        return digest
+    def counts_of(self, values: Sequence[float]) -> BucketCounts:
+        """Return ascending ``values`` as bucket counts to add."""
+        other = BucketCounts(self.spec, self.scale)
+        other.add(values, sum(values), values[-1])
+        return other
 
     @property
     def scale(self) -> int:
@@ -275,6 +288,6 @@ class Accumulation:
 
 
 @cache
-def nothing(needs: Needs) -> Accumulation:
-    """Return what every aggregation with these needs begins with."""
-    return Accumulation(needs)
+def nothing(spec: BucketSpec) -> Accumulation:
+    """Return what every aggregation with this spec begins with."""
+    return Accumulation(spec)

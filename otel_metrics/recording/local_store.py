@@ -1,12 +1,12 @@
 """The local window: what this process recorded in the last two days, kept for the read API in bounded memory.
 
-Recording side (sinks of a cell, see :mod:`~otel_metrics.recording.cells`); asking twice for one series gives the same sink::
+Recording side (sinks of a buffer, see :mod:`~otel_metrics.recording.buffers`); asking twice for one series gives the same sink::
 
     window = Window(clock)
-    window.histogram(metric, labels)              # Sink: keeps a chunk's values
-    window.counter(metric, labels)                # Sink: counts a chunk's rows
-    window.counter(metric, labels, total=True)    # Sink: adds a chunk's sum
-    window.gauge(metric, labels)                  # Sink: keeps a chunk's last value; set(value, now)
+    window.histogram(metric, labels)              # Sink: keeps a batch's values
+    window.counter(metric, labels)                # Sink: counts a batch's rows
+    window.counter(metric, labels, total=True)    # Sink: adds a batch's sum
+    window.gauge(metric, labels)                  # Sink: keeps a batch's last value; set(value, now)
 
 Reading side (from any thread), for the time from ``start`` to ``end`` in unix seconds::
 
@@ -31,14 +31,14 @@ from math import inf, nextafter
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.recording.slots import KEEP, LEVELS, CounterSlots, HistogramSlots
+from otel_metrics.recording.ring_buffer import KEEP, LEVELS, CounterSlots, HistogramSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.slots import Part
-    from otel_metrics.recording.values import Chunk
+    from otel_metrics.recording.batches import Batch
+    from otel_metrics.recording.ring_buffer import Part
 
     Labels = dict[str, str]
 
@@ -164,9 +164,9 @@ class LastValue:
     def __init__(self) -> None:
         self.state = (0.0, inf)
 
-    def fold(self, chunk: Chunk, now: float, /) -> None:
+    def fold(self, batch: Batch, now: float, /) -> None:
         """Keep the value recorded last."""
-        self.state = (chunk.last, now)
+        self.state = (batch.last, now)
 
     def set(self, value: float, now: float) -> None:
         """Keep ``value``."""

@@ -1,6 +1,6 @@
 """Time slots of one series: minutes that widen with age and with the pressure on memory.
 
-Everything here runs under the lock of the :class:`~otel_metrics.recording.window.Window` that the series belongs to.
+Everything here runs under the lock of the :class:`~otel_metrics.recording.local_store.Window` that the series belongs to.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from otel_metrics.recording.sketch import Moments, Sketch, bins_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.recording.values import Chunk
-    from otel_metrics.recording.window import Window
+    from otel_metrics.recording.batches import Batch
+    from otel_metrics.recording.local_store import Window
 
     Part = array[float] | Sketch
 
@@ -61,23 +61,23 @@ class HistogramSlots:
         self._moments: Moments | None = None  # of the values that wait to be sketched
         self._past: list[_Slot] | tuple[()] = ()
 
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Keep a chunk's values."""
-        values, window = chunk.values, self._window
+    def fold(self, batch: Batch, now: float, /) -> None:
+        """Keep a batch's values."""
+        values, window = batch.values, self._window
         with window.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
             more, moments = array("d", values), self._moments
             if self._sketch is not None:
-                these = Moments.of_sums(chunk.n, chunk.total, chunk.squares, chunk.low, chunk.high)
+                these = Moments.of_sums(batch.n, batch.total, batch.squares, batch.low, batch.high)
                 moments = these if moments is None else moments.plus(these)
-            # Added without a call, see otel_metrics.recording.cells.
+            # Added without a call, see otel_metrics.recording.buffers.
             if self._values:
                 self._values += more
             else:
                 self._values = more  # no larger than needed: most series are small
             self._moments = moments
-            chunk.taken += 1
+            batch.taken += 1
             window.account(8 * len(values))
             if len(self._values) > window.level.raw:
                 self._condense()
@@ -160,13 +160,13 @@ class CounterSlots:
         self._amount = 0.0
         self._past: array[float] | tuple[()] = ()
 
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Add a chunk's rows or sum."""
+    def fold(self, batch: Batch, now: float, /) -> None:
+        """Add a batch's rows or sum."""
         with self._window.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
-            self._amount += chunk.total if self._total else chunk.n
-            chunk.taken += 1
+            self._amount += batch.total if self._total else batch.n
+            batch.taken += 1
 
     def _roll(self, minute: float, now: float) -> None:
         last, amount, past = self._minute, self._amount, self._past

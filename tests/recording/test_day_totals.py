@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.recording import ticker
-from otel_metrics.recording.days import DayKey, Days
-from otel_metrics.recording.hub import Hub
+from otel_metrics.recording.batches import Batch
+from otel_metrics.recording.day_totals import DayKey, Days
+from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.ticker import Ticker
-from otel_metrics.recording.values import Chunk
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 
@@ -38,8 +38,8 @@ class Clock:
         return self.now
 
 
-def chunk(*values: float) -> Chunk:
-    return Chunk(sorted(values), len(values), values[-1])
+def batch(*values: float) -> Batch:
+    return Batch(sorted(values), len(values), values[-1])
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ def daily_samples(runtime: Runtime) -> dict[tuple[str, str], float]:
 
 def test_a_day_becomes_the_previous_one_at_midnight_utc(days: Days, clock: Clock) -> None:
     sink = days.sink(KEY)
-    sink.fold(chunk(1.0, 2.0), clock())
+    sink.fold(batch(1.0, 2.0), clock())
     assert seen(days) == {"current": [2, 3.0]}
     clock.now = at("2024-02-28T23:59:59.999")
     assert seen(days) == {"current": [2, 3.0]}
     clock.now = at("2024-02-29T00:00:00")
     assert seen(days) == {"previous": [2, 3.0]}
-    sink.fold(chunk(5.0), clock())
+    sink.fold(batch(5.0), clock())
     assert seen(days) == {"current": [1, 5.0], "previous": [2, 3.0]}
     clock.now = at("2024-03-01T00:00:00")
     assert seen(days) == {"previous": [1, 5.0]}
@@ -96,25 +96,25 @@ def test_a_day_becomes_the_previous_one_at_midnight_utc(days: Days, clock: Clock
 def test_calendar(last: str, first: str) -> None:
     clock = Clock(last)
     days = Days(clock)
-    days.sink(KEY).fold(chunk(1.0), clock())
+    days.sink(KEY).fold(batch(1.0), clock())
     clock.now = at(first)
-    days.sink(KEY).fold(chunk(2.0), clock())
+    days.sink(KEY).fold(batch(2.0), clock())
     assert seen(days) == {"current": [1, 2.0], "previous": [1, 1.0]}
 
 
 def test_asleep_over_midnight(days: Days, clock: Clock) -> None:
     """Nobody calls anything at midnight; on waking, yesterday is yesterday."""
-    days.sink(KEY).fold(chunk(1.0), clock())
+    days.sink(KEY).fold(batch(1.0), clock())
     clock.now += 20 * HOUR
     assert seen(days) == {"previous": [1, 1.0]}
-    days.sink(KEY).fold(chunk(2.0), clock())
+    days.sink(KEY).fold(batch(2.0), clock())
     assert seen(days) == {"current": [1, 2.0], "previous": [1, 1.0]}
 
 
 def test_asleep_for_days(days: Days, clock: Clock) -> None:
-    days.sink(KEY).fold(chunk(1.0), clock())
+    days.sink(KEY).fold(batch(1.0), clock())
     clock.now += 3 * DAY
-    days.sink(KEY).fold(chunk(2.0), clock())
+    days.sink(KEY).fold(batch(2.0), clock())
     assert seen(days) == {"current": [1, 2.0]}
 
 
@@ -122,11 +122,11 @@ def test_a_clock_that_steps_back_over_midnight(days: Days, clock: Clock) -> None
     """What is recorded in the repeated minutes of the old day belongs to it, what was recorded before to the new one."""
     sink = days.sink(KEY)
     clock.now = at("2024-02-28T23:59:00")
-    sink.fold(chunk(1.0), clock())
+    sink.fold(batch(1.0), clock())
     clock.now = at("2024-02-29T00:00:30")
-    sink.fold(chunk(10.0), clock())
+    sink.fold(batch(10.0), clock())
     clock.now = at("2024-02-28T23:59:30")
-    sink.fold(chunk(2.0), clock())
+    sink.fold(batch(2.0), clock())
     assert seen(days) == {"current": [2, 3.0]}
     clock.now = at("2024-02-29T00:01:00")
     assert seen(days) == {"current": [1, 10.0], "previous": [2, 3.0]}
@@ -135,16 +135,16 @@ def test_a_clock_that_steps_back_over_midnight(days: Days, clock: Clock) -> None
 def test_a_clock_that_is_wrong_for_a_while(days: Days, clock: Clock) -> None:
     """Set years ahead and back again, as machines without a battery are: the true day is found as it was left."""
     sink = days.sink(KEY)
-    sink.fold(chunk(1.0), clock())
+    sink.fold(batch(1.0), clock())
     true = clock.now
     for wrong in ("2038-01-19T00:00:00", "1970-01-01T00:00:10", "2030-06-01T00:00:00"):
         clock.now = at(wrong)
-        sink.fold(chunk(100.0), clock())
+        sink.fold(batch(100.0), clock())
         clock.now = true
-        sink.fold(chunk(1.0), clock())
+        sink.fold(batch(1.0), clock())
     assert seen(days) == {"current": [4, 4.0]}
     clock.now = true + DAY
-    sink.fold(chunk(7.0), clock())
+    sink.fold(batch(7.0), clock())
     assert seen(days) == {"current": [1, 7.0], "previous": [4, 4.0]}
 
 
@@ -155,9 +155,9 @@ def test_a_clock_that_is_wrong_once_after_days_of_work_forgets_not_today(
     sink = days.sink(KEY)
     for _ in range(6):
         clock.now += DAY
-        sink.fold(chunk(1.0, 1.0), clock())
-    sink.fold(chunk(100.0), clock() + wrong_by * DAY)
-    sink.fold(chunk(1.0), clock())
+        sink.fold(batch(1.0, 1.0), clock())
+    sink.fold(batch(100.0), clock() + wrong_by * DAY)
+    sink.fold(batch(1.0), clock())
     assert seen(days) == {"current": [3, 3.0], "previous": [2, 2.0]}
 
 
@@ -222,11 +222,11 @@ def test_a_clock_that_is_set_right_before_midnight_is_believed(step: float, monk
 
 def test_each_of_two_uses_around_midnight_counts_in_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the record calls, with the ticker's own ticks."""
-    monkeypatch.setattr(Hub, "_new_ticker", lambda _: None)
+    monkeypatch.setattr(Flusher, "_new_ticker", lambda _: None)
     night = Night("2024-02-29T23:59:59.000")
     runtime = Runtime(Settings(clock=night, strict=True))
     try:
-        ticks_and_waits = night.rounds(runtime.recorder.hub.drain, monkeypatch)
+        ticks_and_waits = night.rounds(runtime.recorder.flusher.drain, monkeypatch)
         ticks_and_waits()
         assert night.now < MIDNIGHT
         runtime.advanced.record_feature_usage("shop", "order", duration_ms=2.0)
@@ -245,7 +245,7 @@ def test_each_of_two_uses_around_midnight_counts_in_its_day(monkeypatch: pytest.
 def test_memory_is_bounded_whatever_the_clock_does(days: Days) -> None:
     sink = days.sink(KEY)
     for day in random.Random(1).sample(range(20_000), 500):
-        sink.fold(chunk(1.0), day * DAY)
+        sink.fold(batch(1.0), day * DAY)
     assert len(sink._days) <= 4
 
 
@@ -255,7 +255,7 @@ def test_sums_are_those_of_the_values() -> None:
     chance = random.Random(3)
     values = [chance.lognormvariate(0, 3) for _ in range(100_000)]
     for start in range(0, len(values), 64):
-        days.sink(KEY).fold(chunk(*values[start : start + 64]), clock())
+        days.sink(KEY).fold(batch(*values[start : start + 64]), clock())
     ((_, _, totals),) = days.observations()
     assert (totals.count, totals.low, totals.high) == (len(values), min(values), max(values))
     assert totals.total == pytest.approx(math.fsum(values), rel=1e-12)
@@ -269,7 +269,7 @@ def test_what_is_recorded_right_before_midnight_is_flushed_into_its_day() -> Non
     try:
         for _ in range(7):
             runtime.advanced.record_feature_usage("shop", "order", duration_ms=2.0)
-        runtime.recorder.hub.drain()
+        runtime.recorder.flusher.drain()
         clock.now += 0.5
         for _ in range(5):
             runtime.advanced.record_feature_usage("shop", "order", duration_ms=4.0)

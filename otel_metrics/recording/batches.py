@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 _NUMBERS: Final = frozenset({float, int})
 
 
-class Chunk:
+class Batch:
     """Values of one series, summed up once for all its sinks. Read-only but for ``taken``.
 
-    ``values`` are ascending, converted and admissible; ``last`` is the one recorded last. A chunk of bare events (the rows
-    of a call, the hits of a tally) has ``n`` and no values.
+    ``values`` are ascending, converted and admissible; ``last`` is the one recorded last. A batch of bare events (the rows
+    of a call, the hits of a call_counter) has ``n`` and no values.
     ``context`` is set for a single value recorded in a sampled span, ``extra`` holds attributes for its exemplar only.
-    ``taken`` is how many of its sinks have taken it in, see :class:`~otel_metrics.recording.delivery.Sink`.
+    ``taken`` is how many of its sinks have taken it in, see :class:`~otel_metrics.recording.dispatch.Sink`.
     """
 
     __slots__ = ("_squares", "context", "extra", "high", "last", "low", "n", "taken", "total", "values")
@@ -45,37 +45,37 @@ class Chunk:
         return self._squares
 
 
-class Column:
+class ArgumentSpec:
     """How one argument of a call becomes numbers: shared by all series of the call.
 
     Args:
         convert: from the caller's unit to the base unit; must be monotonic.
         low: smallest admissible value, in the base unit.
         high: largest admissible value, in the base unit.
-        refuse: called as ``refuse(value, reason)`` with each value that does not fit; the reason is one of ``type``,
+        reject: called as ``reject(value, reason)`` with each value that does not fit; the reason is one of ``type``,
             ``nan``, ``infinite``, ``negative``, ``range``. ``None`` is an absent value and skipped silently.
-        latest: only the value recorded last is of interest, as to a gauge; chunks hold it and the extremes, which tell
+        latest: only the value recorded last is of interest, as to a gauge; batches hold it and the extremes, which tell
             whether all fit.
     """
 
-    __slots__ = ("convert", "high", "latest", "low", "refuse")
+    __slots__ = ("convert", "high", "latest", "low", "reject")
 
     def __init__(
         self,
         convert: Callable[[list[float]], list[float]] | None = None,
         low: float = 0.0,
         high: float = inf,
-        refuse: Callable[[Any, str], object] | None = None,
+        reject: Callable[[Any, str], object] | None = None,
         *,
         latest: bool = False,
     ) -> None:
         self.convert = convert
         self.low = low
         self.high = high
-        self.refuse = refuse
+        self.reject = reject
         self.latest = latest
 
-    def chunk(self, raw: list[Any], context: Context | None = None) -> Chunk | None:
+    def batch(self, raw: list[Any], context: Context | None = None) -> Batch | None:
         """Return the values of ``raw`` (in call order) that fit, summed up, or None if there are none."""
         values = raw
         kinds = set(map(type, raw))
@@ -94,31 +94,31 @@ class Column:
                 values = self.convert(values)
         except OverflowError:
             return self._one_by_one(values, context)
-        chunk = Chunk(sorted(values), len(values), values[-1], context)
+        batch = Batch(sorted(values), len(values), values[-1], context)
         # A NaN or an infinity anywhere shows in the sum; without them the order is right and the ends are the extremes.
-        if isfinite(chunk.total) and chunk.low >= self.low and chunk.high <= self.high:
-            return chunk
+        if isfinite(batch.total) and batch.low >= self.low and batch.high <= self.high:
+            return batch
         return self._one_by_one(raw, context)
 
     def check(self, value: object) -> str | None:
-        """Return why ``value`` would be refused, or None."""
+        """Return why ``value`` would be rejected, or None."""
         return None if value is None else self._judge(value)[0]
 
-    def _one_by_one(self, raw: list[Any], context: Context | None) -> Chunk | None:
-        """Keep what fits, refuse the rest: the slow way, taken only when a value of the chunk is wrong."""
+    def _one_by_one(self, raw: list[Any], context: Context | None) -> Batch | None:
+        """Keep what fits, reject the rest: the slow way, taken only when a value of the batch is wrong."""
         fitting: list[float] = []
-        refused: list[tuple[Any, str]] = []
+        rejected: list[tuple[Any, str]] = []
         for value in raw:
             if value is not None:
                 reason, number = self._judge(value)
                 if reason is None:
                     fitting.append(number)
                 else:
-                    refused.append((value, reason))
-        if self.refuse is not None:
-            for value, reason in refused:
-                self.refuse(value, reason)
-        return Chunk(sorted(fitting), len(fitting), fitting[-1], context) if fitting else None
+                    rejected.append((value, reason))
+        if self.reject is not None:
+            for value, reason in rejected:
+                self.reject(value, reason)
+        return Batch(sorted(fitting), len(fitting), fitting[-1], context) if fitting else None
 
     def _judge(self, value: Any) -> tuple[str | None, float]:
         try:

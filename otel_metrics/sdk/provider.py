@@ -1,4 +1,4 @@
-"""What a meter provider needs to hold the catalogue: views for its buckets, room for its series, a resource of its own.
+"""What a meter provider spec to hold the catalogue: views for its buckets, room for its series, a resource of its own.
 
 And, if interaction ids shall be exemplars, an exemplar filter.
 """
@@ -15,8 +15,8 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from otel_metrics.catalogue import CATALOGUE, Kind
-from otel_metrics.recording.bulk import Batch
-from otel_metrics.recording.views import views as histogram_views
+from otel_metrics.sdk.bulk import BulkMeasurement
+from otel_metrics.sdk.views import views as histogram_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class ExemplarFilter(TraceBasedExemplarFilter):
 
     def should_sample(self, value: float, time_unix_nano: int, attributes: Any, context: Context) -> bool:
         """Tell whether a measurement is offered to the exemplar reservoir."""
-        own = isinstance(value, Batch) and value.extra is not None
+        own = isinstance(value, BulkMeasurement) and value.extra is not None
         return own or super().should_sample(value, time_unix_nano, attributes, context)
 
 

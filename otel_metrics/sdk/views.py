@@ -20,8 +20,8 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_metrics.recording.bulk import Batch, BulkExponentialAggregation, BulkHistogramAggregation, Rest
-from otel_metrics.recording.digest import MAX_BUCKETS, SCALE
+from otel_metrics.sdk.bucket_counts import MAX_BUCKETS, SCALE
+from otel_metrics.sdk.bulk import AlreadyTaken, BulkExponentialAggregation, BulkHistogramAggregation, BulkMeasurement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _log: Final = logging.getLogger("otel_metrics")
 class Way(Enum):
     """How values reach an aggregation."""
 
-    MERGE = "a batch is added at once, to sums of our own"
+    MERGE = "a bulk is added at once, to sums of our own"
     REPEAT = "the SDK's aggregation is called per value, without the 6 µs in front of it"
     PUBLIC = "values are recorded one by one; no exponential buckets beside the explicit ones"
 
@@ -112,17 +112,17 @@ def _works(way: Way) -> bool:
     provider = MeterProvider([total, delta], shutdown_on_exit=False, views=views({"probe": (1.0, 2.0)}, way=way))
     try:
         histogram = provider.get_meter("otel_metrics.probe").create_histogram("probe")
-        batch = Batch.of(0.5, [0.5, 1.0, 3.0])
-        histogram.record(batch)
+        bulk = BulkMeasurement.of(0.5, [0.5, 1.0, 3.0])
+        histogram.record(bulk)
         histogram.record(1.5, None, _SAMPLED)
-        histogram.record(Rest(9.0))
+        histogram.record(AlreadyTaken(9.0))
         seen = [_seen(total), _seen(delta)]
         histogram.record(2.0)
         seen += [_seen(total), _seen(delta)]
     finally:
         provider.shutdown()
     first, second, last = (4, 6.0, (2, 1, 1), 0.5, 3.0), (5, 8.0, (2, 2, 1), 0.5, 3.0), (1, 2.0, (0, 1, 0), 2.0, 2.0)
-    return batch.takers == 2 and seen == [first, first, second, last]
+    return bulk.takers == 2 and seen == [first, first, second, last]
 
 
 _SAMPLED: Final = set_span_in_context(NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1))))

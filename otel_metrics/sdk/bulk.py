@@ -1,12 +1,12 @@
 """Teaches the SDK to take many values in one measurement. Everything here that is private to the SDK is private to us.
 
-A :class:`Batch` is a float: one true measurement of its series, which any aggregation can take. An aggregation of ours
-(from :func:`otel_metrics.recording.views.views`) sees what else it carries, takes all of it and acknowledges; so the sender
-knows, without asking the SDK, whether the rest of the values must follow one by one. They follow as :class:`Rest`, which
+A :class:`BulkMeasurement` is a float: one true measurement of its series, which any aggregation can take. An aggregation of ours
+(from :func:`otel_metrics.sdk.views.views`) sees what else it carries, takes all of it and acknowledges; so the sender
+knows, without asking the SDK, whether the rest of the values must follow one by one. They follow as :class:`AlreadyTaken`, which
 aggregations of ours leave alone, so that several views of one instrument, ours and others, get every value exactly once.
 
 What is relied upon: the hook ``_create_aggregation`` of the public aggregation classes, and of what it makes ``aggregate``,
-``collect``, ``_sample_exemplar`` and ``_collect_exemplars``. :mod:`~otel_metrics.recording.views` probes it before use.
+``collect``, ``_sample_exemplar`` and ``_collect_exemplars``. :mod:`~otel_metrics.sdk.views` probes it before use.
 
 With ``exponential=True`` a data point is a :class:`CombinedDataPoint`: an explicit-bucket ``HistogramDataPoint`` for every
 exporter, whose attribute ``exponential`` is the ``ExponentialHistogramDataPoint`` of the same values (at most 640 buckets,
@@ -33,69 +33,69 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
-from otel_metrics.recording.digest import MAX_BUCKETS, SCALE, Digest, Needs, nothing
-from otel_metrics.recording.noticing import NoticingFloat
+from otel_metrics.sdk.acknowledged import AcknowledgedFloat
+from otel_metrics.sdk.bucket_counts import MAX_BUCKETS, SCALE, BucketCounts, BucketSpec, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from otel_metrics.recording.digest import Accumulation
+    from otel_metrics.sdk.bucket_counts import Accumulation
 
     _Sample = Callable[[Any, bool], None]
 
 
-class Batch(NoticingFloat):
+class BulkMeasurement(AcknowledgedFloat):
     """Many measurements in one. As a float it is one of them; ``content`` is all of them.
 
     ``takers`` counts the aggregations of ours that have taken all of it, ``added`` tells of others that have taken the float.
     ``born`` is the time (unix nanoseconds) of the first measurement of its series, ``extra`` attributes for the exemplar.
     """
 
-    __slots__ = ("born", "content", "extra", "needs", "scale", "summed", "takers")
+    __slots__ = ("born", "content", "extra", "scale", "spec", "summed", "takers")
 
-    content: Sequence[float] | Digest
-    summed: Digest | None
+    content: Sequence[float] | BucketCounts
+    summed: BucketCounts | None
     born: int | None
     extra: Mapping[str, str] | None
     takers: int
-    needs: Needs | None
+    spec: BucketSpec | None
     scale: int
 
     @classmethod
     def of(
         cls,
         value: float,
-        content: Sequence[float] | Digest,
+        content: Sequence[float] | BucketCounts,
         born: int | None = None,
         extra: Mapping[str, str] | None = None,
-    ) -> Batch:
-        """Make a batch of ``content`` that is ``value`` to those who know no better."""
+    ) -> BulkMeasurement:
+        """Make a bulk of ``content`` that is ``value`` to those who know no better."""
         self = cls(value)
         self.content = content
         self.summed = None
         self.born = born
         self.extra = extra
         self.takers = 0
-        self.needs = None
+        self.spec = None
         self.scale = SCALE
         return self
 
-    def digest_for(self, sums: Accumulation) -> Digest:
-        """Return the content as a digest; aggregations that want the same get the same."""
-        if isinstance(self.content, Digest):
+    def counts_for(self, sums: Accumulation) -> BucketCounts:
+        """Return the content as a counts; aggregations that want the same get the same."""
+        if isinstance(self.content, BucketCounts):
             return self.content
-        if self.summed is None or self.summed.needs != sums.needs or self.summed.scale < sums.scale:
-            self.summed = sums.digest_of(self.content)
+        if self.summed is None or self.summed.spec != sums.spec or self.summed.scale < sums.scale:
+            self.summed = sums.counts_of(self.content)
         return self.summed
 
-    def wish(self, needs: Needs | None, scale: int) -> None:
-        """Tell what the next batch may be summed up into (None: nothing), and how finely; after counting as a taker."""
+    def wish(self, spec: BucketSpec | None, scale: int) -> None:
+        """Tell what the next bulk may be summed up into (None: nothing), and how finely; after counting as a taker."""
         self.scale = min(self.scale, scale)
-        self.needs = needs if self.takers == 1 else self.needs.union(needs) if self.needs else None
+        self.spec = spec if self.takers == 1 else self.spec.union(spec) if self.spec else None
 
 
-class Rest(NoticingFloat):
-    """A value that aggregations of ours have taken already, in a batch."""
+class AlreadyTaken(AcknowledgedFloat):
+    """A value that aggregations of ours have taken already, in a bulk."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class CombinedDataPoint(HistogramDataPoint):
 
 
 class _Single:
-    """The measurement of one value out of a batch."""
+    """The measurement of one value out of a bulk."""
 
     __slots__ = ("attributes", "context", "time_unix_nano", "value")
 
@@ -145,42 +145,42 @@ if hasattr(os, "register_at_fork"):
 class _Intake:
     """What an aggregation of ours keeps beside the fields that the SDK gave it."""
 
-    __slots__ = ("begin", "guard", "labels", "needs", "sums")
+    __slots__ = ("begin", "guard", "labels", "spec", "sums")
 
-    def __init__(self, needs: Needs, labels: Any, begin: int, guard: _Guard) -> None:
-        self.needs = needs
+    def __init__(self, spec: BucketSpec, labels: Any, begin: int, guard: _Guard) -> None:
+        self.spec = spec
         self.labels = labels
         self.begin = begin
-        self.sums = nothing(needs)
+        self.sums = nothing(spec)
         self.guard = guard
 
     def take(self, measurement: Any, sample: _Sample | None, each: Callable[[Any], None] | None = None) -> None:
-        """Take one measurement or a batch of them; ``each`` is called with every single one, where it is wanted."""
+        """Take one measurement or a bulk of them; ``each`` is called with every single one, where it is wanted."""
         value = measurement.value
-        if type(value) is Rest:
+        if type(value) is AlreadyTaken:
             return
-        batch = value if type(value) is Batch else None
+        bulk = value if type(value) is BulkMeasurement else None
         with self.guard.lock:
-            if batch is not None and batch.born is not None and not self.sums.n:
-                self.begin = min(self.begin, batch.born)
-            digest = self.sums.digest_of([value]) if batch is None else batch.digest_for(self.sums)
-            self.sums = self.sums.plus(digest)
-            if batch is not None:
-                batch.takers += 1  # in the same breath as it was added: then it is not offered again
-                batch.wish(None if each else self.needs, SCALE if self.guard.anew else self.sums.scale)
-            content = [value] if batch is None else batch.content
-            if each is not None and not isinstance(content, Digest):
+            if bulk is not None and bulk.born is not None and not self.sums.n:
+                self.begin = min(self.begin, bulk.born)
+            counts = self.sums.counts_of([value]) if bulk is None else bulk.counts_for(self.sums)
+            self.sums = self.sums.plus(counts)
+            if bulk is not None:
+                bulk.takers += 1  # in the same breath as it was added: then it is not offered again
+                bulk.wish(None if each else self.spec, SCALE if self.guard.anew else self.sums.scale)
+            content = [value] if bulk is None else bulk.content
+            if each is not None and not isinstance(content, BucketCounts):
                 for one in content:
                     each(_Single(measurement, one))
         if sample is not None:
-            sample(_Single(measurement, float(value), batch.extra if batch else None), True)
+            sample(_Single(measurement, float(value), bulk.extra if bulk else None), True)
 
     def turn(self, temporality: AggregationTemporality, now: int) -> tuple[Accumulation, int]:
         """Return the sums to report and their start; after a delta collection they start anew."""
         sums, begin = self.sums, self.begin
         if temporality is AggregationTemporality.DELTA:
             self.guard.anew = True
-            self.sums, self.begin = nothing(self.needs), now
+            self.sums, self.begin = nothing(self.spec), now
         return sums, begin
 
     def exponential_point(self, sums: Accumulation, begin: int, now: int, exemplars: Any) -> Any:
@@ -222,7 +222,7 @@ class _Intake:
                 count=sums.n,
                 sum=sums.total,
                 bucket_counts=tuple(sums.buckets),
-                explicit_bounds=self.needs.bounds or (),
+                explicit_bounds=self.spec.bounds or (),
                 min=sums.low,
                 max=sums.high,
                 exponential=exponential,
@@ -274,7 +274,7 @@ class BulkHistogramAggregation(ExplicitBucketHistogramAggregation):
         super().__init__(boundaries)
         self._derive = _merging if merging else _repeating
         self._guard = _Guard()
-        self._needs = Needs(tuple(boundaries) if merging else None, exponential)
+        self._needs = BucketSpec(tuple(boundaries) if merging else None, exponential)
 
     def _create_aggregation(self, instrument: Any, attributes: Any, reservoir_factory: Any, begin: int) -> Any:
         made: Any = super()._create_aggregation(instrument, attributes, reservoir_factory, begin)
@@ -295,5 +295,5 @@ class BulkExponentialAggregation(ExponentialBucketHistogramAggregation):
         made: Any = super()._create_aggregation(instrument, attributes, reservoir_factory, begin)
         kind: Any = type(made)
         made.__class__ = _merging(kind)
-        made.intake = _Intake(Needs(None, exponential=True), attributes, begin, self._guard)
+        made.intake = _Intake(BucketSpec(None, exponential=True), attributes, begin, self._guard)
         return made

@@ -1,4 +1,4 @@
-"""What happens to bad input: refused, counted and logged once per kind; in strict mode raised."""
+"""What happens to bad input: rejected, counted and logged once per kind; in strict mode raised."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import deque
 from threading import RLock
 
 from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.log import say
 from otel_metrics.recording.counts import Counts
-from otel_metrics.recording.saying import say
 
 
-class Refusals:
-    """Collects the refused arguments of record calls.
+class Rejections:
+    """Collects the rejected arguments of record calls.
 
-    The counts are exposed as ``otel_metrics_rejected_total`` when metrics are collected, so that refusing costs no
+    The counts are exposed as ``otel_metrics_rejected_total`` when metrics are collected, so that rejecting costs no
     measurement and cannot recurse. ``counts`` are those to go on with.
     """
 
@@ -26,10 +26,10 @@ class Refusals:
         self._counts = counts or Counts()
         self._unsaid: deque[tuple[str, BaseException | None]] = deque()
 
-    def refuse(
+    def reject(
         self, call: str, argument: str, value: object, reason: str, allowed: str, *, later: bool = False
     ) -> None:
-        """Refuse ``value``; with ``later`` it is logged by :meth:`say`.
+        """Reject ``value``; with ``later`` it is logged by :meth:`say`.
 
         Raises:
             InvalidArgumentError: in strict mode.
@@ -69,5 +69,5 @@ class Refusals:
         return self._counts.add((call, reason))
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return how many arguments were refused so far, by (call, reason)."""
+        """Return how many arguments were rejected so far, by (call, reason)."""
         return self._counts.so_far()

@@ -1,17 +1,17 @@
-"""Who takes in which chunk: sinks, splits among them, and a delivery that goes on where an exception has interrupted it."""
+"""Who takes in which batch: sinks, splits among them, and a delivery that goes on where an exception has interrupted it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from otel_metrics.recording.values import Chunk
+from otel_metrics.recording.batches import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
 _ATTEMPTS: Final = 5
-"""How often a sink is asked to take in a chunk; one that raises each time goes without it."""
+"""How often a sink is asked to take in a batch; one that raises each time goes without it."""
 
 
 class HandOverError(Exception):
@@ -19,26 +19,26 @@ class HandOverError(Exception):
 
 
 class Sink(Protocol):
-    """Takes in what a series recorded. Calls never overlap: they are made under the hub's lock, and must not block.
+    """Takes in what a series recorded. Calls never overlap: they are made under the flusher's lock, and must not block.
 
     What ends in an instrument has ``flush``, and may have ``seed``, ``crowded`` and ``recurring`` (see
     :mod:`~otel_metrics.recording.sinks`).
     """
 
-    def fold(self, chunk: Chunk, now: float, /) -> None:
-        """Take in ``chunk``, recorded shortly before ``now`` (unix seconds).
+    def fold(self, batch: Batch, now: float, /) -> None:
+        """Take in ``batch``, recorded shortly before ``now`` (unix seconds).
 
-        Raises ``chunk.taken`` by one in the same breath, without a call in between: an attempt that a signal handler's
-        exception ended is repeated from the sinks that have not taken the chunk yet.
+        Raises ``batch.taken`` by one in the same breath, without a call in between: an attempt that a signal handler's
+        exception ended is repeated from the sinks that have not taken the batch yet.
         """
 
 
-Part = tuple[Chunk, "Sequence[Sink]"]
-"""A chunk and who takes it in."""
+Part = tuple[Batch, "Sequence[Sink]"]
+"""A batch and who takes it in."""
 
 
 class Split:
-    """A sink that only divides its chunks among others, its ``branches``."""
+    """A sink that only divides its batches among others, its ``branches``."""
 
     __slots__ = ()
 
@@ -47,45 +47,45 @@ class Split:
         """The sinks that get something."""
         raise NotImplementedError
 
-    def split(self, chunk: Chunk) -> Iterator[Part]:
-        """Yield what goes to whom; ``chunk`` itself where it goes undivided."""
+    def split(self, batch: Batch) -> Iterator[Part]:
+        """Yield what goes to whom; ``batch`` itself where it goes undivided."""
         raise NotImplementedError
 
-    def fold(self, chunk: Chunk, now: float, /) -> None:
+    def fold(self, batch: Batch, now: float, /) -> None:
         """Give each branch its part."""
-        for part, sinks in self.split(chunk):
+        for part, sinks in self.split(batch):
             for sink in sinks:
                 sink.fold(part, now)
 
 
-def parts_of(chunk: Chunk, sinks: Sequence[Sink]) -> list[Part]:
+def parts_of(batch: Batch, sinks: Sequence[Sink]) -> list[Part]:
     """Return who takes in what, splits resolved."""
     parts: list[Part] = []
     undivided: list[Sink] = []
     for sink in sinks:
         if isinstance(sink, Split):
-            for part, branches in sink.split(chunk):
-                if part is chunk:
+            for part, branches in sink.split(batch):
+                if part is batch:
                     undivided += branches
                 else:
                     parts.append((part, branches))
         else:
             undivided.append(sink)
-    parts.append((chunk, undivided))
+    parts.append((batch, undivided))
     return parts
 
 
 def give(parts: Sequence[Part], now: float) -> None:
-    """Have every chunk taken in by its sinks, from where an earlier attempt left off."""
-    for chunk, sinks in parts:
-        while chunk.taken < len(sinks):
-            at = chunk.taken
-            sinks[at].fold(chunk, now)
-            chunk.taken = at + 1
+    """Have every batch taken in by its sinks, from where an earlier attempt left off."""
+    for batch, sinks in parts:
+        while batch.taken < len(sinks):
+            at = batch.taken
+            sinks[at].fold(batch, now)
+            batch.taken = at + 1
 
 
 def deliver(parts: Sequence[Part], now: float) -> None:
-    """Have every chunk taken in by all of its sinks, whatever some of them raise; then raise that."""
+    """Have every batch taken in by all of its sinks, whatever some of them raise; then raise that."""
     try:
         give(parts, now)
     except BaseException:
@@ -101,7 +101,7 @@ def finish(parts: Sequence[Part], now: float, attempts: int = _ATTEMPTS) -> None
         if attempts:
             finish(parts, now, attempts - 1)
         else:
-            stuck = next(chunk for chunk, sinks in parts if chunk.taken < len(sinks))
+            stuck = next(batch for batch, sinks in parts if batch.taken < len(sinks))
             stuck.taken += 1
             finish(parts, now)
         raise

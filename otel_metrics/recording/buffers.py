@@ -1,30 +1,30 @@
 """The hot path: a record call is one dictionary lookup and one list append.
 
-Each series owns a :class:`Cell`, which is a plain list. A call appends its value (or its row of values) and returns; every
+Each series owns a :class:`SeriesBuffer`, which is a plain list. A call appends its value (or its row of values) and returns; every
 ``LIMIT`` rows the list is *folded*: sorted, checked and summed up in bulk into one
-:class:`~otel_metrics.recording.values.Chunk`, which every sink of the series takes in (buckets, day accumulator, local window). The OpenTelemetry instrument hears of it only when a reader
-collects, and then once per series instead of once per value. See :mod:`~otel_metrics.recording.hub` for who folds when,
+:class:`~otel_metrics.recording.batches.Batch`, which every sink of the series takes in (buckets, day accumulator, local window). The OpenTelemetry instrument hears of it only when a reader
+collects, and then once per series instead of once per value. See :mod:`~otel_metrics.recording.flusher` for who folds when,
 :mod:`~otel_metrics.recording.sinks` for what is handed over.
 
 ::
 
-    hub = Hub(meter, clock=time.time)
-    milliseconds = Column(convert=unit.to_base, low=0.0, refuse=refuse)   # one per argument of a call, shared by all series
-    cell = hub.cell((milliseconds,), ((HistogramSink(histogram, labels), day_sink),), rows=(CounterSink(counter, labels),))
+    flusher = Flusher(meter, clock=time.time)
+    milliseconds = ArgumentSpec(convert=unit.to_base, low=0.0, reject=reject)   # one per argument of a call, shared by all series
+    buffer = flusher.buffer((milliseconds,), ((HistogramSink(histogram, labels), day_sink),), rows=(CounterSink(counter, labels),))
 
-    cell.append(12.5)                      # one column;  cell += (a, b, c) for three
-    if len(cell) >= LIMIT: hub.fold(cell)  # LIMIT * 3 for three columns
+    buffer.append(12.5)                      # one column;  buffer += (a, b, c) for three
+    if len(buffer) >= LIMIT: flusher.fold(buffer)  # LIMIT * 3 for three columns
 
-    tally = hub.tally((CounterSink(counter, labels),))
-    tally.hit()                            # a call without a value
+    call_counter = flusher.call_counter((CounterSink(counter, labels),))
+    call_counter.hit()                            # a call without a value
 
-    hub.record(cell, (12.5,), context)     # instead of append, when the value belongs to a sampled span (``sampled()``)
-    hub.drain()                            # before reading what sinks hold
+    flusher.record(buffer, (12.5,), context)     # instead of append, when the value belongs to a sampled span (``sampled()``)
+    flusher.drain()                            # before reading what sinks hold
 
 A signal handler may raise in the middle of all this (Ctrl-C, a time limit). CPython runs it after a call or at a jump, so
 whatever must not be left half done is computed first and then stored without either: nothing is lost, nothing is there twice.
 So it is where foreign code raises, an exemplar filter or reservoir of the application's: what an aggregation has taken by
-then (see :mod:`~otel_metrics.recording.noticing`) is not offered again, what none has taken is.
+then (see :mod:`~otel_metrics.sdk.acknowledged`) is not offered again, what none has taken is.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from itertools import chain, count
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.recording.delivery import deliver, ends, finish, give, parts_of
-from otel_metrics.recording.values import Chunk
+from otel_metrics.recording.batches import Batch
+from otel_metrics.recording.dispatch import deliver, ends, finish, give, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from typing_extensions import Self
 
-    from otel_metrics.recording.delivery import Part, Sink
-    from otel_metrics.recording.values import Column
+    from otel_metrics.recording.batches import ArgumentSpec
+    from otel_metrics.recording.dispatch import Part, Sink
 
 LIMIT: Final = 128
-"""Rows that a cell collects before the recording call folds them; the ticker folds what is older than a second.
+"""Rows that a buffer collects before the recording call folds them; the ticker folds what is older than a second.
 
 More would hardly make a call cheaper on average (0.01 µs at 256), but the one in so many that folds slower.
 """
@@ -58,32 +58,34 @@ GIL: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 _NO_TURNS: Final[list[Any]] = []
 
 
-class Cell(list[Any]):
-    """The values that a series recorded since its last fold, row by row. Made by :meth:`Hub.cell`.
+class SeriesBuffer(list[Any]):
+    """The values that a series recorded since its last fold, row by row. Made by :meth:`Flusher.buffer`.
 
-    ``turns`` is shared by cells that set the same gauge: first the one that was recorded to last, then all of them.
+    ``turns`` is shared by buffers that set the same gauge: first the one that was recorded to last, then all of them.
     """
 
     __slots__ = ("columns", "dirty", "offered", "rows", "sinks", "turns")
 
-    def __init__(self, columns: tuple[Column, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self, columns: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
+    ) -> None:
         super().__init__()
         self.columns = columns
         self.sinks = tuple(map(tuple, sinks))
         self.rows = tuple(rows)
         self.dirty = False
         self.offered = -1
-        self.turns: list[Cell] = _NO_TURNS
+        self.turns: list[SeriesBuffer] = _NO_TURNS
 
-    def earlier(self) -> Iterator[Cell]:
-        """Yield the cells to fold before this one, so that the gauge which they share shows what was recorded last."""
+    def earlier(self) -> Iterator[SeriesBuffer]:
+        """Yield the buffers to fold before this one, so that the gauge which they share shows what was recorded last."""
         if self.turns and self.turns[0] is self:
-            for cell in self.turns[1:]:
-                if cell is not self:
-                    yield cell
+            for buffer in self.turns[1:]:
+                if buffer is not self:
+                    yield buffer
 
     def admit(self, row: Sequence[Any]) -> None:
-        """Raise if ``row`` must not be recorded. It may: what does not fit is refused when it is folded."""
+        """Raise if ``row`` must not be recorded. It may: what does not fit is rejected when it is folded."""
 
     def take(self, now: float) -> bool:
         """Fold what is pending, return whether that was anything. What other threads append meanwhile comes after it."""
@@ -112,23 +114,23 @@ class Cell(list[Any]):
     def _summed_up(
         self, raw: list[Any], context: Context | None = None, extra: dict[str, str] | None = None
     ) -> list[Part]:
-        """Return the chunks of ``raw`` and who takes them in."""
+        """Return the batches of ``raw`` and who takes them in."""
         width = len(self.columns)
         parts: list[Part] = []
         if self.rows:
-            rows = Chunk([], len(raw) // width, 0.0, context)
+            rows = Batch([], len(raw) // width, 0.0, context)
             rows.extra = extra
             parts += parts_of(rows, self.rows)
         for i, column in enumerate(self.columns):
-            chunk = column.chunk(raw[i::width] if width > 1 else raw, context)
-            if chunk is not None:
-                chunk.extra = extra
-                parts += parts_of(chunk, self.sinks[i])
+            batch = column.batch(raw[i::width] if width > 1 else raw, context)
+            if batch is not None:
+                batch.extra = extra
+                parts += parts_of(batch, self.sinks[i])
         return parts
 
 
-class StrictCell(Cell):
-    """Refuses before it is recorded what would be refused when it is folded."""
+class StrictBuffer(SeriesBuffer):
+    """Rejects before it is recorded what would be rejected when it is folded."""
 
     __slots__ = ()
 
@@ -143,11 +145,11 @@ class StrictCell(Cell):
         return super().__iadd__(row)
 
     def admit(self, row: Sequence[Any]) -> None:
-        """Refuse the first value that does not fit; whoever refuses may raise."""
+        """Reject the first value that does not fit; whoever rejects may raise."""
         for column, value in zip(self.columns, row, strict=True):
             reason = column.check(value)
-            if reason is not None and column.refuse is not None:
-                column.refuse(value, reason)
+            if reason is not None and column.reject is not None:
+                column.reject(value, reason)
 
 
 def _locked(call: Callable[[], int]) -> Callable[[], int]:
@@ -160,8 +162,8 @@ def _locked(call: Callable[[], int]) -> Callable[[], int]:
     return locked
 
 
-class Tally:
-    """A series that only counts calls: ``hit()`` is a single C function. Made by :meth:`Hub.tally`."""
+class CallCounter:
+    """A series that only counts calls: ``hit()`` is a single C function. Made by :meth:`Flusher.call_counter`."""
 
     __slots__ = ("_counted", "_counter", "_reads", "dirty", "hit", "offered", "rows")
 
@@ -181,7 +183,7 @@ class Tally:
         hits = self.hit() - self._reads + 1
         if hits == self._counted:
             return False
-        parts = parts_of(Chunk([], hits - self._counted, 0.0), self.rows)
+        parts = parts_of(Batch([], hits - self._counted, 0.0), self.rows)
         try:
             self._counted = hits
             give(parts, now)
@@ -191,14 +193,14 @@ class Tally:
         return True
 
     def earlier(self) -> tuple[()]:
-        """Return no cells: hits have no order."""
+        """Return no buffers: hits have no order."""
         return ()
 
     def fold(self, n: int, now: float, context: Context | None = None, extra: dict[str, str] | None = None) -> None:
         """Give ``n`` hits to the sinks."""
-        chunk = Chunk([], n, 0.0, context)
-        chunk.extra = extra
-        deliver(parts_of(chunk, self.rows), now)
+        batch = Batch([], n, 0.0, context)
+        batch.extra = extra
+        deliver(parts_of(batch, self.rows), now)
 
     def ends(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
