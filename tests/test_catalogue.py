@@ -71,7 +71,7 @@ def test_the_exposed_names() -> None:
 
 
 def test_the_daily_table_is_recorded_under_the_documented_names() -> None:
-    assert DAILY_TABLE == {
+    assert {name: column.series for name, column in DAILY_TABLE.items()} == {
         "avg_value": "feature_type_name:value:avg1d",
         "min_value": "feature_type_name:value:min1d",
         "max_value": "feature_type_name:value:max1d",

@@ -21,6 +21,7 @@ from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.catalogue import (
     CATALOGUE,
     DAILY_COUNT,
+    DAILY_KEY,
     DAILY_MAX,
     DAILY_MIN,
     DAILY_SUM,
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
         Metric,
     )
 
-KEY: Final = (FEATURE.name, METRIC_TYPE.name, METRIC_NAME.name, UNIT.name)
-
-_PREFIX: Final = DAILY_TABLE["count"].rpartition(":")[0]
+_PREFIX: Final = DAILY_TABLE["count"].series.rpartition(":")[0]
 _LEVEL, _, _VALUE = _PREFIX.partition(":")
 SUM: Final = f"{_PREFIX}:sum1d"
 SQUARES: Final = f"{_PREFIX}:sumsq1d"
@@ -56,7 +55,6 @@ NATIVE_1H: Final = f"{_LEVEL}_histogram:{_VALUE}:increase1h"
 HISTOGRAM: Final = "histogram"
 """Label of the hourly differences that keeps different histograms with one key apart."""
 
-_QUANTILES: Final = {"percentile_50": 0.5, "percentile_95": 0.95, "percentile_99": 0.99}
 _NEGATIVE: Final = f'{SIGN.name}="negative"'
 _POSITIVE: Final = f'{SIGN.name}="positive"'
 _ALL: Final = 'le="+Inf"'
@@ -88,23 +86,23 @@ def _at_the_hour(expression: str) -> str:
 
 
 def _accumulated() -> Iterator[Recording]:
-    yield Recording(DAILY_TABLE["count"], _of_all("sum", DAILY_COUNT))
+    yield Recording(DAILY_TABLE["count"].series, _of_all("sum", DAILY_COUNT))
     yield Recording(SUM, _of_all("sum", DAILY_SUM))
     yield Recording(SQUARES, _of_all("sum", DAILY_SUMSQ))
-    yield Recording(DAILY_TABLE["min_value"], _of_all("min", DAILY_MIN))
-    yield Recording(DAILY_TABLE["max_value"], _of_all("max", DAILY_MAX))
-    count = DAILY_TABLE["count"]
-    yield Recording(DAILY_TABLE["avg_value"], f"{SUM} / {count}")
+    yield Recording(DAILY_TABLE["min_value"].series, _of_all("min", DAILY_MIN))
+    yield Recording(DAILY_TABLE["max_value"].series, _of_all("max", DAILY_MAX))
+    count = DAILY_TABLE["count"].series
+    yield Recording(DAILY_TABLE["avg_value"].series, f"{SUM} / {count}")
     # Of a sample, as Python's statistics.stdev: n - 1; rounding must not make it the root of less than nothing.
     spread = f"clamp_min({SQUARES} - {SUM} ^ 2 / {count}, 0)"
-    yield Recording(DAILY_TABLE["stddev"], f"sqrt({spread} / clamp_min({count} - 1, 1))")
+    yield Recording(DAILY_TABLE["stddev"].series, f"sqrt({spread} / clamp_min({count} - 1, 1))")
 
 
 def _of_all(operator: str, metric: Metric) -> str:
     name = series_name(metric)
     final = f"last_over_time({select(name, _PREVIOUS)}[59m] offset -1h)"
     died = f"last_over_time({select(name, _CURRENT)}[1439m] offset 1ms)"
-    return at_midnight(aggregate(operator, KEY, f"\n    {final}\n    or ignoring ({DAY.name})\n    {died}\n  "))
+    return at_midnight(aggregate(operator, DAILY_KEY, f"\n    {final}\n    or ignoring ({DAY.name})\n    {died}\n  "))
 
 
 # ----------------------------------------------------------------------------------------------------- from histograms
@@ -119,7 +117,7 @@ def _classic_hours(metric: Metric) -> Iterator[Recording]:
         return aggregate("sum", by, watched_hour(select(f"{series_name(metric)}_bucket", *matchers)))
 
     def rule(expression: str, **more: str) -> Recording:
-        keyed = aggregate("sum", (*KEY, "le"), _key_labels(daily, expression))
+        keyed = aggregate("sum", (*DAILY_KEY, "le"), _key_labels(daily, expression))
         return Recording(BUCKETS_1H, _at_the_hour(keyed), {**labels, **more})
 
     if SIGN not in metric.labels:
@@ -139,26 +137,26 @@ def _native_hours(metric: Metric) -> Iterator[Recording]:
     # A native histogram cannot be mirrored: a day with values below zero has no percentiles (see _percentiles).
     matchers = (_POSITIVE,) if SIGN in metric.labels else ()
     added = aggregate("sum", _own_labels(daily), watched_hour_native(select(series_name(metric), *matchers)))
-    keyed = aggregate("sum", KEY, _key_labels(daily, added))
+    keyed = aggregate("sum", DAILY_KEY, _key_labels(daily, added))
     yield Recording(NATIVE_1H, _at_the_hour(keyed), {HISTOGRAM: series_name(metric)})
 
 
 def _percentiles(histograms: Histograms) -> Iterator[Recording]:
-    key, count = ", ".join(KEY), DAILY_TABLE["count"]
+    key, count = ", ".join(DAILY_KEY), DAILY_TABLE["count"].series
     if histograms is Histograms.NATIVE:
-        yield Recording(NATIVE, at_midnight(aggregate("sum", KEY, _of_the_day(NATIVE_1H))))
-        values = (
-            f"({NATIVE} and (histogram_count({NATIVE}) > 0) and {count}\n  unless ({DAILY_TABLE['min_value']} < 0))"
-        )
+        yield Recording(NATIVE, at_midnight(aggregate("sum", DAILY_KEY, _of_the_day(NATIVE_1H))))
+        values = f"({NATIVE} and (histogram_count({NATIVE}) > 0) and {count}\n  unless ({DAILY_TABLE['min_value'].series} < 0))"
     else:
-        yield Recording(BUCKETS, at_midnight(aggregate("sum", (*KEY, "le"), _of_the_day(BUCKETS_1H))))
+        yield Recording(BUCKETS, at_midnight(aggregate("sum", (*DAILY_KEY, "le"), _of_the_day(BUCKETS_1H))))
         some = f"{select(BUCKETS, _ALL)} > 0"
         values = f"({BUCKETS} and on ({key}) ({some}) and on ({key}) {count})"
-    for column, quantile in _QUANTILES.items():
-        estimate = f"histogram_quantile({quantile:g}, {values})"
-        above = f"({DAILY_TABLE['max_value']} < {estimate})"
-        below = f"({DAILY_TABLE['min_value']} > {estimate})"
-        yield Recording(DAILY_TABLE[column], f"{above}\nor {below}\nor {estimate}")
+    for column in DAILY_TABLE.values():
+        if column.quantile is None:
+            continue
+        estimate = f"histogram_quantile({column.quantile:g}, {values})"
+        above = f"({DAILY_TABLE['max_value'].series} < {estimate})"
+        below = f"({DAILY_TABLE['min_value'].series} > {estimate})"
+        yield Recording(column.series, f"{above}\nor {below}\nor {estimate}")
 
 
 def _of_the_day(hourly: str) -> str:

@@ -56,4 +56,4 @@ def _daily() -> list[str]:
         "By feature, metric_type, metric_name and unit, for every UTC day.\n\n"
         "| column of `daily_aggregates` | series |\n|---|---|"
     )
-    return [head, *(f"| {column} | `{series}` |" for column, series in DAILY_TABLE.items()), ""]
+    return [head, *(f"| {name} | `{column.series}` |" for name, column in DAILY_TABLE.items()), ""]

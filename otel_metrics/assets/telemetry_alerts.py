@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
-from otel_metrics.assets.daily import KEY
 from otel_metrics.assets.promql import total, watched_hour
 from otel_metrics.assets.rulefile import COUNTED, Alert, Group
 from otel_metrics.assets.uids import DAILY, TELEMETRY
 from otel_metrics.catalogue import (
     COLLISIONS,
     DAILY_COUNT,
+    DAILY_KEY,
     DAILY_TABLE,
     FEATURE,
     LABEL,
@@ -115,8 +115,8 @@ def _targets() -> tuple[Alert, ...]:
 def _bridge() -> tuple[Alert, ...]:
     rejected, overflow, collisions = thresholds.REJECTED, thresholds.OVERFLOW, thresholds.COLLISIONS
     by_call = total(REJECTED, watched_hour, ("job", *REJECTED.label_names))
-    key, count = ", ".join(KEY), series_name(DAILY_COUNT)
-    written = f"last_over_time({DAILY_TABLE['count']}[2h])"
+    key, count = ", ".join(DAILY_KEY), series_name(DAILY_COUNT)
+    written = f"last_over_time({DAILY_TABLE['count'].series}[2h])"
     return (
         _alert(
             "TelemetryArgumentsRejected",

@@ -1,6 +1,6 @@
 """THE table: every metric this package emits, written in this folder and nowhere else.
 
-``features`` holds what record calls emit, ``derived`` the rest; ``labels`` and ``buckets`` are what their rows are made of,
+``features`` holds what record calls emit, ``daily`` the daily table, ``derived`` the rest; ``labels`` and ``buckets`` are what their rows are made of,
 ``schema`` says what a row is. Instruments, label limits, zero-seeding, recording rules, alerts, dashboards, the read API and
 the documentation table are derived from the rows. To change a name, a bucket or a label, change it there and run
 ``otel-metrics render``.
@@ -22,14 +22,23 @@ from otel_metrics.catalogue.buckets import (
     SECONDS,
     VALUES,
 )
-from otel_metrics.catalogue.derived import (
-    COLLISIONS,
+from otel_metrics.catalogue.daily import (
+    DAILY_ACCUMULATORS,
     DAILY_COUNT,
+    DAILY_KEY,
     DAILY_MAX,
     DAILY_MIN,
+    DAILY_SQL,
+    DAILY_SQL_KEY,
     DAILY_SUM,
     DAILY_SUMSQ,
     DAILY_TABLE,
+    Accumulator,
+    DailyColumn,
+    DayKey,
+)
+from otel_metrics.catalogue.derived import (
+    COLLISIONS,
     LABEL_OVERFLOW,
     REJECTED,
     SCRAPE_DURATION,
@@ -122,9 +131,13 @@ __all__ = [
     "CHANGES",
     "COLLISIONS",
     "CONTEXT",
+    "DAILY_ACCUMULATORS",
     "DAILY_COUNT",
+    "DAILY_KEY",
     "DAILY_MAX",
     "DAILY_MIN",
+    "DAILY_SQL",
+    "DAILY_SQL_KEY",
     "DAILY_SUM",
     "DAILY_SUMSQ",
     "DAILY_TABLE",
@@ -186,7 +199,10 @@ __all__ = [
     "USAGE",
     "USAGE_DURATION",
     "VALUES",
+    "Accumulator",
     "Daily",
+    "DailyColumn",
+    "DayKey",
     "Family",
     "Kind",
     "Label",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
+from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
 from otel_metrics.cli import checked, daily_aggregates, reading, terminal, view
 from otel_metrics.errors import ConfigurationError
-from otel_metrics.importing.tables import AGGREGATES, STATISTICS
 from otel_metrics.querying.restore import SATISFACTION
 
 if TYPE_CHECKING:
@@ -28,21 +28,10 @@ Row = dict[str, Any]
 
 SQLITE: Final = "sqlite"
 
-_WORDS: Final = ("date", "feature", "metric_type", "metric_name")
-_HEADS: Final = {
-    "count": "count",
-    "avg_value": "avg",
-    "min_value": "min",
-    "max_value": "max",
-    "stddev": "stddev",
-    "percentile_50": "p50",
-    "percentile_95": "p95",
-    "percentile_99": "p99",
-}
-_NUMBERS: Final = tuple(_HEADS)
+_NUMBERS: Final = sorted(DAILY_TABLE, key=lambda name: name != "count")
 _COLUMNS: Final = (
-    *_WORDS,
-    *STATISTICS,
+    *DAILY_SQL_KEY,
+    *DAILY_TABLE,
     "unit",
     "partial",
     "instances",
@@ -114,7 +103,10 @@ def table(rows: Sequence[Row], width: int, title: str = "") -> Table:
         )
     words = ("date", "metric") if days else ("metric",)
     return view.table(
-        title or "Daily table", (*words, *(_HEADS[key] for key in keys), "unit", "complete"), shown, words=len(words)
+        title or "Daily table",
+        (*words, *(DAILY_TABLE[key].field for key in keys), "unit", "complete"),
+        shown,
+        words=len(words),
     )
 
 
@@ -176,7 +168,7 @@ def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> in
     """Write the old table; return the exit status."""
     partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
     left_out = daily_aggregates.write(path, rows, scales)
-    terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {AGGREGATES}.")
+    terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {DAILY_SQL}.")
     if partial:
         _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
     _say_what_is_missing(rows)

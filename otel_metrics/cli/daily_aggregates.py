@@ -8,8 +8,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
 from otel_metrics.errors import MetricsError
-from otel_metrics.importing.tables import AGGREGATES, STATISTICS
 from otel_metrics.querying.restore import FIVE, SATISFACTION, to_one_to_five
 from otel_metrics.settings import SCALES
 
@@ -19,29 +19,19 @@ if TYPE_CHECKING:
 
 
 _CREATE: Final = f"""
-CREATE TABLE IF NOT EXISTS {AGGREGATES} (
+CREATE TABLE IF NOT EXISTS {DAILY_SQL} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    date TEXT NOT NULL,
-    feature TEXT NOT NULL,
-    metric_type TEXT NOT NULL,
-    metric_name TEXT NOT NULL,
-    avg_value REAL,
-    min_value REAL,
-    max_value REAL,
-    stddev REAL,
-    count INTEGER,
-    percentile_50 REAL,
-    percentile_95 REAL,
-    percentile_99 REAL,
+    {", ".join(f"{name} TEXT NOT NULL" for name in DAILY_SQL_KEY)},
+    {", ".join(f"{name} {column.sql}" for name, column in DAILY_TABLE.items())},
     created_at TEXT DEFAULT CURRENT_TIMESTAMP,
-    UNIQUE(date, feature, metric_type, metric_name)
+    UNIQUE({", ".join(DAILY_SQL_KEY)})
 )"""
-_KEY: Final = ("date", "feature", "metric_type", "metric_name")
 _UPDATE: Final = f"""
-UPDATE {AGGREGATES} SET {", ".join(f"{name} = :{name}" for name in STATISTICS)}
-WHERE {" AND ".join(f"{name} = :{name}" for name in _KEY)}"""  # noqa: S608
+UPDATE {DAILY_SQL} SET {", ".join(f"{name} = :{name}" for name in DAILY_TABLE)}
+WHERE {" AND ".join(f"{name} = :{name}" for name in DAILY_SQL_KEY)}"""  # noqa: S608
+_COLUMNS: Final = (*DAILY_SQL_KEY, *DAILY_TABLE)
 _INSERT: Final = f"""
-INSERT INTO {AGGREGATES} ({", ".join((*_KEY, *STATISTICS))}) VALUES ({", ".join(f":{name}" for name in (*_KEY, *STATISTICS))})"""  # noqa: S608
+INSERT INTO {DAILY_SQL} ({", ".join(_COLUMNS)}) VALUES ({", ".join(f":{name}" for name in _COLUMNS)})"""  # noqa: S608
 
 
 def add_scales(command: argparse.ArgumentParser) -> None:
@@ -77,7 +67,7 @@ def write(
     best: dict[tuple[str, ...], Mapping[str, Any]] = {}
     left_out: list[Mapping[str, Any]] = []
     for row in (_on_its_scale(row, scales or {}) for row in rows):
-        key = tuple(str(row[name]) for name in _KEY)
+        key = tuple(str(row[name]) for name in DAILY_SQL_KEY)
         known = best.get(key)
         if known is not None:
             row, less = (row, known) if row["count"] > known["count"] else (known, row)  # noqa: PLW2901
@@ -87,7 +77,10 @@ def write(
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(_CREATE)
             for key, row in best.items():
-                written = {**dict(zip(_KEY, key, strict=True)), **{name: _number(row.get(name)) for name in STATISTICS}}
+                written = {
+                    **dict(zip(DAILY_SQL_KEY, key, strict=True)),
+                    **{name: _number(row.get(name)) for name in DAILY_TABLE},
+                }
                 # Not by ON CONFLICT: a table that others made may have no unique key.
                 if not connection.execute(_UPDATE, written).rowcount:
                     connection.execute(_INSERT, written)
@@ -99,7 +92,7 @@ def write(
 def _on_its_scale(row: Mapping[str, Any], scales: Mapping[str, str]) -> Mapping[str, Any]:
     if row["metric_type"] != SATISFACTION or scales.get(row["metric_name"]) != FIVE:
         return row
-    scores = {name: to_one_to_five(row[name]) for name in STATISTICS if name not in {"count", "stddev"}}
+    scores = {name: to_one_to_five(row[name]) for name in DAILY_TABLE if name not in {"count", "stddev"}}
     return {**row, **scores, "stddev": row["stddev"] * (to_one_to_five(1) - to_one_to_five(0))}
 
 

@@ -9,11 +9,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics import catalogue as c
+from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import from_one_to_five
 from otel_metrics.importing.reading import check
-from otel_metrics.importing.tables import AGGREGATE_COLUMNS, AGGREGATES
-from otel_metrics.querying.source import DayKey
-from otel_metrics.querying.statistics import COLUMNS, Statistics
+from otel_metrics.querying.statistics import Statistics
 from otel_metrics.recording.labels import RejectedCallError
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.units import MILLISECONDS, unit_of, unit_of_name
@@ -69,21 +68,21 @@ class Aggregates:
         """Return what fits, and account for the rest; read the other tables before."""
         found: defaultdict[int, dict[DayKey, tuple[int, Statistics]]] = defaultdict(dict)
         for rowid, *columns in database.rows(table):
-            self._ledger.read[AGGREGATES] += 1
+            self._ledger.read[c.DAILY_SQL] += 1
             try:
-                day, key, known = self._row(dict(zip(AGGREGATE_COLUMNS, columns, strict=True)))
+                day, key, known = self._row(dict(zip((*c.DAILY_SQL_KEY, *c.DAILY_TABLE), columns, strict=True)))
                 if key in found[day]:
                     raise ValueError("the same day and metric as a row before")
             except ValueError as error:
-                self._ledger.reject(AGGREGATES, rowid, str(error))
+                self._ledger.reject(c.DAILY_SQL, rowid, str(error))
             except RejectedCallError:
                 why = "; ".join(f"{argument}: {reason}" for argument, reason in self._keepers.rejections.take())
-                self._ledger.reject(AGGREGATES, rowid, why)
+                self._ledger.reject(c.DAILY_SQL, rowid, why)
             else:
                 found[day][key] = rowid, known
                 for argument, reason in self._keepers.rejections.take():
-                    self._ledger.leave_out(AGGREGATES, rowid, argument, reason)
-        check(database, AGGREGATES, self._ledger.read[AGGREGATES])
+                    self._ledger.leave_out(c.DAILY_SQL, rowid, argument, reason)
+        check(database, c.DAILY_SQL, self._ledger.read[c.DAILY_SQL])
         return {day: rows for day, rows in found.items() if rows}
 
     def _row(self, row: dict[str, Any]) -> tuple[int, DayKey, Statistics]:
@@ -97,7 +96,7 @@ class Aggregates:
         feature, metric_type, name = (
             required("", label, row[label.name]) for label in (c.FEATURE, c.METRIC_TYPE, c.METRIC_NAME)
         )
-        fields: dict[str, Any] = {field: _number(column, row[column]) for column, field in COLUMNS.items()}
+        fields: dict[str, Any] = {column.field: _number(name, row[name]) for name, column in c.DAILY_TABLE.items()}
         count, avg = fields.pop("count"), fields["avg"]
         if count is None or count < 1 or count != int(count):
             raise ValueError("count: not a number of values above 0")
@@ -155,7 +154,7 @@ def _check(known: Statistics, metric: Metric) -> None:
     """
     low, high = max(metric.low, -LARGEST), min(metric.high, LARGEST)
     slack = _ROUNDING * max(abs(known.min or 0.0), abs(known.max or 0.0))
-    within = {column: value for column, value in _columns(known) if column not in {"count", "stddev"}}
+    within = {column: value for column, value in known.columns().items() if column not in {"count", "stddev"}}
     for column, value in within.items():
         if not low - slack <= value <= high + slack:
             raise ValueError(f"{column}: range")
@@ -170,14 +169,9 @@ def _check(known: Statistics, metric: Metric) -> None:
             raise ValueError("stddev: range")
         if known.min is not None and known.max is not None and known.stddev > known.max - known.min + slack:
             raise ValueError("stddev: larger than max_value - min_value")
-    rising = [within[column] for column in COLUMNS if column in within and column.startswith("percentile")]
+    rising = [within[name] for name, column in c.DAILY_TABLE.items() if column.quantile and name in within]
     if any(above < below - slack for below, above in pairwise(rising)):
         raise ValueError("percentiles: not ascending")
-
-
-def _columns(known: Statistics) -> Iterator[tuple[str, float]]:
-    found = ((column, getattr(known, field)) for column, field in COLUMNS.items())
-    return ((column, value) for column, value in found if value is not None)
 
 
 def _by(unit: Unit) -> Callable[[float], float] | None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from otel_metrics import catalogue as c
 from otel_metrics.importing.rows import date_of
 from otel_metrics.querying.restore import CallersUnits, daily_row
-from otel_metrics.querying.statistics import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
+    from otel_metrics.catalogue import DayKey
     from otel_metrics.importing.rows import Rows
-    from otel_metrics.querying.source import DayKey, DayTable, Source
+    from otel_metrics.querying.source import DayTable, Source
     from otel_metrics.querying.statistics import Statistics
     from otel_metrics.settings import Scale
 
@@ -69,9 +69,7 @@ def _row(
     ours, whole = table.rows.get(key), table.known_of(key)
     shown = [daily_row(key, known, units, scales) if known is not None else None for known in (old, ours)]
     unit = next((row[1] for row in shown if row is not None), "")
-    for column, field in COLUMNS.items():
-        theirs, mine = (getattr(row[0], field) if row is not None else None for row in shown)
-        estimated = ours is not None and field in ours.estimated
-        yield Comparison(
-            table.day, key, unit, column, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons)
-        )
+    for name, column in c.DAILY_TABLE.items():
+        theirs, mine = (getattr(row[0], column.field) if row is not None else None for row in shown)
+        estimated = ours is not None and column.field in ours.estimated
+        yield Comparison(table.day, key, unit, name, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons))

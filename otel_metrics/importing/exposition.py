@@ -16,15 +16,13 @@ from otel_metrics.exporter.labels import escape_value
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.naming import label_name, series_name
-from otel_metrics.querying.statistics import COLUMNS
 from otel_metrics.sdk.provider import INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from otel_metrics.catalogue import Metric
+    from otel_metrics.catalogue import DayKey, Metric
     from otel_metrics.importing.keepers import NumberSeries
-    from otel_metrics.querying.source import DayKey
     from otel_metrics.querying.statistics import Statistics
 
     Row = HistogramSeries | NumberSeries
@@ -73,32 +71,26 @@ def lines(grid: Grid, series: Iterable[Row], instance: str) -> Iterator[str]:
 
 def accumulators(grid: Grid, days: Iterable[tuple[DayKey, Statistics, float]], instance: str) -> Iterator[str]:
     """Yield the day accumulators (count, sum, sum of squares, extremes) as they stood at the end of the day."""
-    found = list(days)
-    names = tuple(label.name for label in c.DAILY_COUNT.labels)
-    columns: tuple[tuple[Metric, list[float]], ...] = (
-        (c.DAILY_COUNT, [known.count for _, known, _ in found]),
-        (c.DAILY_SUM, [known.total for _, known, _ in found]),
-        (c.DAILY_SUMSQ, [squares for _, _, squares in found]),
-        (c.DAILY_MIN, [known.min or 0.0 for _, known, _ in found]),
-        (c.DAILY_MAX, [known.max or 0.0 for _, known, _ in found]),
-    )
-    for metric, values in columns:
-        yield f"# TYPE {series_name(metric)} gauge\n"
-        for (key, _, _), value in zip(found, values, strict=True):
-            labels = _labels(dict(zip(names, (*key, c.DAY.values[0]), strict=True)), metric, instance)
-            yield f"{series_name(metric)}{{{labels}}} {value!r} {grid.times[-1]}\n"
+    found = [
+        (key, {"count": known.count, "total": known.total, "squares": squares, "low": known.min, "high": known.max})
+        for key, known, squares in days
+    ]
+    for each in c.DAILY_ACCUMULATORS:
+        name = series_name(each.metric)
+        yield f"# TYPE {name} gauge\n"
+        for key, totals in found:
+            labels = _labels({**key._asdict(), c.DAY.name: c.DAY.values[0]}, each.metric, instance)
+            yield f"{name}{{{labels}}} {totals[each.field] or 0.0!r} {grid.times[-1]}\n"
 
 
 def recorded(grid: Grid, days: Mapping[DayKey, Statistics]) -> Iterator[str]:
     """Yield the day's rows of the daily table, under the names that the recording rules give them."""
-    names = tuple(label.name for label in c.DAILY_COUNT.labels if label != c.DAY)
-    for column, name in c.DAILY_TABLE.items():
-        yield f"# TYPE {name} gauge\n"
-        for key, known in days.items():
-            value = getattr(known, COLUMNS[column])
-            if value is not None:
-                labels = _text(zip(names, key, strict=True))
-                yield f"{name}{{{labels}}} {value!r} {grid.recorded}\n"
+    rows = [(_text(key._asdict().items()), known.columns()) for key, known in days.items()]
+    for name, column in c.DAILY_TABLE.items():
+        yield f"# TYPE {column.series} gauge\n"
+        for labels, columns in rows:
+            if name in columns:
+                yield f"{column.series}{{{labels}}} {columns[name]!r} {grid.recorded}\n"
 
 
 END: Final = "# EOF\n"

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.catalogue import DAILY_SQL
 from otel_metrics.importing import exposition
 from otel_metrics.importing.errors import ImportFailedError
 from otel_metrics.importing.exposition import RECORDED_AT, Grid
 from otel_metrics.importing.rows import date_of
 from otel_metrics.importing.state import DayState, State
-from otel_metrics.importing.tables import AGGREGATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from otel_metrics.catalogue import DayKey
     from otel_metrics.importing.blocks import DataDirectory
     from otel_metrics.importing.rows import Rows
-    from otel_metrics.querying.source import DayKey
     from otel_metrics.querying.statistics import Statistics
 
 _DAY: Final = 86_400
@@ -149,7 +149,7 @@ class Import:
         table, used = self.rows.statistics(day)
         for rowid, _ in self.rows.aggregates.get(day, {}).values():
             if rowid not in used:
-                self.rows.ledger.reject(AGGREGATES, rowid, "computed from the day's own rows instead")
+                self.rows.ledger.reject(DAILY_SQL, rowid, "computed from the day's own rows instead")
         file = self._directory.file(str(date_of(day)))
         samples = 0
         try:
@@ -196,7 +196,7 @@ class Import:
     def _written(self, day: int, used: set[int]) -> int:
         for table, span in self.rows.reader.spans[day].items():
             self.rows.ledger.imported[table] += span.rows
-        self.rows.ledger.imported[AGGREGATES] += len(used)
+        self.rows.ledger.imported[DAILY_SQL] += len(used)
         self.written.append(day)
         return day
 
@@ -206,7 +206,7 @@ class Import:
             if span.rows:
                 self.rows.ledger.reject(table, f"{span.first}-{span.last}", why, span.rows)
         for rowid, _ in self.rows.aggregates.get(day, {}).values():
-            self.rows.ledger.reject(AGGREGATES, rowid, why)
+            self.rows.ledger.reject(DAILY_SQL, rowid, why)
 
 
 def _finish(pool: ThreadPoolExecutor) -> None:

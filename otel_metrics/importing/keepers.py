@@ -11,8 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from otel_metrics import catalogue as c
-from otel_metrics.catalogue import Kind
-from otel_metrics.querying.source import DayKey
+from otel_metrics.catalogue import DayKey, Kind
 from otel_metrics.recording.batches import ArgumentSpec
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.recorder import LARGEST

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.catalogue import DAILY_SQL
 from otel_metrics.importing import aggregates
 from otel_metrics.importing.day import content_hash, fill, step
 from otel_metrics.importing.keepers import Keepers
 from otel_metrics.importing.reading import Reader, reject_all
 from otel_metrics.importing.spool import Spool
-from otel_metrics.importing.tables import AGGREGATES
 from otel_metrics.importing.timestamps import Timestamps
 from otel_metrics.querying.statistics import Values
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
+    from otel_metrics.catalogue import DayKey
     from otel_metrics.importing.keepers import NumberSeries
     from otel_metrics.importing.ledger import Ledger
     from otel_metrics.importing.tables import OldDatabase
-    from otel_metrics.querying.source import DayKey
     from otel_metrics.querying.statistics import Statistics
     from otel_metrics.settings import Scale, Settings
 
@@ -59,7 +59,7 @@ class Rows:
         elif table:
             reader = aggregates.Aggregates(self.keepers, self.ledger, self.reader.scales)
             self.aggregates, self._infos = reader.read(self.database, table), reader.infos
-            tick(self.ledger.read[AGGREGATES])
+            tick(self.ledger.read[DAILY_SQL])
         self.ledger.flush()
 
     def days(self) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
 from otel_metrics.importing.errors import ImportFailedError
 
 if TYPE_CHECKING:
@@ -81,21 +82,14 @@ TABLES: Final[tuple[Table, ...]] = (
     ),
 )
 
-AGGREGATES: Final = "daily_aggregates"
-_KEY: Final = ("feature", "metric_type", "metric_name")
-STATISTICS: Final = (
-    "avg_value",
-    "min_value",
-    "max_value",
-    "stddev",
-    "count",
-    "percentile_50",
-    "percentile_95",
-    "percentile_99",
+_AGGREGATES: Final = Table(
+    DAILY_SQL,
+    "",
+    DAILY_SQL_KEY[1:],
+    tuple(DAILY_TABLE),
+    frozenset((*DAILY_SQL_KEY[1:], *DAILY_TABLE)),
+    DAILY_SQL_KEY[0],
 )
-"""The eight statistics of the documented daily table, in its order."""
-AGGREGATE_COLUMNS: Final = ("date", *_KEY, *STATISTICS)
-_AGGREGATES: Final = Table(AGGREGATES, "", _KEY, STATISTICS, frozenset((*_KEY, *STATISTICS)), "date")
 
 PORTION: Final = 50_000
 """Rows that are read at a time."""

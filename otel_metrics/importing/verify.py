@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from math import isclose, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.catalogue import DAILY_TABLE
 from otel_metrics.importing.rows import date_of
-from otel_metrics.querying.statistics import COLUMNS, PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
+    from otel_metrics.catalogue import DayKey
     from otel_metrics.importing.rows import Rows
-    from otel_metrics.querying.source import DayKey, Source
-    from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.querying.source import Source
 
 TOLERANCE: Final = 1e-9
 """Relative difference that computing in another order can explain."""
@@ -28,6 +28,7 @@ TOLERANCE: Final = 1e-9
 _SLACK: Final = {"stddev": TOLERANCE, "avg_value": 1e-14}
 """Shares of the largest value: the deviation of almost equal values is as exact as these are, and an average next to zero, too."""
 
+_PERCENTILES: Final = {name: column.quantile for name, column in DAILY_TABLE.items() if column.quantile is not None}
 _PERCENTILE: Final = """
     max(CASE WHEN place = CAST({q} * (n - 1) AS INTEGER) THEN value END),
     max(CASE WHEN place = min(CAST({q} * (n - 1) AS INTEGER) + 1, n - 1) THEN value END)"""
@@ -40,7 +41,7 @@ WITH ranked AS (
         avg(value) OVER (PARTITION BY key) AS mean
     FROM recorded)
 SELECT key, n, mean, min(value), max(value), total((value - mean) * (value - mean)),
-    {", ".join(_PERCENTILE.format(q=q) for q in PERCENTILES.values())}
+    {", ".join(_PERCENTILE.format(q=q) for q in _PERCENTILES.values())}
 FROM ranked GROUP BY key
 """  # noqa: S608
 
@@ -73,7 +74,7 @@ def by_sql(rows: Rows, day: int) -> dict[DayKey, Numbers]:
     connection.close()
     for key, (_, known) in rows.aggregates.get(day, {}).items():
         if key not in table or table[key]["count"] < known.count:
-            table[key] = _columns(known)
+            table[key] = known.columns()
     return table
 
 
@@ -83,7 +84,7 @@ def by_server(source: Source, day: int) -> dict[DayKey, Numbers]:
     Raises:
         QueryError: the server cannot answer.
     """
-    return {key: _columns(known) for key, known in source.day(date_of(day)).rows.items()}
+    return {key: known.columns() for key, known in source.day(date_of(day)).rows.items()}
 
 
 def differences(day: int, sql: Mapping[DayKey, Numbers], server: Mapping[DayKey, Numbers]) -> Iterator[Difference]:
@@ -98,11 +99,6 @@ def differences(day: int, sql: Mapping[DayKey, Numbers], server: Mapping[DayKey,
                 yield Difference(date_of(day), key, column, value, other)
 
 
-def _columns(known: Statistics) -> Numbers:
-    found = ((column, getattr(known, field)) for column, field in COLUMNS.items())
-    return {column: value for column, value in found if value is not None}
-
-
 def _numbers(row: tuple[Any, ...]) -> Numbers:
     _, n, mean, low, high, deviations, *places = row
     found = {
@@ -112,8 +108,7 @@ def _numbers(row: tuple[Any, ...]) -> Numbers:
         "stddev": sqrt(deviations / (n - 1)) if n > 1 else 0.0,
         "count": float(n),
     }
-    fields = {field: column for column, field in COLUMNS.items()}
-    for (name, q), below, above in zip(PERCENTILES.items(), places[::2], places[1::2], strict=True):
+    for (name, q), below, above in zip(_PERCENTILES.items(), places[::2], places[1::2], strict=True):
         position = q * (n - 1)
-        found[fields[name]] = below + (above - below) * (position - int(position))
+        found[name] = below + (above - below) * (position - int(position))
     return found

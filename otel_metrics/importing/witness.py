@@ -13,13 +13,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics import catalogue as c
+from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.importing.keepers import DayValues
 from otel_metrics.importing.rows import date_of
 from otel_metrics.importing.tables import PORTION
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.importing.verify import Difference, differences
-from otel_metrics.querying.source import DayKey, Period, Total
+from otel_metrics.querying.source import Period, Total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

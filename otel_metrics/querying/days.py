@@ -10,17 +10,17 @@ from math import nan, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
+from otel_metrics.catalogue import DAILY_KEY, DayKey
 from otel_metrics.naming import series_name
 from otel_metrics.querying import expressions, promql
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Moment
-from otel_metrics.querying.source import Completeness, DayKey, Distribution, Latest
-from otel_metrics.querying.statistics import COLUMNS, PERCENTILES, Statistics
+from otel_metrics.querying.source import Completeness, Distribution, Latest
+from otel_metrics.querying.statistics import PERCENTILES, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from otel_metrics.catalogue import Metric
     from otel_metrics.querying.expressions import Irregular
     from otel_metrics.querying.prometheus import Sample
     from otel_metrics.querying.source import Period, Query
@@ -33,15 +33,7 @@ RECORDED_AFTER: Final = 1800.0
 _READ_AT: Final = 23.5 * 3600
 _READ_BACK: Final = 23 * 3600
 _PREVIOUS: Final = 3600.0
-KEY: Final = tuple(label.name for label in c.DAILY_COUNT.labels if label != c.DAY)
 _CURRENT, _BEFORE = c.DAY.values
-_ACCUMULATORS: Final[dict[str, tuple[str, Metric]]] = {
-    "count": ("sum", c.DAILY_COUNT),
-    "sum": ("sum", c.DAILY_SUM),
-    "sumsq": ("sum", c.DAILY_SUMSQ),
-    "min": ("min", c.DAILY_MIN),
-    "max": ("max", c.DAILY_MAX),
-}
 
 INSTANCES: Final = "instances"
 ENDED: Final = "ended"
@@ -55,19 +47,19 @@ UNITS: Final = Latest(c.PERFORMANCE_UNIT, c.PERFORMANCE_UNIT.label_names)
 def recorded(day: Period) -> dict[str, str]:
     """Return, per column, the expression that reads what the rules recorded for a past day."""
     moment, back = promql.at(day.end + _READ_AT), promql.milliseconds(_READ_BACK)
-    return {column: f"last_over_time({name}[{back}] {moment})" for column, name in c.DAILY_TABLE.items()}
+    return {name: f"last_over_time({column.series}[{back}] {moment})" for name, column in c.DAILY_TABLE.items()}
 
 
 def accumulated(day: Period, irregular: Irregular | None, *, over: bool) -> dict[str, str]:
     """Return, per accumulator, the expression that adds up all processes: for a day that is over, or the part of it so far."""
     moment = Moment(day, irregular, exactly=True)
     parts = {}
-    for name, (operator, metric) in _ACCUMULATORS.items():
-        exposed = series_name(metric)
+    for each in c.DAILY_ACCUMULATORS:
+        exposed = series_name(each.metric)
         value = moment.last(exposed, ((c.DAY.name, _CURRENT),))
         if over:  # who lived on past midnight knows the whole day, also what came after the last scrape of it
             value = f"{_previous(exposed, day.end, irregular)} or ignoring ({c.DAY.name}) {value}"
-        parts[name] = f"{operator} by ({', '.join(KEY)}) ({value})"
+        parts[each.field] = f"{each.merge} by ({', '.join(DAILY_KEY)}) ({value})"
     return parts
 
 
@@ -91,7 +83,7 @@ def completeness(day: Period, irregular: Irregular | None, *, over: bool, record
     """
     exposed = series_name(c.DAILY_COUNT)
     current = Moment(day, irregular, exactly=True).last(exposed, ((c.DAY.name, _CURRENT),))
-    by = f"count by ({', '.join(KEY)})"
+    by = f"count by ({', '.join(DAILY_KEY)})"
     if not over:
         return {INSTANCES: f"{by} ({current})"}
     unlike = f"ignoring ({c.DAY.name})"
@@ -147,7 +139,9 @@ def from_recorded(columns: Numbers) -> dict[DayKey, Statistics]:
     """Return the rows that the rules recorded."""
     rows: dict[DayKey, Statistics] = {}
     for key, count in columns.get("count", {}).items():
-        values: dict[str, Any] = {field: columns.get(column, {}).get(key) for column, field in COLUMNS.items()}
+        values: dict[str, Any] = {
+            column.field: columns.get(name, {}).get(key) for name, column in c.DAILY_TABLE.items()
+        }
         values["count"] = round(count)
         if count > 0:
             estimated = frozenset(PERCENTILES) if count > 1 else frozenset()
@@ -167,9 +161,9 @@ def from_accumulated(sums: Numbers, histograms: Mapping[DayKey, Buckets]) -> dic
 
 def _exact(sums: Mapping[str, float], histogram: Buckets) -> Statistics:
     """Return exact statistics, with percentiles from a histogram."""
-    count, total, low, high = round(sums["count"]), sums["sum"], sums["min"], sums["max"]
+    count, total, low, high = round(sums["count"]), sums["total"], sums["low"], sums["high"]
     avg = total / count
-    deviations = max(sums["sumsq"] - total * avg, 0.0) if low < high else 0.0
+    deviations = max(sums["squares"] - total * avg, 0.0) if low < high else 0.0
     stddev = sqrt(deviations / (count - 1)) if count > 1 else 0.0
     if low == high:
         return Statistics(count, total, avg, low, high, stddev, low, low, low)
@@ -181,4 +175,4 @@ def _exact(sums: Mapping[str, float], histogram: Buckets) -> Statistics:
 
 def by_key(samples: Iterable[Sample]) -> dict[DayKey, float]:
     """Return numbers by the key that their labels spell."""
-    return {DayKey(*(sample.labels.get(name, "") for name in KEY)): sample.value for sample in samples}
+    return {DayKey(*(sample.labels.get(name, "") for name in DAILY_KEY)): sample.value for sample in samples}

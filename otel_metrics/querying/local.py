@@ -8,8 +8,8 @@ from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
-from otel_metrics.catalogue import Kind
-from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row, Total
+from otel_metrics.catalogue import DayKey, Kind
+from otel_metrics.querying.source import Answer, DayTable, Distribution, Period, Row, Total
 from otel_metrics.querying.statistics import Values
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from functools import partial
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_metrics.catalogue import SIGN
+from otel_metrics.catalogue import SIGN, DayKey
 from otel_metrics.errors import BadAnswerError, BadQueryError
 from otel_metrics.querying import days, expressions, promql
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Irregular, Moment
-from otel_metrics.querying.source import Answer, DayKey, DayTable, Distribution, Period, Row
+from otel_metrics.querying.source import Answer, DayTable, Distribution, Period, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

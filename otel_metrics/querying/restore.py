@@ -11,8 +11,7 @@ from otel_metrics.units import MILLISECONDS, UNITS, Unit, unit_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from otel_metrics.catalogue import Metric
-    from otel_metrics.querying.source import DayKey
+    from otel_metrics.catalogue import DayKey, Metric
     from otel_metrics.querying.statistics import Statistics
     from otel_metrics.settings import Scale
 

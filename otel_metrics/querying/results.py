@@ -15,7 +15,7 @@ from otel_metrics.querying import sections
 from otel_metrics.querying.plans import PERFORMANCE
 from otel_metrics.querying.restore import CallersUnits, daily_row
 from otel_metrics.querying.sections import number, statistics
-from otel_metrics.querying.statistics import COLUMNS, Statistics
+from otel_metrics.querying.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,14 +140,14 @@ def daily(table: DayTable) -> list[Result]:
                 "feature": key.feature,
                 "metric_type": key.metric_type,
                 "metric_name": key.metric_name,
-                **{column: number(getattr(restored, field)) for column, field in COLUMNS.items()},
+                **{name: number(getattr(restored, column.field)) for name, column in c.DAILY_TABLE.items()},
                 "unit": unit,
                 "partial": table.partial,
                 "instances": whole.instances,
                 "complete": whole.complete,
                 "reason": "; ".join(whole.reasons),
                 "source": table.source,
-                "estimated": [column for column, field in COLUMNS.items() if field in restored.estimated],
+                "estimated": [name for name, column in c.DAILY_TABLE.items() if column.field in restored.estimated],
                 **({"warnings": list(table.warnings)} if table.warnings else {}),
             }
         )

@@ -8,13 +8,12 @@ from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from otel_metrics.catalogue import FEATURE
 from otel_metrics.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from otel_metrics.catalogue import Daily, Metric
+    from otel_metrics.catalogue import DayKey, Metric
     from otel_metrics.querying.statistics import Digest, Statistics
 
 SECONDS_PER_DAY: Final = 86_400
@@ -131,25 +130,6 @@ class Answer:
     def numbers(self, name: str) -> list[tuple[Mapping[str, str], float]]:
         """Return the rows of a :class:`Total` or :class:`Latest`."""
         return [(row.labels, row.value) for row in self.tables.get(name, ()) if isfinite(row.value)]
-
-
-class DayKey(NamedTuple):
-    """What the daily table has one row for; ``unit`` is a base unit."""
-
-    feature: str
-    metric_type: str
-    metric_name: str
-    unit: str
-
-    @classmethod
-    def of(cls, daily: Daily, labels: Mapping[str, str]) -> DayKey:
-        """Return the key that the values of a histogram's series go to."""
-        return cls(
-            labels.get(FEATURE.name, ""),
-            labels.get(daily.type_label, "") if daily.type_label else daily.metric_type,
-            labels.get(daily.name_label, ""),
-            labels.get(daily.unit_label, "") if daily.unit_label else daily.unit,
-        )
 
 
 _PARTIAL: Final = "the day is not over, or not known in full"

@@ -13,6 +13,7 @@ from itertools import accumulate, chain
 from math import sqrt
 from typing import TYPE_CHECKING, Final, Protocol
 
+from otel_metrics.catalogue import DAILY_TABLE
 from otel_metrics.recording.sketch import Moments, Sketch, edges, merged
 
 if TYPE_CHECKING:
@@ -25,20 +26,7 @@ if TYPE_CHECKING:
 Interval = tuple[float, float, float]
 """Lower edge, upper edge, number of values between them."""
 
-PERCENTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-
-
-COLUMNS: Final = {
-    "avg_value": "avg",
-    "min_value": "min",
-    "max_value": "max",
-    "stddev": "stddev",
-    "count": "count",
-    "percentile_50": "p50",
-    "percentile_95": "p95",
-    "percentile_99": "p99",
-}
-"""Column of the daily table -> field of :class:`Statistics`."""
+PERCENTILES: Final = {column.field: column.quantile for column in DAILY_TABLE.values() if column.quantile is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +48,11 @@ class Statistics:
     p99: float | None = None
     estimated: frozenset[str] = frozenset()
     """Names of the fields that are estimates; the others are exact."""
+
+    def columns(self) -> dict[str, float]:
+        """Return what is known, by column of the daily table."""
+        found = ((name, getattr(self, column.field)) for name, column in DAILY_TABLE.items())
+        return {name: value for name, value in found if value is not None}
 
     def map(self, rising: Callable[[float], float]) -> Statistics:
         """Return the statistics of the values mapped by ``rising``, which must be linear and rising (a unit, an offset)."""

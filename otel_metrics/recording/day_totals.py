@@ -5,26 +5,20 @@ from __future__ import annotations
 from copy import copy
 from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from otel_metrics.catalogue import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from otel_metrics.catalogue import DayKey
     from otel_metrics.recording.batches import Batch
 
 SECONDS_PER_DAY: Final = 86_400
 
 KEPT: Final = 4
 """Days that are kept per key: today's, yesterday's, and two for a clock that is wrong for a while; the farthest goes first."""
-
-
-class DayKey(NamedTuple):
-    """What the daily table has one row for."""
-
-    feature: str
-    metric_type: str
-    metric_name: str
-    unit: str
 
 
 class Totals:
@@ -107,6 +101,6 @@ class Days:
         with self._lock:
             sinks = list(self._sinks.values())
         for sink in sinks:
-            for day, totals in zip(("current", "previous"), sink.days(now), strict=True):
+            for day, totals in zip(DAY.values, sink.days(now), strict=True):
                 if totals.count:
                     yield sink.key, day, totals

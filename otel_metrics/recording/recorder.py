@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from math import inf
+from operator import methodcaller
 from threading import RLock
 from time import time
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +18,10 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import Observation
 
 from otel_metrics import catalogue
-from otel_metrics.catalogue import Kind
+from otel_metrics.catalogue import DayKey, Kind
 from otel_metrics.recording.batches import ArgumentSpec
 from otel_metrics.recording.counts import Counts
-from otel_metrics.recording.day_totals import DayKey, Days
+from otel_metrics.recording.day_totals import Days
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.local_store import Window
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
-    from otel_metrics.catalogue import Daily, Metric
+    from otel_metrics.catalogue import Metric
     from otel_metrics.recording.dispatch import Sink
     from otel_metrics.settings import Settings
 
@@ -98,7 +99,7 @@ class Recorder:
         instrument = self._instrument(metric)
         keepers: list[Sink] = [self.window.histogram(metric, attributes)] if self._local else []
         if metric.daily:
-            keepers.append(self._kept.days.sink(_day_key(metric.daily, attributes)))
+            keepers.append(self._kept.days.sink(DayKey.of(metric.daily, attributes)))
         if catalogue.SIGN in metric.labels:
             signs = (HistogramSink(instrument, {**attributes, catalogue.SIGN.name: s}) for s in catalogue.SIGN.values)
             return (SignSplit(*signs), *keepers)
@@ -197,11 +198,7 @@ class _Kept:
 _kept: Final[WeakKeyDictionary[Meter, _Kept]] = WeakKeyDictionary()
 
 _OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
-    catalogue.DAILY_COUNT: lambda recorder: recorder.daily("count"),
-    catalogue.DAILY_SUM: lambda recorder: recorder.daily("total"),
-    catalogue.DAILY_SUMSQ: lambda recorder: recorder.daily("squares"),
-    catalogue.DAILY_MIN: lambda recorder: recorder.daily("low"),
-    catalogue.DAILY_MAX: lambda recorder: recorder.daily("high"),
+    **{each.metric: methodcaller("daily", each.field) for each in catalogue.DAILY_ACCUMULATORS},
     catalogue.REJECTED: lambda recorder: recorder.rejected(),
     catalogue.LABEL_OVERFLOW: lambda recorder: recorder.overflowed(),
     catalogue.SERIES: lambda recorder: recorder.series_count(),
@@ -228,15 +225,6 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _day_key(daily: Daily, attributes: Attributes) -> DayKey:
-    return DayKey(
-        attributes[catalogue.FEATURE.name],
-        attributes[daily.type_label] if daily.type_label else daily.metric_type,
-        attributes[daily.name_label],
-        attributes[daily.unit_label] if daily.unit_label else daily.unit,
-    )
 
 
 def _allowed(low: float, high: float) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.daily import KEY
 from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, lines, over_time, table
 from otel_metrics.assets.dashboards.queries import chosen
 from otel_metrics.assets.promql import aggregate, select
 from otel_metrics.catalogue import (
     DAILY_COUNT,
+    DAILY_KEY,
     DAILY_MAX,
     DAILY_MIN,
     DAILY_SUM,
@@ -30,23 +30,14 @@ if TYPE_CHECKING:
 _WHERE: Final = (chosen(FEATURE), chosen(METRIC_TYPE), chosen(METRIC_NAME))
 _LEGEND: Final = "{{feature}} {{metric_type}} {{metric_name}} {{unit}}"
 _LABELS: Final = {"feature": "Feature", "metric_type": "Type", "metric_name": "Name", "unit": "Unit"}
-_HEADINGS: Final = {
-    "count": "Count",
-    "avg_value": "Average",
-    "min_value": "Minimum",
-    "max_value": "Maximum",
-    "stddev": "Deviation",
-    "percentile_50": "p50",
-    "percentile_95": "p95",
-    "percentile_99": "p99",
-}
+_COLUMNS: Final = sorted(DAILY_TABLE.values(), key=lambda column: column.name != "count")
 _SETTLED: Final = "1h"
 """How long after midnight the row of the day before is there for certain."""
 
 
 def _row(column: str, *, days_later: int = 0) -> str:
     """Return the value of a column, at midnight, for the day that ends then (or so many days later)."""
-    return f"last_over_time({select(DAILY_TABLE[column], *_WHERE)}[23h] offset -{23 + 24 * days_later}h30m)"
+    return f"last_over_time({select(DAILY_TABLE[column].series, *_WHERE)}[23h] offset -{23 + 24 * days_later}h30m)"
 
 
 def _last_day(column: str) -> str:
@@ -64,7 +55,7 @@ def _week(expression: str, *, before: bool = False, operator: str = "sum_over_ti
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
-    known = f'{{__name__=~"{DAILY_TABLE["count"]}|{series_name(DAILY_COUNT)}",{chosen(FEATURE)}}}'
+    known = f'{{__name__=~"{DAILY_TABLE["count"].series}|{series_name(DAILY_COUNT)}",{chosen(FEATURE)}}}'
     return Dashboard(
         uids.DAILY,
         "otel_metrics / Daily table",
@@ -91,8 +82,8 @@ def _yesterday() -> Panel:
         "improvement rates as one plus the rate: 1.05 is 5 %.",
         _LABELS,
         [
-            Column(heading, _last_day(column), decimals=0 if column == "count" else None)
-            for column, heading in _HEADINGS.items()
+            Column(column.title, _last_day(column.name), decimals=0 if column.name == "count" else None)
+            for column in _COLUMNS
         ],
         links={"Feature": address(uids.DAILY, "var-feature=${__value.raw}")},
         none="no full day yet: rows appear half an hour to one hour after midnight UTC",
@@ -102,7 +93,7 @@ def _yesterday() -> Panel:
 
 def _today() -> Panel:
     def of(operator: str, metric: Metric) -> str:
-        return aggregate(operator, KEY, select(series_name(metric), 'day="current"', *_WHERE))
+        return aggregate(operator, DAILY_KEY, select(series_name(metric), 'day="current"', *_WHERE))
 
     return table(
         "Today so far",
@@ -119,26 +110,16 @@ def _today() -> Panel:
 
 
 def _trends() -> tuple[Panel, ...]:
-    described = {
-        "count": "Values recorded per day.",
-        "avg_value": "Mean of the day.",
-        "min_value": "Smallest value of the day.",
-        "max_value": "Largest value of the day.",
-        "stddev": "Standard deviation of the day, of a sample.",
-        "percentile_50": "Median of the day, estimated.",
-        "percentile_95": "95th percentile of the day, estimated.",
-        "percentile_99": "99th percentile of the day, estimated.",
-    }
     return tuple(
         lines(
-            _HEADINGS[column],
-            f"{description} Choose a feature, type and name to see few curves of one unit.",
-            [over_time(_each_day(column), _LEGEND, step="1d")],
-            bars=column == "count",
-            stacked=column == "count",
-            low=0 if column in {"count", "stddev"} else None,
+            column.title,
+            f"{column.description} Choose a feature, type and name to see few curves of one unit.",
+            [over_time(_each_day(column.name), _LEGEND, step="1d")],
+            bars=column.name == "count",
+            stacked=column.name == "count",
+            low=0 if column.name in {"count", "stddev"} else None,
         )
-        for column, description in described.items()
+        for column in _COLUMNS
     )
 
 
