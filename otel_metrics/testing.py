@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.samples import Sample
 
+__all__ = ["Recording", "recording"]
+
 
 class Recording:
     """What was recorded inside :func:`recording`; readable during and after it."""

@@ -4,28 +4,43 @@ Two lines in any OpenTelemetry application::
 
     reader = PrometheusReader()
     MeterProvider(metric_readers=[reader]); reader.serve(port=9464)
+
+The path of a scrape, by file::
+
+    server        a connection, one request within its deadline      (apps: the same under ASGI and WSGI)
+    endpoint      path, password (auth), how many scrapes at once; the garbage collector is held back (gc_guard)
+    negotiation   Accept headers -> format, escaping, compression
+    exposition    collects everything that the registry knows, and hands it to a renderer, family by family
+      reader        the SDK's collection, for this scrape alone
+      registry      asks the prometheus_client registry that readers and other collectors share
+      families      OpenTelemetry metrics -> metric families: name, type, collisions  (names: translation, escaping)
+      series        data points with their labels, rendered once and kept
+      text, protobuf   the lines, the messages   (exponential: buckets; exemplars; other_collectors: foreign families)
+
+``push`` is the other direction: the same data sent by OTLP.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_metrics.exporter.auth import hash_password
 from otel_metrics.exporter.reader import AutoPrometheusReader, PrometheusReader
 from otel_metrics.exporter.server import ServerHandle, ServerLimits
 
 if TYPE_CHECKING:
-    from otel_metrics.exporter.push import otlp_reader as otlp_reader
+    from otel_metrics.exporter.push import otlp_reader
 
-__all__ = ["AutoPrometheusReader", "PrometheusReader", "ServerHandle", "ServerLimits", "hash_password"]
+__all__ = ["AutoPrometheusReader", "PrometheusReader", "ServerHandle", "ServerLimits", "hash_password", "otlp_reader"]
 
+if not TYPE_CHECKING:  # a type checker would take every name for one that is there
 
-def __getattr__(name: str) -> Any:
-    """Load what needs an extra when it is asked for."""
-    if name != "otlp_reader":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        from otel_metrics.exporter.push import otlp_reader
-    except ImportError as error:
-        raise ImportError("otlp_reader() needs its extra: pip install 'otel-metrics[otlp]'") from error
-    return otlp_reader
+    def __getattr__(name: str) -> object:
+        """Load what needs an extra when it is asked for."""
+        if name != "otlp_reader":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            from otel_metrics.exporter.push import otlp_reader
+        except ImportError as error:
+            raise ImportError("otlp_reader() needs its extra: pip install 'otel-metrics[otlp]'") from error
+        return otlp_reader

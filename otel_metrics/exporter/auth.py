@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import getpass
 import hashlib
 import hmac
 import secrets
@@ -190,6 +189,8 @@ def main() -> int:
     if len(sys.argv) != 2 or ":" in sys.argv[1]:
         print("usage: python -m otel_metrics.exporter.auth USER", file=sys.stderr)
         return 2
+    import getpass
+
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not password:
         print("an empty password is not allowed", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_metrics.exporter.labels import label_name, label_value
+from otel_metrics.exporter.series import exposed_label, label_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,7 @@ MAX_CHARACTERS: Final = 128
 """All names and values of one exemplar's labels together: OpenMetrics' limit, which Prometheus applies to every format."""
 
 
-class Shown(NamedTuple):
+class ShownExemplar(NamedTuple):
     """One exemplar, ready for any format."""
 
     labels: dict[str, str]
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
     time_unix_nano: int
 
 
-def shown(exemplar: Any, strategy: Strategy, escaping: Escaping) -> Shown:
+def shown(exemplar: Any, strategy: Strategy, escaping: Escaping) -> ShownExemplar:
     """Return ``exemplar`` with the trace and span ids first, then as many of its attributes as the limit admits."""
     candidates: list[tuple[str, str]] = []
     if exemplar.trace_id:
@@ -32,7 +32,7 @@ def shown(exemplar: Any, strategy: Strategy, escaping: Escaping) -> Shown:
     if exemplar.span_id:
         candidates.append(("span_id", f"{exemplar.span_id:016x}"))
     candidates += (
-        (label_name(key, strategy, escaping), label_value(value))
+        (exposed_label(key, strategy, escaping), label_value(value))
         for key, value in (exemplar.filtered_attributes or {}).items()
     )
     labels: dict[str, str] = {}
@@ -41,10 +41,10 @@ def shown(exemplar: Any, strategy: Strategy, escaping: Escaping) -> Shown:
         if value and name not in labels and (size := len(name) + len(value)) <= left:
             labels[name] = value
             left -= size
-    return Shown(labels, float(exemplar.value), int(exemplar.time_unix_nano))
+    return ShownExemplar(labels, float(exemplar.value), int(exemplar.time_unix_nano))
 
 
-def latest(exemplars: Iterable[Any], strategy: Strategy, escaping: Escaping) -> Shown | None:
+def latest(exemplars: Iterable[Any], strategy: Strategy, escaping: Escaping) -> ShownExemplar | None:
     """Return the newest of ``exemplars``, or None if there is none."""
     newest = max(exemplars, key=lambda exemplar: exemplar.time_unix_nano, default=None)
     return None if newest is None else shown(newest, strategy, escaping)
@@ -52,7 +52,7 @@ def latest(exemplars: Iterable[Any], strategy: Strategy, escaping: Escaping) -> 
 
 def by_bucket(
     bounds: tuple[float, ...], exemplars: Iterable[Any], strategy: Strategy, escaping: Escaping
-) -> dict[int, Shown]:
+) -> dict[int, ShownExemplar]:
     """Return the newest exemplar of every classic bucket that has one."""
     chosen: dict[int, Any] = {}
     for exemplar in exemplars:

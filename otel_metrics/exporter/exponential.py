@@ -27,14 +27,14 @@ MAX_GROWTH: Final = 64
 """Steps by which a ladder may grow on either side."""
 
 
-class Native(NamedTuple):
+class NativeBuckets(NamedTuple):
     """Buckets in Prometheus' terms, index i for (b^(i-1), b^i]: (offset, length) of spans, and one count per bucket."""
 
     spans: list[tuple[int, int]]
     counts: list[int]
 
 
-def native_buckets(offset: int, counts: Sequence[int], shift: int) -> Native:
+def native_buckets(offset: int, counts: Sequence[int], shift: int) -> NativeBuckets:
     """Return the native form of OpenTelemetry buckets, each ``2**shift`` of them merged into one.
 
     Gaps of one or two empty buckets are filled (cheaper than a span), as client_golang does.
@@ -64,7 +64,7 @@ def native_buckets(offset: int, counts: Sequence[int], shift: int) -> Native:
         end += 1
     if not first:
         spans.append((start - previous_end, end - start))
-    return Native(spans, out)
+    return NativeBuckets(spans, out)
 
 
 def schema_of(scale: int) -> int | None:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opentelemetry.sdk.metrics.export import NumberDataPoint
 
 from otel_metrics.catalogue import COLLISIONS, SCRAPE_DURATION, SCRAPES
-from otel_metrics.exporter import other_collectors, wire
-from otel_metrics.exporter.collector import Direct, registered
-from otel_metrics.exporter.families import Block, Claims, Family, group
-from otel_metrics.exporter.labels import text_labels
+from otel_metrics.exporter import other_collectors
+from otel_metrics.exporter.families import Claims, MetricFamily, MetricStream, group
 from otel_metrics.exporter.names import escaped_metric, translated_metric
-from otel_metrics.exporter.protobuf import ProtobufRenderer
+from otel_metrics.exporter.protobuf import ProtobufRenderer, label_pairs
+from otel_metrics.exporter.registry import Collected, registered
 from otel_metrics.exporter.series import Series
-from otel_metrics.exporter.text import TextRenderer
+from otel_metrics.exporter.text import TextRenderer, text_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.exporter.exponential import Ladders
-    from otel_metrics.exporter.families import Collisions, Options
-    from otel_metrics.exporter.names import Escaping, Kind
+    from otel_metrics.exporter.families import Collisions, ReaderOptions
+    from otel_metrics.exporter.names import Escaping, MetricType
     from otel_metrics.exporter.negotiation import Format
 
 _T = TypeVar("_T")
@@ -49,7 +48,7 @@ class Exposition:
         self,
         registry: CollectorRegistry,
         collect: Callable[[], MetricsData | None],
-        options: Options,
+        options: ReaderOptions,
         ladders: Ladders,
         collisions: Collisions,
         *,
@@ -63,8 +62,8 @@ class Exposition:
         self._collisions = collisions
         self._created = created
         self._self_metrics = self_metrics
-        self._text = Series(text_labels, ladders, collisions)
-        self._wire = Series(wire.label_pairs, ladders, collisions)
+        self._text_series = Series(text_labels, ladders, collisions)
+        self._protobuf_series = Series(label_pairs, ladders, collisions)
         self._lock = threading.Lock()
         self._start = time.time_ns()
         self._scrapes = 0
@@ -84,13 +83,13 @@ class Exposition:
         blocks = self._protobuf if form.name == "protobuf" else self._lines
         return self._timed(started, blocks(form, families, admitted, claims))
 
-    def _gather(self) -> tuple[list[tuple[MetricsData, Options]], list[ClientMetric]]:
+    def _gather(self) -> tuple[list[tuple[MetricsData, ReaderOptions]], list[ClientMetric]]:
         """Return what all readers on the registry collected, and the families of other collectors."""
-        direct: list[Direct] = []
+        direct: list[Collected] = []
         others: list[ClientMetric] = []
         try:
             for metric in registered(self._registry):
-                if isinstance(metric, Direct):
+                if isinstance(metric, Collected):
                     direct.append(metric)
                 else:
                     others.append(metric)
@@ -105,10 +104,10 @@ class Exposition:
         return found, others
 
     def _lines(
-        self, form: Format, families: list[Family], others: list[ClientMetric], claims: Claims
+        self, form: Format, families: list[MetricFamily], others: list[ClientMetric], claims: Claims
     ) -> Iterator[bytes]:
         escaping, openmetrics = form.escaping, form.name == "openmetrics"
-        renderer = TextRenderer(self._text, openmetrics=openmetrics, created=self._created)
+        renderer = TextRenderer(self._text_series, openmetrics=openmetrics, created=self._created)
         pieces: list[str] = []
         size = 0
         rendered = chain(
@@ -133,10 +132,12 @@ class Exposition:
         if openmetrics:
             pieces.append("# EOF\n")
         yield "".join(pieces).encode()
-        self._text.prune()
+        self._text_series.prune()
 
-    def _protobuf(self, form: Format, families: list[Family], others: list[ClientMetric], _: Claims) -> Iterator[bytes]:
-        renderer = ProtobufRenderer(self._wire)
+    def _protobuf(
+        self, form: Format, families: list[MetricFamily], others: list[ClientMetric], _: Claims
+    ) -> Iterator[bytes]:
+        renderer = ProtobufRenderer(self._protobuf_series)
         rendered: Iterator[tuple[str, Callable[[], list[bytes]]]] = chain(
             ((family.name, partial(renderer.family, family)) for family in _taken(families)),
             (
@@ -152,7 +153,7 @@ class Exposition:
                 continue
             for start in range(0, len(pieces), 256):
                 yield b"".join(pieces[start : start + 256])
-        self._wire.prune()
+        self._protobuf_series.prune()
 
     def _failed(self, name: str) -> None:
         _logger.debug("rendering %s failed", name, exc_info=True)  # noqa: LOG014 (called while handling it)
@@ -172,7 +173,7 @@ class Exposition:
             self._scrapes += 1
             self._duration = spent
 
-    def _own_families(self, claims: Claims, escaping: Escaping) -> list[Family]:
+    def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:
         """Return the bridge's figures about itself, as of the scrape before this one."""
         values: Mapping[Metric, float] = {
             SCRAPES: self._scrapes,
@@ -181,13 +182,13 @@ class Exposition:
         }
         families = []
         for metric, value in values.items():
-            kind: Kind = "counter" if metric is SCRAPES else "gauge"
+            type_: MetricType = "counter" if metric is SCRAPES else "gauge"
             strategy = self._options.strategy
-            translated, unit = translated_metric(metric.name, metric.unit, kind, strategy)
+            translated, unit = translated_metric(metric.name, metric.unit, type_, strategy)
             name = escaped_metric(translated, escaping)
-            block = Block([NumberDataPoint(_NO_ATTRIBUTES, self._start, 0, value)], {})
-            if claims.take(name, kind):
-                families.append(Family(name, kind, metric.description, unit, strategy, escaping, [block]))
+            stream = MetricStream([NumberDataPoint(_NO_ATTRIBUTES, self._start, 0, value)], {})
+            if claims.take(name, type_):
+                families.append(MetricFamily(name, type_, metric.description, unit, strategy, escaping, [stream]))
         return families
 
 

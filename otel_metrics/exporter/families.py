@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    from otel_metrics.exporter.names import Escaping, Kind, Strategy
+    from otel_metrics.exporter.names import Escaping, MetricType, Strategy
 
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ReaderOptions:
     """How a reader names and labels things."""
 
     disable_target_info: bool = False
@@ -55,7 +55,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class Block:
+class MetricStream:
     """Data points of one OpenTelemetry metric, and the labels that all of them share."""
 
     points: Sequence[Any]
@@ -63,16 +63,16 @@ class Block:
 
 
 @dataclass(slots=True)
-class Family:
+class MetricFamily:
     """One metric family. A counter's ``name`` ends in ``_total``, unless the strategy keeps suffixes away."""
 
     name: str
-    kind: Kind
+    type: MetricType
     help: str
     unit: str
     strategy: Strategy
     escaping: Escaping
-    blocks: list[Block] = field(default_factory=list)
+    streams: list[MetricStream] = field(default_factory=list)
 
 
 class Collisions:
@@ -119,7 +119,7 @@ class Claims:
         return free
 
 
-def kind_of(metric: Metric) -> Kind | None:
+def type_of(metric: Metric) -> MetricType | None:
     """Return the Prometheus type of an OpenTelemetry metric; None if there is none."""
     data = metric.data
     if isinstance(data, Sum):
@@ -133,16 +133,16 @@ def kind_of(metric: Metric) -> Kind | None:
 
 
 def group(
-    collected: Iterable[tuple[MetricsData, Options]],
+    collected: Iterable[tuple[MetricsData, ReaderOptions]],
     claims: Claims,
     collisions: Collisions,
     escaping: Escaping = "allow-utf-8",
-) -> list[Family]:
+) -> list[MetricFamily]:
     """Return the families of everything that was collected, in order; target information first.
 
     Names are escaped as the scraper wants them, before they are compared.
     """
-    families: dict[str, Family] = {}
+    families: dict[str, MetricFamily] = {}
     for data, options in collected:
         for part in data.resource_metrics:
             if not options.disable_target_info:
@@ -156,50 +156,52 @@ def group(
 
 
 def _add(
-    families: dict[str, Family],
+    families: dict[str, MetricFamily],
     claims: Claims,
     collisions: Collisions,
     metric: Metric,
     constant: Mapping[str, Any],
-    options: Options,
+    options: ReaderOptions,
     escaping: Escaping,
 ) -> None:
-    kind = kind_of(metric)
-    if kind is None:
+    type_ = type_of(metric)
+    if type_ is None:
         collisions.report(metric.name, f"metrics of type {type(metric.data).__name__} cannot be exposed")
         return
     name = f"{options.prefix}_{metric.name}" if options.prefix else metric.name
-    translated, unit = translated_metric(name, metric.unit or "", kind, options.strategy)
+    translated, unit = translated_metric(name, metric.unit or "", type_, options.strategy)
     exposed = escaped_metric(translated, escaping)
-    block = Block(metric.data.data_points, constant)
+    stream = MetricStream(metric.data.data_points, constant)
     family = families.get(exposed)
-    if family is not None and family.kind == kind:
+    if family is not None and family.type == type_:
         # The same name from two meters, or two names that became one: one family, series apart by their labels.
-        family.blocks.append(block)
-    elif claims.take(exposed, kind):
-        families[exposed] = Family(exposed, kind, metric.description or "", unit, options.strategy, escaping, [block])
+        family.streams.append(stream)
+    elif claims.take(exposed, type_):
+        families[exposed] = MetricFamily(
+            exposed, type_, metric.description or "", unit, options.strategy, escaping, [stream]
+        )
 
 
 def _add_target_info(
-    families: dict[str, Family], claims: Claims, resource: Resource, options: Options, escaping: Escaping
+    families: dict[str, MetricFamily], claims: Claims, resource: Resource, options: ReaderOptions, escaping: Escaping
 ) -> None:
-    block = Block([NumberDataPoint(resource.attributes, 0, 0, 1)], {})
+    stream = MetricStream([NumberDataPoint(resource.attributes, 0, 0, 1)], {})
     family = families.get(TARGET_INFO)
     if family is None:
         if claims.take(TARGET_INFO, "info"):
-            families[TARGET_INFO] = Family(
-                TARGET_INFO, "info", "Target metadata", "", options.strategy, escaping, [block]
+            families[TARGET_INFO] = MetricFamily(
+                TARGET_INFO, "info", "Target metadata", "", options.strategy, escaping, [stream]
             )
-    elif all(other.points[0].attributes != resource.attributes for other in family.blocks):
-        family.blocks.append(block)
+    elif all(other.points[0].attributes != resource.attributes for other in family.streams):
+        family.streams.append(stream)
 
 
-def _resource_labels(resource: Resource, options: Options) -> dict[str, Any]:
+def _resource_labels(resource: Resource, options: ReaderOptions) -> dict[str, Any]:
     chosen = options.resource_filter
     return {key: value for key, value in resource.attributes.items() if chosen(key)} if chosen else {}
 
 
-def _scope_labels(scope: InstrumentationScope, options: Options) -> dict[str, Any]:
+def _scope_labels(scope: InstrumentationScope, options: ReaderOptions) -> dict[str, Any]:
     if not options.scope_labels:
         return {}
     labels = {f"otel_scope_{key}": value for key, value in (getattr(scope, "attributes", None) or {}).items()}

@@ -20,7 +20,7 @@ Strategy = Literal[
     "NoTranslation",
 ]
 Escaping = Literal["underscores", "allow-utf-8", "dots", "values"]
-Kind = Literal["counter", "gauge", "histogram", "info"]
+MetricType = Literal["counter", "gauge", "histogram", "info"]
 
 STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
 ESCAPINGS: Final[tuple[Escaping, ...]] = get_args(Escaping)
@@ -48,26 +48,26 @@ def clean(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def translated_metric(name: str, unit: str, kind: Kind, strategy: Strategy) -> tuple[str, str]:
+def translated_metric(name: str, unit: str, type_: MetricType, strategy: Strategy) -> tuple[str, str]:
     """Return the name that a metric is exposed under (a counter's with ``_total``), and its unit if the name ends in it."""
     if strategy == "UnderscoreEscapingWithSuffixes":
-        exposed = exposed_name(name, unit, counter=kind == "counter")
+        exposed = exposed_name(name, unit, counter=type_ == "counter")
     elif strategy == "UnderscoreEscapingWithoutSuffixes":
         exposed = metric_name(name)
     elif strategy == "NoTranslation":
         exposed = _clean_name(name)
     else:
         exposed, suffix = _clean_name(name), unit_name(unit)
-        if kind == "counter":
+        if type_ == "counter":
             exposed = exposed.removesuffix("_total")
         if suffix and not exposed.endswith(f"_{suffix}"):
             exposed += f"_{suffix}"
-        if kind == "counter":
+        if type_ == "counter":
             exposed += "_total"
     if exposed in {"", "_total"}:  # nothing is left of the name itself
         exposed = f"_{exposed}"
     suffix = unit_name(unit)
-    base = exposed.removesuffix("_total") if kind == "counter" else exposed
+    base = exposed.removesuffix("_total") if type_ == "counter" else exposed
     return exposed, suffix if suffix and base.endswith(f"_{suffix}") else ""
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.exporter import wire
-from otel_metrics.exporter.labels import text_labels
+from otel_metrics.exporter import protobuf
 from otel_metrics.exporter.names import clean, escaped_label, escaped_metric
-from otel_metrics.exporter.protobuf import metric as wire_metric
-from otel_metrics.exporter.text import as_float, header, number, openmetrics_type, seconds, selector
+from otel_metrics.exporter.text import as_float, header, number, openmetrics_type, seconds, selector, text_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,47 +99,47 @@ def protobuf_pieces(metric: Metric, escaping: Escaping) -> list[bytes]:
         groups.setdefault(key, []).append(sample)
     metrics = []
     for key, samples in groups.items():
-        labels = wire.label_pairs({escaped_label(name, escaping): value for name, value in key})
+        labels = protobuf.label_pairs({escaped_label(name, escaping): value for name, value in key})
         content = _content(metric, kind, samples, apart, escaping)
         # A time stamp belongs to the Metric message, in milliseconds.
         stamp = samples[0].timestamp
-        after = b"" if stamp is None else wire.unsigned(6, int(float(stamp) * 1000))
-        metrics.append(wire_metric(labels, content + after))
+        after = b"" if stamp is None else protobuf.unsigned(6, int(float(stamp) * 1000))
+        metrics.append(protobuf.metric(labels, content + after))
     name = family_name(metric, escaping)
     unit = metric.unit if metric.name.endswith(f"_{metric.unit}") else ""
-    return wire.family(name, metric.documentation, wire.TYPES[kind], unit, metrics)
+    return protobuf.delimited(name, metric.documentation, protobuf.TYPES[kind], unit, metrics)
 
 
 def _content(metric: Metric, kind: str, samples: list[Sample], apart: str, escaping: Escaping) -> bytes:
     if kind in {"gauge", "untyped"}:
-        return wire.message(2 if kind == "gauge" else 5, wire.float_(1, as_float(samples[0].value)))
+        return protobuf.message(2 if kind == "gauge" else 5, protobuf.float_(1, as_float(samples[0].value)))
     by_suffix: dict[str, Sample] = {}
     steps: list[bytes] = []
     for sample in samples:
         suffix = sample.name.removeprefix(metric.name)
         if suffix == "_bucket":
-            bucket = wire.unsigned(1, int(sample.value)) + wire.float_(2, float(sample.labels[apart]))
-            steps.append(wire.message(3, bucket + _exemplar(3, sample, escaping)))
+            bucket = protobuf.unsigned(1, int(sample.value)) + protobuf.float_(2, float(sample.labels[apart]))
+            steps.append(protobuf.message(3, bucket + _exemplar(3, sample, escaping)))
         elif apart == "quantile" and not suffix:
-            quantile = wire.float_(1, float(sample.labels[apart])) + wire.float_(2, as_float(sample.value))
-            steps.append(wire.message(3, quantile))
+            quantile = protobuf.float_(1, float(sample.labels[apart])) + protobuf.float_(2, as_float(sample.value))
+            steps.append(protobuf.message(3, quantile))
         else:
             by_suffix[suffix] = sample
     created = by_suffix.get("_created")
     born = None if created is None else int(as_float(created.value) * 1e9)
     if kind == "counter":
         total = by_suffix.get("_total", samples[0])
-        stamp = b"" if born is None else wire.timestamp(3, born)
-        content = wire.float_(1, as_float(total.value)) + _exemplar(2, total, escaping) + stamp
-        return wire.message(3, content)
+        stamp = b"" if born is None else protobuf.timestamp(3, born)
+        content = protobuf.float_(1, as_float(total.value)) + _exemplar(2, total, escaping) + stamp
+        return protobuf.message(3, content)
     count = by_suffix.get("_count", by_suffix.get("_gcount"))
     sum_ = by_suffix.get("_sum", by_suffix.get("_gsum"))
-    content = b"" if count is None else wire.unsigned(1, int(count.value))
-    content += b"" if sum_ is None else wire.float_(2, as_float(sum_.value))
+    content = b"" if count is None else protobuf.unsigned(1, int(count.value))
+    content += b"" if sum_ is None else protobuf.float_(2, as_float(sum_.value))
     content += b"".join(steps)
     if born is not None:
-        content += wire.timestamp(4 if kind == "summary" else 15, born)
-    return wire.message(4 if kind == "summary" else 7, content)
+        content += protobuf.timestamp(4 if kind == "summary" else 15, born)
+    return protobuf.message(4 if kind == "summary" else 7, content)
 
 
 def _exemplar(field: int, sample: Sample, escaping: Escaping) -> bytes:
@@ -152,4 +150,4 @@ def _exemplar(field: int, sample: Sample, escaping: Escaping) -> bytes:
     }
     stamp = sample.exemplar.timestamp
     nanoseconds = 0 if stamp is None else int(float(stamp) * 1e9)
-    return wire.exemplar(field, labels, as_float(sample.exemplar.value), nanoseconds)
+    return protobuf.exemplar(field, labels, as_float(sample.exemplar.value), nanoseconds)

@@ -20,14 +20,13 @@ from opentelemetry.sdk.metrics import (
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
 from prometheus_client import REGISTRY
 
-from otel_metrics.exporter.apps import asgi_app, wsgi_app
 from otel_metrics.exporter.auth import Users
-from otel_metrics.exporter.collector import RegistryCollector
 from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
-from otel_metrics.exporter.families import Collisions, Options
+from otel_metrics.exporter.families import Collisions, ReaderOptions
 from otel_metrics.exporter.names import STRATEGIES
+from otel_metrics.exporter.registry import RegistryCollector
 from otel_metrics.exporter.server import ServerHandle, ServerLimits, tls_context
 from otel_metrics.sdk.lazy_points import attach
 
@@ -93,7 +92,7 @@ class PrometheusReader(PrometheusMetricReader):
         self._received = threading.local()
         self._collisions = Collisions()
         ladders = Ladders(classic_bounds)
-        options = Options(
+        options = ReaderOptions(
             disable_target_info,
             prefix,
             scope_info_enabled,
@@ -170,6 +169,8 @@ class PrometheusReader(PrometheusMetricReader):
         response_timeout: float = RESPONSE_TIMEOUT,
     ) -> WSGIApp:
         """Return a WSGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
+        from otel_metrics.exporter.apps import wsgi_app
+
         return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
 
     def asgi_app(
@@ -181,6 +182,8 @@ class PrometheusReader(PrometheusMetricReader):
         response_timeout: float = RESPONSE_TIMEOUT,
     ) -> ASGIApp:
         """Return an ASGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
+        from otel_metrics.exporter.apps import asgi_app  # loads asyncio
+
         return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)

@@ -1,20 +1,113 @@
-"""The series of a family: data points with their rendered labels, each label set once."""
+"""The series of a family: its data points with their label sets, each rendered once and kept from scrape to scrape."""
 
 from __future__ import annotations
 
+import json
 import threading
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
-from otel_metrics.exporter.labels import LabelCache, S, is_ambiguous, label_set
+from otel_metrics.exporter.names import clean, escaped_label, translated_label
 from otel_metrics.sdk.lazy_points import LazyPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from otel_metrics.exporter.exponential import Ladders
-    from otel_metrics.exporter.families import Block, Collisions, Family
+    from otel_metrics.exporter.families import Collisions, MetricFamily, MetricStream
+    from otel_metrics.exporter.names import Escaping, Strategy
+
+S = TypeVar("S")
+
+_KEEP: Final = 1024
+"""Entries that a cache may always hold, however few series there are."""
+
+
+def label_value(value: object) -> str:
+    """Return an attribute's value as a label value: strings as they are, everything else as JSON (``true``, ``1.5``)."""
+    if type(value) is str:
+        return clean(value)
+    if isinstance(value, str):  # also enumerations of strings
+        return clean(str.__str__(value))
+    try:
+        return clean(json.dumps(value, default=str))
+    except (TypeError, ValueError, RecursionError):
+        return clean(str(value))
+
+
+def exposed_label(key: object, strategy: Strategy, escaping: Escaping) -> str:
+    """Return the label name for an attribute's key: translated, then escaped, never one that Prometheus reserves for itself."""
+    name = escaped_label(translated_label(str(key), strategy), escaping)
+    return f"_{name.lstrip('_')}" if name.startswith("__") else name
+
+
+def label_set(
+    attributes: Mapping[str, Any],
+    constant: Mapping[str, Any],
+    strategy: Strategy,
+    escaping: Escaping,
+    *,
+    histogram: bool = False,
+) -> dict[str, str]:
+    """Return label names and values of a data point, sorted by name.
+
+    Where two keys become one name, the last one wins (as in the official exporter); ``constant`` labels come first.
+    Empty values are left out, as Prometheus does not tell them from absent ones. A histogram's own ``le`` gives way.
+    """
+    labels = {exposed_label(key, strategy, escaping): label_value(value) for key, value in constant.items()}
+    for key, value in attributes.items():
+        labels[exposed_label(key, strategy, escaping)] = label_value(value)
+    if histogram and "le" in labels:
+        labels["exported_le"] = labels.pop("le")
+    return {name: value for name, value in sorted(labels.items()) if value}
+
+
+def is_ambiguous(
+    attributes: Mapping[str, Any], constant: Mapping[str, Any], strategy: Strategy, escaping: Escaping
+) -> bool:
+    """Return whether other attributes could have the same labels: a changed or shadowing key, or a value changed on the way."""
+    return any(
+        type(value) is not str
+        or not value
+        or "\\" in value
+        or key in {"le", "exported_le"}
+        or exposed_label(key, strategy, escaping) != key
+        for key, value in attributes.items()
+    ) or not {exposed_label(key, strategy, escaping) for key in constant}.isdisjoint(attributes)
+
+
+class LabelCache(Generic[S]):
+    """The rendered labels of every series of one resource, scope and style.
+
+    The SDK hands out the same attributes object for a series at every collection; its identity is the key, and the
+    entry keeps the object alive, so that the identity stays its own.
+    """
+
+    __slots__ = ("_render", "ambiguous", "entries")
+
+    def __init__(self, render: Callable[[Mapping[str, Any]], tuple[S, bool]]) -> None:
+        """``render`` returns the labels, and whether another attribute set could have the same ones."""
+        self._render = render
+        self.entries: dict[int, tuple[Mapping[str, Any], S]] = {}
+        self.ambiguous = False
+        """Whether unequal attributes may have become equal labels, so that duplicates must be looked for."""
+
+    def add(self, attributes: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], S]:
+        """Render and keep the labels of ``attributes``; callers look into :attr:`entries` first."""
+        if attributes is None:
+            attributes = {}
+        rendered, ambiguous = self._render(attributes)
+        if ambiguous:
+            self.ambiguous = True
+        entry = self.entries[id(attributes)] = (attributes, rendered)
+        return entry
+
+    def prune(self, alive: int) -> None:
+        """Forget everything once most entries belong to series that are gone; ``alive`` is the number of series seen."""
+        if len(self.entries) > 2 * alive + _KEEP:
+            self.entries.clear()
+            self.ambiguous = False
 
 
 class Series(Generic[S]):
@@ -30,13 +123,13 @@ class Series(Generic[S]):
         self.templates: dict[Any, Any] = {}
         """For renderers: whatever they prepare per family and set of bounds."""
 
-    def of(self, family: Family) -> Iterator[tuple[Any, S]]:
+    def of(self, family: MetricFamily) -> Iterator[tuple[Any, S]]:
         """Return the data points of ``family`` with their labels; later points with labels already seen are reported."""
-        seen: set[S] | None = set() if len(family.blocks) > 1 else None
-        for block in family.blocks:
-            cache = self._cache(family, block)
+        seen: set[S] | None = set() if len(family.streams) > 1 else None
+        for stream in family.streams:
+            cache = self._cache(family, stream)
             get, add = cache.entries.get, cache.add
-            points = block.points
+            points = stream.points
             attributes = points.attributes() if isinstance(points, LazyPoints) else [p.attributes for p in points]
             labels = [(get(id(each)) or add(each))[1] for each in attributes]
             if seen is None and not cache.ambiguous:
@@ -53,9 +146,9 @@ class Series(Generic[S]):
                     seen.add(label)
                     yield point, label
 
-    def ladder(self, family: Family) -> tuple[float, ...]:
+    def ladder(self, family: MetricFamily) -> tuple[float, ...]:
         """Return the classic bounds for the exponential histograms of ``family``."""
-        points = (point for block in family.blocks for point in block.points)
+        points = (point for stream in family.streams for point in stream.points)
         return self._ladders.bounds(
             family.name, (point for point in points if isinstance(point, ExponentialHistogramDataPoint))
         )
@@ -72,12 +165,12 @@ class Series(Generic[S]):
         if len(self.templates) > 10_000:
             self.templates.clear()
 
-    def _cache(self, family: Family, block: Block) -> LabelCache[S]:
-        constant, strategy, escaping = block.constant, family.strategy, family.escaping
-        histogram = family.kind == "histogram"
+    def _cache(self, family: MetricFamily, stream: MetricStream) -> LabelCache[S]:
+        constant, strategy, escaping = stream.constant, family.strategy, family.escaping
+        histogram = family.type == "histogram"
         key = (strategy, escaping, histogram, tuple((name, str(value)) for name, value in constant.items()))
         with self._lock:  # two scrapes may run at once
-            self._alive[key] = self._alive.get(key, 0) + len(block.points)
+            self._alive[key] = self._alive.get(key, 0) + len(stream.points)
             cache = self._caches.get(key)
         if cache is None:
 

@@ -15,13 +15,12 @@ from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
 from otel_metrics.exporter import exemplars
 from otel_metrics.exporter.exponential import classic_counts
-from otel_metrics.exporter.labels import escape_value, text_labels
-from otel_metrics.exporter.names import clean, is_legacy_metric
+from otel_metrics.exporter.names import clean, is_legacy_label, is_legacy_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from otel_metrics.exporter.families import Claims, Family
+    from otel_metrics.exporter.families import Claims, MetricFamily
     from otel_metrics.exporter.series import Series
 
 _HERE: Final = "\0"
@@ -61,6 +60,22 @@ def bound(value: float) -> str:
     sign = "-" if whole.startswith("-") else ""
     tail = (digits[1:] + fraction).rstrip("0")
     return f"{sign}{digits[0]}{'.' + tail if tail else ''}e+{len(digits) - 1:02d}"
+
+
+def escape_value(value: str) -> str:
+    """Return ``value`` as it stands between the quotes of a label in either text format."""
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return value
+
+
+def text_labels(labels: Mapping[str, str]) -> str:
+    """Return ``a="1",b="2"``; names outside the classic character set are quoted."""
+    parts = []
+    for name, value in labels.items():
+        shown = name if is_legacy_label(name) else f'"{escape_value(name)}"'
+        parts.append(f'{shown}="{escape_value(value)}"')
+    return ",".join(parts)
 
 
 class Template:
@@ -118,21 +133,21 @@ class TextRenderer:
         self._openmetrics = openmetrics
         self._created = created and openmetrics
 
-    def family(self, family: Family, claims: Claims) -> Iterator[str]:
+    def family(self, family: MetricFamily, claims: Claims) -> Iterator[str]:
         """Yield the metadata, then whole series, each ending in a newline."""
-        name, kind, unit = family.name, str(family.kind), family.unit
+        name, kind, unit = family.name, str(family.type), family.unit
         if self._openmetrics:
             name, kind = openmetrics_type(name, kind, claims)
             unit = unit if kind != "unknown" and name.endswith(f"_{unit}") else ""
         elif kind == "info":
             kind = "gauge"
         yield header(name, kind, family.help, unit, openmetrics=self._openmetrics)
-        if family.kind == "histogram":
+        if family.type == "histogram":
             yield from self._histograms(family)
         else:
             yield from self._numbers(family, rich=self._openmetrics and kind == "counter")
 
-    def _numbers(self, family: Family, *, rich: bool) -> Iterator[str]:
+    def _numbers(self, family: MetricFamily, *, rich: bool) -> Iterator[str]:
         plain = selector(family.name, "")
         before, _, after = selector(family.name, _HERE).partition(_HERE)
         for point, labels in self._series.of(family):
@@ -148,7 +163,7 @@ class TextRenderer:
                 line = self._enriched(family, point, labels, line)
             yield line + "\n"
 
-    def _enriched(self, family: Family, point: Any, labels: str, line: str) -> str:
+    def _enriched(self, family: MetricFamily, point: Any, labels: str, line: str) -> str:
         newest = exemplars.latest(point.exemplars or (), family.strategy, family.escaping)
         if newest is not None:
             line += exemplar_text(newest)
@@ -159,7 +174,7 @@ class TextRenderer:
     def _created_line(self, name: str, labels: str, point: Any) -> str:
         return f"{selector(name, labels, '_created')} {seconds(point.start_time_unix_nano)}\n"
 
-    def _histograms(self, family: Family) -> Iterator[str]:
+    def _histograms(self, family: MetricFamily) -> Iterator[str]:
         template: Template | None = None
         bounds: Any = None
         ladder: tuple[float, ...] | None = None
@@ -220,12 +235,12 @@ def seconds(nanoseconds: int) -> str:
     return f"{nanoseconds // 1_000_000_000}.{nanoseconds // 1_000_000 % 1000:03d}"
 
 
-def exemplar_text(exemplar: exemplars.Shown) -> str:
+def exemplar_text(exemplar: exemplars.ShownExemplar) -> str:
     """Return what OpenMetrics appends to a sample."""
     return f" # {{{text_labels(exemplar.labels)}}} {number(exemplar.value)} {seconds(exemplar.time_unix_nano)}"
 
 
-def with_exemplars(text: str, by_bucket: Mapping[int, exemplars.Shown]) -> str:
+def with_exemplars(text: str, by_bucket: Mapping[int, exemplars.ShownExemplar]) -> str:
     """Return the lines of one series with the exemplars appended; bucket k is line k."""
     lines = text.split("\n")
     for index, exemplar in by_bucket.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
-from otel_metrics.exporter.labels import escape_value
+from otel_metrics.exporter.text import escape_value
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.naming import label_name, series_name

@@ -17,7 +17,7 @@ from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.endpoint import Endpoint
 from otel_metrics.exporter.exponential import Ladders
 from otel_metrics.exporter.exposition import Exposition
-from otel_metrics.exporter.families import Collisions, Options
+from otel_metrics.exporter.families import Collisions, ReaderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,7 +112,7 @@ class Given(Scraped):
         exposition = Exposition(
             self.registry,
             lambda: data,
-            Options(**options),
+            ReaderOptions(**options),
             Ladders(),
             self.collisions,
             created=created,

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_metrics.exporter import ServerLimits, connection, hash_password
+from otel_metrics.exporter import ServerLimits, hash_password, server
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.endpoint import Endpoint
 from tests.exporter.clients import basic, closed, get, status
@@ -70,8 +70,8 @@ class Trickle:
 
 def test_a_client_that_trickles_over_tls_has_one_deadline_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     trickle = Trickle()
-    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: trickle.now))
-    writer = connection._Writer(trickle, 60.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: trickle.now))
+    writer = server._ResponseStream(trickle, 60.0)  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
         writer.write(b"x" * 500_000)
     assert trickle.now <= 60.0

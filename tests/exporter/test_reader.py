@@ -201,7 +201,7 @@ def test_series_that_are_gone_are_forgotten() -> None:
     for turn in range(60):
         alive[:] = [f"{turn}-{number}" for number in range(100)]
         scraped.scrape()
-    series = scraped.reader._exposition._text
+    series = scraped.reader._exposition._text_series
     assert sum(len(cache.entries) for cache in series._caches.values()) < 8000
 
 

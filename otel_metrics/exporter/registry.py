@@ -20,8 +20,7 @@ from prometheus_client.core import Metric as ClientMetric
 from otel_metrics.exporter import exemplars
 from otel_metrics.exporter.exponential import classic_counts
 from otel_metrics.exporter.families import Claims, group
-from otel_metrics.exporter.labels import label_set
-from otel_metrics.exporter.series import Series
+from otel_metrics.exporter.series import Series, label_set
 from otel_metrics.exporter.text import as_float, bound
 
 if TYPE_CHECKING:
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from otel_metrics.exporter.exponential import Ladders
-    from otel_metrics.exporter.families import Collisions, Family, Options
+    from otel_metrics.exporter.families import Collisions, MetricFamily, ReaderOptions
 
 
-class Direct(ClientMetric):
+class Collected(ClientMetric):
     """What a collector yields to our own endpoint instead of families: the collected data, to be rendered as they are."""
 
-    def __init__(self, data: MetricsData, options: Options) -> None:
+    def __init__(self, data: MetricsData, options: ReaderOptions) -> None:
         super().__init__("otel_metrics_direct", "", "unknown")
         self.data = data
         self.options = options
@@ -52,7 +51,7 @@ _asking = _Asking()
 
 
 def registered(registry: CollectorRegistry) -> Iterator[ClientMetric]:
-    """Collect from ``registry`` so that readers of ours yield :class:`Direct` instead of families."""
+    """Collect from ``registry`` so that readers of ours yield :class:`Collected` instead of families."""
     metrics = iter(registry.collect())
     while True:
         before, _asking.registry = _asking.registry, registry
@@ -72,7 +71,7 @@ class RegistryCollector:
         self,
         registry: CollectorRegistry,
         collect: Callable[[], MetricsData | None],
-        options: Options,
+        options: ReaderOptions,
         ladders: Ladders,
         collisions: Collisions,
     ) -> None:
@@ -94,25 +93,25 @@ class RegistryCollector:
         if data is None:
             return
         if _asking.registry is self._registry:
-            yield Direct(data, self._options)
+            yield Collected(data, self._options)
             return
         for family in group([(data, self._options)], Claims(self._collisions), self._collisions):
             yield self._family(family)
         self._series.prune()
 
-    def _family(self, family: Family) -> ClientMetric:
-        if family.kind == "histogram":
+    def _family(self, family: MetricFamily) -> ClientMetric:
+        if family.type == "histogram":
             return self._histogram(family)
-        if family.kind == "info":
+        if family.type == "info":
             info = InfoMetricFamily(family.name.removesuffix("_info"), family.help)
-            for block in family.blocks:
-                info.add_metric([], label_set(block.points[0].attributes, {}, family.strategy, family.escaping))
+            for stream in family.streams:
+                info.add_metric([], label_set(stream.points[0].attributes, {}, family.strategy, family.escaping))
             return info
-        counter = family.kind == "counter" and family.name.endswith("_total")
+        counter = family.type == "counter" and family.name.endswith("_total")
         made: ClientMetric
         if counter:
             made = CounterMetricFamily(family.name, family.help, unit=family.unit)
-        elif family.kind == "gauge":
+        elif family.type == "gauge":
             made = GaugeMetricFamily(family.name, family.help, unit=family.unit)
         else:  # a counter that was to keep its name has no place in prometheus_client's
             made = UnknownMetricFamily(family.name, family.help)
@@ -121,7 +120,7 @@ class RegistryCollector:
             made.add_sample(family.name, dict(labels), as_float(point.value), exemplar=_exemplar(newest))
         return made
 
-    def _histogram(self, family: Family) -> HistogramMetricFamily:
+    def _histogram(self, family: MetricFamily) -> HistogramMetricFamily:
         made = HistogramMetricFamily(family.name, family.help, unit=family.unit)
         ladder: tuple[float, ...] | None = None
         for point, pairs in self._series.of(family):
@@ -143,7 +142,7 @@ class RegistryCollector:
         return made
 
 
-def _exemplar(shown: exemplars.Shown | None) -> Exemplar | None:
+def _exemplar(shown: exemplars.ShownExemplar | None) -> Exemplar | None:
     if shown is None:
         return None
     labels: Mapping[str, str] = shown.labels
