@@ -40,10 +40,11 @@ test: $(STAMP) servers  ## everything, against the real servers
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
 
-check: $(STAMP)  ## formatting, lint, types, generated files up to date
+check: $(STAMP)  ## formatting, lint, types, import contracts, generated files up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/otel-metrics render --check
 
 format: $(STAMP)  ## let ruff rewrite what it can

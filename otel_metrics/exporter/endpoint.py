@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.exporter.gc_guard import quiet
+from otel_metrics.exporter.gc_guard import gc_guard
 from otel_metrics.exporter.negotiation import choose_compression, choose_format
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Body(Iterator[bytes]):
     def _burst(self) -> list[bytes]:
         made: list[bytes] = []
         size = 0
-        with quiet():
+        with gc_guard():
             for chunk in self._chunks:
                 if chunk:
                     made.append(chunk)

@@ -31,7 +31,7 @@ _interval = 0.0
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def gc_guard() -> Iterator[None]:
     """Hold the garbage collector back, and give way more often, until the last of those who asked for it is done.
 
     Both are settings of the whole process. What the application had set is there again afterwards.

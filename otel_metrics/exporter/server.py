@@ -55,7 +55,7 @@ class ServerLimits:
     """Seconds for receiving the whole response."""
 
     def __post_init__(self) -> None:
-        """Refuse limits that nobody would be answered with.
+        """Reject limits that nobody would be answered with.
 
         Raises:
             ValueError: no connection, or no time.
@@ -75,7 +75,7 @@ def tls_context(certfile: str, keyfile: str | None = None, client_cafile: str | 
     Args:
         certfile: the certificate chain, PEM.
         keyfile: its private key, unless it is in ``certfile`` too.
-        client_cafile: certificates of the authorities whose clients are let in; all others are refused (mutual TLS).
+        client_cafile: certificates of the authorities whose clients are let in; all others are rejected (mutual TLS).
 
     Raises:
         OSError: a file cannot be read, or is not what it should be (`ssl.SSLError`).

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HERE: Final = "\0"
 _LARGEST: Final = 1 << 63
-"""Integers beyond are written as floats: parsers refuse those that no float can hold."""
+"""Integers beyond are written as floats: parsers reject those that no float can hold."""
 
 
 def number(value: Any) -> str:

@@ -83,13 +83,13 @@ def test_another_path() -> None:
         endpoint(max_scrapes=0)
 
 
-def test_scrapes_beyond_the_bound_are_refused_and_the_others_finish() -> None:
+def test_scrapes_beyond_the_bound_are_rejected_and_the_others_finish() -> None:
     # Three bursts: what is not sent yet has not been made yet.
     big = b"x" * (1 << 19)
     limited = Endpoint(lambda _: iter([big, big, big]), max_scrapes=2)
     first, second = (limited.respond("GET", "/metrics", {}) for _ in range(2))
-    refused = limited.respond("GET", "/metrics", {})
-    assert (refused.status, dict(refused.headers)["Retry-After"]) == (503, "1")
+    rejected = limited.respond("GET", "/metrics", {})
+    assert (rejected.status, dict(rejected.headers)["Retry-After"]) == (503, "1")
     assert len(body(first)) == 3 * len(big)
     assert limited.respond("HEAD", "/metrics", {}).status == 200
     third = limited.respond("GET", "/metrics", {})
@@ -270,7 +270,7 @@ def data(draw: st.DrawFn) -> Any:
         value = draw(st.floats(0) | st.integers(0) if monotonic else numbers)
         points = [NumberDataPoint(one, BORN, 1, value, draw(exemplars)) for one in labels]
         return Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=monotonic)
-    # Histograms take no negative values: the SDK refuses them.
+    # Histograms take no negative values: the SDK rejects them.
     total = draw(st.floats(0) | st.integers(0))
     if kind == "histogram":
         buckets = draw(counts)

@@ -150,7 +150,7 @@ def test_bounds_are_written_as_prometheus_writes_them() -> None:
     view = View(instrument_name="work", aggregation=ExplicitBucketHistogramAggregation(bounds))
     scraped = Scraped(views=[view])
     scraped.meter.create_histogram("work").record(1)
-    # OpenMetrics' parser of prometheus_client refuses bounds that are not canonical.
+    # OpenMetrics' parser of prometheus_client rejects bounds that are not canonical.
     les = [s.labels["le"] for s in scraped.families(OPENMETRICS)["work"].samples if s.name == "work_bucket"]
     assert les == (
         [

@@ -82,14 +82,14 @@ def test_a_connection_that_no_thread_can_be_had_for_is_closed_and_the_next_one_s
 ) -> None:
     with reader.serve(port=0, limits=QUICK) as handle:
         with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", refuse)
+            patched.setattr(threading.Thread, "start", reject)
             for _ in range(2 * QUICK.connections):
                 with socket.create_connection((handle.host, handle.port), timeout=10) as connection:
                     assert closed(connection, wait=10)
         assert b"calls_total 5" in get(handle.url)
 
 
-def refuse(_: threading.Thread) -> None:
+def reject(_: threading.Thread) -> None:
     raise MemoryError("no more threads")
 
 
@@ -195,5 +195,5 @@ def anyones(tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
     | st.text(max_size=20).map(lambda text: base64.b64encode(text.encode("utf-8", "surrogatepass")).decode())
     | st.binary(max_size=20).map(lambda raw: base64.b64encode(raw).decode()),
 )
-def test_whatever_stands_for_a_password_is_refused(anyones: Endpoint, scheme: str, rest: str) -> None:
+def test_whatever_stands_for_a_password_is_rejected(anyones: Endpoint, scheme: str, rest: str) -> None:
     assert anyones.respond("GET", "/metrics", {"authorization": scheme + rest}).status == 401
