@@ -68,7 +68,7 @@ def _sdk(contender: str) -> Any:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
-    from otel_metrics.recording.batches import ArgumentSpec
+    from otel_metrics.recording.arguments import ArgumentSpec
     from otel_metrics.recording.flusher import Flusher
     from otel_metrics.recording.sinks import CounterSink, HistogramSink
     from otel_metrics.runtime import Runtime

@@ -68,7 +68,7 @@ class Runtime:
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
             self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
-        self.source: Source = server or LocalSource(self.recorder.window)
+        self.source: Source = server or LocalSource(self.recorder.local_store)
         self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
         self.binding = Binding(self.recorder)
         self.attach()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_metrics import catalogue as c
 from otel_metrics.facade.scales import Scales, from_one_to_five
-from otel_metrics.recording.batches import as_number
+from otel_metrics.recording.arguments import as_number
 from otel_metrics.recording.recorder import LARGEST
-from otel_metrics.recording.splits import ThresholdSplit
+from otel_metrics.recording.sinks import ThresholdSplit
 from otel_metrics.settings import SCALES
 from otel_metrics.units import MILLISECONDS, UNITS, Unit, unit_of, unit_of_name
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
-    from otel_metrics.recording.dispatch import Sink
     from otel_metrics.recording.recorder import Recorder
+    from otel_metrics.recording.sinks import Sink
     from otel_metrics.settings import Scale
 
 GENERAL: Final = "general"

@@ -11,14 +11,14 @@ from otel_metrics.catalogue import Kind
 from otel_metrics.importing.keepers import HistogramSeries
 from otel_metrics.importing.spool import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.recording.batches import Batch
+from otel_metrics.recording.sinks import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from otel_metrics.importing.keepers import Bundle, Keepers
     from otel_metrics.importing.spool import Part
-    from otel_metrics.recording.dispatch import Sink
+    from otel_metrics.recording.sinks import Sink
 
 STEPS: Final = (300, 900, 1800, 3600)
 """Seconds between two samples of a cumulative series: at most the hour that is looked back from the start of a window."""

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey, Kind
-from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.rejections import Rejections
-from otel_metrics.recording.splits import SignSplit
+from otel_metrics.recording.sinks import SignSplit, Sink
 from otel_metrics.sdk.bucket_counts import count_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.batches import Batch
-    from otel_metrics.recording.dispatch import Sink
+    from otel_metrics.recording.sinks import Batch
     from otel_metrics.settings import Settings
 
     Converter = Callable[[list[float]], list[float]]
@@ -40,7 +39,7 @@ class Counted:
         self.total = 0.0
 
 
-class HistogramSeries:
+class HistogramSeries(Sink):
     """One series of a histogram: per slot, how many values fell into which bucket."""
 
     __slots__ = ("labels", "metric", "slots")
@@ -50,7 +49,7 @@ class HistogramSeries:
         self.labels = labels
         self.slots: dict[int, Counted] = {}
 
-    def fold(self, batch: Batch, slot: float) -> None:
+    def fold(self, batch: Batch, slot: float, /) -> None:
         """Add a batch of a slot."""
         counted = self.slots.get(int(slot))
         if counted is None:
@@ -59,7 +58,7 @@ class HistogramSeries:
         counted.total += batch.total
 
 
-class NumberSeries:
+class NumberSeries(Sink):
     """One series of a counter (rows, or with ``total`` their sum; added up per slot) or of a gauge (the last of the slot)."""
 
     __slots__ = ("_total", "labels", "metric", "slots")
@@ -70,7 +69,7 @@ class NumberSeries:
         self.slots: dict[int, float] = {}
         self._total = total
 
-    def fold(self, batch: Batch, slot: float) -> None:
+    def fold(self, batch: Batch, slot: float, /) -> None:
         """Add a batch of a slot."""
         if self.metric.kind is Kind.GAUGE:
             self.slots[int(slot)] = batch.last
@@ -79,7 +78,7 @@ class NumberSeries:
             self.slots[int(slot)] = self.slots.get(int(slot), 0) + added
 
 
-class DayValues:
+class DayValues(Sink):
     """Every value of the day of one row of the daily table."""
 
     __slots__ = ("key", "values")
@@ -88,7 +87,7 @@ class DayValues:
         self.key = key
         self.values = array("d")
 
-    def fold(self, batch: Batch, _slot: float) -> None:
+    def fold(self, batch: Batch, _slot: float, /) -> None:
         """Add a batch."""
         self.values.extend(batch.values)
 

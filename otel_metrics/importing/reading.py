@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from otel_metrics.importing.spool import Spool
     from otel_metrics.importing.tables import Found, OldDatabase, Table
     from otel_metrics.importing.timestamps import Timestamps
-    from otel_metrics.recording.batches import ArgumentSpec
+    from otel_metrics.recording.arguments import ArgumentSpec
     from otel_metrics.settings import Scale
 
 BATCH: Final = 200_000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.querying.source import Query
-    from otel_metrics.recording.local_store import Window
+    from otel_metrics.recording.local_store import LocalStore
     from otel_metrics.recording.ring_buffer import Part
 
 _LAST: Final = sys.float_info.max
@@ -34,11 +34,11 @@ class LocalSource:
 
     name = "local"
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: LocalStore) -> None:
         self._window = window
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
-        """Answer every query of ``plan``; the answer says which period it covers, see :meth:`Window.covered`."""
+        """Answer every query of ``plan``; the answer says which period it covers, see :meth:`LocalStore.covered`."""
         covered = Period(*self._window.covered({query.metric for query in plan.values()}, period.start, period.end))
         return Answer({name: self._rows(query, covered) for name, query in plan.items()}, self.name, covered)
 

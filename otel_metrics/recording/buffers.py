@@ -2,7 +2,7 @@
 
 Each series owns a :class:`SeriesBuffer`, which is a plain list. A call appends its value (or its row of values) and returns; every
 ``LIMIT`` rows the list is *folded*: sorted, checked and summed up in bulk into one
-:class:`~otel_metrics.recording.batches.Batch`, which every sink of the series takes in (buckets, day accumulator, local window). The OpenTelemetry instrument hears of it only when a reader
+:class:`~otel_metrics.recording.sinks.Batch`, which every sink of the series takes in (buckets, day accumulator, local window). The OpenTelemetry instrument hears of it only when a reader
 collects, and then once per series instead of once per value. See :mod:`~otel_metrics.recording.flusher` for who folds when,
 :mod:`~otel_metrics.recording.sinks` for what is handed over.
 
@@ -34,8 +34,7 @@ from itertools import chain, count
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.recording.batches import Batch
-from otel_metrics.recording.dispatch import deliver, ends, finish, give, parts_of
+from otel_metrics.recording.sinks import Batch, Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,8 +42,11 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from typing_extensions import Self
 
-    from otel_metrics.recording.batches import ArgumentSpec
-    from otel_metrics.recording.dispatch import Part, Sink
+    from otel_metrics.recording.arguments import ArgumentSpec
+    from otel_metrics.recording.sinks import Part, Sink
+
+_ATTEMPTS: Final = 5
+"""How often a sink is asked to take in a batch; one that raises each time goes without it."""
 
 LIMIT: Final = 128
 """Rows that a buffer collects before the recording call folds them; the ticker folds what is older than a second.
@@ -95,9 +97,9 @@ class SeriesBuffer(list[Any]):
         parts = self._summed_up(self[:n])
         try:
             del self[:n]
-            give(parts, now)
+            _dispatch(parts, now)
         except BaseException:
-            finish(parts, now)
+            _resume(parts, now)
             raise
         return True
 
@@ -105,11 +107,11 @@ class SeriesBuffer(list[Any]):
         self, raw: list[Any], now: float, context: Context | None = None, extra: dict[str, str] | None = None
     ) -> None:
         """Give ``raw``, whole rows in call order, to the sinks."""
-        deliver(self._summed_up(raw, context, extra), now)
+        _dispatch_all(self._summed_up(raw, context, extra), now)
 
-    def ends(self) -> Iterator[Sink]:
+    def all_sinks(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
-        return ends(chain(self.rows, *self.sinks))
+        return _resolved(chain(self.rows, *self.sinks))
 
     def _summed_up(
         self, raw: list[Any], context: Context | None = None, extra: dict[str, str] | None = None
@@ -120,12 +122,12 @@ class SeriesBuffer(list[Any]):
         if self.rows:
             rows = Batch([], len(raw) // width, 0.0, context)
             rows.extra = extra
-            parts += parts_of(rows, self.rows)
+            parts += _parts_of(rows, self.rows)
         for i, column in enumerate(self.columns):
             batch = column.batch(raw[i::width] if width > 1 else raw, context)
             if batch is not None:
                 batch.extra = extra
-                parts += parts_of(batch, self.sinks[i])
+                parts += _parts_of(batch, self.sinks[i])
         return parts
 
 
@@ -183,12 +185,12 @@ class CallCounter:
         hits = self.hit() - self._reads + 1
         if hits == self._counted:
             return False
-        parts = parts_of(Batch([], hits - self._counted, 0.0), self.rows)
+        parts = _parts_of(Batch([], hits - self._counted, 0.0), self.rows)
         try:
             self._counted = hits
-            give(parts, now)
+            _dispatch(parts, now)
         except BaseException:
-            finish(parts, now)
+            _resume(parts, now)
             raise
         return True
 
@@ -200,8 +202,67 @@ class CallCounter:
         """Give ``n`` hits to the sinks."""
         batch = Batch([], n, 0.0, context)
         batch.extra = extra
-        deliver(parts_of(batch, self.rows), now)
+        _dispatch_all(_parts_of(batch, self.rows), now)
 
-    def ends(self) -> Iterator[Sink]:
+    def all_sinks(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
-        return ends(self.rows)
+        return _resolved(self.rows)
+
+
+# ------------------------------------------- a dispatch that goes on where an exception has interrupted it
+def _parts_of(batch: Batch, sinks: Sequence[Sink]) -> list[Part]:
+    """Return who takes in what, splits resolved."""
+    parts: list[Part] = []
+    undivided: list[Sink] = []
+    for sink in sinks:
+        if isinstance(sink, Split):
+            for part, branches in sink.split(batch):
+                if part is batch:
+                    undivided += branches
+                else:
+                    parts.append((part, branches))
+        else:
+            undivided.append(sink)
+    parts.append((batch, undivided))
+    return parts
+
+
+def _dispatch(parts: Sequence[Part], now: float) -> None:
+    """Have every batch taken in by its sinks, from where an earlier attempt left off."""
+    for batch, sinks in parts:
+        while batch.taken < len(sinks):
+            at = batch.taken
+            sinks[at].fold(batch, now)
+            batch.taken = at + 1
+
+
+def _dispatch_all(parts: Sequence[Part], now: float) -> None:
+    """Have every batch taken in by all of its sinks, whatever some of them raise; then raise that."""
+    try:
+        _dispatch(parts, now)
+    except BaseException:
+        _resume(parts, now)
+        raise
+
+
+def _resume(parts: Sequence[Part], now: float, attempts: int = _ATTEMPTS) -> None:
+    """Go on with what an exception interrupted; past a sink that raises again and again."""
+    try:
+        _dispatch(parts, now)
+    except BaseException:
+        if attempts:
+            _resume(parts, now, attempts - 1)
+        else:
+            stuck = next(batch for batch, sinks in parts if batch.taken < len(sinks))
+            stuck.taken += 1
+            _resume(parts, now)
+        raise
+
+
+def _resolved(sinks: Iterable[Sink]) -> Iterator[Sink]:
+    """Yield every sink that keeps something, splits resolved."""
+    for sink in sinks:
+        if isinstance(sink, Split):
+            yield from sink.branches
+        else:
+            yield sink

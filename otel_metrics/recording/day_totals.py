@@ -8,12 +8,13 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import DAY
+from otel_metrics.recording.sinks import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from otel_metrics.catalogue import DayKey
-    from otel_metrics.recording.batches import Batch
+    from otel_metrics.recording.sinks import Batch
 
 SECONDS_PER_DAY: Final = 86_400
 
@@ -44,7 +45,7 @@ class Totals:
         batch.taken += 1
 
 
-class DaySink:
+class DaySink(Sink):
     """The days of one key; several series may feed it.
 
     Days are told apart by their number, not by their order, so a clock that is set wrong and right again finds the true day
@@ -58,7 +59,7 @@ class DaySink:
         self._lock = RLock()
         self._days: dict[int, Totals] = {}  # the day recorded in last comes last
 
-    def fold(self, batch: Batch, now: float) -> None:
+    def fold(self, batch: Batch, now: float, /) -> None:
         """Add a batch of values recorded at ``now``."""
         day = int(now // SECONDS_PER_DAY)
         with self._lock:

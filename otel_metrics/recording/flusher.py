@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer, StrictBuffer
-from otel_metrics.recording.dispatch import HandOverError
 from otel_metrics.recording.rejections import Rejections
+from otel_metrics.recording.sinks import HandOverError
 from otel_metrics.recording.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-    from otel_metrics.recording.batches import ArgumentSpec
-    from otel_metrics.recording.dispatch import Sink
+    from otel_metrics.recording.arguments import ArgumentSpec
+    from otel_metrics.recording.sinks import Sink
 
 AnyBuffer = TypeVar("AnyBuffer", SeriesBuffer, CallCounter)
 
@@ -40,7 +40,7 @@ HOOK_NAME: Final = "otel_metrics.hook"
 """An observable gauge without values: the SDK calls it before it collects anything else."""
 
 _AT_ONCE: Final = 16
-"""Cells that are folded before others get a chance at the lock."""
+"""Buffers that are folded before others get a chance at the lock."""
 
 _BACKLOG: Final = 64 * LIMIT
 """Values after which a record call waits for the lock instead of leaving the work to its holder."""
@@ -86,7 +86,7 @@ class Flusher:
         return self._register(self._buffer(columns, sinks, rows))
 
     def call_counter(self, rows: Sequence[Sink]) -> CallCounter:
-        """Make the call_counter of a series."""
+        """Make the call counter of a series."""
         return self._register(CallCounter(rows))
 
     def fold(self, buffer: SeriesBuffer) -> None:
@@ -147,7 +147,7 @@ class Flusher:
                 flushers.remove(self)
 
     def forget(self) -> None:
-        """Start anew in a forked child: what is pending is the parent's, as may be the lock. Cells made before are dead."""
+        """Start anew in a forked child: what is pending is the parent's, as may be the lock. Buffers made before are dead."""
         self._lock = threading.RLock()
         self._folding = False
         self._buffers, self._dirty = [], deque()
@@ -176,13 +176,11 @@ class Flusher:
                 self._dirty.rotate(-1) if again else self._dirty.popleft()
 
     def _hand_over(self, buffer: SeriesBuffer | CallCounter) -> bool:
-        """Flush the sinks that end in instruments; return whether they want to be flushed again without any news."""
+        """Flush the sinks; return whether they want to be flushed again without any news."""
         recurring = False
-        for sink in buffer.ends():
-            flush = getattr(sink, "flush", None)
-            if flush is not None:
-                flush()
-                recurring = recurring or getattr(sink, "recurring", False)
+        for sink in buffer.all_sinks():
+            sink.flush()
+            recurring = recurring or sink.recurring
         return recurring
 
     def _take_all(self, buffers: Iterable[SeriesBuffer | CallCounter], now: float | None) -> None:
@@ -237,11 +235,11 @@ class Flusher:
         self.epoch += 1
         self.drain(now)
         for buffer in self._dirty.copy():  # values that wait one by one are handed over: no collection may be near
-            for sink in buffer.ends():
-                if getattr(sink, "crowded", False):
+            for sink in buffer.all_sinks():
+                if sink.crowded:
                     self._alone(partial(self._flush, sink))
 
-    def _flush(self, sink: Any) -> None:
+    def _flush(self, sink: Sink) -> None:
         try:
             sink.flush()
         except Exception:  # tried again, as it stays crowded
@@ -253,10 +251,8 @@ class Flusher:
 
 
 def _seed(buffer: SeriesBuffer | CallCounter) -> None:
-    for sink in buffer.ends():
-        seed = getattr(sink, "seed", None)
-        if seed is not None:
-            seed()
+    for sink in buffer.all_sinks():
+        sink.seed()
 
 
 # --------------------------------------------------------------------------------------- collections and forks, per meter

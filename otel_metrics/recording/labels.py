@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import CATALOGUE, OTHER
 from otel_metrics.log import say
-from otel_metrics.recording.counts import Counts
+from otel_metrics.recording.rejections import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

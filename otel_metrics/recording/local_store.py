@@ -1,19 +1,19 @@
-"""The local window: what this process recorded in the last two days, kept for the read API in bounded memory.
+"""The local store: what this process recorded in the last two days, kept for the getters in bounded memory.
 
 Recording side (sinks of a buffer, see :mod:`~otel_metrics.recording.buffers`); asking twice for one series gives the same sink::
 
-    window = Window(clock)
-    window.histogram(metric, labels)              # Sink: keeps a batch's values
-    window.counter(metric, labels)                # Sink: counts a batch's rows
-    window.counter(metric, labels, total=True)    # Sink: adds a batch's sum
-    window.gauge(metric, labels)                  # Sink: keeps a batch's last value; set(value, now)
+    store = LocalStore(clock)
+    store.histogram(metric, labels)              # Sink: keeps a batch's values
+    store.counter(metric, labels)                # Sink: counts a batch's rows
+    store.counter(metric, labels, total=True)    # Sink: adds a batch's sum
+    store.gauge(metric, labels)                  # Sink: keeps a batch's last value; set(value, now)
 
 Reading side (from any thread), for the time from ``start`` to ``end`` in unix seconds::
 
-    window.covered(metrics, start, end)           # the time that is really answered for: both edges snapped to slots
-    window.values(metric, start, end)             # (labels, parts) of every series; parts are arrays of values and sketches
-    window.counts(metric, start, end)             # (labels, sum) of every series
-    window.latest(metric, end)                    # (labels, value, time) of every gauge set before end
+    store.covered(metrics, start, end)           # the time that is really answered for: both edges snapped to slots
+    store.values(metric, start, end)             # (labels, parts) of every series; parts are arrays of values and sketches
+    store.counts(metric, start, end)             # (labels, sum) of every series
+    store.latest(metric, end)                    # (labels, value, time) of every gauge set before end
 
 **Slots.** Values are kept by slots of UTC time: minutes while younger than two hours, ten minutes up to 26 hours, hours up to
 ``KEEP`` (49 hours), so that any UTC day up to yesterday is made of whole slots. A slot keeps its values as they are, which makes
@@ -28,106 +28,82 @@ from __future__ import annotations
 
 import time
 from math import inf, nextafter
-from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.recording.ring_buffer import KEEP, LEVELS, CounterSlots, HistogramSlots
+from otel_metrics.recording.ring_buffer import KEEP, CounterRing, HistogramRing, Memory
+from otel_metrics.recording.sinks import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.batches import Batch
     from otel_metrics.recording.ring_buffer import Part
+    from otel_metrics.recording.sinks import Batch
 
     Labels = dict[str, str]
 
 BUDGET: Final = 64 * 2**20
 
 
-class Window:
+class LocalStore:
     """Everything that this process recorded in the last two days.
 
     Args:
         clock: unix time in seconds.
-        budget: bytes that values may take before the window becomes sparing.
+        budget: bytes that values may take before the store becomes sparing.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, budget: int = BUDGET) -> None:
         self.clock = clock
         self.born = clock()
-        self.lock = RLock()  # held for one series at a time, never while anything else is waited for
-        self.level = LEVELS[0]
-        self._budget = budget
-        self._used = 0
-        self._floor, self._ceiling = 0.0, self.level.share * budget
-        self._hand = 0
-        self._histograms: dict[str, dict[tuple[str, ...], HistogramSlots]] = {}
-        self._counters: dict[str, dict[tuple[str, ...], CounterSlots]] = {}
+        self.memory = Memory(budget)
+        self._histograms: dict[str, dict[tuple[str, ...], HistogramRing]] = {}
+        self._counters: dict[str, dict[tuple[str, ...], CounterRing]] = {}
         self._gauges: dict[str, dict[tuple[str, ...], LastValue]] = {}
-        self._aging: list[HistogramSlots | CounterSlots] = []
 
     # ------------------------------------------------------------------------------------------------- recording
 
-    def histogram(self, metric: Metric, labels: Mapping[str, str]) -> HistogramSlots:
+    def histogram(self, metric: Metric, labels: Mapping[str, str]) -> HistogramRing:
         """Return the sink that keeps the values of one series."""
-        with self.lock:
+        with self.memory.lock:
             family, key = self._histograms.setdefault(metric.name, {}), _key(metric, labels)
             if key not in family:
-                family[key] = HistogramSlots(self)
-                self._aging.append(family[key])
+                family[key] = HistogramRing(self.memory)
+                self.memory.add(family[key])
             return family[key]
 
-    def counter(self, metric: Metric, labels: Mapping[str, str], *, total: bool = False) -> CounterSlots:
+    def counter(self, metric: Metric, labels: Mapping[str, str], *, total: bool = False) -> CounterRing:
         """Return the sink that counts the rows (``total``: adds up the values) of one series."""
-        with self.lock:
+        with self.memory.lock:
             family, key = self._counters.setdefault(metric.name, {}), _key(metric, labels)
             if key not in family:
-                family[key] = CounterSlots(self, total=total)
-                self._aging.append(family[key])
+                family[key] = CounterRing(self.memory, total=total)
+                self.memory.add(family[key])
             return family[key]
 
     def gauge(self, metric: Metric, labels: Mapping[str, str]) -> LastValue:
         """Return the sink that keeps the last value of one series."""
-        with self.lock:
+        with self.memory.lock:
             return self._gauges.setdefault(metric.name, {}).setdefault(_key(metric, labels), LastValue())
-
-    def account(self, size: int) -> None:
-        """Note that ``size`` more bytes are used."""
-        self._used += size
-        if not self._floor <= self._used < self._ceiling:
-            self._floor = 0.0
-            for self.level in LEVELS:
-                self._ceiling = self.level.share * self._budget
-                if self._used < self._ceiling:
-                    break
-                self._floor = self._ceiling
-
-    def look_after(self, series: HistogramSlots | CounterSlots, now: float) -> None:
-        """Age a series and a few others: those that nothing is recorded in any more have nobody else."""
-        self.account(series.age(now))
-        for _ in range(1 if self.level is LEVELS[0] else 8):
-            self._hand = (self._hand + 1) % len(self._aging)
-            self.account(self._aging[self._hand].age(now))
 
     # --------------------------------------------------------------------------------------------------- reading
 
     def covered(self, metrics: Iterable[Metric], start: float, end: float) -> tuple[float, float]:
         """Return (start, end) of the time that a question for ``start`` to ``end`` is answered for.
 
-        Not before this window was made, not longer ago than ``KEEP`` (49 hours), not after now; otherwise a slot is in as a whole.
+        Not before this store was made, not longer ago than ``KEEP`` (49 hours), not after now; otherwise a slot is in as a whole.
         """
         present = self.clock()
         now = nextafter(present, inf)  # what has just been recorded is in
         first, last = max(start, self.born, present - KEEP), now if end >= present else end
-        every: list[HistogramSlots | CounterSlots] = []
+        every: list[HistogramRing | CounterRing] = []
         for metric in metrics:
             every += self._histograms.get(metric.name, {}).values()
             every += self._counters.get(metric.name, {}).values()
         while first < last:
             before = first, last
             for series in every:
-                with self.lock:
+                with self.memory.lock:
                     first, last = series.slot(first)[0], series.slot(last)[1]
             first, last = max(first, self.born), min(last, now)
             if before == (first, last):
@@ -137,14 +113,14 @@ class Window:
     def values(self, metric: Metric, start: float, end: float) -> Iterator[tuple[Labels, list[Part]]]:
         """Yield every series of a histogram with what its slots between ``start`` and ``end`` hold."""
         for key, series in list(self._histograms.get(metric.name, {}).items()):
-            with self.lock:
+            with self.memory.lock:
                 parts = series.parts(start, end)
             yield _labels(metric, key), parts
 
     def counts(self, metric: Metric, start: float, end: float) -> Iterator[tuple[Labels, float]]:
         """Yield every series of a counter with its increments between ``start`` and ``end``."""
         for key, series in list(self._counters.get(metric.name, {}).items()):
-            with self.lock:
+            with self.memory.lock:
                 amount = series.amount(start, end)
             yield _labels(metric, key), amount
 
@@ -156,7 +132,7 @@ class Window:
                 yield _labels(metric, key), value, when
 
 
-class LastValue:
+class LastValue(Sink):
     """The last value of one series and the time it was set."""
 
     __slots__ = ("state",)

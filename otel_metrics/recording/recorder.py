@@ -19,15 +19,13 @@ from opentelemetry.metrics import Observation
 
 from otel_metrics import catalogue
 from otel_metrics.catalogue import DayKey, Kind
-from otel_metrics.recording.batches import ArgumentSpec
-from otel_metrics.recording.counts import Counts
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.day_totals import Days
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.labels import Labels
-from otel_metrics.recording.local_store import Window
-from otel_metrics.recording.rejections import Rejections
-from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
-from otel_metrics.recording.splits import SignSplit
+from otel_metrics.recording.local_store import LocalStore
+from otel_metrics.recording.rejections import Counts, Rejections
+from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink, SignSplit
 from otel_metrics.sdk.provider import METER_NAME
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.dispatch import Sink
+    from otel_metrics.recording.sinks import Sink
     from otel_metrics.settings import Settings
 
 
@@ -55,7 +53,7 @@ class Recorder:
         self._kept = _kept.get(self._meter) or _Kept()
         self.rejections = Rejections(strict=settings.strict, counts=self._kept.rejected)
         self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections, self._kept.overflowed)
-        self.window = Window(settings.clock)
+        self.local_store = LocalStore(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.prometheus_url is None
         self.flusher = Flusher(self._meter, settings.clock, 1.0, self.rejections)
@@ -97,7 +95,7 @@ class Recorder:
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
         """Return the keepers of one series of a histogram."""
         instrument = self._instrument(metric)
-        keepers: list[Sink] = [self.window.histogram(metric, attributes)] if self._local else []
+        keepers: list[Sink] = [self.local_store.histogram(metric, attributes)] if self._local else []
         if metric.daily:
             keepers.append(self._kept.days.sink(DayKey.of(metric.daily, attributes)))
         if catalogue.SIGN in metric.labels:
@@ -108,14 +106,14 @@ class Recorder:
     def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> tuple[Sink, ...]:
         """Return the keepers of one series of a counter: of rows, or (``total``) of the sum of values."""
         sink = CounterSink(self._instrument(metric), attributes, total=total)
-        return (sink, self.window.counter(metric, attributes, total=total)) if self._local else (sink,)
+        return (sink, self.local_store.counter(metric, attributes, total=total)) if self._local else (sink,)
 
     def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
         """Return the keepers of one series of a gauge: the same for all buffers that set it, or an older value could win."""
         instrument, key = self._instrument(metric), (metric.name, *attributes.values())
         with self._lock:
             sink = self._gauges.setdefault(key, GaugeSink(instrument, attributes))
-        return (sink, self.window.gauge(metric, attributes)) if self._local else (sink,)
+        return (sink, self.local_store.gauge(metric, attributes)) if self._local else (sink,)
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
         """Make one series of a counter appear at zero, so that its first increment is seen as one."""
@@ -129,7 +127,7 @@ class Recorder:
         # As a buffer, because an SDK may have to be told again before every collection.
         self.flusher.buffer((ArgumentSpec(),), ((GaugeSink(self._instrument(metric), attributes),),)).append(1)
         if self._local:
-            self.window.gauge(metric, attributes).set(1.0, self.settings.clock())
+            self.local_store.gauge(metric, attributes).set(1.0, self.settings.clock())
 
     def _reject(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
         self.rejections.reject(call, argument, value, reason, allowed, later=True)  # the flusher's lock is held

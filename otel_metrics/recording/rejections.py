@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
+from collections import Counter, deque
 from threading import RLock
+from typing import Generic, TypeVar
 
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.log import say
-from otel_metrics.recording.counts import Counts
+
+Key = TypeVar("Key")
+
+
+class Counts(Generic[Key]):
+    """How often each of some things has happened: a counter's series. May outlive the configuration under which it did."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._counts: Counter[Key] = Counter()
+
+    def add(self, key: Key) -> bool:
+        """Count one more; return whether it is the first."""
+        with self._lock:
+            self._counts[key] += 1
+            return self._counts[key] == 1
+
+    def so_far(self) -> dict[Key, int]:
+        """Return how often each has happened."""
+        with self._lock:
+            return dict(self._counts)
 
 
 class Rejections:

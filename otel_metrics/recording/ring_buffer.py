@@ -1,6 +1,6 @@
-"""Time slots of one series: minutes that widen with age and with the pressure on memory.
+"""What one series recorded lately, by time slots: minutes that widen with age and with the pressure on memory.
 
-Everything here runs under the lock of the :class:`~otel_metrics.recording.local_store.Window` that the series belongs to.
+Everything here runs under the lock of the :class:`Memory` that the series shares with others.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from array import array
 from bisect import bisect_right
 from itertools import chain
 from math import inf
+from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_metrics.recording.sinks import Sink
 from otel_metrics.recording.sketch import Moments, Sketch, bins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.recording.batches import Batch
-    from otel_metrics.recording.local_store import Window
+    from otel_metrics.recording.sinks import Batch
 
     Part = array[float] | Sketch
 
@@ -29,7 +30,7 @@ KEEP: Final = 49 * HOUR
 
 
 class Level(NamedTuple):
-    """How sparing the window is with memory. ``widths``: (age in seconds, slot width) from fine to coarse."""
+    """How sparing the rings are with memory. ``widths``: (age in seconds, slot width) from fine to coarse."""
 
     share: float
     widths: tuple[tuple[int, int], ...]
@@ -48,13 +49,52 @@ _SKETCH_BYTES: Final = 400
 _BIN_BYTES: Final = 12
 
 
-class HistogramSlots:
-    """One series of values. Everything is called with the window's lock held, except ``fold``."""
+class Memory:
+    """What the rings of one store share: a lock, and how many bytes they take, which says how sparing they must be.
 
-    __slots__ = ("_minute", "_moments", "_past", "_sketch", "_values", "_window")
+    Args:
+        budget: bytes that values may take before the rings become sparing.
+    """
 
-    def __init__(self, window: Window) -> None:
-        self._window = window
+    def __init__(self, budget: int) -> None:
+        self.lock = RLock()  # held for one series at a time, never while anything else is waited for
+        self.level = LEVELS[0]
+        self._budget = budget
+        self._used = 0
+        self._floor, self._ceiling = 0.0, self.level.share * budget
+        self._rings: list[HistogramRing | CounterRing] = []
+        self._next = 0
+
+    def add(self, ring: HistogramRing | CounterRing) -> None:
+        """Look after one more ring."""
+        self._rings.append(ring)
+
+    def account(self, size: int) -> None:
+        """Note that ``size`` more bytes are used."""
+        self._used += size
+        if not self._floor <= self._used < self._ceiling:
+            self._floor = 0.0
+            for self.level in LEVELS:
+                self._ceiling = self.level.share * self._budget
+                if self._used < self._ceiling:
+                    break
+                self._floor = self._ceiling
+
+    def look_after(self, ring: HistogramRing | CounterRing, now: float) -> None:
+        """Age a ring and a few others: those that nothing is recorded in any more have nobody else."""
+        self.account(ring.age(now))
+        for _ in range(1 if self.level is LEVELS[0] else 8):
+            self._next = (self._next + 1) % len(self._rings)
+            self.account(self._rings[self._next].age(now))
+
+
+class HistogramRing(Sink):
+    """One series of values. Everything is called with the memory's lock held, except ``fold``."""
+
+    __slots__ = ("_memory", "_minute", "_moments", "_past", "_sketch", "_values")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._minute = -1.0
         self._values = array("d")
         self._sketch: Sketch | None = None
@@ -63,8 +103,8 @@ class HistogramSlots:
 
     def fold(self, batch: Batch, now: float, /) -> None:
         """Keep a batch's values."""
-        values, window = batch.values, self._window
-        with window.lock:
+        values, memory = batch.values, self._memory
+        with memory.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
             more, moments = array("d", values), self._moments
@@ -78,8 +118,8 @@ class HistogramSlots:
                 self._values = more  # no larger than needed: most series are small
             self._moments = moments
             batch.taken += 1
-            window.account(8 * len(values))
-            if len(self._values) > window.level.raw:
+            memory.account(8 * len(values))
+            if len(self._values) > memory.level.raw:
                 self._condense()
 
     def _condense(self) -> None:
@@ -87,8 +127,8 @@ class HistogramSlots:
         sketch, before = Sketch(self._moments or Moments.of(self._values), bins_of(self._values)), 8 * len(self._values)
         if self._sketch is not None:
             sketch, before = sketch.plus(self._sketch), before + _size(self._sketch)
-        self._sketch, self._values, self._moments = _coarse(sketch, self._window.level), array("d"), None
-        self._window.account(_size(self._sketch) - before)
+        self._sketch, self._values, self._moments = _coarse(sketch, self._memory.level), array("d"), None
+        self._memory.account(_size(self._sketch) - before)
 
     def _roll(self, minute: float, now: float) -> None:
         """Close the open slot and open that of ``minute``."""
@@ -100,23 +140,23 @@ class HistogramSlots:
             past, grown = self._with(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
         self._minute, self._past, self._values, self._sketch = minute, past, none, None
         if part:
-            self._window.account(grown - _size(part))
-            if minute // 10 != last // 10 or self._window.level is not LEVELS[0]:
-                self._window.look_after(self, now)
+            self._memory.account(grown - _size(part))
+            if minute // 10 != last // 10 or self._memory.level is not LEVELS[0]:
+                self._memory.look_after(self, now)
 
     def _with(self, slot: _Slot) -> tuple[list[_Slot], int]:
         """Return the closed slots and one more, and by how many bytes they grew; in order even when the clock stepped back."""
         past = list(self._past)
         at = bisect_right(past, slot.start, key=_start)
         if at and past[at - 1].end > slot.start:
-            before, past[at - 1] = past[at - 1], past[at - 1].plus(slot, self._window.level)
+            before, past[at - 1] = past[at - 1], past[at - 1].plus(slot, self._memory.level)
             return past, past[at - 1].size() - before.size()
         past.insert(at, slot)
         return past, slot.size()
 
     def age(self, now: float) -> int:
         """Widen slots by age and memory pressure, forget the oldest; return by how many bytes the series grew."""
-        level, before = self._window.level, sum(map(_Slot.size, self._past))
+        level, before = self._memory.level, sum(map(_Slot.size, self._past))
         kept: list[_Slot] = []
         for slot in self._past:
             if slot.end > now - KEEP:
@@ -148,13 +188,13 @@ class HistogramSlots:
         return found
 
 
-class CounterSlots:
+class CounterRing(Sink):
     """One series of increments: flat triples (start, end, amount) of closed slots, and the open one."""
 
-    __slots__ = ("_amount", "_minute", "_past", "_total", "_window")
+    __slots__ = ("_amount", "_memory", "_minute", "_past", "_total")
 
-    def __init__(self, window: Window, *, total: bool) -> None:
-        self._window = window
+    def __init__(self, memory: Memory, *, total: bool) -> None:
+        self._memory = memory
         self._total = total
         self._minute = -1.0
         self._amount = 0.0
@@ -162,7 +202,7 @@ class CounterSlots:
 
     def fold(self, batch: Batch, now: float, /) -> None:
         """Add a batch's rows or sum."""
-        with self._window.lock:
+        with self._memory.lock:
             if (minute := now // MINUTE) != self._minute:
                 self._roll(minute, now)
             self._amount += batch.total if self._total else batch.n
@@ -175,9 +215,9 @@ class CounterSlots:
         grown = 8 * (len(past) - len(self._past))
         self._minute, self._past, self._amount = minute, past, 0.0
         if amount:
-            self._window.account(grown)
-            if minute // 10 != last // 10 or self._window.level is not LEVELS[0]:
-                self._window.look_after(self, now)
+            self._memory.account(grown)
+            if minute // 10 != last // 10 or self._memory.level is not LEVELS[0]:
+                self._memory.look_after(self, now)
 
     def _with(self, start: float, end: float, amount: float) -> array[float]:
         """Return the closed slots and one more, in order even when the clock stepped back, or in the wider one that it lies in."""
@@ -197,7 +237,7 @@ class CounterSlots:
         kept: list[tuple[float, float, float]] = []
         for start, end, amount in self._slots():
             if end > now - KEEP:
-                home = _home(int(start), int(end), now, self._window.level)
+                home = _home(int(start), int(end), now, self._memory.level)
                 if kept and home[0] < kept[-1][1]:
                     first, last, before = kept.pop()
                     kept.append((min(first, home[0]), max(last, home[1]), before + amount))

@@ -1,32 +1,36 @@
-"""Sinks that end in an OpenTelemetry instrument: what is folded waits here until a reader collects.
+"""Sinks: who takes in what a series recorded, in batches.
 
-``flush()`` hands it to the public instrument; the flusher calls it on every collection, for the series that have news.
+:class:`Sink` is what all have in common. Two only split a batch between others: by a threshold, by sign. Three end in an
+OpenTelemetry instrument: what is folded waits here until a reader collects, and ``flush()`` hands it to the public instrument.
+The day totals and the local store have sinks of their own.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
+from math import inf
+from operator import mul
 from time import time_ns
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 from weakref import WeakValueDictionary
 
 from opentelemetry.context import Context, set_value
 
-from otel_metrics.recording.dispatch import HandOverError
 from otel_metrics.sdk.acknowledged import acknowledged
 from otel_metrics.sdk.bucket_counts import SCALE, BucketCounts
 from otel_metrics.sdk.bulk import AlreadyTaken, BulkMeasurement
 from otel_metrics.sdk.views import gauges_last
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from opentelemetry.metrics import Counter, Histogram, UpDownCounter, _Gauge
+    from opentelemetry.metrics import Counter, Histogram, UpDownCounter
 
-    from otel_metrics.recording.batches import Batch
     from otel_metrics.sdk.bucket_counts import BucketSpec
 
     Attributes = Mapping[str, str | bool | int | float]
+
 
 _NO_CONTEXT: Final = set_value("otel_metrics.handed_over", value=True, context=Context())
 """Values are handed over by whoever collects; the span that is active there has nothing to do with them.
@@ -39,6 +43,158 @@ _CROWDED: Final = 1024
 
 _OVERCROWDED: Final = 65_536
 """Values that do not even wait for the ticker: who records faster than one by one can be taken must pay for it."""
+
+
+class Batch:
+    """Values of one series, summed up once for all its sinks. Read-only but for ``taken``.
+
+    ``values`` are ascending, converted and admissible; ``last`` is the one recorded last. A batch of bare events (the rows
+    of a call, the hits of a call counter) has ``n`` and no values.
+    ``context`` is set for a single value recorded in a sampled span, ``extra`` holds attributes for its exemplar only.
+    ``taken`` is how many of its sinks have taken it in, see :class:`Sink`.
+    """
+
+    __slots__ = ("_squares", "context", "extra", "high", "last", "low", "n", "taken", "total", "values")
+
+    def __init__(self, values: list[float], n: int, last: float, context: Context | None = None) -> None:
+        self.values = values
+        self.n = n
+        self.last = last
+        self.total: float = sum(values)
+        self.low = values[0] if values else inf
+        self.high = values[-1] if values else -inf
+        self.context = context
+        self.extra: dict[str, str] | None = None
+        self.taken = 0
+        self._squares: float | None = None
+
+    @property
+    def squares(self) -> float:
+        """Sum of squares, computed when a sink asks for it."""
+        if self._squares is None:
+            self._squares = sum(map(mul, self.values, self.values))
+        return self._squares
+
+
+class HandOverError(Exception):
+    """A sink could not hand over what it was full of. Told to whoever looks after us, not to who happens to be recording."""
+
+
+class Sink:
+    """Takes in what a series recorded. Calls never overlap: they are made under the flusher's lock, and must not block.
+
+    A sink that ends in an instrument has something to ``flush``; the others keep the defaults.
+    """
+
+    __slots__ = ()
+
+    def fold(self, batch: Batch, now: float, /) -> None:
+        """Take in ``batch``, recorded shortly before ``now`` (unix seconds).
+
+        Raises ``batch.taken`` by one in the same breath, without a call in between: an attempt that a signal handler's
+        exception ended is repeated from the sinks that have not taken the batch yet.
+        """
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Hand over to the instrument what is pending: called before every collection, for the series that have news."""
+
+    def seed(self) -> None:
+        """Make the series appear before its first value, where it can."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is pending that it takes up memory: then the ticker does not wait for a collection."""
+        return False
+
+    @property
+    def recurring(self) -> bool:
+        """Whether the series must be flushed again even if nothing is recorded."""
+        return False
+
+
+Part = tuple[Batch, Sequence[Sink]]
+"""A batch and who takes it in."""
+
+
+class Split(Sink):
+    """A sink that only divides its batches among others, its ``branches``."""
+
+    __slots__ = ()
+
+    @property
+    def branches(self) -> Sequence[Sink]:
+        """The sinks that get something."""
+        raise NotImplementedError
+
+    def split(self, batch: Batch) -> Iterator[Part]:
+        """Yield what goes to whom; ``batch`` itself where it goes undivided."""
+        raise NotImplementedError
+
+    def fold(self, batch: Batch, now: float, /) -> None:
+        """Give each branch its part."""
+        for part, sinks in self.split(batch):
+            for sink in sinks:
+                sink.fold(part, now)
+
+
+class ThresholdSplit(Split):
+    """Counts the values at or above a threshold in some sinks, those below it in others; exact, at record time."""
+
+    __slots__ = ("_above", "_below", "_threshold")
+
+    def __init__(self, threshold: float, at_or_above: tuple[Sink, ...], below: tuple[Sink, ...]) -> None:
+        self._threshold = threshold
+        self._above = at_or_above
+        self._below = below
+
+    @property
+    def branches(self) -> tuple[Sink, ...]:
+        """The sinks of both sides."""
+        return (*self._above, *self._below)
+
+    def split(self, batch: Batch) -> Iterator[Part]:
+        """Count a batch on both sides of the threshold."""
+        below = bisect_left(batch.values, self._threshold)
+        for n, sinks in ((below, self._below), (batch.n - below, self._above)):
+            if n:
+                rows = Batch([], n, 0.0, batch.context)
+                rows.extra = batch.extra
+                yield rows, sinks
+
+
+class SignSplit(Split):
+    """Gives values of zero and above to one sink, the absolute values of those below zero to another.
+
+    Histograms on the wire hold no negative values: their sum would not be a counter.
+    """
+
+    __slots__ = ("_negative", "_positive")
+
+    def __init__(self, positive: Sink, negative: Sink) -> None:
+        self._positive = positive
+        self._negative = negative
+
+    @property
+    def branches(self) -> tuple[Sink, ...]:
+        """The sinks of both sides."""
+        return (self._positive, self._negative)
+
+    def split(self, batch: Batch) -> Iterator[Part]:
+        """Give each side its part."""
+        if batch.low >= 0:
+            yield batch, (self._positive,)
+            return
+        values = batch.values
+        zero = bisect_left(values, 0.0)
+        for sink, part in (
+            (self._negative, [-value for value in reversed(values[:zero])]),
+            (self._positive, values[zero:]),
+        ):
+            if part:
+                half = Batch(part, len(part), part[-1], batch.context)
+                half.extra = batch.extra
+                yield half, (sink,)
 
 
 class Target:
@@ -70,7 +226,7 @@ class Target:
         self.spec = bulk.spec if bulk.takers else self.spec
 
 
-class HistogramSink:
+class HistogramSink(Sink):
     """Values of one series of a histogram; negative ones are no values of a histogram and left out.
 
     What is folded is summed up as the listeners to the instrument want it, and handed over as one bulk per collection.
@@ -194,14 +350,15 @@ class HistogramSink:
                 self._target.instrument.record(value, self._attributes, _NO_CONTEXT)
                 taken += 1
         except BaseException:
-            if getattr(values[taken], "added", False):
+            value = values[taken]
+            if isinstance(value, AlreadyTaken) and value.added:
                 taken += 1
             raise
         finally:
             del values[:taken]
 
 
-class CounterSink:
+class CounterSink(Sink):
     """Adds the number of values or rows, or (``total=True``) their sum, to one series of a counter.
 
     The series appears, at zero, with the first collection, whether or not anything was counted.
@@ -254,12 +411,19 @@ class CounterSink:
             raise
 
 
-class GaugeSink:
+class Gauge(Protocol):
+    """What is used of OpenTelemetry's gauge, whose class has no public name."""
+
+    def set(self, amount: float, attributes: Attributes | None = None, context: Context | None = None, /) -> None:
+        """Set the series of these attributes."""
+
+
+class GaugeSink(Sink):
     """Sets one series of a gauge to the value recorded last; ``recurring`` where the SDK has to be told before each collection."""
 
     __slots__ = ("_attributes", "_instrument", "_last")
 
-    def __init__(self, instrument: _Gauge, attributes: Attributes) -> None:
+    def __init__(self, instrument: Gauge, attributes: Attributes) -> None:
         self._instrument = instrument
         self._attributes = attributes
         self._last: float | None = None

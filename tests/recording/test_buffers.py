@@ -14,16 +14,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otel_metrics.recording import buffers
-from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
-from otel_metrics.recording.splits import SignSplit, ThresholdSplit
+from otel_metrics.recording.sinks import SignSplit, Sink, ThresholdSplit
 from otel_metrics.sdk.bucket_counts import BucketCounts, BucketSpec, Exponential, nothing
 
 if TYPE_CHECKING:
-    from otel_metrics.recording.batches import Batch
+    from otel_metrics.recording.sinks import Batch
 
 
-class Kept:
+class Kept(Sink):
     """A sink that keeps batches."""
 
     def __init__(self) -> None:
@@ -163,7 +163,7 @@ def test_rows_go_to_the_sinks_of_their_columns() -> None:
 def test_a_split_stands_for_the_sinks_that_it_divides_its_values_among() -> None:
     yes, no, negative, positive = Kept(), Kept(), Kept(), Kept()
     buffer = SeriesBuffer((ArgumentSpec(),), ((ThresholdSplit(0.7, (yes,), (no,)), SignSplit(positive, negative)),))
-    assert list(buffer.ends()) == [yes, no, positive, negative]
+    assert list(buffer.all_sinks()) == [yes, no, positive, negative]
 
 
 @pytest.mark.parametrize("gil", [True, False])

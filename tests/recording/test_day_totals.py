@@ -12,9 +12,9 @@ import pytest
 
 from otel_metrics.catalogue import DayKey
 from otel_metrics.recording import ticker
-from otel_metrics.recording.batches import Batch
 from otel_metrics.recording.day_totals import Days
 from otel_metrics.recording.flusher import Flusher
+from otel_metrics.recording.sinks import Batch
 from otel_metrics.recording.ticker import Ticker
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings

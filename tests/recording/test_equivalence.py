@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 
-from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.sdk.views import Buckets, Way, gauges_last, views

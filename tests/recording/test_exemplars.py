@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_metrics
 from otel_metrics import ExemplarFilter
-from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink
 from otel_metrics.runtime import wsgi_app

@@ -15,17 +15,17 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.rejections import Rejections
-from otel_metrics.recording.sinks import CounterSink, HistogramSink
+from otel_metrics.recording.sinks import CounterSink, HistogramSink, Sink
 from otel_metrics.sdk.views import Way, views
 from tests.recording.streams import BOUNDS, cumulative, metrics_of, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from otel_metrics.recording.batches import Batch
+    from otel_metrics.recording.sinks import Batch
 
 SPAN = set_span_in_context(NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1))))
 
@@ -93,7 +93,7 @@ class Rig:
         return sum(self.rejections.counts().values())
 
 
-class Kept:
+class Kept(Sink):
     """A sink of ours."""
 
     def __init__(self) -> None:

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
 from otel_metrics.querying.statistics import Values
-from otel_metrics.recording.batches import Batch
-from otel_metrics.recording.local_store import Window
+from otel_metrics.recording.local_store import LocalStore
 from otel_metrics.recording.ring_buffer import KEEP, _size
+from otel_metrics.recording.sinks import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_metrics.querying.statistics import Statistics
-    from otel_metrics.recording.ring_buffer import CounterSlots, HistogramSlots
+    from otel_metrics.recording.ring_buffer import CounterRing, HistogramRing
 
 DAY = 86_400
 START = 20_000 * DAY
@@ -49,11 +49,11 @@ def rows(number: int) -> Batch:
     return Batch([], number, 0.0)
 
 
-def statistics(window: Window, start: float, end: float) -> Statistics:
+def statistics(window: LocalStore, start: float, end: float) -> Statistics:
     return Values.of(parts for _, parts in window.values(PERFORMANCE_DURATION, start, end)).statistics()
 
 
-def count(window: Window, start: float, end: float) -> float:
+def count(window: LocalStore, start: float, end: float) -> float:
     return sum(amount for _, amount in window.counts(USAGE, start, end))
 
 
@@ -83,7 +83,7 @@ def test_exactly_the_time_that_is_called_covered_is_covered(
     events: list[tuple[float, int]], later: float, back: list[float], length: float, budget: int
 ) -> None:
     clock = Clock(START + 1234.5)
-    window = Window(clock, budget)
+    window = LocalStore(clock, budget)
     histogram, counter = window.histogram(PERFORMANCE_DURATION, LABELS), window.counter(USAGE, {"feature": "chat"})
     seen: list[tuple[float, float]] = []
     for pause, number in events:
@@ -115,7 +115,7 @@ def test_exactly_the_time_that_is_called_covered_is_covered(
 
 def test_yesterday_is_there_in_whole_until_today_ends() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for minute in range(2 * DAY // 60):
         clock.now = START + minute * 60 + 30
@@ -129,7 +129,7 @@ def test_yesterday_is_there_in_whole_until_today_ends() -> None:
 
 def test_young_values_are_told_apart_by_the_minute() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for minute in range(120):
         clock.now = START + 60 * minute
@@ -140,7 +140,7 @@ def test_young_values_are_told_apart_by_the_minute() -> None:
 
 def test_what_is_older_than_two_days_and_an_hour_is_forgotten() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     series.fold(batch([1.0]), clock.now)
     clock.now += KEEP + 3601
@@ -152,7 +152,7 @@ def test_what_is_older_than_two_days_and_an_hour_is_forgotten() -> None:
 
 def test_a_clock_that_steps_back_loses_nothing() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     series, counter = window.histogram(PERFORMANCE_DURATION, LABELS), window.counter(USAGE, {"feature": "chat"})
     for step in (0, 4000, -2000, 100, -90, 50_000, -50_000, 61, 0):
         clock.now += step
@@ -164,7 +164,7 @@ def test_a_clock_that_steps_back_loses_nothing() -> None:
 
 def test_many_values_become_a_sketch_that_is_half_a_percent_right() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     rng = random.Random(7)
     values = [rng.lognormvariate(-2, 1.5) for _ in range(100_000)]
@@ -182,7 +182,7 @@ def test_many_values_become_a_sketch_that_is_half_a_percent_right() -> None:
 
 def test_sixteen_thousand_values_of_a_minute_are_kept_as_they_are() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for at in range(256):
         series.fold(batch(float(64 * at + n) for n in range(64)), clock.now)
@@ -193,7 +193,7 @@ def test_sixteen_thousand_values_of_a_minute_are_kept_as_they_are() -> None:
 
 def test_a_new_series_takes_less_than_400_bytes() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = LocalStore(clock)
     one, number = batch([0.1]), 2000
     labels = [{**LABELS, "metric_name": f"name{n}"} for n in range(number)]
     window.histogram(PERFORMANCE_DURATION, LABELS).fold(one, clock.now)
@@ -217,7 +217,7 @@ def test_memory_is_bounded_whatever_is_recorded() -> None:
     gc.collect()
     tracemalloc.start()
     try:
-        window = Window(clock, budget)
+        window = LocalStore(clock, budget)
         series = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "metric_name": f"name{n}"}) for n in range(number)]
         recorded = peak = 0
         for _ in range(2 * DAY // 900):
@@ -237,7 +237,7 @@ def test_memory_is_bounded_whatever_is_recorded() -> None:
     assert found.min == min(part.low for part in batches)
 
 
-def held(histograms: list[HistogramSlots], counters: list[CounterSlots]) -> int:
+def held(histograms: list[HistogramRing], counters: list[CounterRing]) -> int:
     """Return the bytes that series hold, all counted anew."""
     parts = [part for series in histograms for part in (series._values, series._sketch) if part is not None]
     closed = [slot for series in histograms for slot in series._past]
@@ -260,7 +260,7 @@ def test_the_bytes_that_a_window_thinks_it_holds_are_those_that_it_holds(
     events: list[tuple[float, int, int]], budget: int
 ) -> None:
     clock, rng = Clock(), random.Random(5)
-    window = Window(clock, budget)
+    window = LocalStore(clock, budget)
     histograms = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "context": str(n)}) for n in range(3)]
     counters = [window.counter(USAGE, {"feature": str(n)}) for n in range(2)]
     for pause, series, number in events:
@@ -269,12 +269,12 @@ def test_the_bytes_that_a_window_thinks_it_holds_are_those_that_it_holds(
             histograms[series].fold(batch(rng.lognormvariate(0, 3) for _ in range(number)), clock.now)
         else:
             counters[series - 3].fold(rows(number), clock.now)
-        assert window._used == held(histograms, counters)
+        assert window.memory._used == held(histograms, counters)
 
 
 def test_a_window_under_pressure_is_as_fine_as_ever_once_that_is_gone() -> None:
     clock, rng = Clock(), random.Random(5)
-    window = Window(clock, budget=2**20)
+    window = LocalStore(clock, budget=2**20)
     histograms = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "context": str(n)}) for n in range(5)]
     counter = window.counter(USAGE, {"feature": "chat"})
 
@@ -302,7 +302,7 @@ def test_memory_is_bounded_in_a_busy_time_after_a_quiet_one() -> None:
     gc.collect()
     tracemalloc.start()
     try:
-        window = Window(clock, budget)
+        window = LocalStore(clock, budget)
         series = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "metric_name": f"name{n}"}) for n in range(number)]
         peak = 0
         for minute in range(quiet + busy):
@@ -318,7 +318,7 @@ def test_memory_is_bounded_in_a_busy_time_after_a_quiet_one() -> None:
 
 def test_a_day_that_is_sketched_is_still_a_whole_day() -> None:
     clock = Clock()
-    window = Window(clock, budget=1)
+    window = LocalStore(clock, budget=1)
     series = window.histogram(PERFORMANCE_DURATION, LABELS)
     for hour in range(48):
         clock.now = START + hour * 3600 + 1
@@ -330,7 +330,7 @@ def test_a_day_that_is_sketched_is_still_a_whole_day() -> None:
 
 
 def test_a_gauge_keeps_its_last_value_and_when_it_was_set() -> None:
-    window = Window(Clock())
+    window = LocalStore(Clock())
     labels = {"feature": "chat", "optimization_id": "1", "impact_category": "time"}
     gauge = window.gauge(OPTIMIZATION_AFTER, labels)
     assert list(window.latest(OPTIMIZATION_AFTER, START)) == []
@@ -340,7 +340,7 @@ def test_a_gauge_keeps_its_last_value_and_when_it_was_set() -> None:
 
 
 def test_a_counter_counts_rows_or_adds_values() -> None:
-    window = Window(Clock())
+    window = LocalStore(Clock())
     rows, total = window.counter(USAGE, {"feature": "rows"}), window.counter(USAGE, {"feature": "total"}, total=True)
     for sink in (rows, total):
         sink.fold(batch([5.0, 7.0]), START)
@@ -351,13 +351,13 @@ def test_a_counter_counts_rows_or_adds_values() -> None:
 
 
 def test_asking_twice_for_a_series_gives_the_same_sink() -> None:
-    window = Window(Clock())
+    window = LocalStore(Clock())
     assert window.histogram(PERFORMANCE_DURATION, LABELS) is window.histogram(PERFORMANCE_DURATION, dict(LABELS))
 
 
 def test_readers_see_whole_chunks_while_values_arrive() -> None:
     clock = Clock()
-    window = Window(clock, budget=50_000)
+    window = LocalStore(clock, budget=50_000)
     series = [window.histogram(PERFORMANCE_DURATION, {**LABELS, "context": str(n)}) for n in range(4)]
     done = threading.Event()
     odd: list[int] = []

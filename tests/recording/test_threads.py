@@ -18,10 +18,10 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_metrics import testing
-from otel_metrics.recording.batches import ArgumentSpec
+from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.buffers import LIMIT
 from otel_metrics.recording.flusher import Flusher
-from otel_metrics.recording.sinks import CounterSink, HistogramSink
+from otel_metrics.recording.sinks import CounterSink, HistogramSink, Sink
 from otel_metrics.recording.ticker import Ticker
 from otel_metrics.sdk.views import Way, best_way, views
 from tests.recording.streams import BOUNDS, collect, cumulative, delta
@@ -108,7 +108,7 @@ def test_eight_threads_and_two_readers(rig: Rig) -> None:
 def test_what_was_recorded_before_a_drain_is_in_the_sinks(rig: Rig) -> None:
     folded: list[float] = []
 
-    class Slow:
+    class Slow(Sink):
         def fold(self, batch: Any, _now: float, /) -> None:
             entered.set()
             proceed.wait(10)
@@ -229,7 +229,7 @@ def test_asyncio_tasks(rig: Rig) -> None:
 def test_the_ticker_folds_without_being_asked(rig: Rig) -> None:
     seen = threading.Event()
 
-    class Kept:
+    class Kept(Sink):
         def fold(self, _chunk: Any, _now: float, /) -> None:
             seen.set()
 
@@ -241,7 +241,7 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
     rig = Rig(tick=None)
     folds: list[float] = []
 
-    class Kept:
+    class Kept(Sink):
         def fold(self, _chunk: Any, now: float, /) -> None:
             folds.append(now)
 

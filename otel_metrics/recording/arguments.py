@@ -1,10 +1,11 @@
-"""The values of one argument of a call: checked, converted and summed up in bulk."""
+"""How one argument of a call becomes numbers: checked, converted and summed up in bulk."""
 
 from __future__ import annotations
 
 from math import inf, isfinite, isnan
-from operator import mul
 from typing import TYPE_CHECKING, Any, Final
+
+from otel_metrics.recording.sinks import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,37 +13,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 _NUMBERS: Final = frozenset({float, int})
-
-
-class Batch:
-    """Values of one series, summed up once for all its sinks. Read-only but for ``taken``.
-
-    ``values`` are ascending, converted and admissible; ``last`` is the one recorded last. A batch of bare events (the rows
-    of a call, the hits of a call_counter) has ``n`` and no values.
-    ``context`` is set for a single value recorded in a sampled span, ``extra`` holds attributes for its exemplar only.
-    ``taken`` is how many of its sinks have taken it in, see :class:`~otel_metrics.recording.dispatch.Sink`.
-    """
-
-    __slots__ = ("_squares", "context", "extra", "high", "last", "low", "n", "taken", "total", "values")
-
-    def __init__(self, values: list[float], n: int, last: float, context: Context | None = None) -> None:
-        self.values = values
-        self.n = n
-        self.last = last
-        self.total: float = sum(values)
-        self.low = values[0] if values else inf
-        self.high = values[-1] if values else -inf
-        self.context = context
-        self.extra: dict[str, str] | None = None
-        self.taken = 0
-        self._squares: float | None = None
-
-    @property
-    def squares(self) -> float:
-        """Sum of squares, computed when a sink asks for it."""
-        if self._squares is None:
-            self._squares = sum(map(mul, self.values, self.values))
-        return self._squares
 
 
 class ArgumentSpec:
