@@ -23,7 +23,7 @@ from otel_metrics.settings import Settings
 from tests.servers import Servers, scraping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from otel_metrics.facade.advanced import AdvancedMetrics
     from tests.servers import QueryServer
@@ -79,7 +79,7 @@ def calls(advanced: AdvancedMetrics) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "daily table, today", advanced.aggregate_daily_metrics
 
 
-def recorded(board: dict[str, Any]) -> int:
+def recorded(board: Mapping[str, Any]) -> int:
     """Return how many performance values a dashboard knows of, in any unit."""
     categories = board["performance"]["categories"].values()
     return sum(entry["count"] for category in categories for entry in (category, *category.get("other_units", ())))

@@ -1,4 +1,4 @@
-"""Import of an old database, end to end, promtool included: rows per second; then all of it verified, then a second run.
+"""Importer of an old database, end to end, promtool included: rows per second; then all of it verified, then a second run.
 
 python -m benchmarks.bench_import [rows] [days]
 """

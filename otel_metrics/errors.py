@@ -24,6 +24,10 @@ class InvalidArgumentError(MetricsError, ValueError):
         self.reason = reason
 
 
+class ImportFailedError(MetricsError):
+    """An import of old data cannot go on. Days that were finished before stay; nothing of the others has been written."""
+
+
 class QueryError(MetricsError):
     """A read call could not be answered by the Prometheus server."""
 

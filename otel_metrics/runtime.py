@@ -18,8 +18,8 @@ from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import Binding
 from otel_metrics.mounted import Mounted
 from otel_metrics.querying.client import Access, PrometheusClient
-from otel_metrics.querying.local import LocalSource
-from otel_metrics.querying.prometheus import PrometheusSource
+from otel_metrics.querying.local_source import LocalSource
+from otel_metrics.querying.prometheus_source import PrometheusSource
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views

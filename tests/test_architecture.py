@@ -32,7 +32,7 @@ def checkout(folder: Path, name: str, line: str) -> Path:
     ("name", "line", "said"),
     [
         ("units.py", "import otel_metrics.facade.basic", "otel_metrics.units -> otel_metrics.facade.basic"),
-        ("recording/batches.py", "import otel_metrics.exporter.names", "otel_metrics.recording.batches -> otel_metrics.exporter.names"),
+        ("recording/arguments.py", "import otel_metrics.exporter.names", "otel_metrics.recording.arguments -> otel_metrics.exporter.names"),
         ("facade/scales.py", "import otel_metrics.cli.terminal", "otel_metrics.facade.scales -> otel_metrics.cli.terminal"),
         ("novelty.py", "import json", "otel_metrics.novelty"),
         ("exporter/names.py", "import otel_metrics.exporter.text", "No cycles are allowed in otel_metrics.exporter."),

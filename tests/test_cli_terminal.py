@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from otel_metrics.cli import agreement, live, terminal, view
-from otel_metrics.cli.reading import jsonable
+from otel_metrics.cli import comparison, demo_view, terminal, view
+from otel_metrics.results import json_safe
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_number_that_does_not_fit_ends_in_an_ellipsis() -> None:
 
 
 def test_json_has_null_for_what_is_not_a_number() -> None:
-    assert jsonable({"a": math.nan, "b": [math.inf, 1.5], "c": (0, "x", None, True)}) == {
+    assert json_safe({"a": math.nan, "b": [math.inf, 1.5], "c": (0, "x", None, True)}) == {
         "a": None,
         "b": [None, 1.5],
         "c": [0, "x", None, True],
@@ -104,14 +104,14 @@ def _dashboard(**usage: float) -> dict[str, Any]:
 def test_dashboards_agree_where_every_exact_number_does(
     ours: dict[str, float], theirs: dict[str, float], agree: bool
 ) -> None:
-    rows = agreement.rows(_dashboard(**ours), _dashboard(**theirs))
+    rows = comparison.rows(_dashboard(**ours), _dashboard(**theirs))
     assert all(row.agrees for row in rows) is agree
-    assert live.verdict(rows).plain.startswith("All" if agree else "1 of 1 numbers differ: usage.")
+    assert demo_view.verdict(rows).plain.startswith("All" if agree else "1 of 1 numbers differ: usage.")
 
 
 def test_estimates_are_known_in_every_part_of_their_section() -> None:
     part = {"by_action": {"open.it": {"p95_duration_ms": 2.0, "total_usage": 1}}}
-    rows = agreement.rows(_dashboard() | {"usage": part}, _dashboard() | {"usage": part})
+    rows = comparison.rows(_dashboard() | {"usage": part}, _dashboard() | {"usage": part})
     assert {row.name: row.estimated for row in rows} == {
         "usage.by_action.open.it.p95_duration_ms": True,
         "usage.by_action.open.it.total_usage": False,

@@ -1,4 +1,4 @@
-"""The command ``otel-metrics``. Each subcommand is one module with ``add(commands)``; they are listed in :mod:`.commands`."""
+"""The command ``otel-metrics``. Each subcommand is one module with ``add(commands)``, which sets the parser's ``run``; :func:`parser` lists them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every subcommand."""
-    from otel_metrics.cli.commands import COMMANDS
+    from otel_metrics.cli import compare, daily, dashboard, demo, import_, render, serve, stack
 
     top = argparse.ArgumentParser(
         prog="otel-metrics",
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("-V", "--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in (demo, dashboard, daily, import_, compare, serve, stack, render):
         command.add(commands)
     return top
 

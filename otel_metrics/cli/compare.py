@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import checked, daily, history, import_, reading, terminal, view
-from otel_metrics.importing import compare as comparison
+from otel_metrics.cli import argument_types, daily, import_, server_option, terminal, view
+from otel_metrics.importing.daily_comparison import compare_days
+from otel_metrics.importing.old_history import date_of
+from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from otel_metrics.importing.compare import Comparison
+    from otel_metrics.importing.daily_comparison import ComparedStatistic
 
 _SAME: Final = 1e-9
 
@@ -31,9 +33,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "them, and the difference. Percentiles of the live system are estimates from histograms.",
     )
     import_.add_database(command)
-    reading.add_options(command)
-    command.add_argument("--from", type=checked.day, metavar="YYYY-MM-DD", dest="first", help="first day to compare")
-    command.add_argument("--to", type=checked.day, metavar="YYYY-MM-DD", dest="last", help="last day to compare")
+    server_option.add_options(command)
+    command.add_argument(
+        "--from", type=argument_types.day, metavar="YYYY-MM-DD", dest="first", help="first day to compare"
+    )
+    command.add_argument("--to", type=argument_types.day, metavar="YYYY-MM-DD", dest="last", help="last day to compare")
     command.add_argument("--differences", action="store_true", help="show only what is not the same")
     command.add_argument("--format", choices=("table", "csv", "json"), default="table")
     command.set_defaults(run=run)
@@ -41,19 +45,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare and show."""
-    checked.days_in_order(arguments.first, arguments.last)
+    argument_types.days_in_order(arguments.first, arguments.last)
     with (
-        history.read(arguments) as rows,
-        reading.connected(arguments.prometheus) as server,
+        import_.read_database(arguments) as history,
+        server_option.connected(arguments.prometheus) as server,
     ):
         first, last = arguments.first, arguments.last
         days = [
             day
-            for day in rows.days()
-            if (first is None or history.date_of(day) >= first) and (last is None or history.date_of(day) <= last)
+            for day in history.days()
+            if (first is None or date_of(day) >= first) and (last is None or date_of(day) <= last)
         ]
         watched = track(days, "Comparing days", console=terminal.errors, transient=True)
-        found = [row for day in watched for row in comparison.compare(rows, server.source, [day])]
+        found = [row for day in watched for row in compare_days(history, server.source, [day])]
     shown = [row for row in found if not arguments.differences or not _same(row)]
     _FORMATS[arguments.format](shown)
     if arguments.format == "table":
@@ -65,13 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _same(row: Comparison) -> bool:
+def _same(row: ComparedStatistic) -> bool:
     if row.old is None and row.ours is None:
         return True
     return row.difference is not None and abs(row.difference) <= _SAME
 
 
-def _as_table(rows: Sequence[Comparison]) -> None:
+def _as_table(rows: Sequence[ComparedStatistic]) -> None:
     heads = ("date", "feature", "type", "name", "column", "old", "ours", "difference", "unit")
     shown = [
         (
@@ -92,7 +96,7 @@ def _as_table(rows: Sequence[Comparison]) -> None:
         terminal.say(f"Our rows of {day} may lack values: {reason}.", style="yellow")
 
 
-def _difference(row: Comparison) -> str:
+def _difference(row: ComparedStatistic) -> str:
     if row.difference is None:
         return terminal.ABSENT
     if _same(row):
@@ -101,14 +105,14 @@ def _difference(row: Comparison) -> str:
     return f"{row.difference:+.3%}" if row.old else f"{row.difference:+.6g}"
 
 
-def _flat(row: Comparison) -> dict[str, Any]:
+def _flat(row: ComparedStatistic) -> dict[str, Any]:
     flat = asdict(row)
     key = flat.pop("key")
     names = dict(zip(("feature", "metric_type", "metric_name"), key, strict=False))
     return {"date": str(flat.pop("day")), **names, **flat, "difference": row.difference}
 
 
-def _as_csv(rows: Sequence[Comparison]) -> None:
+def _as_csv(rows: Sequence[ComparedStatistic]) -> None:
     writer = csv.DictWriter(
         sys.stdout,
         (
@@ -130,8 +134,8 @@ def _as_csv(rows: Sequence[Comparison]) -> None:
     writer.writerows({name: daily.cell(value) for name, value in _flat(row).items()} for row in rows)
 
 
-def _as_json(rows: Sequence[Comparison]) -> None:
-    print(json.dumps([reading.jsonable(_flat(row)) for row in rows], indent=2, allow_nan=False))
+def _as_json(rows: Sequence[ComparedStatistic]) -> None:
+    print(json.dumps([json_safe(_flat(row)) for row in rows], indent=2, allow_nan=False))
 
 
 _FORMATS: Final = {"table": _as_table, "csv": _as_csv, "json": _as_json}

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.progress import track
 
 from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
-from otel_metrics.cli import checked, daily_aggregates, reading, terminal, view
+from otel_metrics.cli import argument_types, server_option, sqlite_export, terminal, view
 from otel_metrics.errors import ConfigurationError
-from otel_metrics.querying.restore import SATISFACTION
+from otel_metrics.querying.caller_units import SATISFACTION
+from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-Row = dict[str, Any]
+    Row = Mapping[str, Any]
 
 SQLITE: Final = "sqlite"
 
@@ -51,11 +52,13 @@ _FEW_ROWS: Final = 10
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser("daily", help="show the daily table", description=__doc__)
-    reading.add_options(command)
-    command.add_argument("--date", type=checked.day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
-    command.add_argument("--from", type=checked.day, metavar="YYYY-MM-DD", dest="first", help="first of several days")
+    server_option.add_options(command)
+    command.add_argument("--date", type=argument_types.day, metavar="YYYY-MM-DD", help="one UTC day (default: today)")
     command.add_argument(
-        "--to", type=checked.day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
+        "--from", type=argument_types.day, metavar="YYYY-MM-DD", dest="first", help="first of several days"
+    )
+    command.add_argument(
+        "--to", type=argument_types.day, metavar="YYYY-MM-DD", dest="last", help="last of several days (default: today)"
     )
     command.add_argument(
         "--format", choices=sorted((*FORMATS, SQLITE)), default="table", help="sqlite: the old daily_aggregates table"
@@ -63,7 +66,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)"
     )
-    daily_aggregates.add_scales(command)
+    sqlite_export.add_scales(command)
     command.set_defaults(run=run)
 
 
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.scales and arguments.format != SQLITE:
         raise ConfigurationError(f"--scale is for --format {SQLITE}; elsewhere scores are from 0 to 1")
     days = list(_days(arguments))
-    with reading.reader(arguments.prometheus) as (metrics, url):
+    with server_option.reader(arguments.prometheus) as (metrics, url):
         watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
         rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
     if arguments.output is not None:
@@ -157,17 +160,17 @@ def _as_csv(rows: Sequence[Row], _url: str) -> None:
     writer = csv.writer(sys.stdout)
     columns = list(dict.fromkeys(chain(_COLUMNS, *rows)))  # the same ones on days without rows
     writer.writerow(columns)
-    writer.writerows([cell(_flat(reading.jsonable(row.get(column)))) for column in columns] for row in rows)
+    writer.writerows([cell(_flat(json_safe(row.get(column)))) for column in columns] for row in rows)
 
 
 def _as_json(rows: Sequence[Row], _url: str) -> None:
-    print(json.dumps(reading.jsonable(list(rows)), indent=2, allow_nan=False, default=str))
+    print(json.dumps(json_safe(list(rows)), indent=2, allow_nan=False, default=str))
 
 
 def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> int:
     """Write the old table; return the exit status."""
     partial = sorted({str(row["date"]) for row in rows if row.get("partial")})
-    left_out = daily_aggregates.write(path, rows, scales)
+    left_out = sqlite_export.write(path, rows, scales)
     terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {DAILY_SQL}.")
     if partial:
         _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
@@ -218,6 +221,6 @@ def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:
     if arguments.date is not None:
         raise ConfigurationError("--date and --from are not allowed together")
     last = arguments.last or today
-    checked.days_in_order(arguments.first, last)
+    argument_types.days_in_order(arguments.first, last)
     for offset in range((last - arguments.first).days + 1):
         yield arguments.first + dt.timedelta(days=offset)

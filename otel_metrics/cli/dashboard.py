@@ -8,13 +8,14 @@ import re
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.live import Live
 
-from otel_metrics.cli import checked, reading, terminal, view
+from otel_metrics.cli import argument_types, server_option, terminal, view
 from otel_metrics.errors import ConfigurationError, QueryError
+from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from otel_metrics.facade.advanced import AdvancedMetrics
+    from otel_metrics.results import Dashboard
 
 
 _PICTURE_WIDTH: Final = 110
@@ -31,13 +33,13 @@ _SHORTEST_PAUSE: Final = 0.2
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser("dashboard", help="show the dashboard of one feature, or of all", description=__doc__)
-    reading.add_options(command)
+    server_option.add_options(command)
     command.add_argument("--feature", help="one feature (default: all)")
-    command.add_argument("--hours", type=checked.hours, default=24.0, help="how far to look back (default: 24)")
+    command.add_argument("--hours", type=argument_types.hours, default=24.0, help="how far to look back (default: 24)")
     command.add_argument("--json", action="store_true", help="print JSON; what is not known is null")
     command.add_argument(
         "--watch",
-        type=checked.seconds,
+        type=argument_types.seconds,
         metavar="SECONDS",
         help="show it again and again until Ctrl-C; not with --json or --svg",
     )
@@ -49,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Read and show the dashboard."""
     if arguments.watch is not None and (arguments.json or arguments.svg):
         raise ConfigurationError("--watch shows the dashboard to people; --json and --svg are not allowed with it")
-    with reading.reader(arguments.prometheus) as (metrics, url):
+    with server_option.reader(arguments.prometheus) as (metrics, url):
         if arguments.watch is not None:
             _watch(metrics, url, arguments)
             return 0
         data = metrics.get_comprehensive_dashboard(feature=arguments.feature, hours=arguments.hours)
     if arguments.json:
-        print(json.dumps(reading.jsonable(data), indent=2, allow_nan=False, default=str))
+        print(json.dumps(json_safe(data), indent=2, allow_nan=False, default=str))
     else:
         terminal.console.print(view.dashboard(data, origin=url, width=terminal.console.width))
     if arguments.svg:
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def save(data: dict[str, Any], url: str, file: Path) -> None:
+def save(data: Dashboard, url: str, file: Path) -> None:
     """Write the dashboard to ``file`` as SVG."""
     recorder = Console(record=True, width=_PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
     recorder.print(view.dashboard(data, origin=url, width=_PICTURE_WIDTH))

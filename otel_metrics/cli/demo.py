@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -12,24 +13,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import otel_metrics
+from otel_metrics.assets import data_files
 from otel_metrics.cli import (
-    agreement,
-    checked,
+    argument_types,
+    comparison,
     daily,
     dashboard,
-    live,
-    processes,
-    reading,
-    shipped,
+    demo_view,
+    server_option,
+    server_processes,
     stack,
     terminal,
     view,
 )
+from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
 
+    from otel_metrics.cli.comparison import ComparedNumber
     from otel_metrics.exporter import ServerHandle
+    from otel_metrics.results import Dashboard
 
 _SETTLE: Final = 15.0
 """Seconds that Prometheus gets to scrape the last values."""
@@ -43,14 +47,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "demo", help="run the example application and show its dashboard", description=__doc__
     )
-    shipped.add_option(command)
+    argument_types.add_root(command)
     command.add_argument(
-        "--seconds", type=checked.seconds, default=15.0, help="begin new rounds of work for so long (default: 15)"
+        "--seconds",
+        type=argument_types.seconds,
+        default=15.0,
+        help="begin new rounds of work for so long (default: 15)",
     )
-    command.add_argument("--generations", type=checked.count, help="do a fixed number of rounds instead")
+    command.add_argument("--generations", type=argument_types.count, help="do a fixed number of rounds instead")
     command.add_argument(
         "--port",
-        type=checked.port_or_any,
+        type=argument_types.port_or_any,
         help="port of /metrics, 0 for any free one (default: 9464, or any if that is taken)",
     )
     command.add_argument("--no-prometheus", action="store_true", help="do not start Prometheus even if it is at hand")
@@ -62,8 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if what Prometheus says is what happened."""
     # SIGTERM ends like Ctrl-C: what was started is stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    root = shipped.root(arguments.root)
-    shipped.make_example_importable()
+    root = data_files.root(arguments.root)
+    _make_example_importable()
     corpus = importlib.import_module("examples.learning_engine.corpus")
     engine = importlib.import_module("examples.learning_engine.engine").LearningEngine(corpus.sources())
     otel_metrics.configure(prometheus_url=None, strict=False)
@@ -87,8 +94,8 @@ def _serve(port: int | None) -> ServerHandle:
         return otel_metrics.serve(port=0)
 
 
-def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> processes.Server | None:
-    program = processes.find("prometheus", root)
+def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> server_processes.Server | None:
+    program = server_processes.find("prometheus", root)
     if program is None:
         terminal.say(
             "Prometheus: none on PATH, in OTM_SERVERS or in .cache/servers (`make servers` fetches it); going on without.",
@@ -97,11 +104,16 @@ def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> process
         return None
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="otel-metrics-")))
     started = stack.prometheus(
-        program, root, folder, application=f"{processes.HOST}:{server.port}", port=processes.free_port(), interval="1s"
+        program,
+        root,
+        folder,
+        application=f"{server_processes.HOST}:{server.port}",
+        port=server_processes.free_port(),
+        interval="1s",
     )
     try:
         return cleanup.enter_context(started)
-    except processes.ServerError as error:
+    except server_processes.ServerError as error:
         terminal.say(f"Prometheus: {error}; going on without.", style="yellow")
         return None
 
@@ -119,7 +131,7 @@ def _work(engine: Any, arguments: argparse.Namespace) -> None:
     worker = threading.Thread(target=work, name="engine")
     worker.start()
     try:
-        live.show(worker, engine.progress)
+        demo_view.show(worker, engine.progress)
     finally:
         engine.stop()
         worker.join()
@@ -127,7 +139,7 @@ def _work(engine: Any, arguments: argparse.Namespace) -> None:
         raise failed[0]
 
 
-def _report(prometheus: processes.Server | None, svg: Path | None) -> int:
+def _report(prometheus: server_processes.Server | None, svg: Path | None) -> int:
     metrics, console = otel_metrics.get_advanced_metrics(), terminal.console
     shown, origin = metrics.get_comprehensive_dashboard(hours=_HOURS), ""
     console.print(view.dashboard(shown, width=console.width))
@@ -135,25 +147,39 @@ def _report(prometheus: processes.Server | None, svg: Path | None) -> int:
     most = sorted(today, key=lambda row: -row["count"])[:_ROWS]
     title = f"Today's daily table, the {len(most)} rows of {len(today)} with the most values"
     console.print(daily.table(most, console.width, title))
-    rows: list[agreement.Row] = []
+    rows: list[ComparedNumber] = []
     if prometheus:
         shown, rows = _read_back(prometheus.url)
         origin = prometheus.url
-        console.print(live.side_by_side(rows))
-        console.print(live.verdict(rows))
+        console.print(demo_view.side_by_side(rows))
+        console.print(demo_view.verdict(rows))
     if svg:
         dashboard.save(shown, origin, svg)
     return 0 if all(row.agrees for row in rows) else 1
 
 
-def _read_back(url: str) -> tuple[dict[str, Any], list[agreement.Row]]:
+def _read_back(url: str) -> tuple[Dashboard, list[ComparedNumber]]:
     """Return the dashboard through PromQL and how it compares, once Prometheus has seen everything or had time enough."""
     deadline = time.monotonic() + _SETTLE
-    with reading.reader(url) as (there, _):
+    with server_option.reader(url) as (there, _):
         while True:
             local = otel_metrics.get_advanced_metrics().get_comprehensive_dashboard(hours=_HOURS)
             remote = there.get_comprehensive_dashboard(hours=_HOURS)
-            rows = agreement.rows(local, remote)
+            rows = comparison.rows(local, remote)
             if all(row.agrees for row in rows) or time.monotonic() > deadline:
                 return remote, rows
             time.sleep(0.3)
+
+
+def _make_example_importable() -> None:
+    """Put the folder that holds ``examples/`` on the path for imports.
+
+    Raises:
+        ConfigurationError: the example is not shipped with this installation.
+    """
+    for place in data_files.PLACES:
+        if (place / "examples" / "learning_engine").is_dir():
+            if str(place) not in sys.path:
+                sys.path.insert(0, str(place))
+            return
+    raise ConfigurationError("the example application is not part of this installation; run in a checkout")

@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import tempfile
 import time
 import zoneinfo
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
-from otel_metrics.cli import checked, daily_aggregates, history, processes, reading, shipped, terminal, view
+from otel_metrics.assets import data_files
+from otel_metrics.cli import (
+    argument_types,
+    server_option,
+    server_processes,
+    sqlite_export,
+    terminal,
+    view,
+)
 from otel_metrics.errors import ConfigurationError
-from otel_metrics.importing.blocks import DataDirectory
-from otel_metrics.importing.job import Import, Wanted
-from otel_metrics.importing.ledger import Ledger
-from otel_metrics.importing.rows import Rows, date_of
-from otel_metrics.importing.tables import OldDatabase
-from otel_metrics.querying.restore import FIVE
+from otel_metrics.importing import sql_check
+from otel_metrics.importing.data_directory import DataDirectory
+from otel_metrics.importing.importer import Importer, Wanted
+from otel_metrics.importing.old_history import OldHistory, date_of
+from otel_metrics.importing.report import ImportReport
+from otel_metrics.importing.source_db import OldDatabase
+from otel_metrics.importing.sql_check import TableCheck
+from otel_metrics.querying.caller_units import FIVE
+from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from otel_metrics.importing.ledger import Reason
+    from otel_metrics.importing.report import Reason
+    from otel_metrics.querying.source import Source
 
 _KEPT: Final = 15
 """Days that Prometheus keeps unless it is told otherwise."""
 
-_REASONS: Final = 20
+_ROWS: Final = 20
 _IDS: Final = 5
+_PATIENCE: Final = 150.0
+"""Seconds that a server gets to load new blocks; Prometheus looks for them once a minute."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,7 +63,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--before",
-        type=checked.day,
+        type=argument_types.day,
         metavar="YYYY-MM-DD",
         help="first day that is not imported: the live system's first",
     )
@@ -59,7 +75,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--verify", action="store_true", help="then read the imported days back from the server and compare"
     )
-    reading.add_options(command)
+    server_option.add_options(command)
     command.set_defaults(run=run)
 
 
@@ -73,7 +89,7 @@ def add_database(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="of timestamps without an offset (default: UTC)",
     )
-    daily_aggregates.add_scales(command)
+    sqlite_export.add_scales(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,28 +97,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.data is None:
         if arguments.verify:
             raise ConfigurationError("--verify is not allowed without --data")
-        with history.read(arguments) as rows:
-            _say_what_was_found(rows)
+        with read_database(arguments) as history:
+            _say_what_was_found(history)
         terminal.say("Nothing was written: name the server's data directory with --data.", style="yellow")
         return 0
-    promtool = processes.find("promtool", shipped.root())
+    promtool = server_processes.find("promtool", data_files.root())
     if promtool is None:
         raise ConfigurationError("promtool is not on PATH; it comes with Prometheus (make servers)")
     directory = DataDirectory(arguments.data, promtool)
     with directory.claimed():
         database = OldDatabase(arguments.database)
-        ledger = Ledger(directory.work / "rejected.csv")
+        report = ImportReport(directory.work / "rejected.csv")
         work = directory.work / "rows"
-        rows = Rows(database, ledger, history.settings(arguments), arguments.timezone, work)
+        history = OldHistory(database, report, _settings(arguments), arguments.timezone, work)
         try:
-            history.progress_of(rows)
-            _say_what_was_found(rows)
-            job = Import(rows, directory, Wanted(arguments.name, arguments.before), time.time())
+            _read_with_progress(history)
+            _say_what_was_found(history)
+            job = Importer(history, directory, Wanted(arguments.name, arguments.before), time.time())
             _write(job)
-            return history.verify(job, arguments.prometheus) if arguments.verify else 0
+            return _verify(job, arguments.prometheus) if arguments.verify else 0
         finally:
-            rows.close(work)
-            ledger.close()
+            history.close(work)
+            report.close()
             database.close()
 
 
@@ -116,7 +132,7 @@ def _zone(name: str) -> dt.tzinfo:
         raise argparse.ArgumentTypeError(f"no time zone called {name!r}") from None
 
 
-def _write(job: Import) -> None:
+def _write(job: Importer) -> None:
     job.recover()
     if job.head is not None:
         moment = dt.datetime.fromtimestamp(job.head, dt.timezone.utc)
@@ -140,8 +156,8 @@ def _write(job: Import) -> None:
     _say_account(job)
 
 
-def _say_what_was_found(rows: Rows) -> None:
-    ledger, database = rows.ledger, rows.database
+def _say_what_was_found(history: OldHistory) -> None:
+    report, database = history.report, history.database
     tables = [
         (
             found.table.name,
@@ -151,60 +167,60 @@ def _say_what_was_found(rows: Rows) -> None:
                     *(f"{name} is not documented, not read" for name in found.unknown),
                 ]
             ),
-            f"{ledger.read[found.table.name]:,}",
-            f"{rows.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
+            f"{report.read[found.table.name]:,}",
+            f"{history.reader.cardinality[found.table.name]:,}" if found in database.tables else "",
         )
         for found in database.found
     ]
     tables += [(name, "not documented, not read", "", "") for name in database.unknown]
     terminal.console.print(view.table("Found", ("table", "remarks", "rows", "label combinations"), tables, words=2))
-    days = rows.days()
+    days = history.days()
     if days:
         terminal.say(f"{len(days)} days with data, {date_of(days[0])} to {date_of(days[-1])} (UTC).")
-    cardinality = rows.keepers.cardinality()
+    cardinality = history.builder.cardinality()
     terminal.say(
-        f"{len(rows.keepers.series):,} series a day at most; values per label:",
+        f"{len(history.builder.series):,} series a day at most; values per label:",
         ", ".join(f"{name} {number:,}" for name, number in cardinality.items()) or "one each",
     )
-    for kind, scales in sorted(rows.reader.scales.items()):
+    for kind, scales in sorted(history.reader.scales.items()):
         if len(scales) > 1:
             terminal.say(f"Satisfaction type {kind}: scores on both scales; --scale says which.", style="yellow")
-        elif rows.scales()[kind] == FIVE:
+        elif history.scales()[kind] == FIVE:
             terminal.say(
                 f"Satisfaction type {kind}: scores from 1 to 5. They are kept from 0 to 1, as live ones; "
                 f"daily --format sqlite --scale {kind}={FIVE} writes them back."
             )
-    _say_reasons("Rows that do not fit", ledger.rejected)
-    _say_reasons("Values and labels that do not fit, in rows that do", ledger.left_out)
-    for label, bindings in rows.keepers.labels.overflow().items():
+    _say_reasons("Rows that do not fit", report.rejected)
+    _say_reasons("Values and labels that do not fit, in rows that do", report.left_out)
+    for label, bindings in history.builder.labels.overflow().items():
         terminal.say(f"Label {label}: past its cap, {bindings} label combinations became 'other'.", style="yellow")
 
 
 def _say_reasons(title: str, reasons: Iterable[Reason]) -> None:
     found = list(reasons)
     if found:
-        shown = [(r.table, r.what, f"{r.rows:,}", _ids(r)) for r in found[:_REASONS]]
+        shown = [(r.table, r.what, f"{r.rows:,}", _ids(r)) for r in found[:_ROWS]]
         terminal.console.print(view.table(title, ("table", "what", "rows", "row ids"), shown, words=2))
-        if len(found) > _REASONS:
-            terminal.say(f"… and {len(found) - _REASONS} other reasons", style="dim")
+        if len(found) > _ROWS:
+            terminal.say(f"… and {len(found) - _ROWS} other reasons", style="dim")
 
 
 def _ids(reason: Reason) -> str:
     return ", ".join(reason.first[:_IDS]) + (", …" if len(reason.first) > _IDS else "")
 
 
-def _say_account(job: Import) -> None:
-    ledger = job.rows.ledger
-    ledger.flush()
+def _say_account(job: Importer) -> None:
+    report = job.history.report
+    report.flush()
     rows = [
-        (name, f"{ledger.read[name]:,}", f"{ledger.imported[name]:,}", f"{ledger.rejected_rows(name):,}")
-        for name in (found.table.name for found in job.rows.database.found)
+        (name, f"{report.read[name]:,}", f"{report.imported[name]:,}", f"{report.rejected_rows(name):,}")
+        for name in (found.table.name for found in job.history.database.found)
     ]
     terminal.console.print(view.table("Account", ("table", "read", "imported", "rejected"), rows, words=1))
-    _say_reasons("Rejected", ledger.rejected)
-    if not ledger.balanced():
+    _say_reasons("Rejected", report.rejected)
+    if not report.balanced():
         raise AssertionError("read is not imported + rejected: please report this")
-    terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every rejection: {ledger.path}")
+    terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every rejection: {report.path}")
     # It may do so with its next block only, so that --verify finds everything in place before.
     age = job.age_of_oldest()
     if age > _KEPT:
@@ -213,3 +229,77 @@ def _say_account(job: Import) -> None:
             f"(--storage.tsdb.retention.time, {_KEPT} days without) deletes it within hours.",
             style="yellow",
         )
+
+
+@contextmanager
+def read_database(arguments: argparse.Namespace) -> Iterator[OldHistory]:
+    """Return what an old database holds; everything that this writes is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="otel-metrics-") as folder:
+        database = OldDatabase(arguments.database)
+        report = ImportReport(Path(folder) / "rejected.csv")
+        try:
+            history = OldHistory(database, report, _settings(arguments), arguments.timezone, Path(folder) / "rows")
+            _read_with_progress(history)
+            yield history
+        finally:
+            report.close()
+            database.close()
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings from the environment, with the scales that were named."""
+    return Settings.from_env(satisfaction_scales=dict(arguments.scales))
+
+
+def _read_with_progress(history: OldHistory) -> None:
+    """Read the old database, with a progress bar."""
+    names = [found.table.name for found in history.database.found]
+    with Progress(console=terminal.errors, transient=True) as bar:
+        task = bar.add_task("Reading rows", total=sum(map(history.database.count, names)))
+        history.read(lambda number: bar.advance(task, number))
+
+
+def _verify(job: Importer, url: str | None) -> int:
+    """Compare imported days in a server with SQL; return the exit status."""
+    days = job.imported()
+    if not days:
+        terminal.say("Nothing to verify: no day is imported.", style="yellow")
+        return 0
+    found: list[sql_check.Difference] = []
+    lost: list[sql_check.Difference] = []
+    compared = counted = 0
+    with server_option.connected(url) as server:
+        _await(server.source, days[-1])
+        with terminal.errors.status("Counting old rows"):
+            check = TableCheck(job.history)
+        days = sorted({*days, *check.days().difference(job.history.days())})
+        for day in track(days, "Verifying days", console=terminal.errors, transient=True):
+            sql, known = sql_check.by_sql(job.history, day), sql_check.by_server(server.source, day)
+            found += sql_check.differences(day, sql, known)
+            lost += check.differences(day, server.source, known)
+            compared += sum(map(len, sql.values()))
+            counted += check.compared(day)
+    terminal.say(
+        f"Verified {len(days)} days: {compared:,} statistics computed by SQL, {len(found)} different in {server.settings.prometheus_url}.",
+        style="red" if found else "green",
+    )
+    terminal.say(
+        f"Asked the old tables again: {counted:,} counts, averages and extremes, {len(lost)} not the same.",
+        style="red" if lost else "green",
+    )
+    if different := found + lost:
+        shown = [
+            (str(d.day), *map(str, d.key), d.column, terminal.number(d.sql, 9), terminal.number(d.server, 9))
+            for d in different[:_ROWS]
+        ]
+        heads = ("date", "feature", "type", "name", "unit", "column", "SQL", "server")
+        terminal.console.print(view.table("Different", heads, shown, words=6))
+    return 1 if found or lost else 0
+
+
+def _await(source: Source, day: int) -> None:
+    """Wait until the server has loaded the last day's blocks, for as long as it may take."""
+    deadline = time.monotonic() + _PATIENCE
+    with terminal.errors.status(f"Waiting for the server to load {date_of(day)}"):
+        while not sql_check.by_server(source, day) and time.monotonic() < deadline:
+            time.sleep(1)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_metrics.assets import render
+from otel_metrics.assets import data_files, render
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.assets.promql import Histograms
-from otel_metrics.cli import checked, shipped, terminal
+from otel_metrics.cli import argument_types, terminal
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser("render", help="write rules and dashboards from the catalogue", description=__doc__)
-    shipped.add_option(command)
+    argument_types.add_root(command)
     command.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written"
     )
@@ -31,14 +31,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--grafana-url",
-        type=checked.base_url,
+        type=argument_types.base_url,
         default=SHIPPED.grafana,
         metavar="URL",
         help="for links (default: %(default)s)",
     )
     command.add_argument(
         "--runbook-url",
-        type=checked.base_url,
+        type=argument_types.base_url,
         metavar="URL",
         help="page that has the runbook, to which '#' and the alert's name in small letters are added "
         "(default: the dashboard Runbook)",
@@ -50,11 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
     histograms, links = Histograms(arguments.histograms), Links(arguments.grafana_url, arguments.runbook_url)
     if not arguments.check:
-        root = shipped.folder_to_write(arguments.root)
-        for path in (*shipped.copy_missing(root), *render.write(root, histograms, links)):
+        root = data_files.folder_to_write(arguments.root)
+        for path in (*data_files.copy_missing(root), *render.write(root, histograms, links)):
             terminal.say("wrote", path.relative_to(root))
         return 0
-    root = shipped.root(arguments.root)
+    root = data_files.root(arguments.root)
     drifted = render.check(root, histograms, links)
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.cli import checked, configuration, processes, shipped, terminal
+from otel_metrics.assets import data_files
+from otel_metrics.cli import argument_types, server_config, server_processes, terminal
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from PATH, from the folder in "
         "OTM_SERVERS, or from the project's cache, which `make servers` fills.",
     )
-    shipped.add_option(command)
+    argument_types.add_root(command)
     command.add_argument(
         "--application",
-        type=checked.target,
+        type=argument_types.target,
         default="localhost:9464",
         metavar="HOST:PORT",
         help="what to scrape (default: localhost:9464)",
@@ -46,22 +47,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--retention",
-        type=checked.duration,
+        type=argument_types.duration,
         default=_RETENTION,
         metavar="TIME",
         help="how long Prometheus keeps what it has, such as 90d or 5y; older imported history is deleted (default: %(default)s)",
     )
-    command.add_argument("--prometheus-port", type=checked.port, default=9090, help="default: 9090")
-    command.add_argument("--alertmanager-port", type=checked.port, default=9093, help="default: 9093")
+    command.add_argument("--prometheus-port", type=argument_types.port, default=9090, help="default: 9090")
+    command.add_argument("--alertmanager-port", type=argument_types.port, default=9093, help="default: 9093")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both until Ctrl-C or until one of them ends."""
-    root = shipped.root(arguments.root)
+    root = data_files.root(arguments.root)
     state = (arguments.state or _state()).resolve()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with processes.locked(state):
+    with server_processes.locked(state):
         alerts = alertmanager(
             _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
         )
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             state / "prometheus",
             application=arguments.application,
             port=arguments.prometheus_port,
-            alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
+            alerts=f"{server_processes.HOST}:{arguments.alertmanager_port}",
             retention=arguments.retention,
         )
         receiver = _receiver(state / "alertmanager")
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
                 while alerts.running and metrics.running:
                     time.sleep(_LOOK)
                 ended = alerts if not alerts.running else metrics
-                raise processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
+                raise server_processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
         except KeyboardInterrupt:
             terminal.say("Stopped.")
             return 0
@@ -113,12 +114,12 @@ def prometheus(
     alerts: str | None = None,
     interval: str | None = None,
     retention: str = _RETENTION,
-) -> processes.Server:
+) -> server_processes.Server:
     """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = f"{processes.HOST}:{port}"
+    own = f"{server_processes.HOST}:{port}"
     config = folder / "prometheus.yml"
-    text = configuration.prometheus(
+    text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
         addresses={"prometheus": own},
         application=application,
@@ -132,22 +133,22 @@ def prometheus(
         f"--storage.tsdb.retention.time={retention}",
         f"--enable-feature={_FEATURES}",
     ]
-    return processes.Server(program, arguments, port=port, folder=folder)
+    return server_processes.Server(program, arguments, port=port, folder=folder)
 
 
-def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> processes.Server:
+def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> server_processes.Server:
     """Return Alertmanager, not yet started, with the shipped routes, its data and secrets in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "alertmanager.yml"
-    text = configuration.alertmanager(root / "prometheus" / "alertmanager.yml", folder)
+    text = server_config.alertmanager(root / "prometheus" / "alertmanager.yml", folder)
     config.write_text(text, encoding="utf-8")
     # Alone on this machine: without an address it does not look for a cluster.
     arguments = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
-    return processes.Server(program, arguments, port=port, folder=folder)
+    return server_processes.Server(program, arguments, port=port, folder=folder)
 
 
 def _program(name: str, root: Path) -> Path:
-    found = processes.find(name, root)
+    found = server_processes.find(name, root)
     if found is None:
         raise ConfigurationError(
             f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"

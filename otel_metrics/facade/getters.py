@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_metrics.facade.base import Facade
-from otel_metrics.querying import plans, results
+from otel_metrics.querying import plans, shaping
 from otel_metrics.querying.source import Period, parse_day
 
 if TYPE_CHECKING:
     import datetime as dt
 
+    from otel_metrics import results as r
     from otel_metrics.querying.plans import Plan
     from otel_metrics.querying.source import Answer
-
-Result = dict[str, Any]
 
 
 class BasicGetters(Facade):
     """What the basic collector reads back."""
 
-    def get_metric_statistics(self, feature: str, metric_name: str, hours: float = 24) -> Result:
+    def get_metric_statistics(self, feature: str, metric_name: str, hours: float = 24) -> r.MetricStatistics:
         """Return count, avg, min, max, stddev, p50, p95 and p99 of one metric, in the unit it was recorded with."""
         answer = self._ask(plans.metric_statistics(feature, metric_name), hours, "get_metric_statistics")
-        return results.metric_statistics(answer, feature, metric_name)
+        return shaping.metric_statistics(answer, feature, metric_name)
 
     def _ask(self, plan: Plan, hours: float, call: str) -> Answer:
         period = Period.last(hours, self._now(), call)
@@ -49,58 +48,58 @@ class AdvancedGetters(BasicGetters):
 
     def get_performance_metrics(
         self, feature: str | None = None, metric_category: str | None = None, hours: float = 24, limit: int = 1000
-    ) -> list[Result]:
+    ) -> list[r.PerformanceRow]:
         """Return one row per metric, statistics in the unit recorded with, most recorded first, at most ``limit``."""
         answer = self._ask(plans.performance(feature, metric_category, limit), hours, "get_performance_metrics")
-        return results.performance(answer, limit)
+        return shaping.performance(answer, limit)
 
     def get_satisfaction_metrics(
         self, feature: str | None = None, satisfaction_type: str | None = None, hours: float = 24
-    ) -> Result:
+    ) -> r.SatisfactionResult:
         """Return ``avg_score`` and ``satisfaction_rate``, both 0 to 1, and their parts by satisfaction type."""
         answer = self._ask(plans.satisfaction(feature, satisfaction_type), hours, "get_satisfaction_metrics")
-        return results.satisfaction(answer, feature, satisfaction_type)
+        return shaping.satisfaction(answer, feature, satisfaction_type)
 
-    def get_feature_usage_stats(self, feature: str | None = None, hours: float = 24) -> Result:
+    def get_feature_usage_stats(self, feature: str | None = None, hours: float = 24) -> r.UsageResult:
         """Return ``total_usage``, ``success_rate`` (of those with a known outcome), ``avg_duration_ms`` and the parts by action."""
-        return results.usage(self._ask(plans.usage(feature), hours, "get_feature_usage_stats"), feature)
+        return shaping.usage(self._ask(plans.usage(feature), hours, "get_feature_usage_stats"), feature)
 
-    def get_error_stats(self, feature: str | None = None, hours: float = 24) -> Result:
+    def get_error_stats(self, feature: str | None = None, hours: float = 24) -> r.ErrorResult:
         """Return ``total_errors``, ``recovery_rate`` (of recoveries tried) and the parts by type, severity and impact."""
-        return results.errors(self._ask(plans.errors(feature), hours, "get_error_stats"), feature)
+        return shaping.errors(self._ask(plans.errors(feature), hours, "get_error_stats"), feature)
 
     def get_learning_metrics(
         self, feature: str | None = None, learning_type: str | None = None, hours: float = 24
-    ) -> Result:
+    ) -> r.LearningResult:
         """Return average accuracy, confidence and improvement rate, samples learnt from, and the parts by learning type."""
         answer = self._ask(plans.learning(feature, learning_type), hours, "get_learning_metrics")
-        return results.learning(answer, feature, learning_type)
+        return shaping.learning(answer, feature, learning_type)
 
     def get_optimization_metrics(
         self, feature: str | None = None, impact_category: str | None = None, hours: float = 24, limit: int = 1000
-    ) -> Result:
+    ) -> r.OptimizationResult:
         """Return the average change (after / before) and user impact by category, and at most ``limit`` single optimizations."""
         answer = self._ask(plans.optimization(feature, impact_category, limit), hours, "get_optimization_metrics")
-        return results.optimization(answer, feature, impact_category, limit)
+        return shaping.optimization(answer, feature, impact_category, limit)
 
     def get_resource_metrics(
         self, resource_type: str | None = None, resource_name: str | None = None, hours: float = 24
-    ) -> Result:
+    ) -> r.ResourceResult:
         """Return the last known state of every resource: percent in use, allocated and used."""
-        return results.resources(
+        return shaping.resources(
             self._ask(plans.resources(resource_type, resource_name), hours, "get_resource_metrics")
         )
 
-    def get_comprehensive_dashboard(self, feature: str | None = None, hours: float = 24) -> Result:
+    def get_comprehensive_dashboard(self, feature: str | None = None, hours: float = 24) -> r.Dashboard:
         """Return everything at once: performance by category, satisfaction, usage, errors, learning, optimization, resources."""
-        return results.dashboard(
+        return shaping.dashboard(
             self._ask(plans.dashboard(feature), hours, "get_comprehensive_dashboard"), feature, hours
         )
 
-    def aggregate_daily_metrics(self, date: str | dt.date | None = None) -> list[Result]:
+    def aggregate_daily_metrics(self, date: str | dt.date | None = None) -> list[r.DailyRow]:
         """Return the rows of a UTC day (``"2025-12-14"``; today by default) in the columns of the old ``daily_aggregates`` table.
 
         Values are in the unit they were recorded with. Nothing has to be called nightly: Prometheus records these rows by
         itself. ``partial`` marks a day that is not over, or not wholly known.
         """
-        return results.daily(self._source.day(parse_day(date, self._now())))
+        return shaping.daily(self._source.day(parse_day(date, self._now())))

@@ -1,9 +1,11 @@
-"""The old SQLite database -> blocks of a Prometheus data directory.
+"""The old SQLite database becomes blocks of a Prometheus data directory.
 
-The way of a row: ``tables`` (which columns fit) -> ``reading`` (row, unit, label and scale as a record call would treat them) ->
-``spool`` (one file per UTC day) -> ``keepers`` (buckets, sums, day's values) -> ``exposition`` (one OpenMetrics file per day) ->
-``blocks`` (promtool, then into place). ``job`` puts them in this order; ``ledger`` accounts for every row, ``state`` remembers
-finished days, ``verify`` and ``compare`` look at the result from the other side.
+The path of a row: ``source_db`` (which tables and columns there are) -> ``row_reader`` (``timestamps``, then unit, label and scale as
+a record call treats them) -> ``day_files`` (one file per UTC day) -> ``day_builder`` (buckets, sums, the day's values) ->
+``openmetrics_file`` (one text per day) -> ``data_directory`` (promtool makes blocks, which move into place).
+
+``old_history`` holds what was read, with the days of ``old_aggregates`` whose rows are gone. ``importer`` writes day after day and
+``report`` accounts for every row. Afterwards ``sql_check`` asks SQL, and ``daily_comparison`` puts a live system beside the old one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The read path: a getter makes a plan, a source answers it, the answer becomes the documented dictionary.
 
-``plans`` says what to ask, ``local`` and ``prometheus`` are the two sources, ``results`` shapes what they answer. The
-sources share ``statistics`` (values, sketches) and ``buckets`` (what is left of values in a histogram).
+``plans`` says what to ask. ``local_source`` and ``prometheus_source`` answer it, in the terms of ``source``. ``shaping`` makes the
+documented dictionary of the answer, in the units of ``caller_units``. ``statistics`` (values, sketches) and ``buckets`` (what a histogram
+keeps of values) compute the numbers.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ import ssl
 import time
 from base64 import b64encode
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import urllib3
 from urllib3.exceptions import (
@@ -23,6 +24,9 @@ from urllib3.exceptions import (
 
 from otel_metrics.errors import BadAnswerError, BadQueryError, ConfigurationError, RefusedError, UnreachableError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 RETRIES: Final = 2
 LARGEST: Final = 64 * 2**20
 """Bytes that an answer may have, unpacked."""
@@ -33,6 +37,14 @@ LONGEST_PAUSE: Final = 5.0
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 _DENIED: Final = frozenset({401, 403, 429})
 _CHUNK: Final = 2**16
+
+
+class Sample(NamedTuple):
+    """One element of an instant vector."""
+
+    labels: Mapping[str, str]
+    value: float
+    histogram: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ class PrometheusClient:
         self._retries = retries
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, ssl_context=access.trust())
 
-    def query(self, expression: str, when: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    def query(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
         """Return the samples of an instant query and the server's warnings.
 
         Raises:
@@ -121,7 +133,11 @@ class PrometheusClient:
         remarks = [answer.get(kind) or [] for kind in ("warnings", "infos")]
         if not all(isinstance(several, list) for several in remarks):
             raise BadAnswerError(f"{self.url}: the remarks on an answer are no list")
-        return data["result"], tuple(str(remark) for several in remarks for remark in several)
+        try:
+            samples = [_sample(element) for element in data["result"]]
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise BadAnswerError(f"{self.url}: a sample that cannot be read: {error!r}") from error
+        return samples, tuple(str(remark) for several in remarks for remark in several)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -202,6 +218,15 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def _sample(element: Mapping[str, Any]) -> Sample:
+    labels = element["metric"]
+    if not all(isinstance(value, str) for value in labels.values()):
+        raise TypeError(f"labels that are not text: {labels!r}")
+    if "histogram" in element:
+        return Sample(labels, nan, element["histogram"][1])
+    return Sample(labels, float(element["value"][1]), None)
 
 
 def _seconds(header: str | None) -> float:

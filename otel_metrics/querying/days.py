@@ -15,14 +15,14 @@ from otel_metrics.naming import series_name
 from otel_metrics.querying import expressions, promql
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Moment
-from otel_metrics.querying.source import Completeness, Distribution, Latest
+from otel_metrics.querying.source import Completeness, DistributionQuery, LatestQuery
 from otel_metrics.querying.statistics import PERCENTILES, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from otel_metrics.querying.client import Sample
     from otel_metrics.querying.expressions import Irregular
-    from otel_metrics.querying.prometheus import Sample
     from otel_metrics.querying.source import Period, Query
 
     Numbers = Mapping[str, Mapping[DayKey, float]]
@@ -41,7 +41,7 @@ GAPS: Final = "gaps"
 _NOTHING: Final = 1.0
 """Seconds before midnight that nobody misses."""
 
-UNITS: Final = Latest(c.PERFORMANCE_UNIT, c.PERFORMANCE_UNIT.label_names)
+UNITS: Final = LatestQuery(c.PERFORMANCE_UNIT, c.PERFORMANCE_UNIT.label_names)
 
 
 def recorded(day: Period) -> dict[str, str]:
@@ -131,7 +131,7 @@ def distributions() -> dict[str, Query]:
     for metric in c.CATALOGUE:
         if metric.daily:
             labels = (c.FEATURE.name, metric.daily.type_label, metric.daily.name_label, metric.daily.unit_label)
-            queries[metric.name] = Distribution(metric, tuple(label for label in labels if label))
+            queries[metric.name] = DistributionQuery(metric, tuple(label for label in labels if label))
     return queries
 
 

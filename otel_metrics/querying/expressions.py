@@ -18,7 +18,7 @@ from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
 from otel_metrics.naming import series_name
 from otel_metrics.querying.promql import PART, at, milliseconds, quoted, selector
-from otel_metrics.querying.source import SECONDS_PER_DAY, Distribution, Latest
+from otel_metrics.querying.source import SECONDS_PER_DAY, DistributionQuery, LatestQuery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -98,9 +98,9 @@ def parts(queries: Mapping[str, Query], moment: Moment, *, without: Collection[s
 def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
     """Return (form, expression) of what answers one query, however the server stores the metric."""
     name = series_name(query.metric)
-    if isinstance(query, Latest):
+    if isinstance(query, LatestQuery):
         return [(NUMBER, moment.latest(name, query.by, query.where))]
-    if query.metric.kind is Kind.COUNTER or not isinstance(query, Distribution):
+    if query.metric.kind is Kind.COUNTER or not isinstance(query, DistributionQuery):
         return [(NUMBER, moment.increase(name, query.by, query.where))]
     by = (*query.by, c.SIGN.name) if c.SIGN in query.metric.labels else query.by
     native = moment.increase(name, by, query.where)

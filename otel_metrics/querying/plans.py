@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.errors import InvalidArgumentError
-from otel_metrics.querying.source import Distribution, Latest, Total
+from otel_metrics.querying.source import DistributionQuery, LatestQuery, TotalQuery
 from otel_metrics.recording.labels import LONGEST, printable
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def metric_statistics(feature: str, metric_name: str) -> Plan:
     general = (*where, *_where((c.METRIC_CATEGORY, GENERAL)))
     return {
         **_performance(general, (c.FEATURE, c.METRIC_CATEGORY, c.METRIC_NAME)),
-        "learning": Distribution(c.LEARNING_VALUE, (), where),
-        "optimization": Distribution(c.OPTIMIZATION_VALUE, (), where),
+        "learning": DistributionQuery(c.LEARNING_VALUE, (), where),
+        "optimization": DistributionQuery(c.OPTIMIZATION_VALUE, (), where),
     }
 
 
@@ -53,8 +53,8 @@ def satisfaction(feature: str | None = None, satisfaction_type: str | None = Non
     """Ask for scores and for who was satisfied, by satisfaction type."""
     where = _where((c.FEATURE, feature), (c.SATISFACTION_TYPE, satisfaction_type))
     return {
-        "score": Distribution(c.SATISFACTION_SCORE, _names(c.SATISFACTION_TYPE), where),
-        "responses": Total(c.SATISFACTION_RESPONSES, _names(c.SATISFACTION_TYPE, c.SATISFIED), where),
+        "score": DistributionQuery(c.SATISFACTION_SCORE, _names(c.SATISFACTION_TYPE), where),
+        "responses": TotalQuery(c.SATISFACTION_RESPONSES, _names(c.SATISFACTION_TYPE, c.SATISFIED), where),
     }
 
 
@@ -62,25 +62,25 @@ def usage(feature: str | None = None) -> Plan:
     """Ask for uses and how long they took, by action."""
     where = _where((c.FEATURE, feature))
     return {
-        "usage": Total(c.USAGE, _names(c.ACTION, c.OUTCOME, c.ERROR_TYPE), where),
-        "usage_duration": Distribution(c.USAGE_DURATION, _names(c.ACTION), where),
+        "usage": TotalQuery(c.USAGE, _names(c.ACTION, c.OUTCOME, c.ERROR_TYPE), where),
+        "usage_duration": DistributionQuery(c.USAGE_DURATION, _names(c.ACTION), where),
     }
 
 
 def errors(feature: str | None = None) -> Plan:
     """Ask for errors by everything but the feature."""
     by = _names(c.ERROR_TYPE, c.SEVERITY, c.IMPACT_LEVEL, c.RECOVERY)
-    return {"errors": Total(c.ERRORS, by, _where((c.FEATURE, feature)))}
+    return {"errors": TotalQuery(c.ERRORS, by, _where((c.FEATURE, feature)))}
 
 
 def learning(feature: str | None = None, learning_type: str | None = None) -> Plan:
     """Ask how well things were learnt, by learning type."""
     where, by = _where((c.FEATURE, feature), (c.LEARNING_TYPE, learning_type)), _names(c.LEARNING_TYPE)
     return {
-        "accuracy": Distribution(c.LEARNING_ACCURACY, by, where),
-        "confidence": Distribution(c.LEARNING_CONFIDENCE, by, where),
-        "improvement": Distribution(c.LEARNING_IMPROVEMENT, by, where),
-        "samples": Total(c.LEARNING_SAMPLES, by, where),
+        "accuracy": DistributionQuery(c.LEARNING_ACCURACY, by, where),
+        "confidence": DistributionQuery(c.LEARNING_CONFIDENCE, by, where),
+        "improvement": DistributionQuery(c.LEARNING_IMPROVEMENT, by, where),
+        "samples": TotalQuery(c.LEARNING_SAMPLES, by, where),
     }
 
 
@@ -91,8 +91,8 @@ def optimization(feature: str | None = None, impact_category: str | None = None,
     where = _where((c.FEATURE, feature), (c.IMPACT_CATEGORY, impact_category))
     return {
         **_changes(where),
-        "before": Latest(c.OPTIMIZATION_BEFORE, single, where),
-        "after": Latest(c.OPTIMIZATION_AFTER, single, where),
+        "before": LatestQuery(c.OPTIMIZATION_BEFORE, single, where),
+        "after": LatestQuery(c.OPTIMIZATION_AFTER, single, where),
     }
 
 
@@ -102,11 +102,11 @@ def resources(resource_type: str | None = None, resource_name: str | None = None
     by = _names(c.RESOURCE_TYPE, c.RESOURCE_NAME)
     with_unit = (*by, c.UNIT.name)
     return {
-        "utilization": Latest(c.RESOURCE_UTILIZATION, by, where),
-        "allocated": Latest(c.RESOURCE_ALLOCATED, by, where),
-        "used": Latest(c.RESOURCE_USED, by, where),
-        "allocated_value": Latest(c.RESOURCE_ALLOCATED_VALUE, with_unit, where),
-        "used_value": Latest(c.RESOURCE_USED_VALUE, with_unit, where),
+        "utilization": LatestQuery(c.RESOURCE_UTILIZATION, by, where),
+        "allocated": LatestQuery(c.RESOURCE_ALLOCATED, by, where),
+        "used": LatestQuery(c.RESOURCE_USED, by, where),
+        "allocated_value": LatestQuery(c.RESOURCE_ALLOCATED_VALUE, with_unit, where),
+        "used_value": LatestQuery(c.RESOURCE_USED_VALUE, with_unit, where),
     }
 
 
@@ -127,17 +127,17 @@ def _performance(where: Where, by: tuple[Label, ...], limit: int = 0) -> Plan:
     plan: Plan = {}
     for name, metric in PERFORMANCE.items():
         labels = (*by, c.UNIT) if c.UNIT in metric.labels else by
-        plan[name] = Distribution(metric, _names(*labels), where, limit)
+        plan[name] = DistributionQuery(metric, _names(*labels), where, limit)
     known = tuple(label for label in by if label in c.PERFORMANCE_UNIT.labels)
-    plan["unit"] = Latest(c.PERFORMANCE_UNIT, _names(*known, c.UNIT), where)
+    plan["unit"] = LatestQuery(c.PERFORMANCE_UNIT, _names(*known, c.UNIT), where)
     return plan
 
 
 def _changes(where: Where) -> Plan:
     by = _names(c.IMPACT_CATEGORY)
     return {
-        "change": Distribution(c.OPTIMIZATION_CHANGE, by, where),
-        "user_impact": Distribution(c.OPTIMIZATION_USER_IMPACT, by, where),
+        "change": DistributionQuery(c.OPTIMIZATION_CHANGE, by, where),
+        "user_impact": DistributionQuery(c.OPTIMIZATION_USER_IMPACT, by, where),
     }
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from otel_metrics.catalogue import DayKey, Metric
-    from otel_metrics.querying.statistics import Digest, Statistics
+    from otel_metrics.querying.statistics import Statistics, ValueSummary
+    from otel_metrics.results import SourceName
 
 SECONDS_PER_DAY: Final = 86_400
 _CENTURY: Final = 36_525 * 24
@@ -87,48 +88,48 @@ class Query:
     limit: int = 0
 
 
-class Distribution(Query):
-    """Asks for the values recorded in a histogram: rows of :class:`~otel_metrics.querying.statistics.Digest`."""
+class DistributionQuery(Query):
+    """Asks for the values recorded in a histogram: rows of :class:`~otel_metrics.querying.statistics.ValueSummary`."""
 
     __slots__ = ()
 
 
-class Total(Query):
+class TotalQuery(Query):
     """Asks for the increments of a counter: rows of numbers."""
 
     __slots__ = ()
 
 
-class Latest(Query):
+class LatestQuery(Query):
     """Asks for the value that a gauge has at the end, the highest of several processes': rows of numbers."""
 
     __slots__ = ()
 
 
-class Row(NamedTuple):
+class AnswerRow(NamedTuple):
     """One group of an answer."""
 
     labels: Mapping[str, str]
     value: Any
-    """A digest, or a number."""
+    """A summary, or a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a source knows. A query without any data has no rows, which is not the same as rows that hold zero."""
 
-    tables: Mapping[str, Sequence[Row]]
-    source: str
+    tables: Mapping[str, Sequence[AnswerRow]]
+    source: SourceName
     period: Period
     """What is really covered."""
     warnings: tuple[str, ...] = ()
 
-    def digests(self, name: str) -> list[tuple[Mapping[str, str], Digest]]:
-        """Return the rows of a :class:`Distribution` that hold any values."""
+    def distributions(self, name: str) -> list[tuple[Mapping[str, str], ValueSummary]]:
+        """Return the rows of a :class:`DistributionQuery` that hold any values."""
         return [(row.labels, row.value) for row in self.tables.get(name, ()) if row.value.count]
 
     def numbers(self, name: str) -> list[tuple[Mapping[str, str], float]]:
-        """Return the rows of a :class:`Total` or :class:`Latest`."""
+        """Return the rows of a :class:`TotalQuery` or :class:`LatestQuery`."""
         return [(row.labels, row.value) for row in self.tables.get(name, ()) if isfinite(row.value)]
 
 
@@ -157,7 +158,7 @@ class DayTable:
     rows: Mapping[DayKey, Statistics]
     units: Sequence[Mapping[str, str]]
     """Labels of the info metric that tells the units that callers recorded with."""
-    source: str
+    source: SourceName
     partial: bool
     """More may come, or part of the day is not known to this source."""
     warnings: tuple[str, ...] = ()
@@ -177,7 +178,7 @@ class Source(Protocol):
         QueryError: any method, when the answer cannot be had.
     """
 
-    name: str
+    name: SourceName
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan`` for the same period."""

@@ -1,6 +1,6 @@
 """Count, average, extremes, deviation and percentiles, and the data that they are computed from.
 
-A :class:`Digest` is what a source knows of a set of values. Digests of different sets can be added up, statistics cannot:
+A :class:`ValueSummary` is what a source knows of a set of values. Summaries of different sets can be added up, statistics cannot:
 that is why the average of averages does not occur in this package.
 """
 
@@ -73,7 +73,7 @@ class Statistics:
         )
 
 
-class Digest(Protocol):
+class ValueSummary(Protocol):
     """What a source knows of a set of values."""
 
     @property
@@ -81,20 +81,20 @@ class Digest(Protocol):
         """Return how many values there are."""
 
     def plus(self, other: Self, /) -> Self:
-        """Return the digest of both sets together."""
+        """Return the summary of both sets together."""
 
     def statistics(self) -> Statistics:
         """Return the statistics."""
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class RecordedValues:
     """Values as the local window keeps them: themselves, or sketches of them."""
 
     parts: tuple[Part, ...] = ()
 
     @classmethod
-    def of(cls, several: Iterable[Iterable[Part]]) -> Values:
+    def of(cls, several: Iterable[Iterable[Part]]) -> RecordedValues:
         """Return everything that several series hold."""
         return cls(tuple(chain.from_iterable(several)))
 
@@ -103,9 +103,9 @@ class Values:
         """Return how many values there are."""
         return sum(len(part) if isinstance(part, array) else part.moments.count for part in self.parts)
 
-    def plus(self, other: Values) -> Values:
+    def plus(self, other: RecordedValues) -> RecordedValues:
         """Return both together."""
-        return Values(self.parts + other.parts)
+        return RecordedValues(self.parts + other.parts)
 
     def statistics(self) -> Statistics:
         """Return the statistics; only percentiles can be estimates, and only where values had to become a sketch."""

@@ -24,9 +24,10 @@ from tests.daily.simulation import DAY, DISTRIBUTIONS, HOUR, MINUTE, Clock, Simu
 from tests.servers import ROOT, promtool, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from otel_metrics.results import DailyRow
     from tests.servers import Prometheus, Servers
 
 START = datetime(2024, 2, 29, tzinfo=timezone.utc).timestamp()
@@ -102,7 +103,7 @@ def scraped(day: Simulation, servers: Servers) -> Prometheus:
     return server
 
 
-def rows_at(when: float, url: str | None = None) -> dict[str, dict[str, Any]]:
+def rows_at(when: float, url: str | None = None) -> dict[str, DailyRow]:
     """The documented daily rows of the day, by metric name, as a process asks for them at ``when``."""
     runtime = Runtime(Settings(prometheus_url=url, clock=Clock(when)))
     try:
@@ -131,7 +132,7 @@ def _near(ordered: list[float], q: float) -> tuple[float, float]:
     return low * 0.99 - slack, high * 1.01 + slack
 
 
-def in_seconds(row: dict[str, Any]) -> dict[str, float]:
+def in_seconds(row: Mapping[str, Any]) -> dict[str, float]:
     assert row["unit"] == "milliseconds"
     return {column: row[column] if column == "count" else row[column] / 1000 for column in (*EXACT, *PERCENTILES)}
 

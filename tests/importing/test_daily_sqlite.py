@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_metrics.cli import daily_aggregates
+from otel_metrics.cli import sqlite_export
 from tests.command import otel_metrics
 from tests.importing import old
 
@@ -38,14 +38,14 @@ def row(**more: Any) -> dict[str, Any]:
 
 def test_the_old_schema_takes_the_rows(tmp_path: Path) -> None:
     path = old.create(tmp_path / "old.db")
-    assert daily_aggregates.write(path, [row()]) == []
+    assert sqlite_export.write(path, [row()]) == []
     assert rows_of(path) == [("2024-02-29", "a", "usage", "open", 2.0, 2.0, 2.0, None, 1, 2.0, 2.0, 2.0)]
 
 
 def test_the_same_day_again_replaces_it(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
-    daily_aggregates.write(path, [row()])
-    daily_aggregates.write(path, [row(count=5, stddev=0.5)])
+    sqlite_export.write(path, [row()])
+    sqlite_export.write(path, [row(count=5, stddev=0.5)])
     assert [(found[7], found[8]) for found in rows_of(path)] == [(0.5, 5)]
 
 
@@ -53,14 +53,14 @@ def test_a_table_without_a_unique_key_takes_them_too(tmp_path: Path) -> None:
     schema = old.SCHEMA.replace(",\n    UNIQUE(date, feature, metric_type, metric_name)", "")
     path = old.create(tmp_path / "old.db", schema)
     assert "UNIQUE" not in schema
-    daily_aggregates.write(path, [row(), row(metric_name="other")])
-    daily_aggregates.write(path, [row(count=5)])
+    sqlite_export.write(path, [row(), row(metric_name="other")])
+    sqlite_export.write(path, [row(count=5)])
     assert [(found[3], found[8]) for found in rows_of(path)] == [("open", 5), ("other", 1)]
 
 
 def test_a_metric_in_two_units_is_said(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
-    left_out = daily_aggregates.write(path, [row(), row(unit="MB", count=7), row(unit="%", count=2)])
+    left_out = sqlite_export.write(path, [row(), row(unit="MB", count=7), row(unit="%", count=2)])
     assert [found["unit"] for found in left_out] == ["milliseconds", "%"]
     assert [found[8] for found in rows_of(path)] == [7]
 

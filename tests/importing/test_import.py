@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_metrics.cli import main
-from otel_metrics.importing.blocks import DataDirectory
-from otel_metrics.importing.errors import ImportFailedError
+from otel_metrics.errors import ImportFailedError
+from otel_metrics.importing.data_directory import DataDirectory
 from tests.command import COMMAND, Running, environment, otel_metrics
 from tests.importing import old
 from tests.processes import program
@@ -221,10 +221,10 @@ def test_verification_finds_a_row_that_is_not_there(
 LOSSY = """
 import sys
 from otel_metrics.cli import main
-from otel_metrics.importing.spool import Spool
-add = Spool.add
-Spool.add = lambda self, day, bundle, column, times, values: add(
-    self, day, bundle, column, times[:-1], None if values is None else values[:-1])
+from otel_metrics.importing.day_files import DayFiles
+add = DayFiles.add
+DayFiles.add = lambda self, day, buffer, column, times, values: add(
+    self, day, buffer, column, times[:-1], None if values is None else values[:-1])
 sys.exit(main(sys.argv[1:]))
 """
 

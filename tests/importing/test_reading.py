@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_metrics.importing.errors import ImportFailedError
-from otel_metrics.importing.ledger import Ledger
-from otel_metrics.importing.rows import Rows
-from otel_metrics.importing.tables import OldDatabase
+from otel_metrics.errors import ImportFailedError
+from otel_metrics.importing.old_history import OldHistory
+from otel_metrics.importing.report import ImportReport
+from otel_metrics.importing.source_db import OldDatabase
 from otel_metrics.settings import Settings
 from tests.command import otel_metrics
 from tests.importing import old
@@ -24,7 +24,7 @@ from tests.importing import old
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Read = Callable[..., Rows]
+    Read = Callable[..., OldHistory]
 
 DAY = 19782  # 2024-02-29
 NOON = "2024-02-29T12:00:00"
@@ -38,53 +38,53 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def read(tmp_path: Path, database: Path) -> Iterator[Read]:
     """Read the database as it is then."""
-    opened: list[Rows] = []
+    opened: list[OldHistory] = []
 
-    def reading(**settings: Any) -> Rows:
-        ledger = Ledger(tmp_path / "rejected.csv")
-        rows = Rows(OldDatabase(database), ledger, Settings(**settings), timezone.utc, tmp_path / "rows")
+    def reading(**settings: Any) -> OldHistory:
+        report = ImportReport(tmp_path / "rejected.csv")
+        rows = OldHistory(OldDatabase(database), report, Settings(**settings), timezone.utc, tmp_path / "rows")
         opened.append(rows)
         rows.read(lambda _: None)
         return rows
 
     yield reading
     for rows in opened:
-        rows.ledger.close()
+        rows.report.close()
         rows.database.close()
 
 
 @contextmanager
-def reading(path: Path, folder: Path) -> Iterator[Rows]:
+def reading(path: Path, folder: Path) -> Iterator[OldHistory]:
     """Read another database."""
-    ledger, database = Ledger(folder / "others-rejected.csv"), OldDatabase(path)
-    with closing(ledger), closing(database):
-        rows = Rows(database, ledger, Settings(), timezone.utc, folder / "others-rows")
+    report, database = ImportReport(folder / "others-rejected.csv"), OldDatabase(path)
+    with closing(report), closing(database):
+        rows = OldHistory(database, report, Settings(), timezone.utc, folder / "others-rows")
         rows.read(lambda _: None)
         yield rows
 
 
-def day_of(rows: Rows, day: int = DAY) -> dict[tuple[str, ...], list[float]]:
+def day_of(rows: OldHistory, day: int = DAY) -> dict[tuple[str, ...], list[float]]:
     """The values of the daily table's rows."""
     rows.load(day)
-    return {tuple(key): list(kept.values) for key, kept in rows.keepers.days.items() if kept.values}
+    return {tuple(key): list(kept.values) for key, kept in rows.builder.days.items() if kept.values}
 
 
-def counters(rows: Rows, day: int = DAY) -> dict[str, float]:
+def counters(rows: OldHistory, day: int = DAY) -> dict[str, float]:
     """name{label values} -> sum over the day."""
     rows.load(day)
     return {
         f"{s.metric.name}{{{','.join(str(s.labels.get(n, '')) for n in s.metric.label_names)}}}": sum(s.slots.values())  # type: ignore[arg-type]
-        for s in rows.keepers.filled()
+        for s in rows.builder.filled()
         if s.metric.kind.value == "counter"
     }
 
 
-def rejected(rows: Rows) -> dict[str, list[str]]:
-    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.ledger.rejected}
+def rejected(rows: OldHistory) -> dict[str, list[str]]:
+    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.report.rejected}
 
 
-def left_out(rows: Rows) -> dict[str, list[str]]:
-    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.ledger.left_out}
+def left_out(rows: OldHistory) -> dict[str, list[str]]:
+    return {f"{reason.table}: {reason.what}": reason.first for reason in rows.report.left_out}
 
 
 def performance(value: Any, **more: Any) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def test_usage_without_a_duration_is_counted(database: Path, read: Read) -> None
     assert found["feature.usage{a,x,failure,Timeout,}"] == 1
     assert found["feature.usage{a,x,unknown,,}"] == 1
     assert day_of(rows) == {("a", "usage", "x", "seconds"): [0.1]}
-    assert rows.ledger.rejected == []
+    assert rows.report.rejected == []
 
 
 def test_siblings(database: Path, read: Read) -> None:
@@ -236,7 +236,7 @@ def test_siblings(database: Path, read: Read) -> None:
     found = counters(rows)
     assert found["feature.learning.samples{a,t}"] == 70
     assert found["feature.errors{a,E,warning,unknown,succeeded}"] == 1
-    gauges = {s.metric.name: list(s.slots.values()) for s in rows.keepers.filled() if s.metric.kind.value == "gauge"}
+    gauges = {s.metric.name: list(s.slots.values()) for s in rows.builder.filled() if s.metric.kind.value == "gauge"}
     assert gauges == {
         "feature.optimization.before": [40.0],
         "feature.optimization.after": [30.0],
@@ -244,8 +244,8 @@ def test_siblings(database: Path, read: Read) -> None:
         "resource.allocated": [1024e6],
         "resource.used": [670e6],
     }
-    assert rows.ledger.balanced() is False  # nothing was written yet
-    assert dict(rows.ledger.read) == {
+    assert rows.report.balanced() is False  # nothing was written yet
+    assert dict(rows.report.read) == {
         "learning_effectiveness": 1, "optimization_impact": 1, "resource_utilization": 1, "error_metrics": 1,
         "system_performance": 0, "user_satisfaction": 0, "feature_usage": 0,
     }  # fmt: skip
@@ -321,14 +321,14 @@ def test_rows_in_any_order_make_the_same_days(tmp_path: Path) -> None:
     found = []
     for name, shuffled in (("straight", False), ("shuffled", True)):
         path = old.filled(tmp_path / f"{name}.db", 500, 3, shuffled=shuffled)
-        ledger = Ledger(tmp_path / f"{name}.csv")
-        rows = Rows(OldDatabase(path), ledger, Settings(), timezone.utc, tmp_path / name)
+        report = ImportReport(tmp_path / f"{name}.csv")
+        rows = OldHistory(OldDatabase(path), report, Settings(), timezone.utc, tmp_path / name)
         rows.read(lambda _: None)
         found.append(
-            {table: sum(span[table].rows for span in rows.reader.spans.values()) for table in rows.ledger.read}
+            {table: sum(span[table].rows for span in rows.reader.spans.values()) for table in rows.report.read}
         )
         assert len(rows.days()) == 3
-        ledger.close()
+        report.close()
         rows.database.close()
     assert found[0] == found[1]
     assert found[0]["system_performance"] == 300
@@ -341,7 +341,7 @@ def test_text_that_is_no_utf8_is_mended_and_said(database: Path, read: Read) -> 
     connection.close()
     rows = read()
     assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.003, 0.002]}
-    assert {series.labels["context"] for series in rows.keepers.filled() if "context" in series.labels} == {
+    assert {series.labels["context"] for series in rows.builder.filled() if "context" in series.labels} == {
         "",
         "\ufffdA",
     }
@@ -358,12 +358,12 @@ def test_a_table_without_a_needed_column_is_rejected_as_a_whole(tmp_path: Path) 
     assert database.unknown == ["notes"]
     assert database.tables[0].missing == ("satisfaction_type", "score")
     assert database.tables[0].unknown == ("mood",)
-    ledger = Ledger(tmp_path / "rejected.csv")
-    rows = Rows(database, ledger, Settings(), timezone.utc, tmp_path / "rows")
+    report = ImportReport(tmp_path / "rejected.csv")
+    rows = OldHistory(database, report, Settings(), timezone.utc, tmp_path / "rows")
     rows.read(lambda _: None)
-    assert [(r.what, r.rows) for r in ledger.rejected] == [("the table has no column satisfaction_type, score", 3)]
-    assert ledger.balanced()
-    ledger.close()
+    assert [(r.what, r.rows) for r in report.rejected] == [("the table has no column satisfaction_type, score", 3)]
+    assert report.balanced()
+    report.close()
     database.close()
 
 
@@ -374,7 +374,7 @@ def test_an_aggregates_table_without_a_needed_column_is_rejected_as_well(tmp_pat
     old.insert(path, "daily_aggregates", [row, {**row, "metric_name": "other"}])
     with reading(path, tmp_path) as rows:
         assert rejected(rows) == {"daily_aggregates: the table has no column percentile_99": ["all"]}
-        assert rows.ledger.read["daily_aggregates"] == rows.ledger.rejected_rows("daily_aggregates") == 2
+        assert rows.report.read["daily_aggregates"] == rows.report.rejected_rows("daily_aggregates") == 2
         assert rows.days() == []
 
 
@@ -413,7 +413,7 @@ def test_a_table_without_row_ids_is_rejected_as_a_whole(tmp_path: Path) -> None:
     old.insert(path, "system_performance", [row])
     with reading(path, tmp_path) as rows:
         assert rejected(rows) == {"system_performance: the table has no row ids (WITHOUT ROWID)": ["all"]}
-        assert rows.ledger.read["system_performance"] == 1
+        assert rows.report.read["system_performance"] == 1
 
 
 def test_a_view_in_place_of_a_table_is_rejected_as_a_whole(database: Path, read: Read) -> None:
@@ -425,7 +425,7 @@ def test_a_view_in_place_of_a_table_is_rejected_as_a_whole(database: Path, read:
         connection.execute("CREATE VIEW of_others AS SELECT 1")
     rows = read()
     assert rejected(rows) == {"system_performance: a view, and rows of views have no row ids": ["all"]}
-    assert rows.ledger.read["system_performance"] == 2
+    assert rows.report.read["system_performance"] == 2
     assert rows.database.unknown == ["archive"]
 
 
@@ -514,7 +514,7 @@ def test_too_many_values_of_a_label_become_other(database: Path, read: Read) -> 
     old.insert(database, "system_performance", [performance(1.0, feature=f"user-{i}") for i in range(5)])
     rows = read(label_caps={"feature": 3})
     assert sorted(key[0] for key in day_of(rows)) == ["other", "user-0", "user-1", "user-2"]
-    assert rows.keepers.labels.overflow() == {"feature": 2}
+    assert rows.builder.labels.overflow() == {"feature": 2}
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])

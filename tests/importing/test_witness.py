@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_metrics.importing import witness
-from otel_metrics.importing.ledger import Ledger
-from otel_metrics.importing.rows import Rows
-from otel_metrics.importing.tables import OldDatabase
-from otel_metrics.importing.verify import by_sql
+from otel_metrics.importing import sql_check
+from otel_metrics.importing.old_history import OldHistory
+from otel_metrics.importing.report import ImportReport
+from otel_metrics.importing.source_db import OldDatabase
+from otel_metrics.importing.sql_check import by_sql
 from otel_metrics.settings import Settings
 from tests.importing import old
 
@@ -27,7 +27,7 @@ def test_it_counts_what_was_read_in_any_portions_and_tells_capitals_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portion: int
 ) -> None:
     """Rows are far apart, and the old column says that upper and lower case are the same."""
-    monkeypatch.setattr(witness, "PORTION", portion)
+    monkeypatch.setattr(sql_check, "PORTION", portion)
     path = old.create(
         tmp_path / "old.db", old.SCHEMA.replace("feature TEXT NOT NULL", "feature TEXT NOT NULL COLLATE NOCASE")
     )
@@ -36,11 +36,11 @@ def test_it_counts_what_was_read_in_any_portions_and_tells_capitals_apart(
     old.insert(
         path, "feature_usage", [{**row, "id": n, "feature": name, "duration_ms": 5.0} for n, name in features.items()]
     )
-    ledger, database = Ledger(tmp_path / "rejected.csv"), OldDatabase(path)
-    with closing(ledger), closing(database):
-        rows = Rows(database, ledger, Settings(), timezone.utc, tmp_path / "rows")
+    report, database = ImportReport(tmp_path / "rejected.csv"), OldDatabase(path)
+    with closing(report), closing(database):
+        rows = OldHistory(database, report, Settings(), timezone.utc, tmp_path / "rows")
         rows.read(lambda _: None)
-        found = witness.Witness(rows).expected(DAY)
+        found = sql_check.TableCheck(rows).expected(DAY)
         assert {key.feature: numbers["count"] for key, numbers in found.items()} == {
             "Search": 2,
             "search": 2,

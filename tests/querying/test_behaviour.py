@@ -25,7 +25,7 @@ from tests.querying.behaviour import ODD, Subject, record
 from tests.servers import scraping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.servers import QueryServer, Servers, VictoriaMetrics
 
@@ -236,7 +236,9 @@ def test_the_dashboard_has_everything(subject: Subject) -> None:
 
 
 def test_the_documented_monitor_asks_for_all_features(subject: Subject) -> None:
-    board = subject.advanced.get_comprehensive_dashboard(hours=1)
+    board: Mapping[str, Any] = subject.advanced.get_comprehensive_dashboard(
+        hours=1
+    )  # as applications without types have it
     assert board["feature"] is None
     assert board["errors"]["total_errors"] == 5
     assert not board["satisfaction"]["avg_score"] < 0.5

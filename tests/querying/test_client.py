@@ -81,7 +81,7 @@ def test_a_path_prefix_is_kept(server: Server) -> None:
 def test_samples_and_remarks_are_returned(server: Server, client: PrometheusClient) -> None:
     sample = {"metric": {"a": "b"}, "value": [1, "2"]}
     server.answers = [success(sample, warnings=["careful"], infos=["by the way"])]
-    assert client.query("up", 1) == ([sample], ("careful", "by the way"))
+    assert client.query("up", 1) == ([({"a": "b"}, 2.0, None)], ("careful", "by the way"))
 
 
 def test_a_compressed_answer_is_understood(server: Server, client: PrometheusClient) -> None:
@@ -257,7 +257,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         client = PrometheusClient(f"http://127.0.0.1:{bound.getsockname()[1]}")
-        with pytest.raises(UnreachableError, match="rejected"):
+        with pytest.raises(UnreachableError, match="refused"):
             client.query("up", 1)
         client.close()
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_metrics.querying import plans, results
+from otel_metrics.querying import plans, shaping
 from otel_metrics.querying.client import PrometheusClient
-from otel_metrics.querying.prometheus import PrometheusSource
+from otel_metrics.querying.prometheus_source import PrometheusSource
 from otel_metrics.querying.source import Period
 from tests.querying.history import DAY, END, MIDNIGHT, SCRAPES, START, processes, scrapes, simulate, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.querying.history import Process
@@ -73,10 +73,10 @@ def test_a_window_counts_what_was_exposed_in_it(past: Past, start: float, end: f
     """Whoever died, was born or was not scraped meanwhile."""
     exposed = [event for event in past.events if start < event.exposed <= end]
     source = past.source(end)
-    usage = results.usage(source.fetch(plans.usage("chat"), Period(start, end)))
+    usage = shaping.usage(source.fetch(plans.usage("chat"), Period(start, end)))
     assert usage["total_usage"] == len(exposed)
     assert usage["successful"] == sum(event.success for event in exposed)
-    satisfaction = results.satisfaction(source.fetch(plans.satisfaction("chat"), Period(start, end)))
+    satisfaction = shaping.satisfaction(source.fetch(plans.satisfaction("chat"), Period(start, end)))
     assert satisfaction["total_responses"] == len(exposed)
     assert satisfaction["satisfied_responses"] == sum(event.stars >= 0.7 for event in exposed)
     if exposed:
@@ -87,7 +87,7 @@ def test_a_window_counts_what_was_exposed_in_it(past: Past, start: float, end: f
 def test_windows_add_up(past: Past) -> None:
     edges = [START, *(MIDNIGHT + hour * HOURS for hour in (-1.5, 0, 0.3, 7, 9.03, 11, 19.99, 24)), END]
     totals = [
-        results.usage(past.source(end).fetch(plans.usage("chat"), Period(start, end)))["total_usage"]
+        shaping.usage(past.source(end).fetch(plans.usage("chat"), Period(start, end)))["total_usage"]
         for start, end in pairwise(edges)
     ]
     assert sum(totals) == sum(event.exposed <= END for event in past.events)
@@ -97,9 +97,9 @@ def test_all_processes_are_searched_if_nothing_tells_which_ones_to(past: Past, m
     """The same numbers, at a higher price: a server that does not hold the metric that processes are known by."""
     source = past.source(MIDNIGHT + DAY)
     period = Period(MIDNIGHT + 8 * HOURS, MIDNIGHT + DAY)
-    cheap = results.dashboard(source.fetch(plans.dashboard(), period))
+    cheap = shaping.dashboard(source.fetch(plans.dashboard(), period))
     monkeypatch.setattr(PrometheusSource, "_irregular", lambda *_: None)
-    dear = results.dashboard(source.fetch(plans.dashboard(), period))
+    dear = shaping.dashboard(source.fetch(plans.dashboard(), period))
     assert dear["usage"]["total_usage"] == cheap["usage"]["total_usage"]
     assert dear["performance"]["categories"]["response_time"] == pytest.approx(
         cheap["performance"]["categories"]["response_time"]
@@ -117,9 +117,9 @@ def whole_day(past: Past) -> list[Any]:
 
 
 def test_the_day_is_exact_over_everything_exposed(past: Past) -> None:
-    rows = {
+    rows: dict[tuple[str, str], Mapping[str, Any]] = {
         (row["metric_type"], row["metric_name"]): row
-        for row in results.daily(past.source(END).day(date(2025, 12, 14)))
+        for row in shaping.daily(past.source(END).day(date(2025, 12, 14)))
         if row["feature"] == "chat"
     }
     events = whole_day(past)
@@ -148,7 +148,7 @@ def test_the_day_is_exact_over_everything_exposed(past: Past) -> None:
 
 def test_rows_tell_how_many_processes_they_are_of_and_what_may_be_missing(past: Past) -> None:
     """Two did not live to midnight; one was not scraped around each midnight, of which the first shows as a gap."""
-    for row in results.daily(past.source(END).day(date(2025, 12, 14))):
+    for row in shaping.daily(past.source(END).day(date(2025, 12, 14))):
         assert (row["instances"], row["complete"]) == (5, False)
         assert row["reason"] == "2 of 5 processes not seen after midnight; 1 of 5 processes not seen for a while"
 
@@ -166,19 +166,19 @@ def test_rows_of_processes_that_were_always_scraped_are_complete(session_servers
     with closing(PrometheusClient(server.url)) as client:
         table = PrometheusSource(client, lambda: MIDNIGHT + DAY + 2 * HOURS).day(date(2025, 12, 14))
         noon = PrometheusSource(client, lambda: MIDNIGHT + 8 * HOURS).day(date(2025, 12, 14))
-    found = {row["metric_name"]: (row["instances"], row["complete"], row["reason"]) for row in results.daily(table)}
+    found = {row["metric_name"]: (row["instances"], row["complete"], row["reason"]) for row in shaping.daily(table)}
     assert found == {
         "ask": (2, True, ""),
         "leave": (1, False, "1 of 1 processes not seen after midnight"),
         "pause": (1, False, "1 of 1 processes not seen for a while"),
     }
-    unfinished = {row["metric_name"]: (row["instances"], row["complete"], row["reason"]) for row in results.daily(noon)}
+    unfinished = {row["metric_name"]: (row["instances"], row["complete"], row["reason"]) for row in shaping.daily(noon)}
     assert unfinished["ask"] == (2, False, "the day is not over, or not known in full")
 
 
 def test_the_running_day_is_marked_partial(past: Past) -> None:
     noon = MIDNIGHT + 12 * HOURS
-    rows = results.daily(past.source(noon).day(date(2025, 12, 14)))
+    rows = shaping.daily(past.source(noon).day(date(2025, 12, 14)))
     exposed = [event for event in past.events if event.when >= MIDNIGHT and event.exposed <= noon]
     assert {row["partial"] for row in rows} == {True}
     assert {row["count"] for row in rows} == {len(exposed)}
@@ -186,6 +186,6 @@ def test_the_running_day_is_marked_partial(past: Past) -> None:
 
 def test_right_after_midnight_yesterday_is_complete_and_today_empty(past: Past) -> None:
     moment = MIDNIGHT + DAY + SCRAPES + 90
-    yesterday = results.daily(past.source(moment).day(date(2025, 12, 14)))
+    yesterday = shaping.daily(past.source(moment).day(date(2025, 12, 14)))
     assert {row["count"] for row in yesterday} == {len(whole_day(past))}
-    assert results.daily(past.source(MIDNIGHT + DAY + 5).day(date(2025, 12, 15))) == []
+    assert shaping.daily(past.source(MIDNIGHT + DAY + 5).day(date(2025, 12, 15))) == []

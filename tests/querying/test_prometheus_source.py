@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.errors import BadAnswerError, BadQueryError, QueryError, RefusedError
-from otel_metrics.querying import plans, results
+from otel_metrics.querying import plans, shaping
 from otel_metrics.querying.client import PrometheusClient
-from otel_metrics.querying.prometheus import PrometheusSource
+from otel_metrics.querying.prometheus_source import PrometheusSource
 from otel_metrics.querying.source import Period
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
@@ -78,12 +78,12 @@ def test_samples_that_make_no_sense(server: Server, source: PrometheusSource, sa
 
 
 def test_an_answer_without_anything_is_no_data(source: PrometheusSource) -> None:
-    assert results.dashboard(source.fetch(plans.dashboard(), HOUR))["has_data"] is False
+    assert shaping.dashboard(source.fetch(plans.dashboard(), HOUR))["has_data"] is False
 
 
 def test_warnings_of_the_server_are_passed_on_once(server: Server, source: PrometheusSource) -> None:
     server.answers = [success(), success(warnings=["half of the data is missing"], infos=["no counter"])]
-    board = results.dashboard(source.fetch(plans.dashboard(), HOUR))
+    board = shaping.dashboard(source.fetch(plans.dashboard(), HOUR))
     assert board["warnings"] == ["half of the data is missing", "no counter"]
 
 
@@ -91,7 +91,7 @@ def test_warnings_of_the_server_about_a_day_are_passed_on(server: Server, source
     key = {"feature": "chat", "metric_type": "usage", "metric_name": "ask", "unit": "seconds"}
     row = {"metric": {**key, "part": "count"}, "value": [1, "3"]}
     server.answers = [success(), success(row, warnings=["half of the data is missing"])]
-    (found,) = results.daily(source.day(date(2025, 12, 14)))
+    (found,) = shaping.daily(source.day(date(2025, 12, 14)))
     assert (found["count"], found["warnings"]) == (3, ["half of the data is missing"])
 
 
@@ -138,7 +138,7 @@ def test_a_process_that_ends_while_it_is_asked_about_is_counted(servers: Servers
         now = time.time() + 60
         with closing(Between(server.url, end)) as client:
             answer = PrometheusSource(client, time.time).fetch(plans.usage("chat"), Period(now - 3600, now))
-        assert results.usage(answer, "chat")["total_usage"] == 3
+        assert shaping.usage(answer, "chat")["total_usage"] == 3
 
 
 @pytest.mark.parametrize("kind", ["timeout", "canceled", "unavailable", "internal"])
@@ -173,7 +173,7 @@ def test_values_that_are_not_numbers_are_left_out_and_said_so(
     server = session_servers.prometheus(data=data, flags=["--storage.tsdb.retention.time=100y"])
     with closing(PrometheusClient(server.url)) as client:
         source = PrometheusSource(client, time.time)
-        found = results.resources(source.fetch(plans.resources(), Period(MIDNIGHT - 60, MIDNIGHT + 60)))
+        found = shaping.resources(source.fetch(plans.resources(), Period(MIDNIGHT - 60, MIDNIGHT + 60)))
     assert [(row["resource_name"], row["utilization_percent"]) for row in found["resources"]] == [("even", 50.0)]
     assert found["warnings"] == ["2 values that are not finite numbers were left out"]
 
@@ -214,7 +214,7 @@ def test_processes_of_any_kind_are_counted_exactly(
                 last = max((age for when, age in ages if start < when <= end), default=None)
                 if last is not None:
                     expected += last - max((age for when, age in ages if when <= start), default=0)
-            found = results.errors(source.fetch(plans.errors("chat"), Period(start, end)))
+            found = shaping.errors(source.fetch(plans.errors("chat"), Period(start, end)))
             assert found["total_errors"] == expected, (start - MIDNIGHT, end - MIDNIGHT)
 
 

@@ -15,8 +15,8 @@ from otel_metrics.catalogue import ERRORS, OPTIMIZATION_AFTER, PERFORMANCE_DURAT
 from otel_metrics.querying import plans, promql
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.expressions import Irregular, Moment, parts, processes
-from otel_metrics.querying.prometheus import NAMED
-from otel_metrics.querying.source import Distribution, Latest, Period, Total
+from otel_metrics.querying.prometheus_source import NAMED
+from otel_metrics.querying.source import DistributionQuery, LatestQuery, Period, TotalQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def only(query: Query, irregular: Irregular | None = None) -> dict[str, str]:
 
 
 def test_a_total_is_an_exact_difference() -> None:
-    found = only(Total(ERRORS, ("severity",), (("feature", "chat"),)))
+    found = only(TotalQuery(ERRORS, ("severity",), (("feature", "chat"),)))
     assert found == {
         "q:number": (
             'sum by (severity) (last_over_time(feature_errors_total{feature="chat"}[3600000ms] @ 1700003600.000)'
@@ -44,7 +44,7 @@ def test_a_total_is_an_exact_difference() -> None:
 
 
 def test_a_distribution_is_asked_for_in_both_forms() -> None:
-    found = only(Distribution(PERFORMANCE_DURATION, ("metric_category",)))
+    found = only(DistributionQuery(PERFORMANCE_DURATION, ("metric_category",)))
     assert list(found) == ["q:native", "q:buckets", "q:sum", "q:count", "q:low", "q:high"]
     assert found["q:native"].startswith(
         "sum by (metric_category) (last_over_time(feature_performance_duration_seconds{}["
@@ -55,22 +55,22 @@ def test_a_distribution_is_asked_for_in_both_forms() -> None:
 
 
 def test_the_extremes_of_the_days_bound_what_lies_in_them() -> None:
-    found = only(Distribution(PERFORMANCE_DURATION, ("metric_category",), (("metric_name", "reply"),)))
+    found = only(DistributionQuery(PERFORMANCE_DURATION, ("metric_category",), (("metric_name", "reply"),)))
     assert found["q:high"] == (
         'max by (metric_type) (last_over_time(feature_daily_max{metric_name="reply",unit="seconds"}[3600000ms] @ 1700003600.000))'
     )
     two_days = Period(HOUR.end - 3 * 86_400, HOUR.end)
-    assert "q:high" not in parts({"q": Distribution(PERFORMANCE_DURATION)}, Moment(two_days)), (
+    assert "q:high" not in parts({"q": DistributionQuery(PERFORMANCE_DURATION)}, Moment(two_days)), (
         "older days are not known"
     )
 
 
 def test_signed_values_are_grouped_by_sign() -> None:
-    assert "sum by (feature, sign, le) (" in only(Distribution(PERFORMANCE_VALUE, ("feature",)))["q:buckets"]
+    assert "sum by (feature, sign, le) (" in only(DistributionQuery(PERFORMANCE_VALUE, ("feature",)))["q:buckets"]
 
 
 def test_what_is_scraped_at_both_edges_is_subtracted_whatever_lies_in_between() -> None:
-    assert only(Total(ERRORS, ("severity",)), Irregular()) == {
+    assert only(TotalQuery(ERRORS, ("severity",)), Irregular()) == {
         "q:number": (
             "(sum by (severity) (feature_errors_total{} @ 1700003600.000)"
             " - (sum by (severity) (feature_errors_total{} @ 1700000000.000)"
@@ -80,9 +80,9 @@ def test_what_is_scraped_at_both_edges_is_subtracted_whatever_lies_in_between() 
 
 
 def test_only_irregular_processes_are_searched_when_they_are_known() -> None:
-    none = only(Latest(OPTIMIZATION_AFTER, ("feature",)), Irregular())
+    none = only(LatestQuery(OPTIMIZATION_AFTER, ("feature",)), Irregular())
     assert none["q:number"] == "max by (feature) (feature_optimization_after{} @ 1700003600.000)"
-    some = only(Latest(OPTIMIZATION_AFTER, ("feature",)), Irregular(("a.b", "c")))
+    some = only(LatestQuery(OPTIMIZATION_AFTER, ("feature",)), Irregular(("a.b", "c")))
     assert some["q:number"] == (
         "(max by (feature) (feature_optimization_after{} @ 1700003600.000) or "
         "max by (feature) (last_over_time(feature_optimization_after"
@@ -142,7 +142,7 @@ def test_any_text_survives_prometheus(prometheus: Prometheus, text: str) -> None
         samples, _ = client.query(f'label_replace(vector(1), "x", {promql.quoted(text.replace("$", "$$"))}, "", "")', 1)
     finally:
         client.close()
-    assert [sample["metric"].get("x") for sample in samples] == [text]
+    assert [sample.labels.get("x") for sample in samples] == [text]
 
 
 def test_any_text_selects_its_series(session_servers: Servers, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_any_text_selects_its_series(session_servers: Servers, tmp_path: Path) -
     try:
         for n, text in enumerate(texts):
             samples, _ = client.query(promql.selector("text", [("value", text)]), time.time())
-            assert [sample["metric"]["n"] for sample in samples] == [str(n)], repr(text)
+            assert [sample.labels["n"] for sample in samples] == [str(n)], repr(text)
     finally:
         client.close()
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_metrics.querying import results
+from otel_metrics.querying import shaping
 from otel_metrics.querying.client import PrometheusClient
-from otel_metrics.querying.prometheus import PrometheusSource
+from otel_metrics.querying.prometheus_source import PrometheusSource
 from tests.querying.history import DAY, MIDNIGHT, write
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def client(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.parametrize("later", [0.9 * HOUR, 12 * HOUR, 23.9 * HOUR, 40 * HOUR, 300 * DAY])
 def test_a_day_is_the_same_whenever_it_is_read(client: PrometheusClient, later: float) -> None:
     now = MIDNIGHT + DAY + later
-    rows = results.daily(PrometheusSource(client, lambda: now).day(date(2025, 12, 14)))
+    rows = shaping.daily(PrometheusSource(client, lambda: now).day(date(2025, 12, 14)))
     assert [(row["metric_type"], row["metric_name"]) for row in rows] == [
         ("learning_improvement", "words"),
         ("response_time", "reply"),
@@ -86,6 +86,6 @@ def test_a_day_is_the_same_whenever_it_is_read(client: PrometheusClient, later: 
 def test_neighbouring_days_are_not_mixed_up(client: PrometheusClient) -> None:
     source = PrometheusSource(client, lambda: MIDNIGHT + 10 * DAY)
     counts = {
-        day: [row["count"] for row in results.daily(source.day(date(2025, 12, day)))] for day in (12, 13, 14, 15, 16)
+        day: [row["count"] for row in shaping.daily(source.day(date(2025, 12, day)))] for day in (12, 13, 14, 15, 16)
     }
     assert counts == {12: [], 13: [39], 14: [40, 40, 1], 15: [41], 16: []}

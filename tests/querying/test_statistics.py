@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from otel_metrics.catalogue import CATALOGUE, SECONDS, Kind
 from otel_metrics.querying.buckets import Buckets
-from otel_metrics.querying.statistics import Statistics, Values
+from otel_metrics.querying.statistics import RecordedValues, Statistics
 from otel_metrics.recording.sketch import Moments, Sketch, edges
 from otel_metrics.units import MILLISECONDS
 
@@ -29,7 +29,7 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 def sketched(values: Sequence[float]) -> Statistics:
-    return Values((Sketch.of(array("d", values)),)).statistics()
+    return RecordedValues((Sketch.of(array("d", values)),)).statistics()
 
 
 def classic(values: Sequence[float], bounds: Sequence[float]) -> Buckets:
@@ -60,7 +60,7 @@ def native(values: Sequence[float], schema: int = 5) -> Buckets:
 
 # ------------------------------------------------------------------------------------------------------ exact values
 def test_percentiles_are_those_of_percentile_cont() -> None:
-    found = Values((array("d", [15, 20, 35, 40, 50]),)).statistics()
+    found = RecordedValues((array("d", [15, 20, 35, 40, 50]),)).statistics()
     assert found.p50 == 35
     assert found.p95 == pytest.approx(48)
     assert found.p99 == pytest.approx(49.6)
@@ -68,12 +68,14 @@ def test_percentiles_are_those_of_percentile_cont() -> None:
 
 
 def test_the_deviation_is_that_of_a_sample() -> None:
-    assert Values((array("d", [2, 4, 4, 4, 5, 5, 7, 9]),)).statistics().stddev == pytest.approx(2.138089935299395)
-    assert Values((array("d", [3.25]),)).statistics().stddev == 0.0
+    assert RecordedValues((array("d", [2, 4, 4, 4, 5, 5, 7, 9]),)).statistics().stddev == pytest.approx(
+        2.138089935299395
+    )
+    assert RecordedValues((array("d", [3.25]),)).statistics().stddev == 0.0
 
 
 def test_nothing_has_no_statistics() -> None:
-    for nothing in (Values(), Buckets(), Values((array("d"),))):
+    for nothing in (RecordedValues(), Buckets(), RecordedValues((array("d"),))):
         found = nothing.statistics()
         assert found == Statistics()
         assert (found.count, found.avg, found.min, found.stddev, found.p99) == (0, None, None, None, None)
@@ -81,7 +83,7 @@ def test_nothing_has_no_statistics() -> None:
 
 @given(SOME)
 def test_exact_statistics(values: list[float]) -> None:
-    found = Values((array("d", values),)).statistics()
+    found = RecordedValues((array("d", values),)).statistics()
     assert found.count == len(values)
     assert found.avg == pytest.approx(standard.fmean(values), abs=1e-12)
     assert (found.min, found.max) == (min(values), max(values))
@@ -93,19 +95,19 @@ def test_exact_statistics(values: list[float]) -> None:
 
 @given(SOME, st.integers(0, 200))
 def test_how_values_are_divided_does_not_matter(values: list[float], at: int) -> None:
-    one, two = Values((array("d", values[:at]),)), Values((array("d", values[at:]),))
-    assert one.plus(two).statistics() == Values((array("d", values),)).statistics()
+    one, two = RecordedValues((array("d", values[:at]),)), RecordedValues((array("d", values[at:]),))
+    assert one.plus(two).statistics() == RecordedValues((array("d", values),)).statistics()
 
 
 def test_a_unit_maps_everything() -> None:
-    found = Values((array("d", [0.1, 0.2, 0.4]),)).statistics().map(MILLISECONDS.from_base)
+    found = RecordedValues((array("d", [0.1, 0.2, 0.4]),)).statistics().map(MILLISECONDS.from_base)
     assert (found.avg, found.min, found.max, found.p50) == pytest.approx((700 / 3, 100, 400, 200))
     assert found.stddev == pytest.approx(standard.stdev([100, 200, 400]))
     assert found.total == pytest.approx(700)
 
 
 def test_values_as_large_as_doubles_go_do_not_fail() -> None:
-    found = Values((array("d", [1.7e308, 1.7e308, -1.0]),)).statistics()
+    found = RecordedValues((array("d", [1.7e308, 1.7e308, -1.0]),)).statistics()
     assert found.max == 1.7e308
     assert sketched([1.7e308, -1.7e308, 5e-324]).count == 3
 
@@ -240,7 +242,7 @@ def test_percentiles_of_seven_shapes(shape: str) -> None:
         "heavy tail": lambda: 0.01 * rng.paretovariate(1.5),
     }
     values = [shapes[shape]() for _ in range(20_000)]
-    exact = Values((array("d", values),)).statistics()
+    exact = RecordedValues((array("d", values),)).statistics()
     for found, tolerance in ((native(values, 7).statistics(), 0.01), (classic(values, SECONDS).statistics(), 0.3)):
         for name in QUANTILES:
             assert getattr(found, name) == pytest.approx(getattr(exact, name), rel=tolerance), (shape, name)

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USAGE
-from otel_metrics.querying.statistics import Values
+from otel_metrics.querying.statistics import RecordedValues
 from otel_metrics.recording.local_store import LocalStore
 from otel_metrics.recording.ring_buffer import KEEP, _size
 from otel_metrics.recording.sinks import Batch
@@ -50,7 +50,7 @@ def rows(number: int) -> Batch:
 
 
 def statistics(window: LocalStore, start: float, end: float) -> Statistics:
-    return Values.of(parts for _, parts in window.values(PERFORMANCE_DURATION, start, end)).statistics()
+    return RecordedValues.of(parts for _, parts in window.values(PERFORMANCE_DURATION, start, end)).statistics()
 
 
 def count(window: LocalStore, start: float, end: float) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import COLUMNS, Dashboard, Panel, Row, variables
-from otel_metrics.assets.places import PLACES
+from otel_metrics.assets.data_files import PLACES
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.queries import Values

@@ -20,7 +20,7 @@ _NOT_MEASURED: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedNumber:
     """One number as two sources see it; ``None`` is no data."""
 
     name: str
@@ -45,12 +45,12 @@ class Row:
         return self.estimated or abs(self.difference or 0.0) <= TOLERANCE
 
 
-def rows(local: Mapping[str, Any], remote: Mapping[str, Any]) -> list[Row]:
+def rows(local: Mapping[str, Any], remote: Mapping[str, Any]) -> list[ComparedNumber]:
     """Return every number of both dashboards, side by side, in the order of the local one."""
     ours, theirs = dict(_numbers(local)), dict(_numbers(remote))
     guessed = {*local.get("estimated", ()), *remote.get("estimated", ())}
     names = [*ours, *(name for name in theirs if name not in ours)]
-    return [Row(name, ours.get(name), theirs.get(name), _short(name) in guessed) for name in names]
+    return [ComparedNumber(name, ours.get(name), theirs.get(name), _short(name) in guessed) for name in names]
 
 
 def _short(name: str) -> str:

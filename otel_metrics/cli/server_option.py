@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
@@ -43,14 +42,3 @@ def reader(url: str | None) -> Iterator[tuple[AdvancedMetrics, str]]:
     """Return what reads from the server at ``url``, and its address."""
     with connected(url) as runtime:
         yield runtime.advanced, str(runtime.settings.prometheus_url)
-
-
-def jsonable(value: Any) -> Any:
-    """Return ``value`` with ``None`` where a number is not finite: JSON has no NaN."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(entry) for entry in value]
-    return value

@@ -10,11 +10,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import DAILY_SQL
-from otel_metrics.importing import exposition
-from otel_metrics.importing.errors import ImportFailedError
-from otel_metrics.importing.exposition import RECORDED_AT, Grid
-from otel_metrics.importing.rows import date_of
-from otel_metrics.importing.state import DayState, State
+from otel_metrics.errors import ImportFailedError
+from otel_metrics.importing import openmetrics_file
+from otel_metrics.importing.data_directory import DayState, State
+from otel_metrics.importing.old_history import date_of
+from otel_metrics.importing.openmetrics_file import RECORDED_AT, SampleTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_metrics.catalogue import DayKey
-    from otel_metrics.importing.blocks import DataDirectory
-    from otel_metrics.importing.rows import Rows
+    from otel_metrics.importing.data_directory import DataDirectory
+    from otel_metrics.importing.old_history import OldHistory
     from otel_metrics.querying.statistics import Statistics
 
 _DAY: Final = 86_400
@@ -40,11 +40,11 @@ class Wanted:
     """The first day that is not imported, such as the first of the live system."""
 
 
-class Import:
+class Importer:
     """Writes days into a data directory."""
 
-    def __init__(self, rows: Rows, directory: DataDirectory, wanted: Wanted, now: float) -> None:
-        self.rows = rows
+    def __init__(self, history: OldHistory, directory: DataDirectory, wanted: Wanted, now: float) -> None:
+        self.history = history
         self._directory = directory
         self._wanted = wanted
         self._state = State(directory.work / "state.json")
@@ -61,7 +61,9 @@ class Import:
     def imported(self) -> list[int]:
         """Return the days of the old database that are in place, now or since an earlier run."""
         held = self._directory.held()
-        return [day for day in self.rows.days() if (known := self._state.get(self.instance(day))) and known.holds(held)]
+        return [
+            day for day in self.history.days() if (known := self._state.get(self.instance(day))) and known.holds(held)
+        ]
 
     def age_of_oldest(self) -> int:
         """Return the age in days of the oldest day that was written, 0 if none was."""
@@ -81,7 +83,7 @@ class Import:
     def open_days(self) -> list[int]:
         """Return the days that may be written now, and account for the rows of the others."""
         found = []
-        for day in self.rows.days():
+        for day in self.history.days():
             why = self._postponed(day)
             if why:
                 self._skip(day, why)
@@ -135,7 +137,7 @@ class Import:
 
     def _make(self, day: int) -> tuple[int, Path, int, str, set[int]] | None:
         """Write a day's OpenMetrics file, unless the day is imported already."""
-        content, seconds = self.rows.load(day)
+        content, seconds = self.history.load(day)
         known = self._state.get(self.instance(day))
         # What retention has deleted is imported again. Samples that are still there as well are the same, and count once.
         if known is not None and not (
@@ -146,10 +148,10 @@ class Import:
             )
             self._skip(day, "imported before" if known.content == content else changed)
             return None
-        table, used = self.rows.statistics(day)
-        for rowid, _ in self.rows.aggregates.get(day, {}).values():
+        table, used = self.history.statistics(day)
+        for rowid, _ in self.history.aggregates.get(day, {}).values():
             if rowid not in used:
-                self.rows.ledger.reject(DAILY_SQL, rowid, "computed from the day's own rows instead")
+                self.history.report.reject(DAILY_SQL, rowid, "computed from the day's own rows instead")
         file = self._directory.file(str(date_of(day)))
         samples = 0
         try:
@@ -166,18 +168,18 @@ class Import:
         return day, file, samples, content, used
 
     def _lines(self, day: int, seconds: int, table: dict[DayKey, Statistics], used: set[int]) -> Iterator[str]:
-        grid, instance, days = Grid(day, seconds), self.instance(day), self.rows.keepers.days
-        old = {key for key, (rowid, _) in self.rows.aggregates.get(day, {}).items() if rowid in used}
+        grid, instance, days = SampleTimes(day, seconds), self.instance(day), self.history.builder.days
+        old = {key for key, (rowid, _) in self.history.aggregates.get(day, {}).items() if rowid in used}
         accumulated = (
             (key, known, sum(value * value for value in days[key].values))
             for key, known in table.items()
             if key not in old
         )
         return chain(
-            exposition.lines(grid, self.rows.keepers.filled(), instance),
-            exposition.accumulators(grid, accumulated, instance),
-            exposition.recorded(grid, table),
-            [exposition.END],
+            openmetrics_file.lines(grid, self.history.builder.filled(), instance),
+            openmetrics_file.accumulators(grid, accumulated, instance),
+            openmetrics_file.recorded(grid, table),
+            [openmetrics_file.END],
         )
 
     def _publish(self, day: int, file: Path, samples: int, content: str, used: set[int]) -> tuple[int, set[int]]:
@@ -185,7 +187,7 @@ class Import:
             blocks = self._directory.stage(file, samples)
         finally:
             file.unlink(missing_ok=True)
-        rows = sum(span.rows for span in self.rows.reader.spans[day].values()) + len(used)
+        rows = sum(span.rows for span in self.history.reader.spans[day].values()) + len(used)
         # Written before the first block moves: an interruption between two of them is recognised and mended.
         self._state.put(self.instance(day), DayState(content, rows, blocks, done=False))
         if not self._directory.publish(blocks):
@@ -194,19 +196,19 @@ class Import:
         return day, used
 
     def _written(self, day: int, used: set[int]) -> int:
-        for table, span in self.rows.reader.spans[day].items():
-            self.rows.ledger.imported[table] += span.rows
-        self.rows.ledger.imported[DAILY_SQL] += len(used)
+        for table, span in self.history.reader.spans[day].items():
+            self.history.report.imported[table] += span.rows
+        self.history.report.imported[DAILY_SQL] += len(used)
         self.written.append(day)
         return day
 
     def _skip(self, day: int, why: str) -> None:
         self.skipped[day] = why
-        for table, span in self.rows.reader.spans[day].items():
+        for table, span in self.history.reader.spans[day].items():
             if span.rows:
-                self.rows.ledger.reject(table, f"{span.first}-{span.last}", why, span.rows)
-        for rowid, _ in self.rows.aggregates.get(day, {}).values():
-            self.rows.ledger.reject(DAILY_SQL, rowid, why)
+                self.history.report.reject(table, f"{span.first}-{span.last}", why, span.rows)
+        for rowid, _ in self.history.aggregates.get(day, {}).values():
+            self.history.report.reject(DAILY_SQL, rowid, why)
 
 
 def _finish(pool: ThreadPoolExecutor) -> None:

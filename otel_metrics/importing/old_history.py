@@ -1,4 +1,4 @@
-"""What of an old database fits, by day."""
+"""The history that an old database holds: what of its rows fits, by UTC day."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import DAILY_SQL
-from otel_metrics.importing import aggregates
-from otel_metrics.importing.day import content_hash, fill, step
-from otel_metrics.importing.keepers import Keepers
-from otel_metrics.importing.reading import Reader, reject_all
-from otel_metrics.importing.spool import Spool
+from otel_metrics.importing import old_aggregates
+from otel_metrics.importing.day_builder import DayBuilder, content_hash, fill, step
+from otel_metrics.importing.day_files import DayFiles
+from otel_metrics.importing.row_reader import RowReader, reject_all
 from otel_metrics.importing.timestamps import Timestamps
-from otel_metrics.querying.statistics import Values
+from otel_metrics.querying.statistics import RecordedValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_metrics.catalogue import DayKey
-    from otel_metrics.importing.keepers import NumberSeries
-    from otel_metrics.importing.ledger import Ledger
-    from otel_metrics.importing.tables import OldDatabase
+    from otel_metrics.importing.day_builder import NumberSeries
+    from otel_metrics.importing.report import ImportReport
+    from otel_metrics.importing.source_db import OldDatabase
     from otel_metrics.querying.statistics import Statistics
     from otel_metrics.settings import Scale, Settings
 
@@ -36,17 +35,19 @@ def date_of(day: int) -> date:
     return _EPOCH + timedelta(days=day)
 
 
-class Rows:
-    """Everything that fits of an old database, by day. Reading it changes nothing but the ledger and the work folder."""
+class OldHistory:
+    """Everything that fits of an old database, by day. Reading it changes nothing but the report and the work folder."""
 
-    def __init__(self, database: OldDatabase, ledger: Ledger, settings: Settings, zone: tzinfo, work: Path) -> None:
+    def __init__(
+        self, database: OldDatabase, report: ImportReport, settings: Settings, zone: tzinfo, work: Path
+    ) -> None:
         shutil.rmtree(work, ignore_errors=True)
         self.database = database
-        self.ledger = ledger
-        self.keepers = Keepers(settings)
-        self.spool = Spool(work)
-        self.reader = Reader(self.keepers, self.spool, ledger, Timestamps(zone))
-        self.aggregates: aggregates.Rows = {}
+        self.report = report
+        self.builder = DayBuilder(settings)
+        self.day_files = DayFiles(work)
+        self.reader = RowReader(self.builder, self.day_files, report, Timestamps(zone))
+        self.aggregates: old_aggregates.AggregatedRows = {}
         self._infos: Mapping[DayKey, NumberSeries] = {}
 
     def read(self, tick: Callable[[int], object]) -> None:
@@ -55,35 +56,37 @@ class Rows:
             self.reader.read(self.database, found, tick)
         table = self.database.aggregates
         if table and table.unreadable:
-            reject_all(self.database, table, self.ledger)
+            reject_all(self.database, table, self.report)
         elif table:
-            reader = aggregates.Aggregates(self.keepers, self.ledger, self.reader.scales)
+            reader = old_aggregates.AggregatesReader(self.builder, self.report, self.reader.scales)
             self.aggregates, self._infos = reader.read(self.database, table), reader.infos
-            tick(self.ledger.read[DAILY_SQL])
-        self.ledger.flush()
+            tick(self.report.read[DAILY_SQL])
+        self.report.flush()
 
     def days(self) -> list[int]:
         """Return the days that have rows of any kind, in order."""
-        return sorted({*self.spool.days(), *self.aggregates})
+        return sorted({*self.day_files.days(), *self.aggregates})
 
     def load(self, day: int) -> tuple[str, int]:
-        """Put a day's raw rows into the keepers; return its content hash and the seconds between samples."""
-        self.keepers.clear()
-        parts = self.spool.read(day)
-        seconds = step(self.keepers, parts)
-        fill(self.keepers, day, parts, seconds)
+        """Put a day's raw rows into the builder; return its content hash and the seconds between samples."""
+        self.builder.clear()
+        parts = self.day_files.read(day)
+        seconds = step(self.builder, parts)
+        fill(self.builder, day, parts, seconds)
         for key in self.aggregates.get(day, {}):
             if key in self._infos:
                 self._infos[key].slots.setdefault(86_400 // seconds - 1, 1.0)
-        whole = blake2b(content_hash(self.keepers, parts).encode(), digest_size=16)
-        for text in aggregates.text(self.aggregates.get(day, {})):
+        whole = blake2b(content_hash(self.builder, parts).encode(), digest_size=16)
+        for text in old_aggregates.text(self.aggregates.get(day, {})):
             whole.update(text.encode())
         return whole.hexdigest(), seconds
 
     def statistics(self, day: int) -> tuple[dict[DayKey, Statistics], set[int]]:
         """Return the loaded day's table, and the row ids of old aggregates in it: where raw rows are missing."""
         table = {
-            key: Values((values.values,)).statistics() for key, values in self.keepers.days.items() if values.values
+            key: RecordedValues((values.values,)).statistics()
+            for key, values in self.builder.days.items()
+            if values.values
         }
         used = set()
         for key, (rowid, known) in self.aggregates.get(day, {}).items():

@@ -8,26 +8,26 @@ from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from otel_metrics.errors import ImportFailedError
 from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.scales import HIGHEST, Scales
-from otel_metrics.importing.errors import ImportFailedError
-from otel_metrics.importing.spool import ROWS
+from otel_metrics.importing.day_files import ROWS
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.recording.labels import RejectedCallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from otel_metrics.importing.keepers import Bundle, Keepers
-    from otel_metrics.importing.ledger import Ledger
-    from otel_metrics.importing.spool import Spool
-    from otel_metrics.importing.tables import Found, OldDatabase, Table
+    from otel_metrics.importing.day_builder import DayBuilder, ImportBuffer
+    from otel_metrics.importing.day_files import DayFiles
+    from otel_metrics.importing.report import ImportReport
+    from otel_metrics.importing.source_db import FoundTable, OldDatabase, Table
     from otel_metrics.importing.timestamps import Timestamps
     from otel_metrics.recording.arguments import ArgumentSpec
     from otel_metrics.settings import Scale
 
 BATCH: Final = 200_000
-"""Rows that are read before their values are converted and written to the spool."""
+"""Rows that are read before their values are converted and written to the day files."""
 
 KNOWN: Final = 100_000
 """Label combinations of a table that are remembered; beyond them they are looked up anew, and counted once more."""
@@ -35,16 +35,16 @@ KNOWN: Final = 100_000
 _NUMBERS: Final = frozenset({float, int})
 
 
-class Bound(NamedTuple):
+class BoundLabels(NamedTuple):
     """What one combination of label columns leads to."""
 
     target: Any
-    """A bundle, the scales of a satisfaction type, or None: rejected."""
+    """A buffer, the scales of a satisfaction type, or None: rejected."""
     remarks: tuple[tuple[str, str], ...]
     """(argument, reason) of what did not fit."""
 
 
-class Span:
+class RowSpan:
     """The rows of one table that fall on one day."""
 
     __slots__ = ("first", "last", "rows")
@@ -62,12 +62,12 @@ class Span:
             self.last = max(self.last, rowid)
 
 
-def reject_all(database: OldDatabase, found: Found, ledger: Ledger) -> None:
+def reject_all(database: OldDatabase, found: FoundTable, report: ImportReport) -> None:
     """Account for a table that cannot be read."""
     name, rows = found.table.name, database.count(found.table.name)
-    ledger.read[name] += rows
+    report.read[name] += rows
     if rows:
-        ledger.reject(name, "all", str(found.unreadable), rows)
+        report.reject(name, "all", str(found.unreadable), rows)
 
 
 def check(database: OldDatabase, name: str, rows: int) -> None:
@@ -82,40 +82,40 @@ def check(database: OldDatabase, name: str, rows: int) -> None:
         )
 
 
-class Reader:
-    """Reads tables into the spool, and accounts for every row."""
+class RowReader:
+    """Reads tables into the day files, and accounts for every row."""
 
-    def __init__(self, keepers: Keepers, spool: Spool, ledger: Ledger, timestamps: Timestamps) -> None:
-        self._keepers = keepers
+    def __init__(self, builder: DayBuilder, day_files: DayFiles, report: ImportReport, timestamps: Timestamps) -> None:
+        self._builder = builder
         # The stand-in has the parts of the recorder that binding uses.
-        self._binding = Binding(cast("Any", keepers))
-        self._spool = spool
-        self._ledger = ledger
+        self._binding = Binding(cast("Any", builder))
+        self._day_files = day_files
+        self._report = report
         self.timestamps = timestamps
-        self.spans: defaultdict[int, defaultdict[str, Span]] = defaultdict(lambda: defaultdict(Span))
+        self.spans: defaultdict[int, defaultdict[str, RowSpan]] = defaultdict(lambda: defaultdict(RowSpan))
         """Rows that fit, by day and table."""
         self.scales: defaultdict[str, set[Scale]] = defaultdict(set)
         """Scales that scores of a satisfaction type were on."""
         self.cardinality: Counter[str] = Counter()
         """Label combinations by table."""
 
-    def read(self, database: OldDatabase, found: Found, tick: Callable[[int], object]) -> None:
+    def read(self, database: OldDatabase, found: FoundTable, tick: Callable[[int], object]) -> None:
         """Read one table; ``tick`` is called with the number of rows after every batch."""
         table = found.table
         if found.unreadable:
-            reject_all(database, found, self._ledger)
+            reject_all(database, found, self._report)
             return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
         milliseconds = self.timestamps.milliseconds
-        known: dict[tuple[object, ...], Bound] = {}
-        pending: dict[tuple[int, int, int], tuple[Bound, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
+        known: dict[tuple[object, ...], BoundLabels] = {}
+        pending: dict[tuple[int, int, int], tuple[BoundLabels, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
         n = told = waiting = 0
         for n, row in enumerate(database.rows(found), 1):
             try:
                 moment = milliseconds(row[1])
             except ValueError as error:
-                self._ledger.reject(table.name, row[0], f"timestamp: {error}")
+                self._report.reject(table.name, row[0], f"timestamp: {error}")
                 continue
             labels = row[2:width]
             bound = known.get(labels)
@@ -125,7 +125,7 @@ class Reader:
                 bound = known[labels] = self.bind(table, labels)
                 self.cardinality[table.name] += bound.target is not None
             if bound.target is None:
-                self._ledger.reject(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
+                self._report.reject(table.name, row[0], "; ".join(f"{what}: {why}" for what, why in bound.remarks))
                 continue
             # The scale of a score depends on the scores before it, so it is chosen in the order of the rows.
             target = bound.target.buffer_for(row[width]) if scaled else bound.target
@@ -140,20 +140,20 @@ class Reader:
                 tick(n - told)
                 told, waiting = n, 0
         self._take(table, width, pending)
-        self._ledger.read[table.name] += n
+        self._report.read[table.name] += n
         check(database, table.name, n)
         tick(n - told)
 
-    def bind(self, table: Table, labels: tuple[object, ...]) -> Bound:
+    def bind(self, table: Table, labels: tuple[object, ...]) -> BoundLabels:
         """Return what a combination of label columns leads to."""
-        rejections = self._keepers.rejections
+        rejections = self._builder.rejections
         rejections.take()
-        self._keepers.forget_seeds()
+        self._builder.forget_seeds()
         try:
             target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
         except RejectedCallError:
             target = None
-        return Bound(target, tuple(rejections.take()))
+        return BoundLabels(target, tuple(rejections.take()))
 
     @staticmethod
     def _arguments(table: Table, labels: tuple[object, ...]) -> tuple[object, ...]:
@@ -161,33 +161,33 @@ class Reader:
         return (*labels, None) if table.call == "satisfaction" else labels
 
     def _take(self, table: Table, width: int, pending: dict[tuple[int, int, int], Any]) -> None:
-        """Convert, check and spool what was read, one series at a time."""
-        for (day, *_), (bound, bundle, rows) in pending.items():
+        """Convert, check and store what was read, one series at a time."""
+        for (day, *_), (bound, buffer, rows) in pending.items():
             for _, row in rows if bound.remarks else ():
                 for argument, reason in bound.remarks:
-                    self._ledger.leave_out(table.name, row[0], argument, reason)
-            self._take_rows(table, width, day, bundle, rows)
+                    self._report.leave_out(table.name, row[0], argument, reason)
+            self._take_rows(table, width, day, buffer, rows)
             if isinstance(bound.target, Scales):
                 scores = [row[width] for _, row in rows if type(row[width]) in _NUMBERS]
-                if bundle is not bound.target.five:
+                if buffer is not bound.target.five:
                     self.scales[bound.target.kind].add("0-1")
                 elif any(1 <= score <= HIGHEST for score in scores):
                     self.scales[bound.target.kind].add("1-5")
         pending.clear()
-        self._spool.flush()
+        self._day_files.flush()
 
     def _take_rows(
-        self, table: Table, width: int, day: int, bundle: Bundle, rows: list[tuple[int, tuple[Any, ...]]]
+        self, table: Table, width: int, day: int, buffer: ImportBuffer, rows: list[tuple[int, tuple[Any, ...]]]
     ) -> None:
         times = array("q", [moment for moment, _ in rows])
         kept: set[int] = set()
         reasons: dict[int, list[tuple[str, str]]] = {}
-        whole = bool(bundle.rows)
+        whole = bool(buffer.rows)
         for index, (argument, raw) in enumerate(self._columns(table, width, rows, reasons)):
-            column = bundle.columns[index]
+            column = buffer.columns[index]
             values = _all_fit(column, raw)
             if values is not None:
-                self._spool.add(day, bundle.index, index, times, values)
+                self._day_files.add(day, buffer.index, index, times, values)
                 whole = True
                 continue
             fitting, places = array("d"), []
@@ -202,16 +202,16 @@ class Reader:
                 places.append(place)
             if places:
                 kept.update(places)
-                self._spool.add(day, bundle.index, index, array("q", map(times.__getitem__, places)), fitting)
-        if bundle.rows:
-            self._spool.add(day, bundle.index, ROWS, times, None)
+                self._day_files.add(day, buffer.index, index, array("q", map(times.__getitem__, places)), fitting)
+        if buffer.rows:
+            self._day_files.add(day, buffer.index, ROWS, times, None)
         rejected = () if whole else [place for place in range(len(rows)) if place not in kept]
         for place in rejected:
             why = "; ".join(f"{argument}: {reason}" for argument, reason in reasons.pop(place, ()))
-            self._ledger.reject(table.name, rows[place][1][0], why or "no value at all")
+            self._report.reject(table.name, rows[place][1][0], why or "no value at all")
         for place, found in reasons.items():
             for argument, reason in found:
-                self._ledger.leave_out(table.name, rows[place][1][0], argument, reason)
+                self._report.leave_out(table.name, rows[place][1][0], argument, reason)
         gone = set(rejected)
         self.spans[day][table.name].add(row[0] for place, (_, row) in enumerate(rows) if place not in gone)
 
@@ -222,11 +222,11 @@ class Reader:
         rows: list[tuple[int, tuple[Any, ...]]],
         reasons: dict[int, list[tuple[str, str]]],
     ) -> Iterable[tuple[str, list[Any]]]:
-        """Return (argument, raw values) of every column of the bundle."""
+        """Return (argument, raw values) of every column of the buffer."""
         columns = [(name, [row[at] for _, row in rows]) for at, name in enumerate(table.values, width)]
         if table.call != "optimization":
             return columns
-        rejections = self._keepers.rejections
+        rejections = self._builder.rejections
         changes = []
         for place, (before, after) in enumerate(zip(columns[0][1], columns[1][1], strict=True)):
             changes.append(self._binding.change(before, after))

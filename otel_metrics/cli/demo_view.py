@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 import otel_metrics
-from otel_metrics.cli import agreement, terminal, view
+from otel_metrics.cli import comparison, terminal, view
 
 if TYPE_CHECKING:
     import threading
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from otel_metrics.cli.agreement import Row
+    from otel_metrics.cli.comparison import ComparedNumber
 
 _MAIN: Final = frozenset(
     {
@@ -61,13 +61,13 @@ def show(worker: threading.Thread, progress: Any) -> None:
             worker.join(_REFRESH)
 
 
-def side_by_side(rows: Sequence[Row]) -> Table:
+def side_by_side(rows: Sequence[ComparedNumber]) -> Table:
     """Return the main numbers of both sources, and every number in which they differ."""
     shown = []
     for row in rows:
         if row.agrees and (row.name.rpartition(".")[2] not in _MAIN or ".by_" in row.name):
             continue
-        same = row.difference is not None and abs(row.difference) <= agreement.TOLERANCE
+        same = row.difference is not None and abs(row.difference) <= comparison.TOLERANCE
         difference = "same" if same else "" if row.difference is None else f"{row.difference:+.2%}"
         mark = f"{view.ESTIMATE} " if row.estimated and not same else ""
         name = row.name.replace(".categories.", ".").removeprefix("resources.")
@@ -78,7 +78,7 @@ def side_by_side(rows: Sequence[Row]) -> Table:
     )
 
 
-def verdict(rows: Sequence[Row]) -> Text:
+def verdict(rows: Sequence[ComparedNumber]) -> Text:
     """Return one line on whether two sources agree."""
     if wrong := [row.name for row in rows if not row.agrees]:
         return terminal.plain(f"{len(wrong)} of {len(rows)} numbers differ: {', '.join(wrong[:5])}", "bold red")

@@ -1,4 +1,4 @@
-"""The Prometheus data directory: whether a server lives there, and how blocks get in."""
+"""The Prometheus data directory: whether a server lives there, how blocks get in, and what was imported into it before."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from otel_metrics.importing.errors import ImportFailedError
+from otel_metrics.errors import ImportFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 WORK: Final = "otel-metrics-import"
 """Folder inside the data directory for everything of ours: on the same disk, and Prometheus ignores it."""
@@ -215,3 +217,68 @@ def _sync(folder: Path) -> None:
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["it said nothing"])[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class DayState:
+    """One imported day. ``done`` is false between the decision to publish its blocks and their being in place."""
+
+    content: str
+    rows: int
+    blocks: Sequence[str]
+    done: bool
+
+    def holds(self, blocks: Container[str]) -> bool:
+        """Return whether the day is in place as a whole, if ``blocks`` are there."""
+        return self.done and all(name in blocks for name in self.blocks)
+
+    def gone(self, blocks: Container[str]) -> bool:
+        """Return whether nothing of the day is left."""
+        return not any(name in blocks for name in self.blocks)
+
+
+class State:
+    """The file that remembers, replaced as a whole, so that it is never half-written.
+
+    Raises:
+        ImportFailedError: it cannot be read; without it days could be doubled.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._days: dict[str, DayState] = {}
+        if path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))["days"]
+                self._days = {name: DayState(**day) for name, day in found.items()}
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ImportFailedError(f"{path} is not readable as the memory of an import: {error!r}") from error
+
+    def get(self, name: str) -> DayState | None:
+        """Return what is known of a day, by its instance id."""
+        return self._days.get(name)
+
+    def unfinished(self) -> dict[str, DayState]:
+        """Return the days whose blocks may not all be in place."""
+        return {name: day for name, day in self._days.items() if not day.done}
+
+    def put(self, name: str, day: DayState) -> None:
+        """Remember a day, on disk when this returns."""
+        with self._lock:
+            self._days[name] = day
+            self._write()
+
+    def drop(self, name: str) -> None:
+        """Forget a day."""
+        with self._lock:
+            self._days.pop(name, None)
+            self._write()
+
+    def _write(self) -> None:
+        new = self._path.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as file:
+            json.dump({"days": {name: asdict(day) for name, day in sorted(self._days.items())}}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)

@@ -16,21 +16,21 @@ _HEAD: Final = struct.Struct("<iii")
 ROWS: Final = -1
 """The column number of bare rows, which have times and no values."""
 
-Part = tuple["array[int]", "array[float]"]
+TimedValues = tuple["array[int]", "array[float]"]
 """Times (unix milliseconds) and values, in the order of the old database's rows."""
 
 
-class Spool:
-    """A folder of day files. Each holds records of (bundle, column, number, times, values)."""
+class DayFiles:
+    """A folder of day files. Each holds records of (buffer, column, number, times, values)."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._folder.mkdir(parents=True)
         self._pending: defaultdict[int, list[bytes]] = defaultdict(list)
 
-    def add(self, day: int, bundle: int, column: int, times: array[int], values: array[float] | None) -> None:
+    def add(self, day: int, buffer: int, column: int, times: array[int], values: array[float] | None) -> None:
         """Add one column of rows of one day (days since 1970)."""
-        head = _HEAD.pack(bundle, column, len(times))
+        head = _HEAD.pack(buffer, column, len(times))
         self._pending[day] += (head, times.tobytes(), b"" if values is None else values.tobytes())
 
     def flush(self) -> None:
@@ -44,12 +44,12 @@ class Spool:
         """Return the days that have rows, in order."""
         return sorted(int(path.name) for path in self._folder.iterdir())
 
-    def read(self, day: int) -> Mapping[tuple[int, int], Part]:
-        """Return what was added to a day, by (bundle, column)."""
-        found: dict[tuple[int, int], Part] = {}
+    def read(self, day: int) -> Mapping[tuple[int, int], TimedValues]:
+        """Return what was added to a day, by (buffer, column)."""
+        found: dict[tuple[int, int], TimedValues] = {}
         path = self._folder / str(day)
-        for bundle, column, times, values in self._records(path.read_bytes() if path.exists() else b""):
-            part = found.setdefault((bundle, column), (array("q"), array("d")))
+        for buffer, column, times, values in self._records(path.read_bytes() if path.exists() else b""):
+            part = found.setdefault((buffer, column), (array("q"), array("d")))
             part[0].extend(times)
             part[1].extend(values)
         return found
@@ -58,7 +58,7 @@ class Spool:
     def _records(content: bytes) -> Iterator[tuple[int, int, array[int], array[float]]]:
         at = 0
         while at < len(content):
-            bundle, column, n = _HEAD.unpack_from(content, at)
+            buffer, column, n = _HEAD.unpack_from(content, at)
             at += _HEAD.size
             times, values = array("q"), array("d")
             times.frombytes(content[at : at + 8 * n])
@@ -66,4 +66,4 @@ class Spool:
             if column != ROWS:
                 values.frombytes(content[at : at + 8 * n])
                 at += 8 * n
-            yield bundle, column, times, values
+            yield buffer, column, times, values

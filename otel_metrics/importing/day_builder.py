@@ -1,32 +1,49 @@
-"""What a day's rows are kept in until its file is written: the same sinks' places as in a live process, by time slots.
+"""What a day's values are collected in until its file is written: the same series as in a live process, by time slots.
 
-:class:`Keepers` stands in for the live recorder, so that :class:`~otel_metrics.facade.binding.Binding` (units, labels, scales,
-thresholds) is used as it is.
+:class:`DayBuilder` takes the recorder's place, so that :class:`~otel_metrics.facade.binding.Binding` (units, labels, scales,
+thresholds) is used as it is. :func:`fill` puts one day of the day files into it.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from hashlib import blake2b
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey, Kind
+from otel_metrics.importing.day_files import ROWS
+from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.rejections import Rejections
-from otel_metrics.recording.sinks import SignSplit, Sink
+from otel_metrics.recording.sinks import Batch, SignSplit, Sink
 from otel_metrics.sdk.bucket_counts import count_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.sinks import Batch
     from otel_metrics.settings import Settings
 
     Converter = Callable[[list[float]], list[float]]
+    from otel_metrics.importing.day_files import TimedValues
+
+
+STEPS: Final = (300, 900, 1800, 3600)
+"""Seconds between two samples of a cumulative series: at most the hour that is looked back from the start of a window."""
+
+_SAMPLES_PER_ROW: Final = 5
+"""promtool takes 2 µs a sample, so that samples are what an import costs."""
+
+_FEW: Final = 20_000
+
+FORMAT: Final = "1"
+"""TimedValues of a day's content hash; another one for files that hold the same values in another way."""
 
 
 class Counted:
@@ -92,8 +109,8 @@ class DayValues(Sink):
         self.values.extend(batch.values)
 
 
-class Bundle:
-    """What one combination of arguments is bound to; in place of a buffer or a call_counter."""
+class ImportBuffer:
+    """What one combination of arguments is bound to, in place of a live series' buffer or call counter: one column per argument."""
 
     __slots__ = ("columns", "index", "rows", "seeds", "sinks", "turns")
 
@@ -107,7 +124,7 @@ class Bundle:
         self.seeds: tuple[NumberSeries, ...] = ()
 
 
-class Heard(Rejections):
+class CollectedRejections(Rejections):
     """Keeps what was rejected since it was last asked: (argument, reason)."""
 
     def __init__(self) -> None:
@@ -127,15 +144,15 @@ class Heard(Rejections):
         return heard
 
 
-class Keepers:
+class DayBuilder:
     """All series of an import; filled with one day at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.rejections = Heard()
+        self.rejections = CollectedRejections()
         self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections)
         self.flusher = self
-        self.bundles: list[Bundle] = []
+        self.buffers: list[ImportBuffer] = []
         self.series: dict[tuple[str, ...], HistogramSeries | NumberSeries] = {}
         self.days: dict[DayKey, DayValues] = {}
         self._seeded: list[NumberSeries] = []
@@ -155,7 +172,7 @@ class Keepers:
         self.rejections.reject("", argument, value, reason, "")
 
     def histogram(self, metric: Metric, attributes: Mapping[str, str]) -> tuple[Sink, ...]:
-        """Return the keepers of one series of a histogram."""
+        """Return what collects one series of a histogram."""
         days: list[Sink] = []
         if metric.daily:
             key = DayKey.of(metric.daily, attributes)
@@ -166,36 +183,36 @@ class Keepers:
         return (self._histogram(metric, attributes), *days)
 
     def counter(self, metric: Metric, attributes: Mapping[str, str], *, total: bool = False) -> tuple[Sink, ...]:
-        """Return the keeper of one series of a counter."""
+        """Return what collects one series of a counter."""
         return (self._number(metric, attributes, total=total),)
 
     def gauge(self, metric: Metric, attributes: Mapping[str, str]) -> tuple[Sink, ...]:
-        """Return the keeper of one series of a gauge."""
+        """Return what collects one series of a gauge."""
         return (self._number(metric, attributes),)
 
     def seed(self, metric: Metric, attributes: Mapping[str, str]) -> None:
-        """Have a counter appear at zero on the days of the bundle that is being bound."""
+        """Have a counter appear at zero on the days of the buffer that is being bound."""
         self._seeded.append(self._number(metric, attributes))
 
     info = seed
 
     def buffer(
         self, columns: Sequence[ArgumentSpec], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
-    ) -> Bundle:
-        """Make a bundle of columns."""
-        bundle = Bundle(len(self.bundles), columns, sinks, rows)
-        bundle.seeds, self._seeded = tuple(self._seeded), []
-        self.bundles.append(bundle)
-        return bundle
+    ) -> ImportBuffer:
+        """Make a buffer of columns."""
+        buffer = ImportBuffer(len(self.buffers), columns, sinks, rows)
+        buffer.seeds, self._seeded = tuple(self._seeded), []
+        self.buffers.append(buffer)
+        return buffer
 
-    def call_counter(self, rows: Sequence[Sink]) -> Bundle:
-        """Make a bundle that only counts."""
+    def call_counter(self, rows: Sequence[Sink]) -> ImportBuffer:
+        """Make a buffer that only counts."""
         return self.buffer((), (), rows)
 
     # ------------------------------------------------------------------------------------------------------------ days
 
     def forget_seeds(self) -> None:
-        """Forget seeds that no bundle was made for: the one that had them exists already."""
+        """Forget seeds that no buffer was made for: the one that has them exists already."""
         self._seeded.clear()
 
     def filled(self) -> Iterator[HistogramSeries | NumberSeries]:
@@ -230,3 +247,80 @@ class Keepers:
 
 def _key(metric: Metric, attributes: Mapping[str, str]) -> tuple[str, ...]:
     return (metric.name, *(str(attributes.get(name, "")) for name in metric.label_names))
+
+
+def ordered(part: TimedValues) -> TimedValues:
+    """Return the same values by time; equal times in the order of the rows."""
+    times, values = part
+    if all(map(int.__le__, times[:-1], times[1:])):
+        return part
+    places = sorted(range(len(times)), key=times.__getitem__)
+    picked = itemgetter(*places)
+    return type(times)("q", picked(times)), type(values)("d", picked(values) if values else ())
+
+
+def content_hash(builder: DayBuilder, parts: Mapping[tuple[int, int], TimedValues]) -> str:
+    """Return a hash of what a day holds, whatever else is in the database and in which order it was read."""
+    hashes = []
+    for (index, column), (times, values) in parts.items():
+        one = blake2b(digest_size=16)
+        one.update(repr((_name(builder.buffers[index]), column)).encode())
+        one.update(times.tobytes())
+        one.update(values.tobytes())
+        hashes.append(one.digest())
+    whole = blake2b(FORMAT.encode(), digest_size=16)
+    for one_hash in sorted(hashes):
+        whole.update(one_hash)
+    whole.update(repr(builder.settings.satisfaction_threshold).encode())
+    return whole.hexdigest()
+
+
+def step(builder: DayBuilder, parts: Mapping[tuple[int, int], TimedValues]) -> int:
+    """Return the finest step (seconds) at which a day's series have at most about five samples a row."""
+    rows = sum(len(times) for (_, column), (times, _) in parts.items() if column in {0, ROWS})
+    series = sum(_weight(builder.buffers[index]) for index in {index for index, _ in parts})
+    most = max(_SAMPLES_PER_ROW * rows, _FEW)
+    return next((seconds for seconds in STEPS if series * 86_400 // seconds <= most), STEPS[-1])
+
+
+def fill(builder: DayBuilder, day: int, parts: Mapping[tuple[int, int], TimedValues], seconds: int) -> None:
+    """Put a day into the empty builder, in slots of ``seconds`` that are counted from its start."""
+    start = day * MS_PER_DAY
+    for (index, column), part in sorted(parts.items(), key=lambda item: item[0]):
+        buffer = builder.buffers[index]
+        for seed in buffer.seeds:
+            gauge = seed.metric.kind is Kind.GAUGE
+            seed.slots.setdefault(0, 1.0 if gauge else 0.0)
+        sinks = buffer.rows if column == ROWS else buffer.sinks[column]
+        for slot, batch in _batches(ordered(part), start, seconds * 1000):
+            for sink in sinks:
+                sink.fold(batch, slot)
+
+
+def _batches(part: TimedValues, start: int, length: int) -> Iterator[tuple[int, Batch]]:
+    times, values = part
+    at, n = 0, len(times)
+    while at < n:
+        slot = (times[at] - start) // length
+        end = bisect_left(times, start + (slot + 1) * length, at)
+        inside = values[at:end]
+        yield slot, Batch(sorted(inside), end - at, inside[-1] if inside else 0.0)
+        at = end
+
+
+def _weight(buffer: ImportBuffer) -> int:
+    """Return about how many exposed series a buffer has."""
+    sinks: Sequence[Sink] = [sink for column in (*buffer.sinks, buffer.rows) for sink in column]
+    return sum(len(sink.metric.buckets) + 2 if isinstance(sink, HistogramSeries) else 1 for sink in sinks)
+
+
+def _name(buffer: ImportBuffer) -> list[tuple[str, ...]]:
+    """Return what tells a buffer apart: the series that it feeds."""
+    names: list[tuple[str, ...]] = []
+    for sink in (sink for column in (*buffer.sinks, buffer.rows) for sink in column):
+        metric, labels = getattr(sink, "metric", None), getattr(sink, "labels", {})
+        if metric is not None:
+            names.append((metric.name, *map(str, sorted(labels.items()))))
+        else:
+            names.append((type(sink).__name__, *map(str, getattr(sink, "key", ()))))
+    return names

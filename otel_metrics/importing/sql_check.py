@@ -1,40 +1,66 @@
-"""What SQL says of the old tables themselves: nothing that reads, spools, cuts or computes has touched it.
+"""Imported days as a server gives them back, beside what SQL says.
 
-Counts, averages and extremes per day and key, and uses without a duration, of every row that the list of rejections does not name.
-So a row that got lost on its way, and a rejection that was not listed, show as a difference.
+Two checks. :func:`by_sql` computes the eight statistics of every row from the values as they were read: SQL knows nothing of
+slots, buckets, files, blocks or PromQL. :class:`TableCheck` asks the old tables themselves, which nothing that reads, cuts or
+computes has touched: counts, averages and extremes per day and key, and uses without a duration, of every row that the list
+of rejections does not name. So a row that got lost on its way, and a rejection that was not listed, show as a difference.
 """
 
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from functools import partial
-from math import inf
+from math import inf, isclose, sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import Scales, from_one_to_five
-from otel_metrics.importing.keepers import DayValues
-from otel_metrics.importing.rows import date_of
-from otel_metrics.importing.tables import PORTION
+from otel_metrics.importing.day_builder import DayValues
+from otel_metrics.importing.old_history import date_of
+from otel_metrics.importing.source_db import PORTION
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.importing.verify import Difference, differences
-from otel_metrics.querying.source import Period, Total
+from otel_metrics.querying.source import Period, TotalQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import date
 
-    from otel_metrics.importing.reading import Bound
-    from otel_metrics.importing.rows import Rows
-    from otel_metrics.importing.tables import Found
-    from otel_metrics.importing.verify import Numbers
+    from otel_metrics.importing.old_history import OldHistory
+    from otel_metrics.importing.row_reader import BoundLabels
+    from otel_metrics.importing.source_db import FoundTable
     from otel_metrics.querying.source import Source
+
+TOLERANCE: Final = 1e-9
+"""Relative difference that computing in another order can explain."""
+
+_SLACK: Final = {"stddev": TOLERANCE, "avg_value": 1e-14}
+"""Shares of the largest value: the deviation of almost equal values is as exact as these are, and an average next to zero, too."""
+
+_PERCENTILES: Final = {name: column.quantile for name, column in c.DAILY_TABLE.items() if column.quantile is not None}
+_PERCENTILE: Final = """
+    max(CASE WHEN place = CAST({q} * (n - 1) AS INTEGER) THEN value END),
+    max(CASE WHEN place = min(CAST({q} * (n - 1) AS INTEGER) + 1, n - 1) THEN value END)"""
+
+_SQL: Final = f"""
+WITH ranked AS (
+    SELECT key, value,
+        row_number() OVER (PARTITION BY key ORDER BY value) - 1 AS place,
+        count(*) OVER (PARTITION BY key) AS n,
+        avg(value) OVER (PARTITION BY key) AS mean
+    FROM recorded)
+SELECT key, n, mean, min(value), max(value), total((value - mean) * (value - mean)),
+    {", ".join(_PERCENTILE.format(q=q) for q in _PERCENTILES.values())}
+FROM ranked GROUP BY key
+"""  # noqa: S608
 
 _TABLES: Final = frozenset({"system_performance", "user_satisfaction", "feature_usage"})
 _USES: Final = (c.FEATURE.name, c.ACTION.name)
 
-_SQL: Final = """
+_SUMS: Final = """
 SELECT day, side, count(*), count(value), total(value), min(value), max(value), {labels} FROM (
     SELECT day_of("timestamp") AS day, {labels}, CASE WHEN has_value({rowid}) THEN {value} END AS value,
         CASE WHEN {value} > 1 THEN 1 WHEN {value} < 1 THEN -1 ELSE 0 END AS side
@@ -44,6 +70,75 @@ GROUP BY day, side, {groups}
 _PORTION: Final = (
     'SELECT max(n) FROM (SELECT {rowid} AS n FROM "{table}" WHERE {rowid} > ? ORDER BY {rowid} LIMIT {portion})'
 )
+
+
+Numbers = dict[str, float]
+"""Column of the daily table -> value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One statistic that is not the same on both sides; ``None``: not there."""
+
+    day: date
+    key: DayKey
+    column: str
+    sql: float | None
+    server: float | None
+
+
+def by_sql(history: OldHistory, day: int) -> dict[DayKey, Numbers]:
+    """Return the daily table of a day, computed by SQLite."""
+    history.load(day)
+    keys = [(key, values.values) for key, values in history.builder.days.items() if values.values]
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("CREATE TABLE recorded (key INTEGER, value REAL)")
+        connection.executemany(
+            "INSERT INTO recorded VALUES (?, ?)",
+            ((number, v) for number, (_, values) in enumerate(keys) for v in values),
+        )
+        table = {keys[row[0]][0]: _numbers(row) for row in connection.execute(_SQL)}
+    connection.close()
+    for key, (_, known) in history.aggregates.get(day, {}).items():
+        if key not in table or table[key]["count"] < known.count:
+            table[key] = known.columns()
+    return table
+
+
+def by_server(source: Source, day: int) -> dict[DayKey, Numbers]:
+    """Return the daily table of a day as a server answers it.
+
+    Raises:
+        QueryError: the server cannot answer.
+    """
+    return {key: known.columns() for key, known in source.day(date_of(day)).rows.items()}
+
+
+def differences(day: int, sql: Mapping[DayKey, Numbers], server: Mapping[DayKey, Numbers]) -> Iterator[Difference]:
+    """Yield every statistic of SQL's that the server has not, or not the same."""
+    for key, expected in sql.items():
+        found = server.get(key, {})
+        scale = max(abs(expected.get("max_value", 0.0)), abs(expected.get("min_value", 0.0)))
+        for column, value in expected.items():
+            other = found.get(column)
+            slack = _SLACK.get(column, 0.0) * scale
+            if other is None or not isclose(value, other, rel_tol=TOLERANCE, abs_tol=slack):
+                yield Difference(date_of(day), key, column, value, other)
+
+
+def _numbers(row: tuple[Any, ...]) -> Numbers:
+    _, n, mean, low, high, deviations, *places = row
+    found = {
+        "avg_value": mean,
+        "min_value": low,
+        "max_value": high,
+        "stddev": sqrt(deviations / (n - 1)) if n > 1 else 0.0,
+        "count": float(n),
+    }
+    for (name, q), below, above in zip(_PERCENTILES.items(), places[::2], places[1::2], strict=True):
+        position = q * (n - 1)
+        found[name] = below + (above - below) * (position - int(position))
+    return found
 
 
 class _Group(NamedTuple):
@@ -78,15 +173,15 @@ class _Sums:
         return {"count": float(self.n), **(values if self.told else {})}
 
 
-class Witness:
+class TableCheck:
     """Asks the tables of an old database that was read, once for all days."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, history: OldHistory) -> None:
+        self._history = history
         self._values: defaultdict[int, defaultdict[DayKey, _Sums]] = defaultdict(lambda: defaultdict(_Sums))
         self._uses: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
-        rows.ledger.flush()
-        for found in rows.database.tables:
+        history.report.flush()
+        for found in history.database.tables:
             if found.table.name in _TABLES and not found.unreadable:
                 self._ask(found)
 
@@ -96,7 +191,7 @@ class Witness:
 
     def expected(self, day: int) -> dict[DayKey, Numbers]:
         """Return what the server should have of a day, but for rows that old aggregates know more of."""
-        aggregates = self._rows.aggregates.get(day, {})
+        aggregates = self._history.aggregates.get(day, {})
         found = {key: sums.numbers() for key, sums in self._values[day].items() if sums.n}
         return {k: v for k, v in found.items() if k not in aggregates or aggregates[k][1].count <= v["count"]}
 
@@ -108,7 +203,7 @@ class Witness:
         """
         yield from differences(day, self.expected(day), server)
         if self._uses[day]:
-            answer = source.fetch({"uses": Total(c.USAGE, _USES)}, Period.of_day(date_of(day)))
+            answer = source.fetch({"uses": TotalQuery(c.USAGE, _USES)}, Period.of_day(date_of(day)))
             known = {tuple(labels[name] for name in _USES): value for labels, value in answer.numbers("uses")}
             for (feature, action), uses in sorted(self._uses[day].items()):
                 if known.get((feature, action)) != uses:
@@ -119,8 +214,8 @@ class Witness:
         """Return how many numbers of a day there are to compare."""
         return sum(map(len, self.expected(day).values())) + len(self._uses[day])
 
-    def _ask(self, found: Found) -> None:
-        table, connection = found.table, self._rows.database.connection
+    def _ask(self, found: FoundTable) -> None:
+        table, connection = found.table, self._history.database.connection
         rejected, without = self._rejections(found)
         connection.create_function("is_kept", 1, lambda rowid: rowid not in rejected)
         connection.create_function("has_value", 1, lambda rowid: rowid not in without)
@@ -132,9 +227,9 @@ class Witness:
         # A column may say that upper and lower case are the same; to labels they are not.
         groups = ", ".join(f'"{name}" COLLATE BINARY' for name in present)
         names = {"table": table.name, "rowid": found.rowid}
-        query = _SQL.format(labels=labels, groups=groups, value=value, **names)
+        query = _SUMS.format(labels=labels, groups=groups, value=value, **names)
         portion = _PORTION.format(portion=PORTION, **names)
-        database = self._rows.database
+        database = self._history.database
         start, last = -(2**63), database.last[table.name]
         while start < last:  # in portions, as the old system may still be at work
             ((end,),) = database.ask(portion, start)
@@ -142,27 +237,27 @@ class Witness:
                 break
             for day, side, rows, n, total, low, high, *texts in database.ask(query, start, min(end, last)):
                 given = dict(zip(present, texts, strict=True))
-                bound = self._rows.reader.bind(table, tuple(map(given.get, table.labels)))
+                bound = self._history.reader.bind(table, tuple(map(given.get, table.labels)))
                 self._count(day, bound, rows, _Group(side, n, total, low, high))
             start = end
 
-    def _count(self, day: int, bound: Bound, rows: int, group: _Group) -> None:
+    def _count(self, day: int, bound: BoundLabels, rows: int, group: _Group) -> None:
         scaled = isinstance(bound.target, Scales)
-        bundle = bound.target.one if scaled else bound.target
-        if bundle.rows:
-            self._uses[day][tuple(bundle.rows[0].labels[name] for name in _USES)] += rows
+        buffer = bound.target.one if scaled else bound.target
+        if buffer.rows:
+            self._uses[day][tuple(buffer.rows[0].labels[name] for name in _USES)] += rows
         if not group.n:
             return
-        sums = self._values[day][next(sink.key for sink in bundle.sinks[0] if isinstance(sink, DayValues))]
+        sums = self._values[day][next(sink.key for sink in buffer.sinks[0] if isinstance(sink, DayValues))]
         if scaled:
             self._add_scores(sums, bound.target, group)
         else:
-            convert = bundle.columns[0].convert or list
+            convert = buffer.columns[0].convert or list
             sums.add(group.n, *convert([group.total, group.low, group.high]))
 
     def _add_scores(self, sums: _Sums, scales: Scales, group: _Group) -> None:
         """Add scores; those of exactly one are on the scale that their type always has, if there is such a one."""
-        scale = scales.fixed or {1: "1-5", -1: "0-1"}.get(group.side) or self._rows.scales().get(scales.kind)
+        scale = scales.fixed or {1: "1-5", -1: "0-1"}.get(group.side) or self._history.scales().get(scales.kind)
         sums.told = sums.told and scale is not None
         if scale == "1-5":
             low, high = from_one_to_five([group.low, group.high])
@@ -172,14 +267,14 @@ class Witness:
 
     def _day_of(self, text: Any) -> int | None:
         try:
-            return self._rows.reader.timestamps.milliseconds(text) // MS_PER_DAY
+            return self._history.reader.timestamps.milliseconds(text) // MS_PER_DAY
         except ValueError:
             return None
 
-    def _rejections(self, found: Found) -> tuple[set[int], set[int]]:
+    def _rejections(self, found: FoundTable) -> tuple[set[int], set[int]]:
         """Return the ids of rows that were rejected, and of rows that were imported without their value, from the list."""
         rejected, without = set[int](), set[int]()
-        with self._rows.ledger.path.open(newline="", encoding="utf-8") as file:
+        with self._history.report.path.open(newline="", encoding="utf-8") as file:
             for name, rowid, what, _ in csv.reader(file):
                 if name == found.table.name and rowid.lstrip("-").isdecimal():  # else the span of a whole day
                     if what == "row":

@@ -1,17 +1,20 @@
-"""Where the shipped files are: rules, dashboards, configuration, the example."""
+"""The files that are shipped beside the code: where rules, dashboards, configuration and the example are."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from otel_metrics.assets.places import INSTALLED, PLACES
 from otel_metrics.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import argparse
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+
+INSTALLED: Final = _PACKAGE / "_shipped"
+"""Inside an installed package."""
+
+PLACES: Final = (INSTALLED, _PACKAGE.parent)
+"""Where to look, one after the other: inside an installed package, at the top of a checkout."""
 
 _BY_HAND: Final = (
     "prometheus/prometheus.yml",
@@ -20,13 +23,6 @@ _BY_HAND: Final = (
     "grafana/provisioning/datasources/prometheus.yml",
 )
 """Configuration that is meant to be changed: it is copied once."""
-
-
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--root``."""
-    parser.add_argument(
-        "--root", type=Path, metavar="FOLDER", help="folder with prometheus/ and grafana/ (default: the shipped one)"
-    )
 
 
 def root(given: Path | None = None) -> Path:
@@ -66,17 +62,3 @@ def copy_missing(target: Path) -> list[Path]:
             shutil.copyfile(source / name, target / name)
             written.append(target / name)
     return written
-
-
-def make_example_importable() -> None:
-    """Put the folder that holds ``examples/`` on the path for imports.
-
-    Raises:
-        ConfigurationError: the example is not shipped with this installation.
-    """
-    for place in PLACES:
-        if (place / "examples" / "learning_engine").is_dir():
-            if str(place) not in sys.path:
-                sys.path.insert(0, str(place))
-            return
-    raise ConfigurationError("the example application is not part of this installation; run in a checkout")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
-from otel_metrics.importing.errors import ImportFailedError
+from otel_metrics.errors import ImportFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ _ROWID: Final = ("rowid", "_rowid_", "oid")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTable:
     """One table of a file: what of it can be read, and what cannot be, and why."""
 
     table: Table
@@ -188,7 +188,7 @@ class OldDatabase:
                 f"Mend a copy of it (sqlite3 {self.path.name} .recover | sqlite3 mended.db) and import that"
             )
 
-    def rows(self, found: Found) -> Iterator[tuple[Any, ...]]:
+    def rows(self, found: FoundTable) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table, by rowid; text that is no UTF-8 is mended by U+FFFD.
 
         Raises:
@@ -240,13 +240,13 @@ class OldDatabase:
         """Close the file."""
         self.connection.close()
 
-    def _inspected(self, table: Table) -> Found:
+    def _inspected(self, table: Table) -> FoundTable:
         # Also the columns that SQLite computes: table_info leaves them out.
         present = {row[1].lower() for row in self.ask(f'PRAGMA table_xinfo("{table.name}")')}
         wanted = {table.when, *table.labels, *table.values}
         missing = ({table.when} | table.required) - present
         unknown = present - wanted - _IGNORED
-        return Found(
+        return FoundTable(
             table,
             frozenset(present & wanted),
             tuple(sorted(missing)),

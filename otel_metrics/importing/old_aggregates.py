@@ -1,4 +1,4 @@
-"""Rows of the old ``daily_aggregates`` table: days whose own rows are gone, straight to the daily table."""
+"""Rows of the old ``daily_aggregates`` table: days whose own rows are gone; they go straight to the daily table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import from_one_to_five
-from otel_metrics.importing.reading import check
+from otel_metrics.importing.row_reader import check
 from otel_metrics.querying.statistics import Statistics
 from otel_metrics.recording.labels import RejectedCallError
 from otel_metrics.recording.recorder import LARGEST
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.importing.keepers import Keepers
-    from otel_metrics.importing.ledger import Ledger
-    from otel_metrics.importing.tables import Found, OldDatabase
+    from otel_metrics.importing.day_builder import DayBuilder
+    from otel_metrics.importing.report import ImportReport
+    from otel_metrics.importing.source_db import FoundTable, OldDatabase
     from otel_metrics.settings import Scale
     from otel_metrics.units import Unit
 
@@ -33,7 +33,7 @@ _LITERAL: Final[dict[str, Metric]] = {m.daily.metric_type: m for m in c.CATALOGU
 _ROUNDING: Final = 1e-9
 """Relative: what adding up in another order can explain."""
 
-Rows = dict[int, dict[DayKey, tuple[int, Statistics]]]
+AggregatedRows = dict[int, dict[DayKey, tuple[int, Statistics]]]
 """Day -> key -> (row id, statistics in base units)."""
 
 
@@ -49,40 +49,40 @@ class _Meaning(NamedTuple):
     """The caller's unit, of performance metrics."""
 
 
-class Aggregates:
+class AggregatesReader:
     """Reads the table. Its values have no unit: that is taken from the raw rows of the same metric, else from the metric's name."""
 
-    def __init__(self, keepers: Keepers, ledger: Ledger, scales: defaultdict[str, set[Scale]]) -> None:
-        self._keepers = keepers
+    def __init__(self, builder: DayBuilder, report: ImportReport, scales: defaultdict[str, set[Scale]]) -> None:
+        self._builder = builder
         self._scales = scales
         self.infos: dict[DayKey, Any] = {}
         """What tells the unit of a row, as record calls would: without it the row would come back in another one."""
-        self._ledger = ledger
+        self._report = report
         self._units: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-        for series in keepers.series.values():
+        for series in builder.series.values():
             if series.metric is c.PERFORMANCE_UNIT:
                 *key, unit = (series.labels.get(name, "") for name in c.PERFORMANCE_UNIT.label_names)
                 self._units[tuple(key)].add(unit)
 
-    def read(self, database: OldDatabase, table: Found) -> Rows:
+    def read(self, database: OldDatabase, table: FoundTable) -> AggregatedRows:
         """Return what fits, and account for the rest; read the other tables before."""
         found: defaultdict[int, dict[DayKey, tuple[int, Statistics]]] = defaultdict(dict)
         for rowid, *columns in database.rows(table):
-            self._ledger.read[c.DAILY_SQL] += 1
+            self._report.read[c.DAILY_SQL] += 1
             try:
                 day, key, known = self._row(dict(zip((*c.DAILY_SQL_KEY, *c.DAILY_TABLE), columns, strict=True)))
                 if key in found[day]:
                     raise ValueError("the same day and metric as a row before")
             except ValueError as error:
-                self._ledger.reject(c.DAILY_SQL, rowid, str(error))
+                self._report.reject(c.DAILY_SQL, rowid, str(error))
             except RejectedCallError:
-                why = "; ".join(f"{argument}: {reason}" for argument, reason in self._keepers.rejections.take())
-                self._ledger.reject(c.DAILY_SQL, rowid, why)
+                why = "; ".join(f"{argument}: {reason}" for argument, reason in self._builder.rejections.take())
+                self._report.reject(c.DAILY_SQL, rowid, why)
             else:
                 found[day][key] = rowid, known
-                for argument, reason in self._keepers.rejections.take():
-                    self._ledger.leave_out(c.DAILY_SQL, rowid, argument, reason)
-        check(database, c.DAILY_SQL, self._ledger.read[c.DAILY_SQL])
+                for argument, reason in self._builder.rejections.take():
+                    self._report.leave_out(c.DAILY_SQL, rowid, argument, reason)
+        check(database, c.DAILY_SQL, self._report.read[c.DAILY_SQL])
         return {day: rows for day, rows in found.items() if rows}
 
     def _row(self, row: dict[str, Any]) -> tuple[int, DayKey, Statistics]:
@@ -92,7 +92,7 @@ class Aggregates:
             raise ValueError("date: not YYYY-MM-DD") from None
         if day < 0:
             raise ValueError("date: before 1970")
-        required = self._keepers.labels.required
+        required = self._builder.labels.required
         feature, metric_type, name = (
             required("", label, row[label.name]) for label in (c.FEATURE, c.METRIC_TYPE, c.METRIC_NAME)
         )
@@ -107,7 +107,7 @@ class Aggregates:
         key = DayKey(feature, metric_type, name, meant.unit)
         if meant.spelling and key not in self.infos:
             labels = dict(zip(c.PERFORMANCE_UNIT.label_names, (*key[:3], meant.spelling), strict=True))
-            (self.infos[key],) = self._keepers.gauge(c.PERFORMANCE_UNIT, labels)
+            (self.infos[key],) = self._builder.gauge(c.PERFORMANCE_UNIT, labels)
         return day, key, known
 
     def _meant(self, feature: str, metric_type: str, name: str, known: Statistics) -> _Meaning:
@@ -138,7 +138,7 @@ class Aggregates:
 
     def _scale(self, kind: str, known: Statistics) -> Scale:
         """Return the scale of a row; a day of nothing but ones is on the one that the type has elsewhere."""
-        scale = self._keepers.settings.satisfaction_scales.get(kind)
+        scale = self._builder.settings.satisfaction_scales.get(kind)
         if scale is None:
             ones = known.min == known.max == 1 and self._scales[kind] == {"1-5"}
             scale = "1-5" if ones or (known.max is not None and known.max > 1) else "0-1"

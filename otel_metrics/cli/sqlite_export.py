@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
 from otel_metrics.errors import MetricsError
-from otel_metrics.querying.restore import FIVE, SATISFACTION, to_one_to_five
+from otel_metrics.querying.caller_units import FIVE, SATISFACTION, to_one_to_five
 from otel_metrics.settings import SCALES
 
 if TYPE_CHECKING:

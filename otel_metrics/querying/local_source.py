@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey, Kind
-from otel_metrics.querying.source import Answer, DayTable, Distribution, Period, Row, Total
-from otel_metrics.querying.statistics import Values
+from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, Period, TotalQuery
+from otel_metrics.querying.statistics import RecordedValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from otel_metrics.querying.source import Query
     from otel_metrics.recording.local_store import LocalStore
     from otel_metrics.recording.ring_buffer import Part
+    from otel_metrics.results import SourceName
 
 _LAST: Final = sys.float_info.max
 """After every time: a gauge's last value is all that is kept of it, so it counts even if it was set while we were asked."""
@@ -32,7 +33,7 @@ class LocalSource:
         window: what this process recorded.
     """
 
-    name = "local"
+    name: SourceName = "local"
 
     def __init__(self, window: LocalStore) -> None:
         self._window = window
@@ -52,21 +53,21 @@ class LocalSource:
             if metric.daily:
                 for labels, parts in self._window.values(metric, covered.start, covered.end):
                     found[DayKey.of(metric.daily, labels)] += parts
-        rows = {key: Values(tuple(parts)).statistics() for key, parts in found.items() if parts}
+        rows = {key: RecordedValues(tuple(parts)).statistics() for key, parts in found.items() if parts}
         units = [labels for labels, _, _ in self._window.latest(c.PERFORMANCE_UNIT, _LAST)]
         return DayTable(day, rows, units, self.name, partial=covered != period)
 
-    def _rows(self, query: Query, period: Period) -> list[Row]:
+    def _rows(self, query: Query, period: Period) -> list[AnswerRow]:
         groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)
         for labels, value in self._series(query.metric, period):
             if all(labels.get(name, "") == wanted for name, wanted in query.where):
                 groups[tuple(labels.get(name, "") for name in query.by)].append(value)
         together: Callable[[list[Any]], Any] = max
-        if isinstance(query, Distribution):
-            together = Values.of
-        elif isinstance(query, Total):
+        if isinstance(query, DistributionQuery):
+            together = RecordedValues.of
+        elif isinstance(query, TotalQuery):
             together = sum
-        rows = [Row(dict(zip(query.by, key, strict=True)), together(values)) for key, values in groups.items()]
+        rows = [AnswerRow(dict(zip(query.by, key, strict=True)), together(values)) for key, values in groups.items()]
         if query.limit and len(rows) > query.limit:
             rows = nlargest(query.limit, rows, key=_count)
         return rows
@@ -81,6 +82,6 @@ class LocalSource:
                 yield labels, value
 
 
-def _count(row: Row) -> int:
+def _count(row: AnswerRow) -> int:
     count: int = row.value.count
     return count

@@ -1,4 +1,4 @@
-"""Types of command-line arguments: what cannot work is wrong use, told before anything is done."""
+"""Types of command-line arguments, and what subcommands share of them: what cannot work is wrong use, told before anything is done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime as dt
 import math
 import re
 import time
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,13 @@ _LONGEST: Final = 1_000_000
 _HIGHEST_PORT: Final = 65535
 _DURATION: Final = re.compile(r"(?=[1-9])(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?", re.ASCII)
 _TARGET: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII)
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add ``--root``, see :func:`otel_metrics.assets.data_files.root`."""
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="folder with prometheus/ and grafana/ (default: the shipped one)"
+    )
 
 
 def seconds(text: str) -> float:
@@ -40,7 +48,7 @@ def day(text: str) -> dt.date:
 
 
 def days_in_order(first: dt.date | None, last: dt.date | None) -> None:
-    """Refuse a span of days that ends before it begins.
+    """Reject a span of days that ends before it begins.
 
     Raises:
         ConfigurationError: it does.

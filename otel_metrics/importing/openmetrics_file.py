@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
 from otel_metrics.exporter.text import escape_value
-from otel_metrics.importing.keepers import HistogramSeries
+from otel_metrics.importing.day_builder import HistogramSeries
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.naming import label_name, series_name
 from otel_metrics.sdk.provider import INSTANCE
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import DayKey, Metric
-    from otel_metrics.importing.keepers import NumberSeries
+    from otel_metrics.importing.day_builder import NumberSeries
     from otel_metrics.querying.statistics import Statistics
 
     Row = HistogramSeries | NumberSeries
@@ -33,7 +33,7 @@ RECORDED_AT: Final = 3600
 _MS: Final = 1000
 
 
-class Grid:
+class SampleTimes:
     """The sample times of one day, as text: its start, then the last millisecond of every slot."""
 
     def __init__(self, day: int, seconds: int) -> None:
@@ -44,7 +44,7 @@ class Grid:
         self.recorded = _time(start + MS_PER_DAY + RECORDED_AT * _MS)
 
 
-def lines(grid: Grid, series: Iterable[Row], instance: str) -> Iterator[str]:
+def lines(grid: SampleTimes, series: Iterable[Row], instance: str) -> Iterator[str]:
     """Yield the lines of the live metrics' series, each family after the other."""
     by_family = sorted(series, key=lambda row: row.metric.name)
     bound = 0
@@ -69,7 +69,7 @@ def lines(grid: Grid, series: Iterable[Row], instance: str) -> Iterator[str]:
         )
 
 
-def accumulators(grid: Grid, days: Iterable[tuple[DayKey, Statistics, float]], instance: str) -> Iterator[str]:
+def accumulators(grid: SampleTimes, days: Iterable[tuple[DayKey, Statistics, float]], instance: str) -> Iterator[str]:
     """Yield the day accumulators (count, sum, sum of squares, extremes) as they stood at the end of the day."""
     found = [
         (key, {"count": known.count, "total": known.total, "squares": squares, "low": known.min, "high": known.max})
@@ -83,7 +83,7 @@ def accumulators(grid: Grid, days: Iterable[tuple[DayKey, Statistics, float]], i
             yield f"{name}{{{labels}}} {totals[each.field] or 0.0!r} {grid.times[-1]}\n"
 
 
-def recorded(grid: Grid, days: Mapping[DayKey, Statistics]) -> Iterator[str]:
+def recorded(grid: SampleTimes, days: Mapping[DayKey, Statistics]) -> Iterator[str]:
     """Yield the day's rows of the daily table, under the names that the recording rules give them."""
     rows = [(_text(key._asdict().items()), known.columns()) for key, known in days.items()]
     for name, column in c.DAILY_TABLE.items():
@@ -96,7 +96,7 @@ def recorded(grid: Grid, days: Mapping[DayKey, Statistics]) -> Iterator[str]:
 END: Final = "# EOF\n"
 
 
-def _histogram(grid: Grid, row: HistogramSeries, name: str, labels: str) -> Iterator[str]:
+def _histogram(grid: SampleTimes, row: HistogramSeries, name: str, labels: str) -> Iterator[str]:
     bounds = row.metric.buckets
     slots = grid.slots
     totals = _summed({slot: counted.total for slot, counted in row.slots.items()}, slots)
@@ -120,7 +120,7 @@ def _summed(slots: Mapping[int, float], number: int) -> list[float]:
     return list(accumulate((slots.get(slot, 0) for slot in range(number)), initial=0))
 
 
-def _carried(slots: Mapping[int, float], grid: Grid) -> tuple[list[float], Sequence[str]]:
+def _carried(slots: Mapping[int, float], grid: SampleTimes) -> tuple[list[float], Sequence[str]]:
     """Return the values of a gauge, which keeps its value until it is set again, from its first one on."""
     first = min(slots)
     values = list(accumulate(range(first, grid.slots), lambda last, slot: slots.get(slot, last), initial=slots[first]))

@@ -30,8 +30,8 @@ class Reason:
             self.first.append(str(rowid))
 
 
-class Ledger:
-    """Counts rows by table. ``path``: a CSV file that lists every rejection (table, row ids, rejected what, why)."""
+class ImportReport:
+    """Counts rows by table. ``path``: a CSV file that lists every rejection: table, row ids, what was rejected, why."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -6,24 +6,26 @@ Metrics are read as the server stores them: native histograms where it has them,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from functools import partial
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SIGN, DayKey
 from otel_metrics.errors import BadAnswerError, BadQueryError
 from otel_metrics.querying import days, expressions, promql
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Irregular, Moment
-from otel_metrics.querying.source import Answer, DayTable, Distribution, Period, Row
+from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, Period
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
-    from otel_metrics.querying.client import PrometheusClient
+    from otel_metrics.querying.client import PrometheusClient, Sample
     from otel_metrics.querying.source import Query
+    from otel_metrics.results import SourceName
+
+    Parts = Mapping[str, Sequence[Sample]]
 
 NAMED: Final = 720
 """Characters of the names of irregular processes (twenty instance ids) that still make queries which every engine takes, see
@@ -39,14 +41,6 @@ _NATIVE: Final = (expressions.NATIVE,)
 _NEGATIVE: Final = SIGN.values[1]
 
 
-class Sample(NamedTuple):
-    """One element of an instant vector."""
-
-    labels: Mapping[str, str]
-    value: float
-    histogram: Mapping[str, Any] | None
-
-
 class PrometheusSource:
     """Asks a server with Prometheus' HTTP API.
 
@@ -55,7 +49,7 @@ class PrometheusSource:
         clock: unix time in seconds.
     """
 
-    name = "prometheus"
+    name: SourceName = "prometheus"
 
     def __init__(self, client: PrometheusClient, clock: Callable[[], float]) -> None:
         self._client = client
@@ -163,28 +157,17 @@ class PrometheusSource:
         parts: defaultdict[str, list[Sample]] = defaultdict(list)
         remarks: dict[str, None] = {}
         for batch in promql.batches(expressions):
-            samples, warnings = self._samples(batch, when)
+            samples, warnings = self._client.query(batch, when)
             remarks.update(dict.fromkeys(warnings))
             for sample in samples:
                 parts[sample.labels.get(promql.PART, "")].append(sample)
         return parts, tuple(remarks)
 
-    def _rows(self, query: Query, name: str, parts: Parts) -> list[Row]:
+    def _rows(self, query: Query, name: str, parts: Parts) -> list[AnswerRow]:
         try:
             return rows(query, name, parts)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadAnswerError(f"{self._client.url}: a histogram that cannot be read: {error!r}") from error
-
-    def _samples(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
-        """Return the samples of an expression and the server's warnings."""
-        result, warnings = self._client.query(expression, when)
-        try:
-            return [_sample(element) for element in result], warnings
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise BadAnswerError(f"{self._client.url}: a sample that cannot be read: {error!r}") from error
-
-
-Parts = Mapping[str, Sequence[Sample]]
 
 
 def _irregular(parts: Parts) -> Irregular | None:
@@ -194,11 +177,11 @@ def _irregular(parts: Parts) -> Irregular | None:
     return Irregular(tuple(sorted(found)))
 
 
-def rows(query: Query, name: str, parts: Parts) -> list[Row]:
+def rows(query: Query, name: str, parts: Parts) -> list[AnswerRow]:
     """Return the rows that answer one query."""
-    if not isinstance(query, Distribution):
+    if not isinstance(query, DistributionQuery):
         found = parts.get(f"{name}:{expressions.NUMBER}", ())
-        return [Row(_picked(sample.labels, query.by), sample.value) for sample in found]
+        return [AnswerRow(_picked(sample.labels, query.by), sample.value) for sample in found]
     histograms = _native(parts.get(f"{name}:{expressions.NATIVE}", ()))
     classic = _classic(
         query.metric.buckets,
@@ -213,13 +196,13 @@ def rows(query: Query, name: str, parts: Parts) -> list[Row]:
         signed = buckets.mirrored() if named.get(SIGN.name) == _NEGATIVE else buckets
         group = tuple(named.get(label, "") for label in query.by)
         groups[group] = groups[group].plus(signed) if group in groups else signed
-    found_rows = [Row(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
+    found_rows = [AnswerRow(dict(zip(query.by, group, strict=True)), buckets) for group, buckets in groups.items()]
     return _bounded(
         query, found_rows, *(parts.get(f"{name}:{form}", ()) for form in (expressions.LOW, expressions.HIGH))
     )
 
 
-def _bounded(query: Query, found: list[Row], lows: Iterable[Sample], highs: Iterable[Sample]) -> list[Row]:
+def _bounded(query: Query, found: list[AnswerRow], lows: Iterable[Sample], highs: Iterable[Sample]) -> list[AnswerRow]:
     """Return the rows of a distribution, narrowed to the extremes of the days that it lies in, where these are known."""
     if query.metric.daily is None:
         return found
@@ -229,7 +212,7 @@ def _bounded(query: Query, found: list[Row], lows: Iterable[Sample], highs: Iter
     for labels, buckets in found:
         group = tuple(labels.get(here, "") for here in shared.values())
         known = group in low and group in high
-        bounded.append(Row(labels, buckets.within(low[group], high[group]) if known else buckets))
+        bounded.append(AnswerRow(labels, buckets.within(low[group], high[group]) if known else buckets))
     return bounded
 
 
@@ -237,17 +220,17 @@ def _numbers(names: Iterable[str], parts: Parts) -> dict[str, dict[DayKey, float
     return {name: days.by_key(parts.get(name, ())) for name in names}
 
 
-_Labels = tuple[tuple[str, str], ...]
+_LabelSet = tuple[tuple[str, str], ...]
 
 
-def _native(samples: Iterable[Sample]) -> dict[_Labels, Buckets]:
+def _native(samples: Iterable[Sample]) -> dict[_LabelSet, Buckets]:
     return {_identity(sample): Buckets.native(sample.histogram) for sample in samples if sample.histogram is not None}
 
 
 def _classic(
     bounds: Sequence[float], counts: Iterable[Sample], sums: Iterable[Sample], samples: Iterable[Sample]
-) -> dict[_Labels, Buckets]:
-    cumulative: defaultdict[_Labels, dict[float, float]] = defaultdict(dict)
+) -> dict[_LabelSet, Buckets]:
+    cumulative: defaultdict[_LabelSet, dict[float, float]] = defaultdict(dict)
     for sample in samples:
         cumulative[_identity(sample)][float(sample.labels["le"])] = sample.value
     totals = {_identity(sample): sample.value for sample in sums}
@@ -257,18 +240,9 @@ def _classic(
     }
 
 
-def _identity(sample: Sample) -> _Labels:
+def _identity(sample: Sample) -> _LabelSet:
     return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in {promql.PART, "le"}))
 
 
 def _picked(labels: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
     return {name: labels.get(name, "") for name in by}
-
-
-def _sample(element: Mapping[str, Any]) -> Sample:
-    labels = element["metric"]
-    if not all(isinstance(value, str) for value in labels.values()):
-        raise TypeError(f"labels that are not text: {labels!r}")
-    if "histogram" in element:
-        return Sample(labels, nan, element["histogram"][1])
-    return Sample(labels, float(element["value"][1]), None)

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otel_metrics import catalogue as c
-from otel_metrics.importing.rows import date_of
-from otel_metrics.querying.restore import CallersUnits, daily_row
+from otel_metrics.importing.old_history import date_of
+from otel_metrics.querying.caller_units import CallersUnits, daily_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
     from otel_metrics.catalogue import DayKey
-    from otel_metrics.importing.rows import Rows
+    from otel_metrics.importing.old_history import OldHistory
     from otel_metrics.querying.source import DayTable, Source
     from otel_metrics.querying.statistics import Statistics
     from otel_metrics.settings import Scale
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparedStatistic:
     """One statistic of one row of the daily table, in the caller's unit. ``None``: that side has no such row."""
 
     day: date
@@ -44,32 +44,34 @@ class Comparison:
         return (self.ours - self.old) / abs(self.old) if self.old else self.ours - self.old
 
 
-def compare(rows: Rows, source: Source, days: list[int]) -> Iterator[Comparison]:
+def compare_days(history: OldHistory, source: Source, days: list[int]) -> Iterator[ComparedStatistic]:
     """Yield every statistic of the days that both systems have rows of.
 
     Raises:
         QueryError: the source cannot answer.
     """
     labels = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
-    seen = (series.labels for series in rows.keepers.series.values() if series.metric is c.PERFORMANCE_UNIT)
-    units, scales = CallersUnits(seen, labels), rows.scales()
+    seen = (series.labels for series in history.builder.series.values() if series.metric is c.PERFORMANCE_UNIT)
+    units, scales = CallersUnits(seen, labels), history.scales()
     for day in days:
         ours = source.day(date_of(day))
         if not ours.rows:
             continue
-        rows.load(day)
-        old, _ = rows.statistics(day)
+        history.load(day)
+        old, _ = history.statistics(day)
         for key in sorted({*old, *ours.rows}):
             yield from _row(key, old.get(key), ours, units, scales)
 
 
 def _row(
     key: DayKey, old: Statistics | None, table: DayTable, units: CallersUnits, scales: Mapping[str, Scale]
-) -> Iterator[Comparison]:
+) -> Iterator[ComparedStatistic]:
     ours, whole = table.rows.get(key), table.known_of(key)
     shown = [daily_row(key, known, units, scales) if known is not None else None for known in (old, ours)]
     unit = next((row[1] for row in shown if row is not None), "")
     for name, column in c.DAILY_TABLE.items():
         theirs, mine = (getattr(row[0], column.field) if row is not None else None for row in shown)
         estimated = ours is not None and column.field in ours.estimated
-        yield Comparison(table.day, key, unit, name, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons))
+        yield ComparedStatistic(
+            table.day, key, unit, name, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons)
+        )
