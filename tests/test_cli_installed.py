@@ -46,6 +46,7 @@ def test_a_wheel_carries_the_shipped_files_and_the_example(tmp_path: Path) -> No
         "grafana/provisioning/datasources/prometheus.yml",
         "grafana/dashboards/runbook.json",
         "docs/metrics.md",
+        "docs/results.md",
     ):
         assert f"wrote {name}\n" in made.stdout
         assert (own / name).read_text()

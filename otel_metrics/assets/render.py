@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import daily, dashboards, feature_alerts, recording, reference, rulefile, telemetry_alerts
+from otel_metrics.assets import (
+    daily,
+    dashboards,
+    feature_alerts,
+    recording,
+    reference,
+    results_page,
+    rulefile,
+    telemetry_alerts,
+)
 from otel_metrics.assets.links import SHIPPED
 from otel_metrics.assets.promql import Histograms
 
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
 RULES: Final = "prometheus/rules"
 DASHBOARDS: Final = "grafana/dashboards"
 REFERENCE: Final = "docs/metrics.md"
+RESULTS: Final = "docs/results.md"
 
 __all__ = ["Histograms", "check", "files", "write"]
 
@@ -32,6 +42,7 @@ def files(histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -
         **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules.items()},
         **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(histograms).items()},
         REFERENCE: reference.text(),
+        RESULTS: results_page.text(),
     }
 
 

@@ -36,7 +36,9 @@ def test_links_in_alerts_lead_where_one_says(tmp_path: Path) -> None:
     assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["prometheus/rules/daily.yml", "grafana/dashboards/overview.json", "docs/metrics.md"])
+@pytest.mark.parametrize(
+    "name", ["prometheus/rules/daily.yml", "grafana/dashboards/overview.json", "docs/metrics.md", "docs/results.md"]
+)
 def test_an_edited_file_is_named_and_put_right(tmp_path: Path, name: str) -> None:
     render.write(tmp_path)
     path = tmp_path / name

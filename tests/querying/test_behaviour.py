@@ -22,6 +22,7 @@ from otel_metrics.runtime import Runtime
 from otel_metrics.sdk.provider import resource, views
 from otel_metrics.settings import Settings
 from tests.querying.behaviour import ODD, Subject, record
+from tests.querying.conformance import deviations, returned_by
 from tests.servers import scraping
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ def test_every_result_says_where_it_comes_from_and_what_it_covers(subject: Subje
     assert start < end
     assert abs((end - before).total_seconds()) < 60
     assert (before - start).total_seconds() <= 2 * 3600 + 60
+
+
+def test_results_of_every_source_are_of_the_types_that_getters_name(subject: Subject) -> None:
+    advanced = subject.advanced
+    for getter in (
+        advanced.get_performance_metrics,
+        advanced.get_satisfaction_metrics,
+        advanced.get_feature_usage_stats,
+        advanced.get_error_stats,
+        advanced.get_learning_metrics,
+        advanced.get_optimization_metrics,
+        advanced.get_resource_metrics,
+        advanced.get_comprehensive_dashboard,
+        advanced.aggregate_daily_metrics,
+    ):
+        assert list(deviations(getter(), returned_by(getter))) == [], getter.__name__
 
 
 def test_percentiles_are_called_estimates_unless_they_come_from_this_process(subject: Subject) -> None:
