@@ -1,19 +1,20 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest check bench servers up format clean
+.PHONY: help demo test test-oldest test-oldest-servers check bench servers servers-current up format clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SERVERS_DIR := $(or $(OTM_SERVERS),$(CURDIR)/.cache/servers)
 
-# Tests and the command line look on PATH, so the cached servers only have to be on it.
-export PATH := $(SERVERS_DIR)/bin:$(PATH)
+# Which servers: SERVERS=current, SERVERS=oldest, those in the folder OTM_SERVERS, or else what is at hand.
+CACHE := $(CURDIR)/.cache/servers
+export OTM_SERVERS := $(if $(SERVERS),$(CACHE)/$(SERVERS),$(or $(OTM_SERVERS),$(CACHE)))
+export PATH := $(OTM_SERVERS)/bin:$(PATH)
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -29,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 servers:  ## find or fetch the real servers (Prometheus, Alertmanager, VictoriaMetrics, docker-compose)
 	@$(PYTHON) scripts/servers.py
 
+servers-current:  ## the versions that docker-compose.yml ships, built from their Go modules
+	@$(MAKE) --no-print-directory servers SERVERS=current
+
 demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
@@ -36,6 +40,10 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 test: $(STAMP) servers  ## everything, against the real servers
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-oldest
+
+test-oldest-servers: $(STAMP)  ## what reads and writes PromQL, against the oldest servers that are supported
+	@$(MAKE) --no-print-directory servers SERVERS=oldest
+	OTM_SERVERS=$(CACHE)/oldest $(BIN)/python -m pytest $(OF_SERVERS) $(PYTEST_ARGS)
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh

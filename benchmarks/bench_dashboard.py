@@ -108,9 +108,7 @@ def main() -> None:
         measure("local", runtime.advanced, values)
         target = [endpoint.url]
         starts: dict[str, Callable[[Servers], QueryServer]] = {
-            "Prometheus, native": lambda s: s.prometheus(
-                targets=target, interval="20s", features=["native-histograms"]
-            ),
+            "Prometheus, native": lambda s: s.prometheus(targets=target, interval="20s", native=True),
             "Prometheus, classic": lambda s: s.prometheus(targets=target, interval="20s"),
             "VictoriaMetrics": lambda s: s.victoria_metrics(
                 config=scraping(target, interval="20s"),

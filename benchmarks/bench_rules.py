@@ -138,7 +138,7 @@ def filled(servers: Servers, rows: int, histograms: Histograms, now: Now) -> Pro
     with serving(bodies) as address:
         server = servers.prometheus(
             storage + "scrape_configs:\n" + jobs.replace("ADDRESS", address),
-            features=["native-histograms"] if histograms is Histograms.NATIVE else [],
+            native=histograms is Histograms.NATIVE,
             flags=["--storage.tsdb.retention.time=100y", "--query.timeout=10m"],
         )
 

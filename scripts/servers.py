@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Find or fetch the real servers that tests, benchmarks and the demo run against.
+"""Provide the real servers that tests, benchmarks and the demo run against, in the folder OTM_SERVERS.
 
-For each server: PATH, then the cache (`.cache/servers`, or the folder in OTM_SERVERS), then the distribution's
-packages, unpacked into the cache. Nothing is installed, no file outside the cache is written, no root is needed.
-Afterwards `<cache>/bin` links to every server under one well-known name.
+`recipes.py` has two sets of versions; a folder called `current` or `oldest` gets that set, and the folder that holds
+both (without OTM_SERVERS `.cache/servers`) is the cache. For each server: PATH, then the cache, then it is made: the
+current ones built from their Go modules, the oldest ones unpacked from the distribution's packages. In a folder of
+another name whatever is at hand will do, and packages are fetched for the rest. Nothing is installed, no file outside
+the cache is written, no root is needed.
 
-Exit status 0 when all are at hand, 1 when one is missing.
+Afterwards `$OTM_SERVERS/bin` links to every server under one well-known name.
+
+Exit status 0 when all are there, 1 when one is missing.
 """
 
 from __future__ import annotations
@@ -17,77 +21,63 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modules import build_all, numbers
 from packages import fetch_packages
+from recipes import SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recipes import Server
+
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Server:
-    """One program: what it is called, from which version on it serves us, which package carries it."""
-
-    name: str
-    needed: tuple[int, ...]
-    package: str
-    also_called: tuple[str, ...] = ()
-    version_args: tuple[str, ...] = ("--version",)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name the program goes by."""
-        return (self.name, *self.also_called)
-
-
-SERVERS = (
-    Server("prometheus", (3, 5), "prometheus"),
-    Server("promtool", (3, 5), "promtool"),
-    Server("alertmanager", (0, 27), "prometheus-alertmanager", ("prometheus-alertmanager",)),
-    # Debian builds it without a version to tell, so none can be asked for.
-    Server("victoria-metrics", (), "victoria-metrics", ("victoria-metrics-prod", "victoriametrics")),
-    Server("docker-compose", (2, 20), "docker-compose", version_args=("version",)),
-)
+CURRENT, OLDEST = "current", "oldest"
 
 # Where packages put programs; Compose is a plugin of the docker command.
 PROGRAM_DIRS = ("usr/bin", "usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins")
 
 
-def cache_dir() -> Path:
-    """The cache folder: OTM_SERVERS, or `.cache/servers` in the repository."""
-    return Path(os.environ.get("OTM_SERVERS") or ROOT / ".cache" / "servers").absolute()
+def folders() -> tuple[Path, Path, str | None]:
+    """The folder to fill, the cache, and the set that is wanted."""
+    folder = Path(os.environ.get("OTM_SERVERS") or ROOT / ".cache" / "servers").absolute()
+    return (folder, folder.parent, folder.name) if folder.name in {CURRENT, OLDEST} else (folder, folder, None)
 
 
-def version_of(program: Path, server: Server) -> tuple[int, ...] | None:
-    """What the program says its version is; () when it runs and says nothing of the kind, None when it does not run."""
+def version_of(program: Path, version_args: tuple[str, ...] = ("--version",)) -> str | None:
+    """The version that a program tells, or its unpacked package where it tells none; None when it does not run."""
     try:
         done = subprocess.run(
-            [program, *server.version_args], capture_output=True, text=True, timeout=30, check=False, cwd="/"
+            [program, *version_args], capture_output=True, text=True, timeout=30, check=False, cwd="/"
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"(?:version |\bv)(\d+(?:\.\d+)+)", done.stdout + done.stderr)
     if done.returncode:
         return None
-    return tuple(int(part) for part in found[1].split(".")) if found else ()
+    # Debian builds VictoriaMetrics without a version to tell.
+    notes = (folder / "PACKAGE" for folder in program.resolve().parents)
+    texts = (done.stdout + done.stderr, *(f"v{n.read_text('utf-8').partition('_')[2]}" for n in notes if n.is_file()))
+    return next((found[1] for text in texts if (found := re.search(r"(?:version |\bv)(\d+(?:\.\d+)+)", text))), None)
 
 
-def dotted(version: tuple[int, ...]) -> str:
-    """A version as people write it."""
-    return ".".join(map(str, version)) or "any"
+def serves(server: Server, version: str, wanted: str | None) -> bool:
+    """Whether this version belongs to the wanted set; without one every version that we support does."""
+    supported = numbers(version) >= numbers(server.oldest)
+    if server.module is None or wanted is None:
+        return supported
+    if wanted == CURRENT:
+        return version == server.module.release
+    return supported and numbers(version) < numbers(server.module.release)
 
 
 def candidates(server: Server, cache: Path) -> Iterator[Path]:
-    """Places a server may be at, best first: PATH without our own links, plugin folders, unpacked packages."""
-    own = cache / "bin"
-    folders = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry and Path(entry) != own]
+    """Places a server may be at, best first: PATH without our own links, plugin folders, built ones, unpacked packages."""
+    path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    folders = [folder for folder in path if not folder.is_relative_to(cache)]
     folders += [Path("/") / folder for folder in PROGRAM_DIRS[1:]] + [Path.home() / ".docker/cli-plugins"]
-    folders += [cache / server.package / folder for folder in PROGRAM_DIRS]
+    folders += [cache / "built", *(cache / server.package / folder for folder in PROGRAM_DIRS)]
     for folder in folders:
         for name in server.names:
             program = folder / name
@@ -95,26 +85,32 @@ def candidates(server: Server, cache: Path) -> Iterator[Path]:
                 yield program
 
 
-def find(server: Server, cache: Path) -> tuple[Path, tuple[int, ...]] | None:
-    """The first candidate that runs and is new enough, with its version."""
+def find(server: Server, cache: Path, wanted: str | None) -> tuple[Path, str] | None:
+    """The first candidate that runs and belongs to the set, with its version."""
     for program in candidates(server, cache):
-        version = version_of(program, server)
-        if version is not None and version >= server.needed:
+        version = version_of(program, server.version_args)
+        if version is not None and serves(server, version, wanted):
             return program, version
     return None
 
 
-def package_version(server: Server, program: Path, cache: Path) -> str | None:
-    """The version of the unpacked package, for programs that do not know their own."""
-    note = cache / server.package / "PACKAGE"
-    if not program.is_relative_to(cache) or not note.is_file():
-        return None
-    return note.read_text(encoding="utf-8").split("_")[1]
+def make(missing: list[Server], cache: Path, wanted: str | None) -> list[str]:
+    """Build or unpack servers; returns what went wrong on the way."""
+    modules = dict.fromkeys(server.module for server in missing if server.module and wanted == CURRENT)
+    problems = []
+    if modules:
+        print("Building from Go modules; what is downloaded and compiled for it is deleted afterwards:", flush=True)
+        problems = build_all(modules, cache / "built", cache / "building")
+    packaged = [server for server in missing if server.module not in modules]
+    if packaged:
+        print("Fetching from the distribution's packages:", ", ".join(s.name for s in packaged), flush=True)
+        lacking = lambda: {s.package for s in packaged if not find(s, cache, wanted)}  # noqa: E731
+        problems += fetch_packages(lacking, cache)
+    return problems
 
 
-def link(server: Server, program: Path, cache: Path) -> None:
-    """Point `<cache>/bin/<name>` at the program; replaced in one step, so that parallel runs never see a gap."""
-    folder = cache / "bin"
+def link(server: Server, program: Path, folder: Path, cache: Path) -> None:
+    """Point `<folder>/<name>` at the program; replaced in one step, so that parallel runs never see a gap."""
     folder.mkdir(parents=True, exist_ok=True)
     # Relative inside the cache, so that a cache may be moved or mounted elsewhere.
     target = os.path.relpath(program, folder) if program.is_relative_to(cache) else str(program)
@@ -125,48 +121,50 @@ def link(server: Server, program: Path, cache: Path) -> None:
 
 @contextlib.contextmanager
 def locked(cache: Path) -> Iterator[None]:
-    """One fetch at a time; a second run waits and then finds everything in place."""
+    """One run at a time; a second one waits and then finds everything in place."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
+def wished(server: Server, wanted: str | None) -> str:
+    """The version that is asked for, as people write it."""
+    return server.module.release if server.module and wanted == CURRENT else f"{server.oldest} or later"
+
+
 def main() -> int:
-    """Find, fetch, link, and say what there is."""
+    """Find, make, link, and say what there is."""
     started = time.monotonic()
-    cache = cache_dir()
+    folder, cache, wanted = folders()
     problems: list[str] = []
     with locked(cache):
-        found = {server: find(server, cache) for server in SERVERS}
+        found = {server: find(server, cache, wanted) for server in SERVERS}
         missing = [server for server, at in found.items() if at is None]
         if missing:
-            print(
-                "Fetching from the distribution's packages:", ", ".join(server.name for server in missing), flush=True
-            )
-            problems = fetch_packages(lambda: {server.package for server in missing if not find(server, cache)}, cache)
-            found.update({server: find(server, cache) for server in missing})
+            problems = make(missing, cache, wanted)
+            found.update({server: find(server, cache, wanted) for server in missing})
         for server, at in found.items():
             if at is None:
-                (cache / "bin" / server.name).unlink(missing_ok=True)
-                print(f"  {server.name:17} MISSING, version {dotted(server.needed)} or later is needed")
+                (folder / "bin" / server.name).unlink(missing_ok=True)
+                print(f"  {server.name:17} MISSING, version {wished(server, wanted)} is needed")
                 continue
             program, version = at
-            link(server, program, cache)
+            link(server, program, folder / "bin", cache)
             shown = program.relative_to(ROOT) if program.is_relative_to(ROOT) else program
-            print(f"  {server.name:17} {package_version(server, program, cache) or dotted(version):14} {shown}")
+            print(f"  {server.name:17} {version:10} {shown}")
     if missing:
-        print(f"  took {time.monotonic() - started:.1f} s")
+        print(f"  took {time.monotonic() - started:.0f} s")
     lacking = [server for server, at in found.items() if at is None]
     if not lacking:
         return 0
     for problem in problems:
         print(f"  {problem}", file=sys.stderr)
-    wanted = ", ".join(f"{server.name} >= {dotted(server.needed)}" for server in lacking)
+    wishes = ", ".join(f"{server.name} {wished(server, wanted)}" for server in lacking)
     print(
-        f"Install by hand and put on PATH: {wanted}.\n"
-        "The projects' release pages carry single static programs; or set OTM_SERVERS to a folder that\n"
-        "another machine's `make servers` has filled.",
+        f"Install by hand and put on PATH: {wishes}.\n"
+        "The projects' release pages carry single static programs; `make servers-current` builds the current ones;\n"
+        "or set OTM_SERVERS to a folder that `make servers` has filled on another machine.",
         file=sys.stderr,
     )
     return 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers import Servers
+from servers import version_of  # scripts/servers.py
+from tests.servers import Servers, program
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -18,6 +20,17 @@ def pytest_configure() -> None:
     """Let the programs that tests start be interrupted, also where a shell in the background has us ignore Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers are used: those in OTM_SERVERS, or what is at hand."""
+    told = []
+    for name in ("prometheus", "alertmanager", "victoria-metrics"):
+        try:
+            told.append(f"{name} {version_of(Path(program(name)))}")
+        except RuntimeError as error:
+            told.append(str(error))
+    return [f"servers: {', '.join(told)}"]
 
 
 @pytest.fixture

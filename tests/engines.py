@@ -159,6 +159,13 @@ def scraping(
     return yaml.safe_dump(config, sort_keys=False)
 
 
+def storing_native_histograms(config: str) -> str:
+    """A configuration with the setting that Prometheus 3.8 and later needs for it; older ones have a flag and reject it."""
+    settings: dict[str, Any] = yaml.safe_load(config)
+    settings["global"] = {**(settings.get("global") or {}), "scrape_native_histograms": True}
+    return yaml.safe_dump(settings, sort_keys=False)
+
+
 class Alertmanager(Process):
     """Alertmanager with a configuration text, or a configuration file left where it is."""
 

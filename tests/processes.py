@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +37,15 @@ def program(name: str) -> str:
     if found is None:
         raise RuntimeError(f"{name} is missing, run: make servers")
     return found
+
+
+@functools.cache
+def version(name: str) -> tuple[int, ...]:
+    """What a server program says its version is, such as (3, 16, 0)."""
+    done = subprocess.run([program(name), "--version"], capture_output=True, text=True, timeout=DEADLINE, check=True)
+    found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout + done.stderr)
+    assert found, f"{program(name)} does not tell its version"
+    return tuple(map(int, found[1].split(".")))
 
 
 def wait_until(condition: Callable[[], T], timeout: float = DEADLINE, *, what: str = "condition") -> T:

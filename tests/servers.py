@@ -9,8 +9,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from tests.engines import Alertmanager, Prometheus, QueryServer, VictoriaMetrics, routing_to, scraping
-from tests.processes import DEADLINE, ROOT, Process, fetch, free_port, program, promtool, wait_until
+from tests.engines import (
+    Alertmanager,
+    Prometheus,
+    QueryServer,
+    VictoriaMetrics,
+    routing_to,
+    scraping,
+    storing_native_histograms,
+)
+from tests.processes import DEADLINE, ROOT, Process, fetch, free_port, program, promtool, version, wait_until
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ __all__ = [
     "promtool",
     "routing_to",
     "scraping",
+    "version",
     "wait_until",
 ]
 
@@ -57,6 +66,7 @@ class Servers:
         interval: str = "250ms",
         rules: Iterable[Path] = (),
         alertmanagers: Iterable[str] = (),
+        native: bool = False,
         features: Sequence[str] = (),
         flags: Sequence[str] = (),
         data: Path | None = None,
@@ -69,12 +79,18 @@ class Servers:
             interval: of scrapes and rules.
             rules: rule files.
             alertmanagers: `host:port` or addresses.
-            features: for `--enable-feature`, such as `native-histograms`, `exemplar-storage`.
+            native: store native histograms; only with a configuration that is text.
+            features: for `--enable-feature`, such as `exemplar-storage`.
             flags: further arguments.
             data: an existing storage folder, such as one filled by promtool.
         """
         if config is None:
             config = scraping(targets, interval=interval, rules=rules, alertmanagers=alertmanagers)
+        if native and version("prometheus") < (3, 8):
+            features = ["native-histograms", *features]
+        elif native:
+            assert isinstance(config, str)
+            config = storing_native_histograms(config)
         flags = [*(f"--enable-feature={feature}" for feature in features), *flags]
         server = Prometheus(self._new_folder("prometheus"), config, flags=flags, data=data)
         return self._started(server)

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
-from tests.processes import ROOT
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
 from packages import deb822_sources, one_line_sources
 
 DEB822 = """\

@@ -98,20 +98,16 @@ def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> server_
     program = server_processes.find("prometheus", root)
     if program is None:
         terminal.say(
-            "Prometheus: none on PATH, in OTM_SERVERS or in .cache/servers (`make servers` fetches it); going on without.",
+            "Prometheus: none in OTM_SERVERS, on PATH or in .cache/servers (`make servers` fetches it); going on without.",
             style="yellow",
         )
         return None
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="otel-metrics-")))
-    started = stack.prometheus(
-        program,
-        root,
-        folder,
-        application=f"{server_processes.HOST}:{server.port}",
-        port=server_processes.free_port(),
-        interval="1s",
-    )
+    application = f"{server_processes.HOST}:{server.port}"
     try:
+        started = stack.prometheus(
+            program, root, folder, application=application, port=server_processes.free_port(), interval="1s"
+        )
         return cleanup.enter_context(started)
     except server_processes.ServerError as error:
         terminal.say(f"Prometheus: {error}; going on without.", style="yellow")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -12,10 +12,16 @@ from otel_metrics.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# The first versions of Prometheus with a setting for what was a flag; older ones reject the setting.
+_NATIVE_SETTING: Final = (3, 8)
+_RETENTION_SETTING: Final = (3, 11)
+
 
 def prometheus(
     shipped: Path,
     *,
+    version: tuple[int, ...],
+    retention: str,
     addresses: Mapping[str, str],
     application: str,
     alertmanager: str | None = None,
@@ -24,21 +30,23 @@ def prometheus(
     """Return the text of the ``prometheus.yml`` at ``shipped`` with its addresses replaced.
 
     ``addresses`` are host:port per job; a job that it does not name scrapes the ``application``. Without an
-    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules. Where the server has
-    native histograms enabled it keeps the classic ones too: the shipped rules read those, ``get_*`` the more exact ones.
+    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules. Native histograms are
+    stored and the classic ones kept: the shipped rules read those, ``get_*`` the more exact ones.
+
+    What the server's ``version`` has no settings for is in :func:`prometheus_flags`.
 
     Raises:
         ConfigurationError: ``shipped`` is no configuration of Prometheus.
     """
     config = _loaded(shipped, "scrape_configs")
     config["rule_files"] = [str(shipped.parent / pattern) for pattern in config.get("rule_files") or ()]
+    common = config["global"] = config.get("global") or {}
+    if version >= _NATIVE_SETTING:
+        common["scrape_native_histograms"] = True
+    if version >= _RETENTION_SETTING:
+        config["storage"] = {"tsdb": {"retention": {"time": retention}}}
     if interval:
-        config["global"] = {
-            **(config.get("global") or {}),
-            "scrape_interval": interval,
-            "scrape_timeout": interval,
-            "evaluation_interval": interval,
-        }
+        common.update(scrape_interval=interval, scrape_timeout=interval, evaluation_interval=interval)
     for job in config["scrape_configs"]:
         job["always_scrape_classic_histograms"] = True
         if interval:
@@ -53,6 +61,17 @@ def prometheus(
     if alertmanager:
         config["alerting"] = {**alerting, "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def prometheus_flags(version: tuple[int, ...], retention: str) -> list[str]:
+    """Return the flags that Prometheus of this ``version`` needs beside the text of :func:`prometheus`."""
+    features = ["exemplar-storage", "created-timestamp-zero-ingestion"]
+    flags = []
+    if version < _NATIVE_SETTING:
+        features.append("native-histograms")
+    if version < _RETENTION_SETTING:
+        flags.append(f"--storage.tsdb.retention.time={retention}")
+    return [f"--enable-feature={','.join(features)}", *flags]
 
 
 def alertmanager(shipped: Path, secrets: Path) -> str:

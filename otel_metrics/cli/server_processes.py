@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,14 +33,29 @@ class ServerError(MetricsError):
 
 
 def find(name: str, root: Path) -> Path | None:
-    """Return the program ``name`` from PATH, from the folder in ``OTM_SERVERS``, or from the project's cache."""
-    caches = [Path(given)] if (given := os.environ.get("OTM_SERVERS")) else []
-    folders = [str(cache / "bin") for cache in (*caches, root / ".cache" / "servers")]
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
+    """Return the program ``name`` from the folder in ``OTM_SERVERS``, from PATH, or from the project's cache."""
+    chosen = [str(Path(given) / "bin")] if (given := os.environ.get("OTM_SERVERS")) else []
+    path = os.pathsep.join([*chosen, os.environ.get("PATH", os.defpath), str(root / ".cache" / "servers" / "bin")])
     for candidate in (name, *_OTHER_NAMES.get(name, ())):
         if found := shutil.which(candidate, path=path):
             return Path(found)
     return None
+
+
+def version(program: Path) -> tuple[int, ...]:
+    """Return the version that a server tells, such as (3, 16, 0).
+
+    Raises:
+        ServerError: it tells none.
+    """
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_START, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerError(f"{program} does not run: {error}") from error
+    found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout + done.stderr)
+    if not found:
+        raise ServerError(f"{program} does not tell its version")
+    return tuple(map(int, found[1].split(".")))
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""``otel-metrics stack``: Prometheus and Alertmanager as plain processes with the shipped configuration."""
+"""``otel-metrics stack``: Prometheus and Alertmanager as plain processes with the shipped server_config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from otel_metrics.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-_FEATURES: Final = "native-histograms,exemplar-storage"
 _RETENTION: Final = "400d"
 """As in docker-compose.yml: the daily table compares weeks, and a year is cheap."""
 
@@ -28,8 +27,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "stack",
         help="run Prometheus and Alertmanager without containers",
-        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from PATH, from the folder in "
-        "OTM_SERVERS, or from the project's cache, which `make servers` fills.",
+        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from the folder in "
+        "OTM_SERVERS, from PATH, or from the project's cache, which `make servers` fills.",
     )
     argument_types.add_root(command)
     command.add_argument(
@@ -119,8 +118,11 @@ def prometheus(
     folder.mkdir(parents=True, exist_ok=True)
     own = f"{server_processes.HOST}:{port}"
     config = folder / "prometheus.yml"
+    version = server_processes.version(program)
     text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
+        version=version,
+        retention=retention,
         addresses={"prometheus": own},
         application=application,
         alertmanager=alerts,
@@ -130,8 +132,7 @@ def prometheus(
     arguments = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--storage.tsdb.retention.time={retention}",
-        f"--enable-feature={_FEATURES}",
+        *server_config.prometheus_flags(version, retention),
     ]
     return server_processes.Server(program, arguments, port=port, folder=folder)
 
@@ -151,7 +152,7 @@ def _program(name: str, root: Path) -> Path:
     found = server_processes.find(name, root)
     if found is None:
         raise ConfigurationError(
-            f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"
+            f"{name} is not in OTM_SERVERS, on PATH or in .cache/servers; in a checkout `make servers` fetches it"
         )
     return found
 

@@ -37,7 +37,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         example = servers._started(Example(folder))
         server = servers.prometheus(
             scraping([example.address], interval="1s", rules=impatient_rules(rules, root=folder)),
-            features=["native-histograms"],
+            native=True,
         )
         example.wait_for_every_metric()
         server.wait_for("min(count_over_time(up[5m])) >= 20", timeout=90)

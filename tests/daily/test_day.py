@@ -91,9 +91,7 @@ def scraped(day: Simulation, servers: Servers) -> Prometheus:
     expositions["up"] = gauge("up", {"job": "shop"}, ((START - 2 * HOUR + n * MINUTE, 1) for n in range(29 * 60)))
     with serving(expositions) as address:
         jobs = "".join(JOB.format(name=name, address=address) for name in expositions)
-        server = servers.prometheus(
-            CONFIG.format(jobs=jobs), features=["native-histograms"], flags=["--storage.tsdb.retention.time=100y"]
-        )
+        server = servers.prometheus(CONFIG.format(jobs=jobs), native=True, flags=["--storage.tsdb.retention.time=100y"])
         server.wait_until_scraped()
     # From here on it only answers; what it was told is over.
     server.stop()

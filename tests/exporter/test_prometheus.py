@@ -19,14 +19,13 @@ from otel_metrics.sdk.bulk import BulkHistogramAggregation, BulkMeasurement
 from tests.servers import scraping, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from otel_metrics.exporter import ServerHandle
     from tests.engines import Prometheus
     from tests.servers import Servers
 
 PROTOCOLS = {"text": "PrometheusText0.0.4", "openmetrics": "OpenMetricsText1.0.0", "protobuf": "PrometheusProto"}
-NATIVE = ["native-histograms", "exemplar-storage"]
 AWKWARD = 'back\\slash "quoted" new\nline tab\t é 💥 nul\0 cr\r {}=,#'
 SPAN = SpanContext(0xABCDEF, 0x123, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
@@ -59,9 +58,17 @@ def shop() -> Iterator[tuple[MeterProvider, ServerHandle]]:
     provider.shutdown()
 
 
-def scraped_by(servers: Servers, handle: ServerHandle, protocol: str, features: list[str], **more: Any) -> Prometheus:
+def scraped_by(
+    servers: Servers,
+    handle: ServerHandle,
+    protocol: str,
+    features: Sequence[str] = (),
+    *,
+    native: bool = False,
+    **more: Any,
+) -> Prometheus:
     config = scraping([handle.url], more={"scrape_protocols": [PROTOCOLS[protocol]], **more})
-    prometheus = servers.prometheus(config, features=features)
+    prometheus = servers.prometheus(config, native=native, features=features)
     prometheus.wait_until_scraped()
     return prometheus
 
@@ -71,7 +78,7 @@ def test_every_format_is_stored_alike(
     servers: Servers, shop: tuple[MeterProvider, ServerHandle], protocol: str
 ) -> None:
     # Prometheus 3.5 without native histograms drops those that have both kinds of buckets, unless told to look at the classic ones.
-    prometheus = scraped_by(servers, shop[1], protocol, [], always_scrape_classic_histograms=True)
+    prometheus = scraped_by(servers, shop[1], protocol, always_scrape_classic_histograms=True)
     (calls,) = prometheus.wait_for("calls_total")
     assert calls["metric"]["text"] == AWKWARD
     assert calls["value"][1] == "5"
@@ -92,7 +99,7 @@ def test_every_format_is_stored_alike(
 
 
 def test_native_histograms_are_stored_as_such(servers: Servers, shop: tuple[MeterProvider, ServerHandle]) -> None:
-    prometheus = scraped_by(servers, shop[1], "protobuf", NATIVE)
+    prometheus = scraped_by(servers, shop[1], "protobuf", native=True)
     for name in ("waiting_seconds", "both_seconds"):
         (series,) = prometheus.wait_for(name)
         histogram = series["histogram"][1]
@@ -111,7 +118,7 @@ def test_native_histograms_are_stored_as_such(servers: Servers, shop: tuple[Mete
 
 
 def test_native_and_classic_at_once(servers: Servers, shop: tuple[MeterProvider, ServerHandle]) -> None:
-    prometheus = scraped_by(servers, shop[1], "protobuf", NATIVE, always_scrape_classic_histograms=True)
+    prometheus = scraped_by(servers, shop[1], "protobuf", native=True, always_scrape_classic_histograms=True)
     assert prometheus.wait_for("both_seconds")[0]["histogram"][1]["count"] == "5"
     assert prometheus.value('both_seconds_bucket{le="1.0"}') == 3
     assert prometheus.value('waiting_seconds_bucket{le="1024.0"}') == 5
@@ -120,7 +127,7 @@ def test_native_and_classic_at_once(servers: Servers, shop: tuple[MeterProvider,
 @pytest.mark.parametrize("protocol", ["openmetrics", "protobuf"])
 def test_exemplars_lead_to_the_trace(servers: Servers, shop: tuple[MeterProvider, ServerHandle], protocol: str) -> None:
     # The SDK hands exemplars out once: to whoever scrapes first, so nothing else may.
-    prometheus = scraped_by(servers, shop[1], protocol, NATIVE if protocol == "protobuf" else ["exemplar-storage"])
+    prometheus = scraped_by(servers, shop[1], protocol, ["exemplar-storage"], native=protocol == "protobuf")
 
     def exemplars(query: str) -> list[dict[str, Any]]:
         found = prometheus.api("query_exemplars", query=query, start=0, end=10**10)
@@ -145,8 +152,8 @@ def test_a_counter_born_at_five_increases_by_five(servers: Servers) -> None:
     counter.add(1, {"feature": "old"})
     with reader.serve(port=0) as handle:
         running = [
-            scraped_by(servers, handle, protocol, ["created-timestamp-zero-ingestion", *more])
-            for protocol, more in (("openmetrics", []), ("protobuf", ["native-histograms"]))
+            scraped_by(servers, handle, protocol, ["created-timestamp-zero-ingestion"], native=protocol == "protobuf")
+            for protocol in ("openmetrics", "protobuf")
         ]
         counter.add(5, {"feature": "new"})
         histogram.record(1)
@@ -164,11 +171,11 @@ def test_names_with_dots_arrive_with_dots(servers: Servers) -> None:
     provider.get_meter("shop").create_counter("http.calls").add(2, {"http.method": "GET"})
     provider.get_meter("shop").create_histogram("http.time", "s").record(2, {"http.method": "GET"})
     with reader.serve(port=0) as handle:
-        prometheus = scraped_by(servers, handle, "openmetrics", [])
+        prometheus = scraped_by(servers, handle, "openmetrics")
         assert prometheus.wait_for('{"http.calls_total","http.method"="GET"}')[0]["value"][1] == "2"
         assert prometheus.value('{"http.time_seconds_bucket","http.method"="GET",le="5.0"}') == 1
         # Prometheus 3.5 does not ask for dots in protobuf, so it gets none.
-        prometheus = scraped_by(servers, handle, "protobuf", NATIVE)
+        prometheus = scraped_by(servers, handle, "protobuf", native=True)
         assert prometheus.wait_for('http_calls_total{http_method="GET"}')[0]["value"][1] == "2"
     provider.shutdown()
 
@@ -200,7 +207,7 @@ def test_percentiles_of_a_million_values_are_within_one_percent(servers: Servers
         histogram.record(BulkMeasurement.of(values[0], values), {"shape": shape})
         exact[shape] = [values[math.ceil(q * len(values)) - 1] for q in (0.5, 0.95, 0.99)]
     with reader.serve(port=0) as handle:
-        prometheus = scraped_by(servers, handle, "protobuf", NATIVE)
+        prometheus = scraped_by(servers, handle, "protobuf", native=True)
         prometheus.wait_for("value", lambda found: len(found) == len(SHAPES))
         errors = []
         for shape, wanted in exact.items():

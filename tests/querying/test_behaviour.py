@@ -40,7 +40,7 @@ def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
         endpoint = runtime.serve(port=0)
         servers: dict[str, QueryServer] = {
             "prometheus": session_servers.prometheus(targets=[endpoint.url]),
-            "prometheus-native": session_servers.prometheus(targets=[endpoint.url], features=["native-histograms"]),
+            "prometheus-native": session_servers.prometheus(targets=[endpoint.url], native=True),
             "victoria-metrics": session_servers.victoria_metrics(config=scraping([endpoint.url])),
         }
         record(runtime.advanced, runtime.basic)

@@ -121,12 +121,12 @@ class Between(PrometheusClient):
         return answer
 
 
-@pytest.mark.parametrize("features", [[], ["native-histograms"]], ids=["classic", "native"])
-def test_a_process_that_ends_while_it_is_asked_about_is_counted(servers: Servers, features: list[str]) -> None:
+@pytest.mark.parametrize("native", [False, True], ids=["classic", "native"])
+def test_a_process_that_ends_while_it_is_asked_about_is_counted(servers: Servers, native: bool) -> None:
     """The end of the period lies ahead, as if the scrape that fails had begun before it."""
     with closing(Runtime(Settings())) as application:
         endpoint = application.serve(port=0)
-        server = servers.prometheus(targets=[endpoint.url], features=features)
+        server = servers.prometheus(targets=[endpoint.url], native=native)
         for _ in range(3):
             application.advanced.record_feature_usage("chat", "ask", 12.5)
         server.wait_for("feature_usage_total", lambda rows: "3" in [row["value"][1] for row in rows])

@@ -25,11 +25,11 @@ def queries(url: str) -> int:
     )
 
 
-@pytest.mark.parametrize("features", [[], ["native-histograms"]], ids=["classic", "native"])
-def test_a_dashboard_takes_few_requests_however_much_there_is(servers: Servers, features: list[str]) -> None:
+@pytest.mark.parametrize("native", [False, True], ids=["classic", "native"])
+def test_a_dashboard_takes_few_requests_however_much_there_is(servers: Servers, native: bool) -> None:
     with closing(Runtime(Settings())) as application:
         endpoint = application.serve(port=0)
-        server = servers.prometheus(scraping([endpoint.url]), features=features)
+        server = servers.prometheus(scraping([endpoint.url]), native=native)
         with closing(Runtime(Settings(prometheus_url=server.url))) as reading:
 
             def taken(feature: str | None) -> int:
