@@ -6,7 +6,8 @@ import logging
 import os
 from contextlib import contextmanager
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -15,8 +16,7 @@ from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
-from otel_metrics.facade.binding import Binding
-from otel_metrics.mounted import Mounted
+from otel_metrics.facade.binding import PROCESS, Backend, Binding
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local_source import LocalSource
 from otel_metrics.querying.prometheus_source import PrometheusSource
@@ -24,7 +24,6 @@ from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views
 from otel_metrics.settings import Settings
-from otel_metrics.unconfigured import put_to_sleep
 from otel_metrics.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric as MetricFamily
 
     from otel_metrics.exporter import ServerHandle
+    from otel_metrics.facade.binding import Facade
     from otel_metrics.querying.source import Source
 
     Objects = tuple[MetricsCollector, AdvancedMetrics]
@@ -47,14 +47,14 @@ class Runtime:
 
     Args:
         settings: the configuration.
-        objects: the documented objects that are to record and read here; by default new ones.
+        objects: what ``basic`` and ``advanced`` are; by default new ones.
         parent: the resource of the parent process, in a forked child.
     """
 
     def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
         self.settings = settings
         # What settings can be wrong about comes first: a configuration that fails must not have taken the other's place.
-        self._events = Events(settings.logger_provider)
+        events = Events(settings.logger_provider)
         server = _server(settings)
         self.resource: Resource = resource(parent)
         self._reader: PrometheusReader | None = None
@@ -69,15 +69,17 @@ class Runtime:
             self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
         self.source: Source = server or LocalSource(self.recorder.local_store)
+        self.backend = Backend(
+            Binding(self.recorder),
+            self.recorder.flusher,
+            self.recorder.rejections,
+            events,
+            self.source,
+            settings.clock,
+        )
         self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
-        self.binding = Binding(self.recorder)
-        self.attach()
-
-    def attach(self) -> None:
-        """Make the documented objects record and read here."""
-        recorder, clock = self.recorder, self.settings.clock
-        for facade in (self.basic, self.advanced):
-            facade.attach(self.binding, recorder.flusher, recorder.rejections, self._events, self.source, clock)
+        self.basic.attach(self.backend)
+        self.advanced.attach(self.backend)
 
     @property
     def reader(self) -> PrometheusReader:
@@ -153,14 +155,53 @@ _current: Runtime | None = None
 _objects: Final[Objects] = (MetricsCollector(), AdvancedMetrics())
 """They outlive every runtime: the application may have fetched them at any time."""
 
+_followers: Final[WeakValueDictionary[int, Facade]] = WeakValueDictionary()
+"""Objects that the application made itself and that follow the process's configuration, as ``_objects`` do."""
+
+
+def _following() -> Iterator[Facade]:
+    yield from _objects
+    for reference in _followers.valuerefs():  # a copy
+        follower = reference()
+        if follower is not None:
+            yield follower
+
+
+def _use(runtime: Runtime) -> Runtime:
+    """Make ``runtime`` the process's."""
+    global _current
+    _current = runtime
+    for facade in _following():
+        facade.attach(runtime.backend)
+    return runtime
+
+
+def _use_none() -> None:
+    """Have the next call make the process's runtime anew."""
+    global _current
+    _current = None
+    for facade in _following():
+        facade.detach()
+    PROCESS.detached()
+
+
+def _follow(facade: Facade) -> Backend:
+    """Attach an object to the process's runtime, which is made at its first use, now and whenever there is another."""
+    with _lock:
+        backend = current().backend
+        if facade not in _objects:
+            _followers[id(facade)] = facade
+        facade.attach(backend)
+        return backend
+
+
+PROCESS.attach = _follow
+
 
 def current() -> Runtime:
     """Return the process's runtime, made from the environment at its first use."""
-    global _current
     with _lock:
-        if _current is None:
-            _current = Runtime(Settings.from_env(), _objects)
-        return _current
+        return _current or _use(Runtime(Settings.from_env(), _objects))
 
 
 def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
@@ -172,7 +213,6 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigurationError: a setting that cannot work, or both forms at once.
     """
-    global _current
     if settings is not None and overrides:
         raise ConfigurationError("pass a Settings object or its fields as keywords, not both")
     if settings is not None and not isinstance(settings, Settings):
@@ -181,7 +221,8 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         )
     settings = settings or Settings.from_env(**overrides)
     with _lock:
-        old, _current = _current, Runtime(settings, _objects)
+        old = _current
+        _use(Runtime(settings, _objects))
     if old is not None:
         if old.recorder.labels.series():
             _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
@@ -220,7 +261,7 @@ def asgi_app(**options: Any) -> Callable[..., Any]:
 
     ``options`` are those of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app` (authentication, limits).
     """
-    mounted = Mounted(current().reader, lambda reader: reader.asgi_app(**options))
+    mounted = _Mounted(current().reader, lambda reader: reader.asgi_app(**options))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await mounted.app(_reader())(scope, receive, send)
@@ -230,12 +271,39 @@ def asgi_app(**options: Any) -> Callable[..., Any]:
 
 def wsgi_app(**options: Any) -> Callable[..., Any]:
     """Return a WSGI application that answers scrapes, to mount in the application's own server; see :func:`asgi_app`."""
-    mounted = Mounted(current().reader, lambda reader: reader.wsgi_app(**options))
+    mounted = _Mounted(current().reader, lambda reader: reader.wsgi_app(**options))
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         return mounted.app(_reader())(environ, start_response)
 
     return app
+
+
+App = TypeVar("App")
+
+
+class _Mounted(Generic[App]):
+    """An application inside the web server of somebody else, made anew whenever the process has another reader.
+
+    The server may have mounted it before it forked, or before the process was configured.
+
+    Args:
+        reader: the reader that the process has now.
+        make: makes the application for a reader; it raises about options that cannot work.
+    """
+
+    def __init__(self, reader: PrometheusReader, make: Callable[[PrometheusReader], App]) -> None:
+        self._make = make
+        self._made = reader, make(reader)
+
+    def app(self, reader: PrometheusReader | None) -> App:
+        """Return the application for ``reader``; without one, that of the last."""
+        known, app = self._made
+        if reader is None or reader is known:
+            return app
+        app = self._make(reader)
+        self._made = reader, app
+        return app
 
 
 def _reader() -> PrometheusReader | None:
@@ -248,10 +316,9 @@ def shutdown() -> None:
 
     A call after that, also on an object fetched before, records with the environment's configuration, from nothing.
     """
-    global _current
     with _lock:
-        old, _current = _current, None
-        put_to_sleep(_objects, current)
+        old = _current
+        _use_none()
     if old is not None:
         old.close()
 
@@ -259,19 +326,18 @@ def shutdown() -> None:
 @contextmanager
 def replaced_by(settings: Settings) -> Iterator[Runtime]:
     """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`."""
-    global _current
     with _lock:
         before, made = _current, Runtime(settings, _objects)
-        _current = made
+        _use(made)
     try:
         yield made
     finally:
         with _lock:
-            last, _current = _current, before
+            last = _current
             if before is None:
-                put_to_sleep(_objects, current)
+                _use_none()
             else:
-                before.attach()
+                _use(before)
         made.close()
         if last is not None:  # another one, if the application was configured inside the block
             last.close()
@@ -279,11 +345,11 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
 
 def _after_fork_in_child() -> None:
     """Start anew in a forked child: its parent's totals are not its own, and the parent's locks may be held by nobody."""
-    global _current, _lock
+    global _lock
     _lock = RLock()  # type: ignore[misc]
     REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
-        _current = Runtime(_current.settings, _objects, _current.resource)
+        _use(Runtime(_current.settings, _objects, _current.resource))
 
 
 if hasattr(os, "register_at_fork"):

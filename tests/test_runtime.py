@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
 import urllib.request
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from otel_metrics.exporter import PrometheusReader
 from tests.recording.streams import only
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.servers import Servers
 
 
@@ -469,3 +473,68 @@ def test_one_setting_pushes_the_same_numbers_by_otlp(
     assert receiver.value(f"sum({added_up.format('feature_usage_duration_seconds_count')})") == 3
     assert receiver.value(f"sum({added_up.format('otel_metrics_rejected_total')})") == 1
     assert receiver.value("feature_daily_values") == 3
+
+
+class TestObjectsOfTheApplicationsOwn:
+    """``AdvancedMetrics()`` and ``MetricsCollector()``, made directly or subclassed, use the process's configuration."""
+
+    class Mine(otel_metrics.AdvancedMetrics):
+        def record_timeout(self) -> None:
+            self.record_error("engine", "Timeout")
+
+    @pytest.fixture(autouse=True)
+    def fresh(self) -> Iterator[None]:
+        yield
+        otel_metrics.shutdown()
+
+    def test_they_record_what_the_process_exposes_and_reads_back(self) -> None:
+        mine, basic = self.Mine(), otel_metrics.MetricsCollector()
+        mine.record_timeout()
+        basic.record_learning_metric("engine", "gain", 2.0)
+        assert otel_metrics.get_advanced_metrics().get_error_stats("engine")["total_errors"] == 1
+        assert otel_metrics.get_metrics_collector().get_metric_statistics("engine", "gain")["avg"] == 2.0
+        assert self.Mine().get_error_stats("engine")["total_errors"] == 1
+
+    def test_they_follow_whatever_the_process_is_configured_to(self) -> None:
+        mine = self.Mine()
+        with otel_metrics.testing.recording() as inside:
+            mine.record_timeout()
+            assert inside.value("feature_errors_total", error_type="Timeout") == 1
+        mine.record_timeout()
+        assert mine.get_error_stats("engine")["total_errors"] == 1
+        otel_metrics.configure(strict=True)
+        with pytest.raises(otel_metrics.InvalidArgumentError):
+            mine.record_error("", "Timeout")
+        otel_metrics.shutdown()
+        mine.record_error("", "Timeout")
+        assert mine.get_error_stats("engine")["total_errors"] == 0
+
+    def test_they_work_without_anything_else_being_imported(self) -> None:
+        printed = python(
+            "from otel_metrics import AdvancedMetrics\n"
+            "metrics = AdvancedMetrics()\n"
+            "metrics.record_error('engine', 'Timeout')\n"
+            "print(metrics.get_error_stats('engine')['total_errors'])"
+        )
+        assert printed == "1\n"
+
+    def test_a_forked_child_starts_them_anew(self) -> None:
+        printed = python(
+            "import os, otel_metrics\n"
+            "metrics = otel_metrics.AdvancedMetrics()\n"
+            "metrics.record_error('engine', 'Timeout')\n"
+            "pid = os.fork()\n"
+            "if pid == 0:\n"
+            "    metrics.record_error('engine', 'Timeout')\n"
+            "    os._exit(metrics.get_error_stats('engine')['total_errors'])\n"
+            "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+        )
+        assert printed == "1\n"
+
+    def test_one_that_is_gone_is_not_held(self) -> None:
+        mine = self.Mine()
+        mine.record_timeout()
+        gone = weakref.ref(mine)
+        del mine
+        gc.collect()
+        assert gone() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_metrics.facade.binding import Binding
+from otel_metrics.facade.binding import REJECTED, REJECTED_COUNT, REJECTED_SCORE, LiveBinding
 from otel_metrics.facade.getters import AdvancedGetters
 from otel_metrics.recording.events import Event
 from otel_metrics.sdk.context import current_context
@@ -12,6 +12,8 @@ from otel_metrics.sdk.context import current_context
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from otel_metrics.facade.scales import Scales
+    from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
     from otel_metrics.settings import Scale
 
 
@@ -20,17 +22,20 @@ class AdvancedMetrics(AdvancedGetters):
 
     Record calls return at once and never raise, except in strict mode (:class:`~otel_metrics.InvalidArgumentError`). What
     cannot be a label (feedback, error messages, interaction ids, ``metadata``) leaves as a log event, see ``docs/events.md``.
+
+    ``AdvancedMetrics()``, also of a subclass, uses the process's configuration, as :func:`otel_metrics.get_advanced_metrics`
+    does, and follows every later :func:`otel_metrics.configure`. All such objects record into the same series.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._performance = self._cache()
-        self._satisfaction = self._cache()
-        self._usage = self._cache()
-        self._learning = self._cache()
-        self._optimization = self._cache()
-        self._resource = self._cache()
-        self._errors = self._cache()
+        self._performance: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._satisfaction: dict[tuple[object, ...], Scales[SeriesBuffer]] = self._cache()
+        self._usage: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._learning: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._optimization: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._resource: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._errors: dict[tuple[object, ...], CallCounter] = self._cache()
 
     def record_performance_metric(
         self,
@@ -47,7 +52,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             buffer = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._performance, key, Binding.performance)
+            buffer = self._bind(self._performance, key, LiveBinding.performance, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
             if len(buffer) >= self._limit:
@@ -84,7 +89,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             scales = self._satisfaction[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            scales = self._bind(self._satisfaction, key, Binding.satisfaction)
+            scales = self._bind(self._satisfaction, key, LiveBinding.satisfaction, REJECTED_SCORE)
         buffer = scales.buffer_for(score)
         if not ((interaction_id is not None or current_context()) and self._offered(buffer, (score,), interaction_id)):
             buffer.append(score)
@@ -116,7 +121,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             buffer = self._usage[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._usage, key, Binding.usage)
+            buffer = self._bind(self._usage, key, LiveBinding.usage, REJECTED)
         if not (current_context() and self._offered(buffer, (duration_ms,))):
             buffer.append(duration_ms)
             if len(buffer) >= self._limit:
@@ -148,7 +153,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             buffer = self._learning[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._learning, key, Binding.learning)
+            buffer = self._bind(self._learning, key, LiveBinding.learning, REJECTED)
         row = (accuracy, confidence, improvement_rate, sample_size)
         if not (current_context() and self._offered(buffer, row)):
             buffer += row
@@ -181,8 +186,8 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             buffer = self._optimization[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._optimization, key, Binding.optimization)
-        row = (before_value, after_value, self._binding.change(before_value, after_value), user_impact_score)
+            buffer = self._bind(self._optimization, key, LiveBinding.optimization, REJECTED)
+        row = (before_value, after_value, self._change(before_value, after_value), user_impact_score)
         if not (current_context() and self._offered(buffer, row)):
             buffer += row
             if len(buffer) >= 4 * self._limit:
@@ -214,9 +219,9 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             buffer = self._resource[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._resource, key, Binding.resource)
-        if buffer.turns:
-            buffer.turns[0] = buffer
+            buffer = self._bind(self._resource, key, LiveBinding.resource, REJECTED)
+        if buffer.same_gauges:
+            buffer.same_gauges[0] = buffer
         row = (utilization_percent, allocated, used)
         if not (current_context() and self._offered(buffer, row)):
             buffer += row
@@ -253,7 +258,7 @@ class AdvancedMetrics(AdvancedGetters):
         try:
             call_counter = self._errors[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            call_counter = self._bind(self._errors, key, Binding.error)
+            call_counter = self._bind(self._errors, key, LiveBinding.error, REJECTED_COUNT)
         if not (current_context() and self._offered_hit(call_counter)):
             call_counter.hit()
         if error_message is not None or metadata is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_metrics.facade.binding import Binding
+from otel_metrics.facade.binding import REJECTED, LiveBinding
 from otel_metrics.facade.getters import BasicGetters
 from otel_metrics.recording.events import Event
 from otel_metrics.sdk.context import current_context
@@ -12,9 +12,13 @@ from otel_metrics.sdk.context import current_context
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from otel_metrics.recording.buffers import SeriesBuffer
+
 
 class MetricsCollector(BasicGetters):
     """Core metrics collection; see :class:`~otel_metrics.facade.advanced.AdvancedMetrics` for what all calls share.
+
+    ``MetricsCollector()``, also of a subclass, uses the process's configuration, as that class does.
 
     The unit of a performance metric is what its name ends in: ``_ms``, ``_seconds``, ``_bytes``, ``_mb``, ``_percent``,
     ``_per_second``, …
@@ -22,9 +26,9 @@ class MetricsCollector(BasicGetters):
 
     def __init__(self) -> None:
         super().__init__()
-        self._performance = self._cache()
-        self._learning = self._cache()
-        self._optimization = self._cache()
+        self._performance: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._learning: dict[tuple[object, ...], SeriesBuffer] = self._cache()
+        self._optimization: dict[tuple[object, ...], SeriesBuffer] = self._cache()
 
     # The three say the same thrice: a call in between would be a fifth of what they cost.
 
@@ -36,7 +40,7 @@ class MetricsCollector(BasicGetters):
         try:
             buffer = self._performance[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._performance, key, Binding.general)
+            buffer = self._bind(self._performance, key, LiveBinding.general, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
             if len(buffer) >= self._limit:
@@ -54,7 +58,7 @@ class MetricsCollector(BasicGetters):
         try:
             buffer = self._learning[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._learning, key, Binding.learning_value)
+            buffer = self._bind(self._learning, key, LiveBinding.learning_value, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
             if len(buffer) >= self._limit:
@@ -70,7 +74,7 @@ class MetricsCollector(BasicGetters):
         try:
             buffer = self._optimization[key]
         except Exception:  # not bound yet, or nothing that could be a key
-            buffer = self._bind(self._optimization, key, Binding.optimization_value)
+            buffer = self._bind(self._optimization, key, LiveBinding.optimization_value, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
             if len(buffer) >= self._limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_metrics.facade.base import Facade
+from otel_metrics.facade.binding import Facade
 from otel_metrics.querying import plans, shaping
 from otel_metrics.querying.source import Period, parse_day
 

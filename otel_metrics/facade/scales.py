@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from otel_metrics.log import say
 
 if TYPE_CHECKING:
-    from otel_metrics.recording.buffers import SeriesBuffer
     from otel_metrics.settings import Scale
 
 HIGHEST: Final = 5
 
+Buffer = TypeVar("Buffer")
 
-class Scales:
+
+class Scales(Generic[Buffer]):
     """The two buffers of a satisfaction type, one per scale, and which of them a score belongs to."""
 
     __slots__ = ("five", "fixed", "kind", "one", "seen")
 
-    def __init__(
-        self, one: SeriesBuffer, five: SeriesBuffer, fixed: Scale | None, kind: str, seen: dict[str, Scale]
-    ) -> None:
+    def __init__(self, one: Buffer, five: Buffer, fixed: Scale | None, kind: str, seen: dict[str, Scale]) -> None:
         self.one = one
         self.five = five
         self.fixed = fixed
         self.kind = kind
         self.seen = seen
 
-    def buffer_for(self, score: float) -> SeriesBuffer:
+    def buffer_for(self, score: float) -> Buffer:
         """Return the buffer of the scale that ``score`` is on."""
         if self.fixed is None:
             try:
@@ -41,11 +40,11 @@ class Scales:
                         self.seen[self.kind] = "0-1"
                     return self.one
             except Exception:  # whatever a foreign __gt__ raises
-                return self.one  # its column rejects what is no number
+                return self.one  # where what is no number is rejected
             return self._ambiguous()
         return self.five if self.fixed == "1-5" else self.one
 
-    def _ambiguous(self) -> SeriesBuffer:
+    def _ambiguous(self) -> Buffer:
         seen = self.seen.get(self.kind)
         if seen is None:
             self.seen[self.kind] = seen = "0-1"

@@ -112,7 +112,7 @@ class DayValues(Sink):
 class ImportBuffer:
     """What one combination of arguments is bound to, in place of a live series' buffer or call counter: one column per argument."""
 
-    __slots__ = ("columns", "index", "rows", "seeds", "sinks", "turns")
+    __slots__ = ("columns", "index", "rows", "seeds", "sinks")
 
     def __init__(
         self, index: int, columns: Sequence[ArgumentSpec], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink]
@@ -151,7 +151,6 @@ class DayBuilder:
         self.settings = settings
         self.rejections = CollectedRejections()
         self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections)
-        self.flusher = self
         self.buffers: list[ImportBuffer] = []
         self.series: dict[tuple[str, ...], HistogramSeries | NumberSeries] = {}
         self.days: dict[DayKey, DayValues] = {}
@@ -159,7 +158,7 @@ class DayBuilder:
 
     # ------------------------------------------------------------------------------------ as the recorder and its flusher
 
-    def column(
+    def argument(
         self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
     ) -> ArgumentSpec:
         """Return how an argument becomes values of ``metric``."""
@@ -197,17 +196,22 @@ class DayBuilder:
     info = seed
 
     def buffer(
-        self, columns: Sequence[ArgumentSpec], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
+        self,
+        arguments: Sequence[ArgumentSpec],
+        sinks: Sequence[Sequence[Sink]],
+        calls: Sequence[Sink] = (),
+        same_gauges: tuple[str, ...] | None = None,
     ) -> ImportBuffer:
-        """Make a buffer of columns."""
-        buffer = ImportBuffer(len(self.buffers), columns, sinks, rows)
+        """Make a buffer with a column per argument."""
+        del same_gauges  # rows are written in their order
+        buffer = ImportBuffer(len(self.buffers), arguments, sinks, calls)
         buffer.seeds, self._seeded = tuple(self._seeded), []
         self.buffers.append(buffer)
         return buffer
 
-    def call_counter(self, rows: Sequence[Sink]) -> ImportBuffer:
+    def call_counter(self, calls: Sequence[Sink]) -> ImportBuffer:
         """Make a buffer that only counts."""
-        return self.buffer((), (), rows)
+        return self.buffer((), (), calls)
 
     # ------------------------------------------------------------------------------------------------------------ days
 

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, defaultdict
 from itertools import chain
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics.errors import ImportFailedError
 from otel_metrics.facade.binding import Binding
@@ -87,8 +87,7 @@ class RowReader:
 
     def __init__(self, builder: DayBuilder, day_files: DayFiles, report: ImportReport, timestamps: Timestamps) -> None:
         self._builder = builder
-        # The stand-in has the parts of the recorder that binding uses.
-        self._binding = Binding(cast("Any", builder))
+        self._binding: Binding[ImportBuffer, ImportBuffer] = Binding(builder)
         self._day_files = day_files
         self._report = report
         self.timestamps = timestamps

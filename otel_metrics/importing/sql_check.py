@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
+    from otel_metrics.importing.day_builder import ImportBuffer
     from otel_metrics.importing.old_history import OldHistory
     from otel_metrics.importing.row_reader import BoundLabels
     from otel_metrics.importing.source_db import FoundTable
@@ -255,7 +256,7 @@ class TableCheck:
             convert = buffer.columns[0].convert or list
             sums.add(group.n, *convert([group.total, group.low, group.high]))
 
-    def _add_scores(self, sums: _Sums, scales: Scales, group: _Group) -> None:
+    def _add_scores(self, sums: _Sums, scales: Scales[ImportBuffer], group: _Group) -> None:
         """Add scores; those of exactly one are on the scale that their type always has, if there is such a one."""
         scale = scales.fixed or {1: "1-5", -1: "0-1"}.get(group.side) or self._history.scales().get(scales.kind)
         sums.told = sums.told and scale is not None

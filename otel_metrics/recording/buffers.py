@@ -57,16 +57,16 @@ More would hardly make a call cheaper on average (0.01 µs at 256), but the one 
 GIL: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 """Without it, an ``itertools.count`` may miss steps. Lists lock themselves."""
 
-_NO_TURNS: Final[list[Any]] = []
+_NO_OTHERS: Final[list[Any]] = []
 
 
 class SeriesBuffer(list[Any]):
     """The values that a series recorded since its last fold, row by row. Made by :meth:`Flusher.buffer`.
 
-    ``turns`` is shared by buffers that set the same gauge: first the one that was recorded to last, then all of them.
+    ``same_gauges`` is shared by buffers that set the same gauge: first the one that was recorded to last, then all of them.
     """
 
-    __slots__ = ("columns", "dirty", "offered", "rows", "sinks", "turns")
+    __slots__ = ("columns", "dirty", "offered", "rows", "same_gauges", "sinks")
 
     def __init__(
         self, columns: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
@@ -77,12 +77,12 @@ class SeriesBuffer(list[Any]):
         self.rows = tuple(rows)
         self.dirty = False
         self.offered = -1
-        self.turns: list[SeriesBuffer] = _NO_TURNS
+        self.same_gauges: list[SeriesBuffer] = _NO_OTHERS
 
     def earlier(self) -> Iterator[SeriesBuffer]:
         """Yield the buffers to fold before this one, so that the gauge which they share shows what was recorded last."""
-        if self.turns and self.turns[0] is self:
-            for buffer in self.turns[1:]:
+        if self.same_gauges and self.same_gauges[0] is self:
+            for buffer in self.same_gauges[1:]:
                 if buffer is not self:
                     yield buffer
 

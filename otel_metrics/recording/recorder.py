@@ -1,6 +1,6 @@
-"""Binds a catalogue row and its label values to everything that keeps the row's values: one series, three keepers.
+"""Binds a catalogue row and its label values to everything that keeps the row's values: one series, three sinks.
 
-The OpenTelemetry instrument (what readers export), the day accumulator (the daily table), the local window (``get_*``; only
+The OpenTelemetry instrument (what readers export), the day accumulator (the daily table), the local store (``get_*``; only
 without a server that answers them). A series is bound once; after that a record call touches nothing of this module.
 """
 
@@ -12,7 +12,7 @@ from math import inf
 from operator import methodcaller
 from threading import RLock
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Observation
@@ -29,11 +29,12 @@ from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink, 
 from otel_metrics.sdk.provider import METER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_metrics.catalogue import Metric
+    from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
     from otel_metrics.recording.sinks import Sink
     from otel_metrics.settings import Settings
 
@@ -43,77 +44,148 @@ LARGEST: Final = 1e100
 
 Attributes = dict[str, str]
 
+if TYPE_CHECKING:
+    Converter = Callable[[list[float]], list[float]]
+
+Buffer_co = TypeVar("Buffer_co", covariant=True)
+Counter_co = TypeVar("Counter_co", covariant=True)
+
+
+class SeriesMaker(Protocol[Buffer_co, Counter_co]):
+    """Makes series for the record calls: the :class:`Recorder` in a live process, the builder of a day in an import."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration."""
+
+    @property
+    def rejections(self) -> Rejections:
+        """What is told about input that is not taken."""
+
+    @property
+    def labels(self) -> Labels:
+        """What cleans label values and bounds how many there are."""
+
+    def argument(
+        self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
+    ) -> ArgumentSpec:
+        """Return how ``argument`` of ``call`` becomes values of ``metric``; ``spelling`` tells units apart."""
+
+    def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
+        """Return the sinks of one series of a histogram."""
+
+    def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> tuple[Sink, ...]:
+        """Return the sinks of one series of a counter: of calls, or (``total``) of the sum of values."""
+
+    def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
+        """Return the sinks of one series of a gauge."""
+
+    def seed(self, metric: Metric, attributes: Attributes) -> None:
+        """Make one series of a counter appear at zero, so that its first increment is seen as one."""
+
+    def info(self, metric: Metric, attributes: Attributes) -> None:
+        """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
+
+    def buffer(
+        self,
+        arguments: tuple[ArgumentSpec, ...],
+        sinks: Sequence[Sequence[Sink]],
+        calls: Sequence[Sink] = (),
+        same_gauges: tuple[str, ...] | None = None,
+    ) -> Buffer_co:
+        """Make the buffer of a series: per argument its sinks, and sinks that count the calls.
+
+        Buffers with equal ``same_gauges`` set the same gauges.
+        """
+
+    def call_counter(self, calls: Sequence[Sink]) -> Counter_co:
+        """Make what only counts calls."""
+
 
 class Recorder:
-    """All series of one process and one meter provider."""
+    """All series of one process and one meter provider: a :class:`SeriesMaker`."""
 
     def __init__(self, provider: MeterProvider, settings: Settings, version: str) -> None:
         self.settings = settings
         self._meter = provider.get_meter(METER_NAME, version)
-        self._kept = _kept.get(self._meter) or _Kept()
-        self.rejections = Rejections(strict=settings.strict, counts=self._kept.rejected)
-        self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections, self._kept.overflowed)
+        self._shared = _states.get(self._meter) or _MeterState()
+        self.rejections = Rejections(strict=settings.strict, counts=self._shared.rejected)
+        self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections, self._shared.overflowed)
         self.local_store = LocalStore(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.prometheus_url is None
         self.flusher = Flusher(self._meter, settings.clock, 1.0, self.rejections)
         self._lock = RLock()
-        self._columns: dict[tuple[object, ...], ArgumentSpec] = {}
+        self._arguments: dict[tuple[object, ...], ArgumentSpec] = {}
+        self._same_gauges: dict[tuple[str, ...], list[SeriesBuffer]] = {}
         self._instruments: dict[str, Any] = {}
         self._gauges: dict[tuple[str, ...], GaugeSink] = {}
-        if self._meter not in _kept:
-            _kept[self._meter] = self._kept
-            _observe(self._meter, self._kept)  # made, and so asked, after the flusher's hook, which hands over
-        self._kept.recorders.append(self)
+        if self._meter not in _states:
+            _states[self._meter] = self._shared
+            _observe(self._meter, self._shared)  # made, and so asked, after the flusher's hook, which hands over
+        self._shared.recorders.append(self)
 
     def close(self) -> None:
         """Hand over what is pending. On a provider of the application's own, the last one is observed on and on."""
         self.flusher.close()
-        recorders = self._kept.recorders
+        recorders = self._shared.recorders
         if self in recorders and (len(recorders) > 1 or self.settings.meter_provider is None):
             recorders.remove(self)
 
-    def column(
-        self,
-        call: str,
-        argument: str,
-        metric: Metric,
-        convert: Callable[[list[float]], list[float]] | None = None,
-        spelling: str = "",
+    def argument(
+        self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
     ) -> ArgumentSpec:
         """Return how ``argument`` of ``call`` becomes values of ``metric``; shared by all series (``spelling`` tells units apart)."""
         key = (call, argument, metric.name, spelling)
         low, high = metric.low, metric.high
         with self._lock:
-            found = self._columns.get(key)
+            found = self._arguments.get(key)
             if found is None:
                 reject = partial(self._reject, call, argument, _allowed(low, high))
                 bounds = max(low, -LARGEST), min(high, LARGEST)
-                found = self._columns[key] = ArgumentSpec(convert, *bounds, reject, latest=metric.kind is Kind.GAUGE)
+                found = self._arguments[key] = ArgumentSpec(convert, *bounds, reject, latest=metric.kind is Kind.GAUGE)
             return found
 
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
-        """Return the keepers of one series of a histogram."""
+        """Return the sinks of one series of a histogram."""
         instrument = self._instrument(metric)
-        keepers: list[Sink] = [self.local_store.histogram(metric, attributes)] if self._local else []
+        others: list[Sink] = [self.local_store.histogram(metric, attributes)] if self._local else []
         if metric.daily:
-            keepers.append(self._kept.days.sink(DayKey.of(metric.daily, attributes)))
+            others.append(self._shared.days.sink(DayKey.of(metric.daily, attributes)))
         if catalogue.SIGN in metric.labels:
             signs = (HistogramSink(instrument, {**attributes, catalogue.SIGN.name: s}) for s in catalogue.SIGN.values)
-            return (SignSplit(*signs), *keepers)
-        return (HistogramSink(instrument, attributes), *keepers)
+            return (SignSplit(*signs), *others)
+        return (HistogramSink(instrument, attributes), *others)
 
     def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> tuple[Sink, ...]:
-        """Return the keepers of one series of a counter: of rows, or (``total``) of the sum of values."""
+        """Return the sinks of one series of a counter: of rows, or (``total``) of the sum of values."""
         sink = CounterSink(self._instrument(metric), attributes, total=total)
         return (sink, self.local_store.counter(metric, attributes, total=total)) if self._local else (sink,)
 
     def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
-        """Return the keepers of one series of a gauge: the same for all buffers that set it, or an older value could win."""
+        """Return the sinks of one series of a gauge: the same for all buffers that set it, or an older value could win."""
         instrument, key = self._instrument(metric), (metric.name, *attributes.values())
         with self._lock:
             sink = self._gauges.setdefault(key, GaugeSink(instrument, attributes))
         return (sink, self.local_store.gauge(metric, attributes)) if self._local else (sink,)
+
+    def buffer(
+        self,
+        arguments: tuple[ArgumentSpec, ...],
+        sinks: Sequence[Sequence[Sink]],
+        calls: Sequence[Sink] = (),
+        same_gauges: tuple[str, ...] | None = None,
+    ) -> SeriesBuffer:
+        """Make the buffer of a series; those that set the same gauges know which of them was recorded to last."""
+        buffer = self.flusher.buffer(arguments, sinks, calls)
+        if same_gauges is not None:
+            buffer.same_gauges = self._same_gauges.setdefault(same_gauges, [buffer])
+            buffer.same_gauges.append(buffer)
+        return buffer
+
+    def call_counter(self, calls: Sequence[Sink]) -> CallCounter:
+        """Make what only counts calls."""
+        return self.flusher.call_counter(calls)
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
         """Make one series of a counter appear at zero, so that its first increment is seen as one."""
@@ -150,7 +222,7 @@ class Recorder:
 
     def daily(self, field: str) -> Iterable[Observation]:
         """Yield one of the sums of each day that is kept."""
-        for key, day, totals in self._kept.days.observations():
+        for key, day, totals in self._shared.days.observations():
             labels = dict(zip(catalogue.DAILY_COUNT.label_names, (*key, day), strict=True))
             yield Observation(getattr(totals, field), labels)
 
@@ -171,7 +243,7 @@ class Recorder:
 
 
 # --------------------------------------------------- observed when a reader collects, per meter, as it makes each name once
-class _Kept:
+class _MeterState:
     """All recorders of one meter, and what they add up together.
 
     For a provider of the application's own that goes on when we are configured anew: counters only go up, the day is not over.
@@ -193,7 +265,7 @@ class _Kept:
         return last[0].settings.clock() if last else time()
 
 
-_kept: Final[WeakKeyDictionary[Meter, _Kept]] = WeakKeyDictionary()
+_states: Final[WeakKeyDictionary[Meter, _MeterState]] = WeakKeyDictionary()
 
 _OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
     **{each.metric: methodcaller("daily", each.field) for each in catalogue.DAILY_ACCUMULATORS},
@@ -203,11 +275,11 @@ _OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
 }
 
 
-def _observe(meter: Meter, kept: _Kept) -> None:
+def _observe(meter: Meter, state: _MeterState) -> None:
     for metric, observe in _OBSERVED.items():
         counts = metric.kind is Kind.COUNTER
         create = meter.create_observable_counter if counts else meter.create_observable_gauge
-        create(metric.name, [partial(_observations, kept.recorders, observe)], metric.unit, metric.description)
+        create(metric.name, [partial(_observations, state.recorders, observe)], metric.unit, metric.description)
 
 
 def _observations(
@@ -217,8 +289,8 @@ def _observations(
 
 
 def _after_fork_in_child() -> None:
-    for kept in _kept.values():
-        kept.begin()
+    for state in _states.values():
+        state.begin()
 
 
 if hasattr(os, "register_at_fork"):

@@ -284,7 +284,7 @@ def test_what_is_bound_while_we_are_configured_anew_is_not_remembered(monkeypatc
     anew = iter([True])
     with testing.recording() as metrics:
 
-        def usage(binding: Binding, *arguments: Any) -> Any:
+        def usage(binding: Binding[Any, Any], *arguments: Any) -> Any:
             bound = bind(binding, *arguments)
             if next(anew, False):
                 otel_metrics.configure(prometheus_url=None)
