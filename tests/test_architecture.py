@@ -138,6 +138,7 @@ READER_ALONE = [
     "otel_metrics",
     "otel_metrics.catalogue",
     "otel_metrics.catalogue.buckets",
+    "otel_metrics.catalogue.daily",
     "otel_metrics.catalogue.derived",
     "otel_metrics.catalogue.features",
     "otel_metrics.catalogue.labels",
