@@ -15,9 +15,12 @@ from otel_metrics.catalogue import Kind
 if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
 
+METER_NAME: Final = "otel_metrics"
+"""The instrumentation scope of this package's own metrics."""
+
 _BAD_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9:]+")
 _BAD_IN_LABEL: Final = re.compile(r"[^a-zA-Z0-9]+")
-_ANNOTATION: Final = re.compile(r"{.*}")
+_ANNOTATION: Final = re.compile(r"{.*?}")
 _UNITS: Final = {
     "d": "days",
     "h": "hours",
@@ -30,7 +33,8 @@ _UNITS: Final = {
     "KiBy": "kibibytes",
     "MiBy": "mebibytes",
     "GiBy": "gibibytes",
-    "TiBy": "tibibytes",
+    "TiBy": "tebibytes",
+    "kBy": "kilobytes",
     "KBy": "kilobytes",
     "MBy": "megabytes",
     "GBy": "gigabytes",
@@ -46,7 +50,16 @@ _UNITS: Final = {
     "1": "",
     "%": "percent",
 }
-_PER: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
+_PER: Final = {
+    "s": "second",
+    "min": "minute",
+    "m": "minute",
+    "h": "hour",
+    "d": "day",
+    "w": "week",
+    "mo": "month",
+    "y": "year",
+}
 
 
 def metric_name(name: str) -> str:

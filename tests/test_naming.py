@@ -46,6 +46,11 @@ def test_a_name_is_exposed_as_the_official_exporter_does(name: str, unit: str, *
         ("bytes.sent", "By", True, "bytes_sent_bytes_total"),
         ("ops", "{operation}/s", False, "ops_per_second"),
         ("2xx", "", False, "_xx"),
+        # Where the official exporter has it otherwise, the specification decides.
+        ("disk", "kBy", False, "disk_kilobytes"),
+        ("disk", "TiBy", False, "disk_tebibytes"),
+        ("disk", "By/min", False, "disk_bytes_per_minute"),
+        ("disk", "{used}By{total}", False, "disk_bytes"),
     ],
 )
 def test_examples(name: str, unit: str, counter: bool, exposed: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_metrics.exporter.series import exposed_label, label_value
+from otel_metrics.exporter.names import exposed_label, label_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

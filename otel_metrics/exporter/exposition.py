@@ -186,7 +186,7 @@ class Exposition:
             strategy = self._options.strategy
             translated, unit = translated_metric(metric.name, metric.unit, type_, strategy)
             name = escaped_metric(translated, escaping)
-            stream = MetricStream([NumberDataPoint(_NO_ATTRIBUTES, self._start, 0, value)], {})
+            stream = MetricStream([NumberDataPoint(_NO_ATTRIBUTES, self._start, 0, value)])
             if claims.take(name, type_):
                 families.append(MetricFamily(name, type_, metric.description, unit, strategy, escaping, [stream]))
         return families

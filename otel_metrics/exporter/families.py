@@ -7,7 +7,8 @@ decided once, whatever the format.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics.export import (
@@ -18,10 +19,12 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
-from otel_metrics.exporter.names import escaped_metric, translated_metric
+from otel_metrics.exporter.names import escaped_metric, exposed_label, translated_metric
+from otel_metrics.naming import METER_NAME
+from otel_metrics.sdk.lazy_points import LazyPoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.sdk.metrics.export import (
         Metric,
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 TARGET_INFO: Final = "target_info"
+
+LabelPairs = Sequence[tuple[str, Any]]
+"""Attribute keys, or what is said instead of one, and values; a key may be there twice."""
+
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     # OpenMetrics keeps _created free even where there is none; for counters see openmetrics_type().
     "histogram": ("", "_bucket", "_count", "_sum", "_created"),
@@ -49,7 +56,7 @@ class ReaderOptions:
 
     disable_target_info: bool = False
     prefix: str = ""
-    scope_labels: bool = False
+    scope_labels: bool = True
     resource_filter: Callable[[str], bool] | None = None
     strategy: Strategy = "UnderscoreEscapingWithSuffixes"
 
@@ -59,7 +66,9 @@ class MetricStream:
     """Data points of one OpenTelemetry metric, and the labels that all of them share."""
 
     points: Sequence[Any]
-    constant: Mapping[str, Any]
+    shared: LabelPairs = ()
+    scope: LabelPairs = ()
+    """Labels of the instrumentation scope that are only there where its series could not be told from another scope's."""
 
 
 @dataclass(slots=True)
@@ -105,7 +114,8 @@ class Claims:
         wanted = [name + suffix for suffix in _SUFFIXES.get(kind, ("",))]
         for series in wanted:
             if (owner := self._owners.get(series)) is not None:
-                self._collisions.report(name, f"the {kind} would expose {series!r}, which belongs to {owner}")
+                if (name, kind) != (TARGET_INFO, "info"):  # of which there is one, the first reader's
+                    self._collisions.report(name, f"the {kind} would expose {series!r}, which belongs to {owner}")
                 return False
         for series in wanted:
             self._owners[series] = f"the {kind} {name!r}"
@@ -145,13 +155,20 @@ def group(
     families: dict[str, MetricFamily] = {}
     for data, options in collected:
         for part in data.resource_metrics:
-            if not options.disable_target_info:
+            if not options.disable_target_info and part.resource.attributes:
                 _add_target_info(families, claims, part.resource, options, escaping)
             shared = _resource_labels(part.resource, options)
             for scoped in part.scope_metrics:
-                constant = {**shared, **_scope_labels(scoped.scope, options)}
+                scope = _scope_labels(scoped.scope, options, escaping)
                 for metric in scoped.metrics:
-                    _add(families, claims, collisions, metric, constant, options, escaping)
+                    stream = MetricStream(
+                        _points(metric), *(((*shared, *scope),) if options.scope_labels else (shared, scope))
+                    )
+                    _add(families, claims, collisions, metric, stream, options, escaping)
+    for family in families.values():
+        if any(stream.scope != family.streams[0].scope for stream in family.streams):
+            for stream in family.streams:
+                stream.shared = (*stream.shared, *stream.scope)
     return list(families.values())
 
 
@@ -160,7 +177,7 @@ def _add(
     claims: Claims,
     collisions: Collisions,
     metric: Metric,
-    constant: Mapping[str, Any],
+    stream: MetricStream,
     options: ReaderOptions,
     escaping: Escaping,
 ) -> None:
@@ -171,7 +188,6 @@ def _add(
     name = f"{options.prefix}_{metric.name}" if options.prefix else metric.name
     translated, unit = translated_metric(name, metric.unit or "", type_, options.strategy)
     exposed = escaped_metric(translated, escaping)
-    stream = MetricStream(metric.data.data_points, constant)
     family = families.get(exposed)
     if family is not None and family.type == type_:
         # The same name from two meters, or two names that became one: one family, series apart by their labels.
@@ -182,30 +198,43 @@ def _add(
         )
 
 
+def _points(metric: Metric) -> Sequence[Any]:
+    """Return the data points; without a start time where the instrument may be an asynchronous one.
+
+    Such a stream began before anybody looked. The SDK's start time is that of the first collection, and a server that takes it
+    for a zero counts everything up to then as new.
+    """
+    points: Sequence[Any] = metric.data.data_points
+    if not isinstance(metric.data, Sum) or isinstance(points, LazyPoints):  # the SDK's synchronous instruments
+        return points
+    return [replace(point, start_time_unix_nano=0) for point in points]
+
+
 def _add_target_info(
     families: dict[str, MetricFamily], claims: Claims, resource: Resource, options: ReaderOptions, escaping: Escaping
 ) -> None:
-    stream = MetricStream([NumberDataPoint(resource.attributes, 0, 0, 1)], {})
-    family = families.get(TARGET_INFO)
-    if family is None:
-        if claims.take(TARGET_INFO, "info"):
-            families[TARGET_INFO] = MetricFamily(
-                TARGET_INFO, "info", "Target metadata", "", options.strategy, escaping, [stream]
-            )
-    elif all(other.points[0].attributes != resource.attributes for other in family.streams):
-        family.streams.append(stream)
+    """Add the target information; there is one, the first reader's."""
+    if claims.take(TARGET_INFO, "info"):
+        stream = MetricStream([NumberDataPoint(resource.attributes, 0, 0, 1)])
+        families[TARGET_INFO] = MetricFamily(
+            TARGET_INFO, "info", "Target metadata", "", options.strategy, escaping, [stream]
+        )
 
 
-def _resource_labels(resource: Resource, options: ReaderOptions) -> dict[str, Any]:
+def _resource_labels(resource: Resource, options: ReaderOptions) -> LabelPairs:
     chosen = options.resource_filter
-    return {key: value for key, value in resource.attributes.items() if chosen(key)} if chosen else {}
+    return [(key, value) for key, value in resource.attributes.items() if chosen(key)] if chosen else ()
 
 
-def _scope_labels(scope: InstrumentationScope, options: ReaderOptions) -> dict[str, Any]:
-    if not options.scope_labels:
-        return {}
-    labels = {f"otel_scope_{key}": value for key, value in (getattr(scope, "attributes", None) or {}).items()}
-    labels["otel_scope_name"] = scope.name or ""
-    labels["otel_scope_version"] = scope.version or ""
-    labels["otel_scope_schema_url"] = scope.schema_url or ""
-    return labels
+def _scope_labels(scope: InstrumentationScope, options: ReaderOptions, escaping: Escaping) -> LabelPairs:
+    if scope.name == METER_NAME:  # our own metrics are told apart by their names
+        return ()
+    named = {
+        "otel_scope_name": scope.name or "",
+        "otel_scope_version": scope.version or "",
+        "otel_scope_schema_url": scope.schema_url or "",
+    }
+    taken = {exposed_label(name, options.strategy, escaping) for name in named}
+    attributes = ((f"otel_scope_{key}", value) for key, value in (getattr(scope, "attributes", None) or {}).items())
+    others = [(key, value) for key, value in attributes if exposed_label(key, options.strategy, escaping) not in taken]
+    return [*named.items(), *others]

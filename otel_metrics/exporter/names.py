@@ -7,9 +7,12 @@ name outside ``[a-zA-Z_:][a-zA-Z0-9_:]*`` is written.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from functools import lru_cache
-from typing import Final, Literal, get_args
+from math import isfinite
+from typing import Any, Final, Literal, get_args
 
 from otel_metrics.naming import exposed_name, label_name, metric_name, unit_name
 
@@ -77,6 +80,54 @@ def translated_label(key: str, strategy: Strategy) -> str:
     if strategy.startswith("Underscore"):
         return label_name(key) or "_"
     return _clean_name(key) or "_"
+
+
+def exposed_label(key: object, strategy: Strategy, escaping: Escaping) -> str:
+    """Return the label name for an attribute's key: translated, then escaped.
+
+    Names with two underscores in front are Prometheus' own. A key that the application calls so passes, but for ``__name__``,
+    which is the metric's; an escaping makes none.
+    """
+    translated = translated_label(str(key), strategy)
+    name = escaped_label(translated, escaping)
+    reserved = name.startswith("__") and (name == "__name__" or not translated.startswith("__"))
+    return f"_{name.lstrip('_')}" if reserved else name
+
+
+def label_value(value: object) -> str:
+    """Return an attribute's value as a label value, as the specification represents values outside of OTLP.
+
+    Strings as they are, bytes in base64, nothing as nothing, everything else as JSON (``true``, ``1.5``, ``["a", "NaN"]``).
+    """
+    if type(value) is str:
+        return clean(value)
+    if isinstance(value, str):  # also enumerations of strings
+        return clean(str.__str__(value))
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return _base64(value)
+    try:
+        return clean(json.dumps(_in_json(value) if isinstance(value, list | tuple | dict) else value, default=str))
+    except (TypeError, ValueError, RecursionError):
+        return clean(str(value))
+
+
+def _in_json(value: Any) -> Any:
+    """Return ``value`` with everything inside that JSON has no form for as the specification writes it there."""
+    if isinstance(value, dict):
+        return {str(key): _in_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in value]
+    if isinstance(value, bytes):
+        return _base64(value)
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 (NaN)
+    return value
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def is_legacy_metric(name: str) -> bool:

@@ -27,8 +27,6 @@ class Format:
     name: Literal["text", "openmetrics", "protobuf"]
     version: str
     escaping: Escaping = "underscores"
-    stated: bool = False
-    """Whether the scraper named an escaping; the answer then says which one it got."""
 
     @property
     def content_type(self) -> str:
@@ -39,7 +37,8 @@ class Format:
             kind = f"application/openmetrics-text; version={self.version}; charset=utf-8"
         else:
             kind = f"text/plain; version={self.version}; charset=utf-8"
-        return f"{kind}; escaping={self.escaping}" if self.stated else kind
+        # The formats before 1.0.0 know no escaping.
+        return kind if self.version.startswith("0.") else f"{kind}; escaping={self.escaping}"
 
 
 TEXT: Final = Format("text", "0.0.4")
@@ -80,20 +79,19 @@ def choose_format(accept: str) -> Format:
 
 def _match(name: str, parameters: Mapping[str, str]) -> Format | None:
     asked = parameters.get("escaping", "")
-    stated = asked in ESCAPINGS
-    escaping = cast("Escaping", asked) if stated else "underscores"
+    escaping = asked if asked in ESCAPINGS else "underscores"
     version = parameters.get("version", "")
     if name == "application/vnd.google.protobuf":
         if parameters.get("proto") == _PROTO and parameters.get("encoding") == "delimited":
-            return Format("protobuf", "", escaping, stated)
+            return Format("protobuf", "", escaping)
     elif name == "application/openmetrics-text":
         if version in {"", "1.0.0"}:
-            return Format("openmetrics", "1.0.0", escaping, stated)
+            return Format("openmetrics", "1.0.0", escaping)
         if version == "0.0.1":
             return Format("openmetrics", version)
     elif name == "text/plain":
         if version == "1.0.0":
-            return Format("text", version, escaping, stated)
+            return Format("text", version, escaping)
         if version in {"", "0.0.4"}:
             return TEXT
     elif name in {"*/*", "text/*"}:

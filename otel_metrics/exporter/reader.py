@@ -74,7 +74,7 @@ class PrometheusReader(PrometheusMetricReader):
         self,
         disable_target_info: bool = False,
         prefix: str = "",
-        scope_info_enabled: bool = False,
+        scope_info_enabled: bool = True,
         *,
         resource_attribute_filter: Callable[[str], bool] | None = None,
         resource_attributes: Collection[str] = (),

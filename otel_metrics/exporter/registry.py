@@ -105,7 +105,7 @@ class RegistryCollector:
         if family.type == "info":
             info = InfoMetricFamily(family.name.removesuffix("_info"), family.help)
             for stream in family.streams:
-                info.add_metric([], label_set(stream.points[0].attributes, {}, family.strategy, family.escaping))
+                info.add_metric([], label_set(stream.points[0].attributes, (), family.strategy, family.escaping))
             return info
         counter = family.type == "counter" and family.name.endswith("_total")
         made: ClientMetric

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
-from otel_metrics.exporter.names import clean, escaped_label, translated_label
+from otel_metrics.exporter.names import exposed_label, label_value
 from otel_metrics.sdk.lazy_points import LazyPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from otel_metrics.exporter.exponential import Ladders
-    from otel_metrics.exporter.families import Collisions, MetricFamily, MetricStream
+    from otel_metrics.exporter.families import Collisions, LabelPairs, MetricFamily, MetricStream
     from otel_metrics.exporter.names import Escaping, Strategy
 
 S = TypeVar("S")
@@ -24,27 +24,9 @@ _KEEP: Final = 1024
 """Entries that a cache may always hold, however few series there are."""
 
 
-def label_value(value: object) -> str:
-    """Return an attribute's value as a label value: strings as they are, everything else as JSON (``true``, ``1.5``)."""
-    if type(value) is str:
-        return clean(value)
-    if isinstance(value, str):  # also enumerations of strings
-        return clean(str.__str__(value))
-    try:
-        return clean(json.dumps(value, default=str))
-    except (TypeError, ValueError, RecursionError):
-        return clean(str(value))
-
-
-def exposed_label(key: object, strategy: Strategy, escaping: Escaping) -> str:
-    """Return the label name for an attribute's key: translated, then escaped, never one that Prometheus reserves for itself."""
-    name = escaped_label(translated_label(str(key), strategy), escaping)
-    return f"_{name.lstrip('_')}" if name.startswith("__") else name
-
-
 def label_set(
     attributes: Mapping[str, Any],
-    constant: Mapping[str, Any],
+    constant: LabelPairs,
     strategy: Strategy,
     escaping: Escaping,
     *,
@@ -52,20 +34,23 @@ def label_set(
 ) -> dict[str, str]:
     """Return label names and values of a data point, sorted by name.
 
-    Where two keys become one name, the last one wins (as in the official exporter); ``constant`` labels come first.
+    Where several keys become one name, their values are joined by ``;``, in the order of the keys, as the specification wants it.
     Empty values are left out, as Prometheus does not tell them from absent ones. A histogram's own ``le`` gives way.
     """
-    labels = {exposed_label(key, strategy, escaping): label_value(value) for key, value in constant.items()}
-    for key, value in attributes.items():
-        labels[exposed_label(key, strategy, escaping)] = label_value(value)
-    if histogram and "le" in labels:
-        labels["exported_le"] = labels.pop("le")
-    return {name: value for name, value in sorted(labels.items()) if value}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for key, value in (*constant, *attributes.items()):
+        name = exposed_label(key, strategy, escaping)
+        if histogram and name == "le":
+            name = "exported_le"
+        found.setdefault(name, []).append((str(key), label_value(value)))
+    joined = ((name, ";".join(value for _, value in sorted(pairs, key=_key))) for name, pairs in sorted(found.items()))
+    return {name: value for name, value in joined if value}
 
 
-def is_ambiguous(
-    attributes: Mapping[str, Any], constant: Mapping[str, Any], strategy: Strategy, escaping: Escaping
-) -> bool:
+_key: Final = itemgetter(0)
+
+
+def is_ambiguous(attributes: Mapping[str, Any], constant: LabelPairs, strategy: Strategy, escaping: Escaping) -> bool:
     """Return whether other attributes could have the same labels: a changed or shadowing key, or a value changed on the way."""
     return any(
         type(value) is not str
@@ -74,7 +59,7 @@ def is_ambiguous(
         or key in {"le", "exported_le"}
         or exposed_label(key, strategy, escaping) != key
         for key, value in attributes.items()
-    ) or not {exposed_label(key, strategy, escaping) for key in constant}.isdisjoint(attributes)
+    ) or not {exposed_label(key, strategy, escaping) for key, _ in constant}.isdisjoint(attributes)
 
 
 class LabelCache(Generic[S]):
@@ -166,9 +151,9 @@ class Series(Generic[S]):
             self.templates.clear()
 
     def _cache(self, family: MetricFamily, stream: MetricStream) -> LabelCache[S]:
-        constant, strategy, escaping = stream.constant, family.strategy, family.escaping
+        constant, strategy, escaping = stream.shared, family.strategy, family.escaping
         histogram = family.type == "histogram"
-        key = (strategy, escaping, histogram, tuple((name, str(value)) for name, value in constant.items()))
+        key = (strategy, escaping, histogram, tuple((name, str(value)) for name, value in constant))
         with self._lock:  # two scrapes may run at once
             self._alive[key] = self._alive.get(key, 0) + len(stream.points)
             cache = self._caches.get(key)

@@ -167,7 +167,7 @@ class TextRenderer:
         newest = exemplars.latest(point.exemplars or (), family.strategy, family.escaping)
         if newest is not None:
             line += exemplar_text(newest)
-        if self._created:
+        if self._created and point.start_time_unix_nano:
             line += "\n" + self._created_line(family.name.removesuffix("_total"), labels, point).rstrip("\n")
         return line
 
@@ -198,7 +198,7 @@ class TextRenderer:
                 if point.exemplars:
                     found = exemplars.by_bucket(template.bounds, point.exemplars, family.strategy, family.escaping)
                     text = with_exemplars(text, found)
-                if self._created:
+                if self._created and point.start_time_unix_nano:
                     text += self._created_line(family.name, labels, point)
             yield text
 

@@ -19,6 +19,7 @@ from opentelemetry.metrics import Observation
 
 from otel_metrics import catalogue
 from otel_metrics.catalogue import DayKey, Kind
+from otel_metrics.naming import METER_NAME
 from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.day_totals import Days
 from otel_metrics.recording.flusher import Flusher
@@ -26,7 +27,6 @@ from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.local_store import LocalStore
 from otel_metrics.recording.rejections import Counts, Rejections
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink, SignSplit
-from otel_metrics.sdk.provider import METER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -81,6 +81,11 @@ class LazyPoints:
 # ruff: noqa: SLF001
 
 
+def _exemplars(aggregation: Any) -> Sequence[Any]:
+    # A reservoir of the SDK's that is empty need not be asked; one of the application's own is.
+    return aggregation._collect_exemplars() if getattr(aggregation._reservoir, "_reservoir_storage", True) else ()
+
+
 def _number_reader() -> Callable[[Any], NumberPoint]:
     point = NumberPoint()
 
@@ -90,7 +95,7 @@ def _number_reader() -> Callable[[Any], NumberPoint]:
             point.value = aggregation._previous_value if value is None else value + aggregation._previous_value
         point.attributes = aggregation._attributes
         point.start_time_unix_nano = aggregation._start_time_unix_nano
-        point.exemplars = aggregation._collect_exemplars() if aggregation._reservoir._reservoir_storage else ()
+        point.exemplars = _exemplars(aggregation)
         return point
 
     return read
@@ -103,14 +108,15 @@ def _histogram_reader() -> Callable[[Any], HistogramPoint]:
         with aggregation._lock:
             new, old = aggregation._value, aggregation._previous_value
             if old is None:
-                point.bucket_counts = tuple(new)
+                # Neither, between a series' birth in another thread and its first value: an empty histogram, as the SDK has it.
+                point.bucket_counts = (0,) * (len(aggregation._boundaries) + 1) if new is None else tuple(new)
             else:
                 point.bucket_counts = old if new is None else tuple(map(add, new, old))
             point.sum = aggregation._sum + aggregation._previous_sum
         point.attributes = aggregation._attributes
         point.explicit_bounds = aggregation._boundaries
         point.start_time_unix_nano = aggregation._start_time_unix_nano
-        point.exemplars = aggregation._collect_exemplars() if aggregation._reservoir._reservoir_storage else ()
+        point.exemplars = _exemplars(aggregation)
         return point
 
     return read

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from otel_metrics.catalogue import CATALOGUE, Kind
+from otel_metrics.naming import METER_NAME
 from otel_metrics.sdk.bulk import BulkMeasurement
 from otel_metrics.sdk.views import views as histogram_views
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 INSTANCE: Final = "service.instance.id"
 """The resource attribute that is a label of every series: one value per process, so that no series ever resets."""
-
-METER_NAME: Final = "otel_metrics"
 
 
 def views() -> Sequence[View]:

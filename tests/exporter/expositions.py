@@ -46,6 +46,7 @@ class Scraped:
         self.registry = self.arguments.pop("registry", None) or CollectorRegistry()
         self.arguments.setdefault("self_metrics", False)
         self.arguments.setdefault("disable_target_info", True)
+        self.arguments.setdefault("scope_info_enabled", False)  # shorter literals; the default has tests of its own
         self.reader = PrometheusReader(registry=self.registry, **self.arguments)
         self.provider = MeterProvider(
             metric_readers=[self.reader],
@@ -108,7 +109,7 @@ class Given(Scraped):
         data = MetricsData([ResourceMetrics(RESOURCE, [scope], "")])
         self.registry = CollectorRegistry()
         self.collisions = Collisions()
-        options = {"disable_target_info": True, **options}
+        options = {"disable_target_info": True, "scope_labels": False, **options}
         exposition = Exposition(
             self.registry,
             lambda: data,

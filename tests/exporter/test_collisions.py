@@ -6,11 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
+from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from otel_metrics.exporter import PrometheusReader
+from otel_metrics.exporter.endpoint import Endpoint
 from tests.exporter import prometheus_proto as proto
-from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped
+from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped, parsed, samples
 from tests.servers import promtool
 
 if TYPE_CHECKING:
@@ -71,18 +75,61 @@ def test_one_metric_from_two_meters(accept: str) -> None:
         counter = scraped.provider.get_meter(name).create_counter("calls")
         counter.add(1, {"meter": name})
         counter.add(5, {"meter": "both"})
-    # One family; of the series with equal labels the first one, and a message.
+    scraped.meter.create_gauge("queue").set(3)
+    # One family. Without scope labels nothing is lost either: where two scopes meet, they are there even so.
     assert scraped.samples(accept) == {
-        "calls_total{meter=one}": 1,
-        "calls_total{meter=two}": 1,
-        "calls_total{meter=both}": 5,
+        "calls_total{meter=one,otel_scope_name=one}": 1,
+        "calls_total{meter=two,otel_scope_name=two}": 1,
+        "calls_total{meter=both,otel_scope_name=one}": 5,
+        "calls_total{meter=both,otel_scope_name=two}": 5,
+        "queue": 3,
     }
-    assert scraped.reader._collisions.count == 1
-    # Scope labels keep them apart.
-    apart = Scraped({"scope_info_enabled": True})
-    for name in ("one", "two"):
-        apart.provider.get_meter(name).create_counter("calls").add(1)
-    assert apart.samples(accept) == {"calls_total{otel_scope_name=one}": 1, "calls_total{otel_scope_name=two}": 1}
+    assert scraped.reader._collisions.count == 0
+
+
+@BOTH_TEXTS
+def test_scopes_are_labels_by_default(accept: str) -> None:
+    reader = PrometheusReader(registry=CollectorRegistry(), self_metrics=False)
+    provider = MeterProvider([reader], Resource({}), shutdown_on_exit=False)
+    for version in ("1.0", "2.0"):
+        provider.get_meter("shop", version, "https://schema", {"team.name": "red"}).create_counter("calls").add(1)
+    body = b"".join(Endpoint(reader._exposition.scrape).respond("GET", "/metrics", {"accept": accept}).body)
+    labels = "otel_scope_name=shop,otel_scope_schema_url=https://schema,otel_scope_team_name=red,otel_scope_version"
+    assert samples(parsed(body.decode(), accept)) == {
+        f"calls_total{{{labels}=1.0}}": 1,
+        f"calls_total{{{labels}=2.0}}": 1,
+    }
+
+
+def test_a_scopes_attribute_gives_way_to_the_scopes_own_labels() -> None:
+    scraped = Scraped({"scope_info_enabled": True})
+    attributes = {"name": "other", "schema.url": "other", "team": "red"}
+    scraped.provider.get_meter("shop", "1.0", "https://schema", attributes).create_counter("calls").add(1)
+    assert scraped.samples() == {
+        "calls_total{otel_scope_name=shop,otel_scope_schema_url=https://schema,otel_scope_team=red,otel_scope_version=1.0}": 1
+    }
+
+
+def test_the_metrics_of_this_package_have_no_scope_labels() -> None:
+    scraped = Scraped({"scope_info_enabled": True})
+    scraped.provider.get_meter("otel_metrics", "0.1.0").create_counter("feature.usage").add(1, {"feature": "search"})
+    assert scraped.samples() == {"feature_usage_total{feature=search}": 1}
+
+
+@BOTH_TEXTS
+def test_keys_that_become_one_label_share_it(accept: str) -> None:
+    """Joined in the order of the keys, as the specification wants it: no series is lost."""
+    scraped = Scraped({"resource_attributes": ["service.name"]})
+    counter = scraped.meter.create_counter("calls")
+    counter.add(1, {"http_route": "underscore", "http.route": "dot", "http-route": "dash"})
+    counter.add(2, {"http_route": "underscore", "http.route": "point"})
+    counter.add(4, {"service_name": "mine"})
+    assert scraped.samples(accept) == {
+        "calls_total{http_route=dash;dot;underscore,service_name=shop}": 1,
+        "calls_total{http_route=point;underscore,service_name=shop}": 2,
+        "calls_total{service_name=shop;mine}": 4,
+    }
+    assert scraped.reader._collisions.count == 0
 
 
 @BOTH_TEXTS
@@ -180,3 +227,27 @@ def test_a_counter_called_target(accept: str) -> None:
     found = scraped.samples(accept)
     assert found["target_total"] == 1
     assert found["target_info{service_instance_id=one,service_name=shop}"] == 1
+
+
+@BOTH_TEXTS
+def test_there_is_one_target_info_and_that_is_no_collision(accept: str) -> None:
+    """An application has a reader already, the official one or another of ours, and adds one on the same registry."""
+    registry = CollectorRegistry()
+    readers = [PrometheusReader(registry=registry), PrometheusMetricReader(registry=registry)]
+    for name, reader in zip(("first", "second"), readers, strict=True):
+        provider = MeterProvider([reader], Resource({"service.name": "other"}), shutdown_on_exit=False)
+        provider.get_meter(name).create_gauge(name).set(1)
+    scraped = Scraped({"registry": registry, "disable_target_info": False, "self_metrics": True})
+    scraped.meter.create_gauge("third").set(1)
+    for _ in range(2):
+        found = scraped.samples(accept)
+    assert {"first{otel_scope_name=first}", "second{otel_scope_name=second}", "third"} <= found.keys()
+    assert [key for key in found if key.startswith("target_info")] == ["target_info{service_name=other}"]
+    assert found["otel_metrics_collisions"] == 0
+
+
+def test_an_empty_resource_has_no_target_info() -> None:
+    reader = PrometheusReader(registry=CollectorRegistry(), self_metrics=False)
+    MeterProvider([reader], Resource({}), shutdown_on_exit=False).get_meter("m").create_gauge("level").set(1)
+    body = b"".join(Endpoint(reader._exposition.scrape).respond("GET", "/metrics", {}).body)
+    assert b"target_info" not in body

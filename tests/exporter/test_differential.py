@@ -177,7 +177,7 @@ def test_the_same_series_values_types_and_help(
 def test_the_same_after_more_collections() -> None:
     """Also when new values and new series come between collections of either side."""
     theirs, ours = CollectorRegistry(), CollectorRegistry()
-    readers = [PrometheusMetricReader(registry=theirs, scope_info_enabled=False), PrometheusReader(registry=ours)]
+    readers = [PrometheusMetricReader(registry=theirs, scope_info_enabled=True), PrometheusReader(registry=ours)]
     meter = MeterProvider(metric_readers=readers, shutdown_on_exit=False).get_meter("tests")
     histogram, counter = meter.create_histogram("work", "s"), meter.create_counter("calls")
     for turn in range(4):

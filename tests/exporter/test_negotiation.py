@@ -39,7 +39,7 @@ FAMILY = "io.prometheus.client.MetricFamily"
                 f"{PROTO};proto={FAMILY};encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;"
                 "escaping=allow-utf-8;q=0.5,*/*;q=0.2"
             ),
-            f"{PROTO}; proto={FAMILY}; encoding=delimited",
+            f"{PROTO}; proto={FAMILY}; encoding=delimited; escaping=underscores",
         ),
         # Prometheus 2.42
         (
@@ -47,7 +47,7 @@ FAMILY = "io.prometheus.client.MetricFamily"
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
                 "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
             ),
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
         ),
         # VictoriaMetrics
         ("text/plain;version=0.0.4;q=1,*/*;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
@@ -56,12 +56,18 @@ FAMILY = "io.prometheus.client.MetricFamily"
         (f"{PROTO};proto={FAMILY};encoding=text", "text/plain; version=0.0.4; charset=utf-8"),
         (f"{PROTO};proto=other.Message;encoding=delimited", "text/plain; version=0.0.4; charset=utf-8"),
         ("application/openmetrics-text;q=0,text/plain;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
-        ("APPLICATION/OpenMetrics-Text; Version=1.0.0", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        (
+            "APPLICATION/OpenMetrics-Text; Version=1.0.0",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+        ),
         (
             "text/plain;version=1.0.0;escaping=dots",
             "text/plain; version=1.0.0; charset=utf-8; escaping=dots",
         ),
-        ("text/plain;version=1.0.0;escaping=nonsense", "text/plain; version=1.0.0; charset=utf-8"),
+        (
+            "text/plain;version=1.0.0;escaping=nonsense",
+            "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
+        ),
     ],
 )
 def test_format(accept: str, content_type: str) -> None:

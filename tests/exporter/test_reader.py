@@ -181,7 +181,7 @@ def test_other_readers_of_the_provider_see_the_same() -> None:
     counter = provider.get_meter("tests").create_counter("calls")
     for turn in range(1, 4):
         counter.add(1)
-        assert b"calls_total %d\n" % turn in b"".join(
+        assert b'calls_total{otel_scope_name="tests"} %d\n' % turn in b"".join(
             Endpoint(reader._exposition.scrape).respond("GET", "/metrics", {}).body
         )
         data: Any = memory.get_metrics_data()
@@ -239,7 +239,7 @@ def test_named_by_the_environment() -> None:
         assert application.stdout is not None
         assert application.stdout.readline() == b"ready\n"
         body = wait_until(lambda: fetch(f"http://localhost:{port}/metrics"), what="the endpoint")
-        assert b"calls_total 7\n" in body
+        assert b'calls_total{otel_scope_name="app"} 7\n' in body
         assert b"python_info" in body
     finally:
         application.communicate(timeout=20)
