@@ -2,9 +2,9 @@
 
 from otel_metrics import get_advanced_metrics, get_metrics_collector
 
-Public are the names of this module, of :mod:`otel_metrics.exporter` and of :mod:`otel_metrics.testing`. They are loaded when
-they are first used, so that an application that wants the reader alone pays for the reader alone. All other modules are
-internal.
+Public are the names of this module, of :mod:`otel_metrics.exporter`, of :mod:`otel_metrics.results` and of
+:mod:`otel_metrics.testing`. They are loaded when they are first used, so that an application that wants the reader alone pays
+for the reader alone. All other modules are internal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from otel_metrics import exporter, testing
+    from otel_metrics import exporter, results, testing
     from otel_metrics.errors import (
         BadAnswerError,
         BadQueryError,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         InvalidArgumentError,
         MetricsError,
         QueryError,
+        QueryTimeoutError,
         RefusedError,
         UnreachableError,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "MetricsCollector",
     "MetricsError",
     "QueryError",
+    "QueryTimeoutError",
     "RefusedError",
     "Settings",
     "UnreachableError",
@@ -58,6 +60,7 @@ __all__ = [
     "get_advanced_metrics",
     "get_metrics_collector",
     "resource",
+    "results",
     "serve",
     "shutdown",
     "testing",
@@ -73,6 +76,7 @@ _NAMES: Final = {
         "InvalidArgumentError",
         "MetricsError",
         "QueryError",
+        "QueryTimeoutError",
         "RefusedError",
         "UnreachableError",
     ),

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class MetricsError(Exception):
-    """Anything that this package raises on purpose."""
+    """Anything that this package raises on purpose. Can be pickled and copied, as the way back from a worker process asks for."""
+
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[..., MetricsError], tuple[type[MetricsError], tuple[object, ...], dict[str, object]]]:
+        # Exception's own would call __init__ with the message alone, which some of us do not take.
+        return _restored, (type(self), self.args, vars(self))
 
 
 class ConfigurationError(MetricsError, ValueError):
@@ -36,6 +47,10 @@ class UnreachableError(QueryError):
     """Nothing answered: connection refused, name unknown, time-out, also after the retries."""
 
 
+class QueryTimeoutError(UnreachableError, TimeoutError):
+    """The answer was not there within ``prometheus_timeout``, or the server gave up on the query itself."""
+
+
 class RefusedError(QueryError):
     """The server answered and would not: missing or wrong credentials, rate limit, unavailable. ``status`` is the HTTP status."""
 
@@ -49,11 +64,18 @@ class BadAnswerError(QueryError):
 
 
 class BadQueryError(QueryError):
-    """The server could not execute the query: ``kind`` is its ``errorType`` (``bad_data``, ``execution``, ``timeout``, …)."""
+    """The server could not execute the query: ``kind`` is its ``errorType`` (``bad_data``, ``execution``, …)."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def _restored(kind: type[MetricsError], arguments: tuple[object, ...], state: dict[str, object]) -> MetricsError:
+    """Return an error as it was before it was pickled or copied."""
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(state)
+    return error
 
 
 def _shown(value: object, limit: int = 80) -> str:

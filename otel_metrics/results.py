@@ -8,6 +8,45 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, TypedDict
 
+__all__ = [
+    "ActionUsage",
+    "CategoryStatistics",
+    "ChangeStatistics",
+    "DailyRow",
+    "Dashboard",
+    "DashboardSections",
+    "DurationStatistics",
+    "ErrorResult",
+    "ErrorSection",
+    "LearningOfType",
+    "LearningResult",
+    "LearningSection",
+    "LearningStatistics",
+    "MetricStatistics",
+    "OptimizationOfCategory",
+    "OptimizationResult",
+    "OptimizationSection",
+    "Outcomes",
+    "PerformanceRow",
+    "PerformanceSection",
+    "ResourceResult",
+    "ResourceSection",
+    "ResourceState",
+    "Result",
+    "SatisfactionOfType",
+    "SatisfactionResult",
+    "SatisfactionSection",
+    "ScoreStatistics",
+    "Section",
+    "SingleOptimization",
+    "TimeWindow",
+    "UnitStatistics",
+    "UsageResult",
+    "UsageSection",
+    "ValueStatistics",
+    "json_safe",
+]
+
 SourceName = Literal["local", "prometheus"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MODULES: Final = ("otel_metrics", "otel_metrics.exporter", "otel_metrics.testing")
+MODULES: Final = ("otel_metrics", "otel_metrics.exporter", "otel_metrics.results", "otel_metrics.testing")
 
 _LONGEST: Final = 60
 """Characters of a default value that are shown."""
@@ -53,7 +53,8 @@ def _members(name: str, owner: type) -> Iterator[str]:
         elif inspect.isroutine(value):
             yield f"{name}.{member}{_signature(value)}"
         else:
-            yield f"{name}.{member}: {types.get(member, type(value).__name__)}"
+            known = types.get(member, type(value).__name__)
+            yield f"{name}.{member}: {getattr(known, '__forward_arg__', known)}"
 
 
 def _signature(thing: Callable[..., object]) -> str:

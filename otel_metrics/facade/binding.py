@@ -10,13 +10,14 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from otel_metrics import catalogue as c
+from otel_metrics.catalogue.labels import printable
 from otel_metrics.errors import ConfigurationError, InvalidArgumentError
 from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.log import say
 from otel_metrics.recording.arguments import as_number
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer
 from otel_metrics.recording.events import Events
-from otel_metrics.recording.labels import RejectedCallError, printable
+from otel_metrics.recording.labels import RejectedCallError
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.sinks import ThresholdSplit
 from otel_metrics.sdk.context import current_context, sampled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey, Kind
@@ -13,48 +13,63 @@ from otel_metrics.querying.source import Answer, AnswerRow, DayTable, Distributi
 from otel_metrics.querying.statistics import RecordedValues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import date
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.querying.source import Query
-    from otel_metrics.recording.local_store import LocalStore
-    from otel_metrics.recording.ring_buffer import Part
     from otel_metrics.results import SourceName
+    from otel_metrics.sketch import Part
 
 _LAST: Final = sys.float_info.max
 """After every time: a gauge's last value is all that is kept of it, so it counts even if it was set while we were asked."""
 
 
+class LocalValues(Protocol):
+    """What this process keeps of what it recorded. Times are unix seconds; all methods leave out series without data."""
+
+    def covered(self, metrics: Iterable[Metric], start: float, end: float) -> tuple[float, float]:
+        """Return the part of a period that values of ``metrics`` are kept of in whole."""
+
+    def values(self, metric: Metric, start: float, end: float) -> Iterator[tuple[Mapping[str, str], list[Part]]]:
+        """Yield labels and values of every series of a histogram."""
+
+    def counts(self, metric: Metric, start: float, end: float) -> Iterator[tuple[Mapping[str, str], float]]:
+        """Yield labels and increment of every series of a counter."""
+
+    def latest(self, metric: Metric, end: float) -> Iterator[tuple[Mapping[str, str], float, float]]:
+        """Yield labels, value and time of every series of a gauge."""
+
+
 class LocalSource:
-    """Reads the local window, into which whoever asks has folded what is pending.
+    """Reads the local store, into which whoever asks has folded what is pending.
 
     Args:
-        window: what this process recorded.
+        store: what this process recorded.
     """
 
     name: SourceName = "local"
 
-    def __init__(self, window: LocalStore) -> None:
-        self._window = window
+    def __init__(self, store: LocalValues) -> None:
+        self._store = store
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
-        """Answer every query of ``plan``; the answer says which period it covers, see :meth:`LocalStore.covered`."""
-        covered = Period(*self._window.covered({query.metric for query in plan.values()}, period.start, period.end))
+        """Answer every query of ``plan``; the answer says which period it covers, see :meth:`LocalValues.covered`."""
+        covered = Period(*self._store.covered({query.metric for query in plan.values()}, period.start, period.end))
         return Answer({name: self._rows(query, covered) for name, query in plan.items()}, self.name, covered)
 
     def day(self, day: date) -> DayTable:
         """Return the daily table's rows of a day; partial unless this process saw all of it and it is over."""
         period = Period.of_day(day)
         metrics = [metric for metric in c.CATALOGUE if metric.daily]
-        covered = Period(*self._window.covered(metrics, period.start, period.end))
+        covered = Period(*self._store.covered(metrics, period.start, period.end))
         found: defaultdict[DayKey, list[Part]] = defaultdict(list)
         for metric in metrics:
             if metric.daily:
-                for labels, parts in self._window.values(metric, covered.start, covered.end):
+                for labels, parts in self._store.values(metric, covered.start, covered.end):
                     found[DayKey.of(metric.daily, labels)] += parts
         rows = {key: RecordedValues(tuple(parts)).statistics() for key, parts in found.items() if parts}
-        units = [labels for labels, _, _ in self._window.latest(c.PERFORMANCE_UNIT, _LAST)]
+        units = [labels for labels, _, _ in self._store.latest(c.PERFORMANCE_UNIT, _LAST)]
         return DayTable(day, rows, units, self.name, partial=covered != period)
 
     def _rows(self, query: Query, period: Period) -> list[AnswerRow]:
@@ -74,11 +89,11 @@ class LocalSource:
 
     def _series(self, metric: Metric, period: Period) -> Iterator[tuple[Mapping[str, str], Any]]:
         if metric.kind is Kind.HISTOGRAM:
-            yield from self._window.values(metric, period.start, period.end)
+            yield from self._store.values(metric, period.start, period.end)
         elif metric.kind is Kind.COUNTER:
-            yield from self._window.counts(metric, period.start, period.end)
+            yield from self._store.counts(metric, period.start, period.end)
         else:
-            for labels, value, _ in self._window.latest(metric, _LAST):
+            for labels, value, _ in self._store.latest(metric, _LAST):
                 yield labels, value
 
 

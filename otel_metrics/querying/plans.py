@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
+from otel_metrics.catalogue.labels import LONGEST, printable
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.querying.source import DistributionQuery, LatestQuery, TotalQuery
-from otel_metrics.recording.labels import LONGEST, printable
 
 if TYPE_CHECKING:
     from otel_metrics.catalogue import Label, Metric

@@ -14,14 +14,15 @@ from math import sqrt
 from typing import TYPE_CHECKING, Final, Protocol
 
 from otel_metrics.catalogue import DAILY_TABLE
-from otel_metrics.recording.sketch import Moments, Sketch, edges, merged
+from otel_metrics.sketch import Moments, Sketch, edges, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from typing_extensions import Self
 
-    from otel_metrics.recording.ring_buffer import Part
+    from otel_metrics.sketch import Part
+
 
 Interval = tuple[float, float, float]
 """Lower edge, upper edge, number of values between them."""

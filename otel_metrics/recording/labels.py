@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import CATALOGUE, OTHER
+from otel_metrics.catalogue.labels import LONGEST, printable
 from otel_metrics.log import say
 from otel_metrics.recording.rejections import Counts
 
@@ -17,19 +17,10 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Label
     from otel_metrics.recording.rejections import Rejections
 
-LONGEST: Final = 200
-"""Characters that a label value may have."""
-
 EVERY: Final = "*"
 """The label name that overflow of a whole call's series is counted under."""
 
 _CLOSED: Final = frozenset(label.name for metric in CATALOGUE for label in metric.labels if label.values)
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Return ``text`` as it is recorded, and has to be asked for: characters that no label should hold replaced."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class RejectedCallError(Exception):
@@ -117,8 +108,8 @@ class Labels:
         if len(value) > LONGEST:
             self._rejections.reject(call, argument, value, "length", f"at most {LONGEST} characters")
             return OTHER
-        cleaned, replaced = _UNPRINTABLE.subn("\N{REPLACEMENT CHARACTER}", value)
-        if replaced:
+        cleaned = printable(value)
+        if cleaned != value:
             self._rejections.reject(call, argument, value, "characters", "printable characters")
         return cleaned
 

@@ -17,7 +17,7 @@ Reading side (from any thread), for the time from ``start`` to ``end`` in unix s
 
 **Slots.** Values are kept by slots of UTC time: minutes while younger than two hours, ten minutes up to 26 hours, hours up to
 ``KEEP`` (49 hours), so that any UTC day up to yesterday is made of whole slots. A slot keeps its values as they are, which makes
-all statistics exact, up to 16,384 of them, then a :class:`~otel_metrics.recording.sketch.Sketch` of them.
+all statistics exact, up to 16,384 of them, then a :class:`~otel_metrics.sketch.Sketch` of them.
 
 **Memory.** ``budget`` bytes (64 MiB), plus at most 14 kB per series whose values lie within 48 decades: the last resort keeps
 four days and the open minute of each. As it fills, slots widen (in the end to UTC days), values become sketches, and sketches
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.recording.ring_buffer import Part
     from otel_metrics.recording.sinks import Batch
+    from otel_metrics.sketch import Part
 
     Labels = dict[str, str]
 

@@ -13,14 +13,13 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_metrics.recording.sinks import Sink
-from otel_metrics.recording.sketch import Moments, Sketch, bins_of
+from otel_metrics.sketch import Moments, Sketch, bins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otel_metrics.recording.sinks import Batch
-
-    Part = array[float] | Sketch
+    from otel_metrics.sketch import Part
 
 MINUTE: Final = 60
 HOUR: Final = 3600

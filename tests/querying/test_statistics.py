@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from otel_metrics.catalogue import CATALOGUE, SECONDS, Kind
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.statistics import RecordedValues, Statistics
-from otel_metrics.recording.sketch import Moments, Sketch, edges
+from otel_metrics.sketch import Moments, Sketch, edges
 from otel_metrics.units import MILLISECONDS
 
 if TYPE_CHECKING:

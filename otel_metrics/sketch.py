@@ -132,3 +132,7 @@ def _sum(values: Sequence[float]) -> float:
 
 def _double(word: int) -> float:
     return float(_DOUBLE.unpack(_WORD.pack(word))[0])
+
+
+Part = array[float] | Sketch
+"""Values of a time slot: themselves, or a sketch of them."""
