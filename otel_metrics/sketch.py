@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from math import fsum
 from operator import mul, rshift
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,5 +134,5 @@ def _double(word: int) -> float:
     return float(_DOUBLE.unpack(_WORD.pack(word))[0])
 
 
-Part = array[float] | Sketch
+Part = Union["array[float]", Sketch]
 """Values of a time slot: themselves, or a sketch of them."""
