@@ -80,9 +80,9 @@ _NAMES: Final = {
         "RefusedError",
         "UnreachableError",
     ),
-    "facade.advanced": ("AdvancedMetrics",),
-    "facade.basic": ("MetricsCollector",),
-    "runtime": (
+    "runtime": (  # which is what objects made directly ask for the process's configuration
+        "AdvancedMetrics",
+        "MetricsCollector",
         "asgi_app",
         "configure",
         "get_advanced_metrics",

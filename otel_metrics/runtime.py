@@ -17,6 +17,7 @@ from otel_metrics.exporter import PrometheusReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import PROCESS, Backend, Binding
+from otel_metrics.forks import Part, renew_after_fork
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.local_source import LocalSource
 from otel_metrics.querying.prometheus_source import PrometheusSource
@@ -352,5 +353,4 @@ def _after_fork_in_child() -> None:
         _use(Runtime(_current.settings, _objects, _current.resource))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+renew_after_fork(Part.RUNTIME, _after_fork_in_child)

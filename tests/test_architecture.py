@@ -160,6 +160,8 @@ READER_ALONE = [
     "otel_metrics.exporter.series",
     "otel_metrics.exporter.server",
     "otel_metrics.exporter.text",
+    "otel_metrics.forks",
+    "otel_metrics.log",
     "otel_metrics.naming",
     "otel_metrics.sdk",
     "otel_metrics.sdk.lazy_points",

@@ -8,12 +8,13 @@ application. And the switch interval: a thread that works without pause is asked
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+from otel_metrics.forks import Part, renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,5 +80,4 @@ def _after_fork_in_child() -> None:
         _end()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+renew_after_fork(Part.GARBAGE_COLLECTION, _after_fork_in_child)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import selectors
 import socket
 import ssl
@@ -22,6 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT, joined
+from otel_metrics.forks import Part, renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -426,5 +426,4 @@ def _after_fork_in_child() -> None:
     _handles.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+renew_after_fork(Part.SERVERS, _after_fork_in_child)

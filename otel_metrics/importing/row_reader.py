@@ -87,7 +87,17 @@ class RowReader:
 
     def __init__(self, builder: DayBuilder, day_files: DayFiles, report: ImportReport, timestamps: Timestamps) -> None:
         self._builder = builder
-        self._binding: Binding[ImportBuffer, ImportBuffer] = Binding(builder)
+        binding: Binding[ImportBuffer, ImportBuffer] = Binding(builder)
+        self._change = binding.change
+        self._calls: dict[str, Callable[..., ImportBuffer | Scales[ImportBuffer]]] = {
+            "performance": binding.performance,
+            "satisfaction": binding.satisfaction,
+            "usage": binding.usage,
+            "learning": binding.learning,
+            "optimization": binding.optimization,
+            "resource": binding.resource,
+            "error": binding.error,
+        }
         self._day_files = day_files
         self._report = report
         self.timestamps = timestamps
@@ -149,7 +159,7 @@ class RowReader:
         rejections.take()
         self._builder.forget_seeds()
         try:
-            target: Any = getattr(self._binding, table.call)(*self._arguments(table, labels))
+            target = self._calls[table.call](*self._arguments(table, labels))
         except RejectedCallError:
             target = None
         return BoundLabels(target, tuple(rejections.take()))
@@ -228,7 +238,7 @@ class RowReader:
         rejections = self._builder.rejections
         changes = []
         for place, (before, after) in enumerate(zip(columns[0][1], columns[1][1], strict=True)):
-            changes.append(self._binding.change(before, after))
+            changes.append(self._change(before, after))
             if heard := rejections.take():
                 reasons.setdefault(place, []).extend(heard)
         return chain(columns[:2], [("after_value", changes)], columns[2:])

@@ -45,6 +45,16 @@ class Totals:
         batch.taken += 1
 
 
+FIELDS: Final[dict[str, Callable[[Totals], float]]] = {
+    "count": lambda totals: totals.count,
+    "total": lambda totals: totals.total,
+    "squares": lambda totals: totals.squares,
+    "low": lambda totals: totals.low,
+    "high": lambda totals: totals.high,
+}
+"""The sums of a day, by the name that the catalogue has for them."""
+
+
 class DaySink(Sink):
     """The days of one key; several series may feed it.
 

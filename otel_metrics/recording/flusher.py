@@ -9,7 +9,6 @@ What goes wrong under the lock is logged after it: a log handler may wait for wh
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+from otel_metrics.forks import Part, renew_after_fork
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer, StrictBuffer
 from otel_metrics.recording.rejections import Rejections
 from otel_metrics.recording.sinks import HandOverError
@@ -283,5 +283,4 @@ def _after_fork_in_child() -> None:
             flusher.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+renew_after_fork(Part.FLUSHERS, _after_fork_in_child)

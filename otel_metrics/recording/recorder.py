@@ -6,7 +6,6 @@ without a server that answers them). A series is bound once; after that a record
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from math import inf
 from operator import methodcaller
@@ -19,9 +18,10 @@ from opentelemetry.metrics import Observation
 
 from otel_metrics import catalogue
 from otel_metrics.catalogue import DayKey, Kind
+from otel_metrics.forks import Part, renew_after_fork
 from otel_metrics.naming import METER_NAME
 from otel_metrics.recording.arguments import ArgumentSpec
-from otel_metrics.recording.day_totals import Days
+from otel_metrics.recording.day_totals import FIELDS, Days
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.local_store import LocalStore
@@ -222,9 +222,10 @@ class Recorder:
 
     def daily(self, field: str) -> Iterable[Observation]:
         """Yield one of the sums of each day that is kept."""
+        read = FIELDS[field]
         for key, day, totals in self._shared.days.observations():
             labels = dict(zip(catalogue.DAILY_COUNT.label_names, (*key, day), strict=True))
-            yield Observation(getattr(totals, field), labels)
+            yield Observation(read(totals), labels)
 
     def rejected(self) -> Iterable[Observation]:
         """Yield how many arguments were rejected."""
@@ -293,8 +294,7 @@ def _after_fork_in_child() -> None:
         state.begin()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+renew_after_fork(Part.TOTALS, _after_fork_in_child)
 
 
 def _allowed(low: float, high: float) -> str:

@@ -15,7 +15,6 @@ scale at most 8), or None. One instrument has one stream per view and two views 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from threading import RLock
@@ -33,6 +32,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
 )
 
+from otel_metrics.forks import Part, renew_after_fork
 from otel_metrics.sdk.acknowledged import AcknowledgedFloat
 from otel_metrics.sdk.bucket_counts import MAX_BUCKETS, SCALE, BucketCounts, BucketSpec, nothing
 
@@ -138,8 +138,7 @@ class _Guard:
             guard.lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Guard.renew)
+renew_after_fork(Part.AGGREGATIONS, _Guard.renew)
 
 
 class _Intake:
