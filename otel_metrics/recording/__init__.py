@@ -1,7 +1,8 @@
 """The write path: from a record call to OpenTelemetry instruments.
 
-``buffers`` is the hot path, ``flusher`` says who folds when, ``sinks`` end in instruments, ``bulk`` teaches the SDK to take many
-values at once.
+``recorder`` makes series, ``buffers`` is the hot path, ``flusher`` says who folds when, ``arguments`` turns what was recorded into
+numbers, ``sinks`` keep them and end in instruments. ``day_totals`` and ``local_store`` (with ``ring_buffer`` and its sketches) keep
+what the daily table and the getters need. ``labels`` and ``rejections`` guard what comes in, ``events`` is what cannot be a label.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Teaches the SDK to take many values in one measurement. Everything here that is private to the SDK is private to us.
+"""Teaches the SDK to take many values in one measurement.
 
 A :class:`BulkMeasurement` is a float: one true measurement of its series, which any aggregation can take. An aggregation of ours
 (from :func:`otel_metrics.sdk.views.views`) sees what else it carries, takes all of it and acknowledges; so the sender
 knows, without asking the SDK, whether the rest of the values must follow one by one. They follow as :class:`AlreadyTaken`, which
 aggregations of ours leave alone, so that several views of one instrument, ours and others, get every value exactly once.
 
-What is relied upon: the hook ``_create_aggregation`` of the public aggregation classes, and of what it makes ``aggregate``,
-``collect``, ``_sample_exemplar`` and ``_collect_exemplars``. :mod:`~otel_metrics.sdk.views` probes it before use.
+What is relied upon is in :mod:`~otel_metrics.sdk.private_names`; :mod:`~otel_metrics.sdk.views` probes it before use.
 
 With ``exponential=True`` a data point is a :class:`CombinedDataPoint`: an explicit-bucket ``HistogramDataPoint`` for every
 exporter, whose attribute ``exponential`` is the ``ExponentialHistogramDataPoint`` of the same values (at most 640 buckets,

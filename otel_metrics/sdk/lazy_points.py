@@ -4,8 +4,8 @@ The SDK makes a list of data points per instrument at every collection: 7 µs an
 the last one is rendered, with the garbage collector walking over them meanwhile. Here the list is replaced by a sequence
 that reads one aggregation when it is asked for one point. Nothing is changed in the SDK's state.
 
-This is the only module of the exporter that touches private names of the SDK. What it does is probed once against what the
-SDK itself says; where an SDK is made differently, :func:`attach` does nothing and the SDK's own data points are used.
+What is used of the SDK is in :mod:`~otel_metrics.sdk.private_names`. It is probed once against what the SDK itself says; where
+an SDK is made differently, :func:`attach` does nothing and the SDK's own data points are used.
 """
 
 from __future__ import annotations
