@@ -1,30 +1,30 @@
 """The hot path: a record call is one dictionary lookup and one list append.
 
-Each series owns a :class:`SeriesBuffer`, which is a plain list. A call appends its value (or its row of values) and returns; every
-``LIMIT`` rows the list is *folded*: sorted, checked and summed up in bulk into one
-:class:`~otel_metrics.recording.sinks.Batch`, which every sink of the series takes in (buckets, day accumulator, local window). The OpenTelemetry instrument hears of it only when a reader
-collects, and then once per series instead of once per value. See :mod:`~otel_metrics.recording.flusher` for who folds when,
-:mod:`~otel_metrics.recording.sinks` for what is handed over.
+Each series owns a :class:`SeriesBuffer`, which is a plain list. A call appends its value (or a value per argument) and returns;
+every ``LIMIT`` calls the list is *folded*: sorted, checked and summed up in bulk into one
+:class:`~otel_metrics.recording.sinks.Batch` per argument, which every sink of the series takes in (buckets, day totals, local
+store). The OpenTelemetry instrument hears of it only when a reader collects, and then once per series instead of once per value.
+See :mod:`~otel_metrics.recording.flusher` for who folds when, :mod:`~otel_metrics.recording.sinks` for what is handed over.
 
 ::
 
     flusher = Flusher(meter, clock=time.time)
-    milliseconds = ArgumentSpec(convert=unit.to_base, low=0.0, reject=reject)   # one per argument of a call, shared by all series
-    buffer = flusher.buffer((milliseconds,), ((HistogramSink(histogram, labels), day_sink),), rows=(CounterSink(counter, labels),))
+    milliseconds = ArgumentSpec(convert=unit.to_base, low=0.0, reject=reject)   # shared by all series of a call
+    buffer = flusher.buffer((milliseconds,), ((HistogramSink(histogram, labels), day_sink),), calls=(CounterSink(counter, labels),))
 
-    buffer.append(12.5)                      # one column;  buffer += (a, b, c) for three
-    if len(buffer) >= LIMIT: flusher.fold(buffer)  # LIMIT * 3 for three columns
+    buffer.append(12.5)                            # one argument;  buffer += (a, b, c) for three
+    if len(buffer) >= LIMIT: flusher.fold(buffer)  # LIMIT * 3 for three arguments
 
     call_counter = flusher.call_counter((CounterSink(counter, labels),))
-    call_counter.hit()                            # a call without a value
+    call_counter.hit()                             # a call without a value
 
-    flusher.record(buffer, (12.5,), context)     # instead of append, when the value belongs to a sampled span (``sampled()``)
-    flusher.drain()                            # before reading what sinks hold
+    flusher.record(buffer, (12.5,), context)       # instead of append, when the value belongs to a sampled span (``sampled()``)
+    flusher.drain()                                # before reading what sinks hold
 
-A signal handler may raise in the middle of all this (Ctrl-C, a time limit). CPython runs it after a call or at a jump, so
-whatever must not be left half done is computed first and then stored without either: nothing is lost, nothing is there twice.
-So it is where foreign code raises, an exemplar filter or reservoir of the application's: what an aggregation has taken by
-then (see :mod:`~otel_metrics.sdk.acknowledged`) is not offered again, what none has taken is.
+A signal handler may raise in the middle of all this (Ctrl-C, a time limit). CPython runs it after a call or at a jump. So
+whatever must not be left half done is computed first, and then stored without a call or a jump: nothing is lost, nothing is there
+twice. Foreign code may raise, too: an exemplar filter or reservoir of the application's. What an aggregation has taken by then
+(see :mod:`~otel_metrics.sdk.acknowledged`) is not offered again; what none has taken is.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ class SeriesBuffer(list[Any]):
     ``same_gauges`` is shared by buffers that set the same gauge: first the one that was recorded to last, then all of them.
     """
 
-    __slots__ = ("columns", "dirty", "offered", "rows", "same_gauges", "sinks")
+    __slots__ = ("arguments", "calls", "dirty", "offered", "same_gauges", "sinks")
 
     def __init__(
-        self, columns: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
+        self, arguments: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], calls: Sequence[Sink] = ()
     ) -> None:
         super().__init__()
-        self.columns = columns
+        self.arguments = arguments
         self.sinks = tuple(map(tuple, sinks))
-        self.rows = tuple(rows)
+        self.calls = tuple(calls)
         self.dirty = False
         self.offered = -1
         self.same_gauges: list[SeriesBuffer] = _NO_OTHERS
@@ -94,7 +94,7 @@ class SeriesBuffer(list[Any]):
         n = len(self)
         if not n:
             return False
-        parts = self._summed_up(self[:n])
+        parts = self._batches(self[:n])
         try:
             del self[:n]
             _dispatch(parts, now)
@@ -107,24 +107,24 @@ class SeriesBuffer(list[Any]):
         self, raw: list[Any], now: float, context: Context | None = None, extra: dict[str, str] | None = None
     ) -> None:
         """Give ``raw``, whole rows in call order, to the sinks."""
-        _dispatch_all(self._summed_up(raw, context, extra), now)
+        _dispatch_all(self._batches(raw, context, extra), now)
 
     def all_sinks(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
-        return _resolved(chain(self.rows, *self.sinks))
+        return _resolved(chain(self.calls, *self.sinks))
 
-    def _summed_up(
+    def _batches(
         self, raw: list[Any], context: Context | None = None, extra: dict[str, str] | None = None
     ) -> list[Part]:
         """Return the batches of ``raw`` and who takes them in."""
-        width = len(self.columns)
+        width = len(self.arguments)
         parts: list[Part] = []
-        if self.rows:
-            rows = Batch([], len(raw) // width, 0.0, context)
-            rows.extra = extra
-            parts += _parts_of(rows, self.rows)
-        for i, column in enumerate(self.columns):
-            batch = column.batch(raw[i::width] if width > 1 else raw, context)
+        if self.calls:
+            calls = Batch([], len(raw) // width, 0.0, context)
+            calls.extra = extra
+            parts += _parts_of(calls, self.calls)
+        for i, argument in enumerate(self.arguments):
+            batch = argument.batch(raw[i::width] if width > 1 else raw, context)
             if batch is not None:
                 batch.extra = extra
                 parts += _parts_of(batch, self.sinks[i])
@@ -148,10 +148,10 @@ class StrictBuffer(SeriesBuffer):
 
     def admit(self, row: Sequence[Any]) -> None:
         """Reject the first value that does not fit; whoever rejects may raise."""
-        for column, value in zip(self.columns, row, strict=True):
-            reason = column.check(value)
-            if reason is not None and column.reject is not None:
-                column.reject(value, reason)
+        for argument, value in zip(self.arguments, row, strict=True):
+            reason = argument.check(value)
+            if reason is not None and argument.reject is not None:
+                argument.reject(value, reason)
 
 
 def _locked(call: Callable[[], int]) -> Callable[[], int]:
@@ -167,14 +167,14 @@ def _locked(call: Callable[[], int]) -> Callable[[], int]:
 class CallCounter:
     """A series that only counts calls: ``hit()`` is a single C function. Made by :meth:`Flusher.call_counter`."""
 
-    __slots__ = ("_counted", "_counter", "_reads", "dirty", "hit", "offered", "rows")
+    __slots__ = ("_counted", "_counter", "_reads", "calls", "dirty", "hit", "offered")
 
-    def __init__(self, rows: Sequence[Sink]) -> None:
+    def __init__(self, calls: Sequence[Sink]) -> None:
         self._counter = count()
         self._reads = 0
         self._counted = 0
         self.hit: Callable[[], int] = self._counter.__next__ if GIL else _locked(self._counter.__next__)
-        self.rows = tuple(rows)
+        self.calls = tuple(calls)
         self.dirty = False
         self.offered = -1
 
@@ -185,7 +185,7 @@ class CallCounter:
         hits = self.hit() - self._reads + 1
         if hits == self._counted:
             return False
-        parts = _parts_of(Batch([], hits - self._counted, 0.0), self.rows)
+        parts = _parts_of(Batch([], hits - self._counted, 0.0), self.calls)
         try:
             self._counted = hits
             _dispatch(parts, now)
@@ -202,14 +202,14 @@ class CallCounter:
         """Give ``n`` hits to the sinks."""
         batch = Batch([], n, 0.0, context)
         batch.extra = extra
-        _dispatch_all(_parts_of(batch, self.rows), now)
+        _dispatch_all(_parts_of(batch, self.calls), now)
 
     def all_sinks(self) -> Iterator[Sink]:
         """Yield every sink that keeps something of the series."""
-        return _resolved(self.rows)
+        return _resolved(self.calls)
 
 
-# ------------------------------------------- a dispatch that goes on where an exception has interrupted it
+# ------------------------------------------------------------- a dispatch that goes on where an exception has interrupted it
 def _parts_of(batch: Batch, sinks: Sequence[Sink]) -> list[Part]:
     """Return who takes in what, splits resolved."""
     parts: list[Part] = []

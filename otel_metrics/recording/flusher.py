@@ -80,14 +80,14 @@ class Flusher:
         _hook(meter, self)
 
     def buffer(
-        self, columns: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], rows: Sequence[Sink] = ()
+        self, arguments: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], calls: Sequence[Sink] = ()
     ) -> SeriesBuffer:
-        """Make the buffer of a series: per column its sinks, and sinks that count the rows."""
-        return self._register(self._buffer(columns, sinks, rows))
+        """Make the buffer of a series: per argument its sinks, and sinks that count the calls."""
+        return self._register(self._buffer(arguments, sinks, calls))
 
-    def call_counter(self, rows: Sequence[Sink]) -> CallCounter:
+    def call_counter(self, calls: Sequence[Sink]) -> CallCounter:
         """Make the call counter of a series."""
-        return self._register(CallCounter(rows))
+        return self._register(CallCounter(calls))
 
     def fold(self, buffer: SeriesBuffer) -> None:
         """Fold what a buffer collected, unless somebody else is folding; they, or the next call, will."""
