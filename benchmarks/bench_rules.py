@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_metrics import catalogue as c
 from otel_metrics.assets import daily, rulefile
-from otel_metrics.assets.promql import Histograms
 from otel_metrics.naming import series_name
+from otel_metrics.promql import Histograms
 from tests.daily.simulation import DAY, HOUR, MINUTE, delimited, gauge, serving
 from tests.exporter.prometheus_proto import MetricFamily
 from tests.servers import Servers, fetch, wait_until

@@ -16,16 +16,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets.promql import Histograms, aggregate, select, watched_hour, watched_hour_native
 from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.catalogue import (
     CATALOGUE,
-    DAILY_COUNT,
+    DAILY_ACCUMULATORS,
     DAILY_KEY,
-    DAILY_MAX,
-    DAILY_MIN,
-    DAILY_SUM,
-    DAILY_SUMSQ,
     DAILY_TABLE,
     DAY,
     FEATURE,
@@ -35,13 +30,28 @@ from otel_metrics.catalogue import (
     UNIT,
 )
 from otel_metrics.naming import series_name
+from otel_metrics.promql import (
+    Histograms,
+    Series,
+    aggregate,
+    binary,
+    call,
+    equal,
+    last_over,
+    relabel,
+    series,
+    sum_by,
+    unlike,
+    watched_hour,
+    watched_hour_native,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_metrics.catalogue import (
-        Daily,
-        Metric,
+    from otel_metrics.catalogue import Accumulator, Daily, Metric
+    from otel_metrics.promql import (
+        Expression,
     )
 
 _PREFIX: Final = DAILY_TABLE["count"].series.rpartition(":")[0]
@@ -55,12 +65,11 @@ NATIVE_1H: Final = f"{_LEVEL}_histogram:{_VALUE}:increase1h"
 HISTOGRAM: Final = "histogram"
 """Label of the hourly differences that keeps different histograms with one key apart."""
 
-_NEGATIVE: Final = f'{SIGN.name}="negative"'
-_POSITIVE: Final = f'{SIGN.name}="positive"'
-_ALL: Final = 'le="+Inf"'
-_WITHIN: Final = 'le!~"[+]Inf|0|0[.]0"'
-_PREVIOUS: Final = f'{DAY.name}="previous"'
-_CURRENT: Final = f'{DAY.name}="current"'
+_NEGATIVE: Final = equal(SIGN, "negative")
+_POSITIVE: Final = equal(SIGN, "positive")
+_ALL: Final = equal("le", "+Inf")
+_WITHIN: Final = unlike("le", "[+]Inf|0|0[.]0")
+_CURRENT, _PREVIOUS = (equal(DAY, value) for value in DAY.values)
 
 
 def groups(histograms: Histograms) -> tuple[Group, ...]:
@@ -73,36 +82,38 @@ def groups(histograms: Histograms) -> tuple[Group, ...]:
     )
 
 
-def at_midnight(expression: str) -> str:
+def _at_midnight(expression: Expression) -> Expression:
     """Return ``expression`` evaluated at the last midnight UTC that is at least half an hour ago."""
-    return f"last_over_time((\n  {expression}\n)[1d:1d] offset 30m)"
+    return last_over(expression.every("1d", "1d", offset="30m"))
 
 
-def _at_the_hour(expression: str) -> str:
-    return f"last_over_time((\n  {expression}\n)[1h:1h] offset 5m)"
+def _at_the_hour(expression: Expression) -> Expression:
+    return last_over(expression.every("1h", "1h", offset="5m"))
+
+
+def _column(name: str) -> Series:
+    return Series(DAILY_TABLE[name].series)
 
 
 # ------------------------------------------------------------------------------------------- from the day accumulators
 
 
 def _accumulated() -> Iterator[Recording]:
-    yield Recording(DAILY_TABLE["count"].series, _of_all("sum", DAILY_COUNT))
-    yield Recording(SUM, _of_all("sum", DAILY_SUM))
-    yield Recording(SQUARES, _of_all("sum", DAILY_SUMSQ))
-    yield Recording(DAILY_TABLE["min_value"].series, _of_all("min", DAILY_MIN))
-    yield Recording(DAILY_TABLE["max_value"].series, _of_all("max", DAILY_MAX))
-    count = DAILY_TABLE["count"].series
-    yield Recording(DAILY_TABLE["avg_value"].series, f"{SUM} / {count}")
+    columns = {"count": DAILY_TABLE["count"].series, "total": SUM, "squares": SQUARES}
+    columns |= {"low": DAILY_TABLE["min_value"].series, "high": DAILY_TABLE["max_value"].series}
+    for each in DAILY_ACCUMULATORS:
+        yield Recording(columns[each.field], _of_all(each))
+    count, total, squares = _column("count"), Series(SUM), Series(SQUARES)
+    yield Recording(DAILY_TABLE["avg_value"].series, total / count)
     # Of a sample, as Python's statistics.stdev: n - 1; rounding must not make it the root of less than nothing.
-    spread = f"clamp_min({SQUARES} - {SUM} ^ 2 / {count}, 0)"
-    yield Recording(DAILY_TABLE["stddev"].series, f"sqrt({spread} / clamp_min({count} - 1, 1))")
+    spread = call("clamp_min", squares - total**2 / count, 0)
+    yield Recording(DAILY_TABLE["stddev"].series, call("sqrt", spread / call("clamp_min", count - 1, 1)))
 
 
-def _of_all(operator: str, metric: Metric) -> str:
-    name = series_name(metric)
-    final = f"last_over_time({select(name, _PREVIOUS)}[59m] offset -1h)"
-    died = f"last_over_time({select(name, _CURRENT)}[1439m] offset 1ms)"
-    return at_midnight(aggregate(operator, DAILY_KEY, f"\n    {final}\n    or ignoring ({DAY.name})\n    {died}\n  "))
+def _of_all(each: Accumulator) -> Expression:
+    final = last_over(series(each.metric, _PREVIOUS).over("59m", offset="-1h"))
+    died = last_over(series(each.metric, _CURRENT).over("1439m", offset="1ms"))
+    return _at_midnight(aggregate(each.merge, DAILY_KEY, final.or_ignoring(died, DAY.name)))
 
 
 # ----------------------------------------------------------------------------------------------------- from histograms
@@ -113,11 +124,11 @@ def _classic_hours(metric: Metric) -> Iterator[Recording]:
     by = (*_own_labels(daily), "le")
     labels = {HISTOGRAM: series_name(metric)}
 
-    def added(*matchers: str, by: tuple[str, ...] = by) -> str:
-        return aggregate("sum", by, watched_hour(select(f"{series_name(metric)}_bucket", *matchers)))
+    def added(*matchers: str) -> Expression:
+        return sum_by(by, watched_hour(series(metric, *matchers, suffix="_bucket")))
 
-    def rule(expression: str, **more: str) -> Recording:
-        keyed = aggregate("sum", (*DAILY_KEY, "le"), _key_labels(daily, expression))
+    def rule(expression: Expression, **more: str) -> Recording:
+        keyed = sum_by((*DAILY_KEY, "le"), _key_labels(daily, expression))
         return Recording(BUCKETS_1H, _at_the_hour(keyed), {**labels, **more})
 
     if SIGN not in metric.labels:
@@ -125,43 +136,43 @@ def _classic_hours(metric: Metric) -> Iterator[Recording]:
         return
     # Values below zero are recorded without their sign. Mirrored, what is at most -x is everything that is not within x,
     # and everything below zero is below every bound from zero up.
-    everything = f"+ ignoring (le) group_left () {added(_NEGATIVE, _ALL)}"
-    mirrored = f"{added(_NEGATIVE, _WITHIN)} * -1 {everything}"
+    everything = added(_NEGATIVE, _ALL)
+    mirrored = binary(added(_NEGATIVE, _WITHIN) * -1, "+", everything, _TO_EACH_BOUND)
     yield rule(added(_POSITIVE), sign="positive")
-    yield rule(f"{added(_NEGATIVE)} * 0 {everything}", sign="negative")
-    yield rule(f'label_replace({mirrored}, "le", "-$1", "le", "(.+)")', sign="mirrored")
+    yield rule(binary(added(_NEGATIVE) * 0, "+", everything, _TO_EACH_BOUND), sign="negative")
+    yield rule(relabel(mirrored, "le", "-$1", "le", "(.+)"), sign="mirrored")
+
+
+_TO_EACH_BOUND: Final = "ignoring (le) group_left ()"
 
 
 def _native_hours(metric: Metric) -> Iterator[Recording]:
     daily = _daily(metric)
     # A native histogram cannot be mirrored: a day with values below zero has no percentiles (see _percentiles).
-    matchers = (_POSITIVE,) if SIGN in metric.labels else ()
-    added = aggregate("sum", _own_labels(daily), watched_hour_native(select(series_name(metric), *matchers)))
-    keyed = aggregate("sum", DAILY_KEY, _key_labels(daily, added))
+    selector = series(metric, _POSITIVE if SIGN in metric.labels else "")
+    keyed = sum_by(DAILY_KEY, _key_labels(daily, sum_by(_own_labels(daily), watched_hour_native(selector))))
     yield Recording(NATIVE_1H, _at_the_hour(keyed), {HISTOGRAM: series_name(metric)})
 
 
 def _percentiles(histograms: Histograms) -> Iterator[Recording]:
-    key, count = ", ".join(DAILY_KEY), DAILY_TABLE["count"].series
+    low, high = _column("min_value"), _column("max_value")
     if histograms is Histograms.NATIVE:
-        yield Recording(NATIVE, at_midnight(aggregate("sum", DAILY_KEY, _of_the_day(NATIVE_1H))))
-        values = f"({NATIVE} and (histogram_count({NATIVE}) > 0) and {count}\n  unless ({DAILY_TABLE['min_value'].series} < 0))"
+        yield Recording(NATIVE, _at_midnight(sum_by(DAILY_KEY, _of_the_day(NATIVE_1H))))
+        day = Series(NATIVE)
+        values = (day & (call("histogram_count", day) > 0) & _column("count")).unless(low < 0)
     else:
-        yield Recording(BUCKETS, at_midnight(aggregate("sum", (*DAILY_KEY, "le"), _of_the_day(BUCKETS_1H))))
-        some = f"{select(BUCKETS, _ALL)} > 0"
-        values = f"({BUCKETS} and on ({key}) ({some}) and on ({key}) {count})"
+        yield Recording(BUCKETS, _at_midnight(sum_by((*DAILY_KEY, "le"), _of_the_day(BUCKETS_1H))))
+        day = Series(BUCKETS)
+        values = day.also(day.where(_ALL) > 0, on=DAILY_KEY).also(_column("count"), on=DAILY_KEY)
     for column in DAILY_TABLE.values():
-        if column.quantile is None:
-            continue
-        estimate = f"histogram_quantile({column.quantile:g}, {values})"
-        above = f"({DAILY_TABLE['max_value'].series} < {estimate})"
-        below = f"({DAILY_TABLE['min_value'].series} > {estimate})"
-        yield Recording(column.series, f"{above}\nor {below}\nor {estimate}")
+        if column.quantile is not None:
+            estimate = call("histogram_quantile", column.quantile, values)
+            yield Recording(column.series, (high < estimate) | (low > estimate) | estimate)
 
 
-def _of_the_day(hourly: str) -> str:
+def _of_the_day(hourly: str) -> Expression:
     """Return the sum of the 24 hourly differences; the one of the hour that ends at h is recorded from h + 5 min on."""
-    return f"sum_over_time((last_over_time({hourly}[24m] offset -29m))[1d:1h])"
+    return call("sum_over_time", last_over(Series(hourly).over("24m", offset="-29m")).every("1d", "1h"))
 
 
 def _own_labels(daily: Daily) -> tuple[str, ...]:
@@ -169,15 +180,15 @@ def _own_labels(daily: Daily) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (FEATURE.name, daily.type_label, daily.name_label, daily.unit_label))))
 
 
-def _key_labels(daily: Daily, expression: str) -> str:
+def _key_labels(daily: Daily, expression: Expression) -> Expression:
     """Return ``expression`` with its own labels renamed to those of the key."""
 
-    def named(expression: str, target: str, label: str, literal: str) -> str:
+    def named(expression: Expression, target: str, label: str, literal: str) -> Expression:
         if label == target:
             return expression
         if label:
-            return f'label_replace({expression}, "{target}", "$1", "{label}", "(.*)")'
-        return f'label_replace({expression}, "{target}", "{literal}", "", "")' if literal else expression
+            return relabel(expression, target, "$1", label, "(.*)")
+        return relabel(expression, target, literal) if literal else expression
 
     expression = named(expression, METRIC_TYPE.name, daily.type_label, daily.metric_type)
     expression = named(expression, METRIC_NAME.name, daily.name_label, "")

@@ -16,9 +16,10 @@ from otel_metrics.assets.recording import (
 from otel_metrics.assets.rulefile import COUNTED, Alert, Group
 from otel_metrics.assets.uids import ERRORS, PERFORMANCE, SATISFACTION, USAGE
 from otel_metrics.catalogue import METRIC_CATEGORY
+from otel_metrics.promql import Series, equal
 
 RESPONSE_TIME_CATEGORY: Final = "response_time"
-_RESPONSE_TIME: Final = f'{{{METRIC_CATEGORY.name}="{RESPONSE_TIME_CATEGORY}"}}'
+_RESPONSE_TIME: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
 _OF_FEATURE: Final = "?var-feature={{ $labels.feature | urlquery }}"
 
 
@@ -32,7 +33,7 @@ def group() -> Group:
         (
             Alert(
                 "FeatureErrorsHigh",
-                f"{ERRORS_1H} > {errors.bound:g}",
+                Series(ERRORS_1H) > errors.bound,
                 "critical",
                 f"{{{{ $labels.feature }}}}: {COUNTED} errors in an hour",
                 f"{{{{ $labels.feature }}}} recorded {COUNTED} errors in the last hour, "
@@ -43,7 +44,7 @@ def group() -> Group:
             ),
             Alert(
                 "FeatureSatisfactionLow",
-                f"{SATISFACTION_1H} < {satisfaction.bound:g}\nand {RESPONSES_1H} >= {satisfaction.events}",
+                (Series(SATISFACTION_1H) < satisfaction.bound) & (Series(RESPONSES_1H) >= satisfaction.events),
                 "warning",
                 "{{ $labels.feature }}: average satisfaction {{ $value | humanizePercentage }}",
                 "Users of {{ $labels.feature }} gave {{ $value | humanizePercentage }} on average in the last hour, "
@@ -54,8 +55,8 @@ def group() -> Group:
             ),
             Alert(
                 "FeatureResponseTimeHigh",
-                f"{DURATION_1H}{_RESPONSE_TIME} > {response_time.bound:g}\n"
-                f"and {DURATIONS_1H} >= {response_time.events}",
+                (Series(DURATION_1H).where(_RESPONSE_TIME) > response_time.bound)
+                & (Series(DURATIONS_1H) >= response_time.events),
                 "warning",
                 "{{ $labels.feature }}: average response time {{ $value | humanizeDuration }}",
                 "Response times of {{ $labels.feature }} averaged {{ $value | humanizeDuration }} in the last hour, "
@@ -66,7 +67,7 @@ def group() -> Group:
             ),
             Alert(
                 "FeatureSilent",
-                f"({USES_1H} offset 1d >= {silence.events})\nunless ({USES_1H} > {silence.bound:g})",
+                (Series(USES_1H).when(offset="1d") >= silence.events).unless(Series(USES_1H) > silence.bound),
                 "warning",
                 "{{ $labels.feature }}: not used any more",
                 "{{ $labels.feature }} was not used at all in the last hour; at the same hour of the day before it was used "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets.promql import Distribution, Histograms, rate, total, watched_hour, watched_hour_native
 from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.catalogue import (
     ERRORS,
@@ -17,6 +16,7 @@ from otel_metrics.catalogue import (
     USAGE,
 )
 from otel_metrics.naming import series_name
+from otel_metrics.promql import HistogramChange, Histograms, rate, total, watched_hour, watched_hour_native
 
 if TYPE_CHECKING:
     from otel_metrics.catalogue import (
@@ -50,9 +50,9 @@ DURATION_P95_5M: Final = recorded(PERFORMANCE_DURATION, "p95_5m", *BY_CATEGORY)
 def groups(histograms: Histograms) -> tuple[Group, ...]:
     """Return the rules."""
     hour = watched_hour_native if histograms is Histograms.NATIVE else watched_hour
-    scores = Distribution(SATISFACTION_SCORE, hour, BY_FEATURE, histograms=histograms)
-    durations = Distribution(PERFORMANCE_DURATION, hour, BY_CATEGORY, histograms=histograms)
-    durations_now = Distribution(PERFORMANCE_DURATION, _NOW, BY_CATEGORY, histograms=histograms)
+    scores = HistogramChange(SATISFACTION_SCORE, hour, BY_FEATURE, histograms=histograms)
+    durations = HistogramChange(PERFORMANCE_DURATION, hour, BY_CATEGORY, histograms=histograms)
+    durations_now = HistogramChange(PERFORMANCE_DURATION, _NOW, BY_CATEGORY, histograms=histograms)
     return (
         Group(
             "otel_metrics_hour",

@@ -15,7 +15,7 @@ from otel_metrics.assets import (
     telemetry_alerts,
 )
 from otel_metrics.assets.links import SHIPPED
-from otel_metrics.assets.promql import Histograms
+from otel_metrics.promql import Histograms
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,11 @@ They name no job and no instance: whatever is scraped is watched.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
-from otel_metrics.assets.promql import total, watched_hour
 from otel_metrics.assets.rulefile import COUNTED, Alert, Group
 from otel_metrics.assets.uids import DAILY, TELEMETRY
 from otel_metrics.catalogue import (
@@ -16,6 +17,7 @@ from otel_metrics.catalogue import (
     DAILY_COUNT,
     DAILY_KEY,
     DAILY_TABLE,
+    DAY,
     FEATURE,
     LABEL,
     LABEL_OVERFLOW,
@@ -23,14 +25,29 @@ from otel_metrics.catalogue import (
     SCRAPES,
     SERIES,
 )
-from otel_metrics.naming import series_name
+from otel_metrics.promql import (
+    Series,
+    aggregate,
+    call,
+    equal,
+    last_over,
+    series,
+    sum_by,
+    total,
+    watched_hour,
+)
 
 if TYPE_CHECKING:
     from otel_metrics.assets.thresholds import Limit
+    from otel_metrics.promql import (
+        Expression,
+    )
 
 HEARTBEAT: Final = "TelemetryHeartbeat"
 HEARTBEAT_SEVERITY: Final = "heartbeat"
 
+_UP: Final = Series("up")
+_ONE: Final = ("job", "instance")
 _TARGET: Final = "{{ $labels.job }} {{ $labels.instance }}"
 
 
@@ -44,7 +61,7 @@ def groups() -> tuple[Group, ...]:
 
 def _alert(
     name: str,
-    expr: str,
+    expr: Expression,
     limit: Limit,
     summary: str,
     description: str,
@@ -56,12 +73,12 @@ def _alert(
 
 
 def _targets() -> tuple[Alert, ...]:
-    heartbeat, scrapes = series_name(SERIES), series_name(SCRAPES)
+    heartbeat, scrapes = series(SERIES), series(SCRAPES)
     frozen, slow = thresholds.FROZEN, thresholds.SCRAPE_SECONDS
     return (
         _alert(
             "TelemetryTargetDown",
-            "up == 0",
+            _UP.equals(0),
             thresholds.TARGET_DOWN,
             f"{_TARGET}: cannot be scraped",
             f"Prometheus gets no metrics from {_TARGET}. Its dashboards stand still, and its alerts cannot fire.",
@@ -69,7 +86,9 @@ def _targets() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryTargetsGone",
-            "group by (job) (max_over_time(up[1h]))\nunless group by (job) (up)",
+            aggregate("group", ("job",), call("max_over_time", _UP.over("1h"))).unless(
+                aggregate("group", ("job",), _UP)
+            ),
             thresholds.TARGETS_GONE,
             "{{ $labels.job }}: no targets any more",
             "Job {{ $labels.job }} had targets within the last hour and has none now: service discovery or the configuration "
@@ -78,7 +97,7 @@ def _targets() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryMissing",
-            f"absent({heartbeat})",
+            call("absent", heartbeat),
             thresholds.TELEMETRY_GONE,
             "No application reports any metrics",
             f"No target exposes {heartbeat}: no application with otel_metrics is scraped at all.",
@@ -86,7 +105,7 @@ def _targets() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryLost",
-            f"(up == 1 and on (job, instance) max_over_time({heartbeat}[1h]))\nunless on (job, instance) {heartbeat}",
+            _UP.equals(1).also(call("max_over_time", heartbeat.over("1h")), on=_ONE).unless(heartbeat, on=_ONE),
             thresholds.TELEMETRY_GONE,
             f"{_TARGET}: answers, but without its metrics",
             f"{_TARGET} is up, but no longer exposes what it exposed within the last hour: the reader was replaced, shut down, "
@@ -95,7 +114,8 @@ def _targets() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryFrozen",
-            f"(changes({scrapes}[10m]) <= {frozen.bound:g})\nand (count_over_time({scrapes}[10m]) >= {frozen.events})",
+            (call("changes", scrapes.over("10m")) <= frozen.bound)
+            & (call("count_over_time", scrapes.over("10m")) >= frozen.events),
             frozen,
             f"{_TARGET}: the same metrics again and again",
             f"The scrape counter of {_TARGET} has not moved for ten minutes although it was scraped: a cache or a stuck process "
@@ -103,7 +123,7 @@ def _targets() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryScrapeSlow",
-            f"avg_over_time(scrape_duration_seconds[10m]) > {slow.bound:g}",
+            call("avg_over_time", Series("scrape_duration_seconds").over("10m")) > slow.bound,
             slow,
             f"{_TARGET}: a scrape takes {{{{ $value | humanizeDuration }}}}",
             f"Scrapes of {_TARGET} took {{{{ $value | humanizeDuration }}}} on average in the last ten minutes; "
@@ -115,12 +135,12 @@ def _targets() -> tuple[Alert, ...]:
 def _bridge() -> tuple[Alert, ...]:
     rejected, overflow, collisions = thresholds.REJECTED, thresholds.OVERFLOW, thresholds.COLLISIONS
     by_call = total(REJECTED, watched_hour, ("job", *REJECTED.label_names))
-    key, count = ", ".join(DAILY_KEY), series_name(DAILY_COUNT)
-    written = f"last_over_time({DAILY_TABLE['count'].series}[2h])"
+    yesterday = aggregate("group", DAILY_KEY, series(DAILY_COUNT, equal(DAY, "previous")))
+    written = last_over(Series(DAILY_TABLE["count"].series).over("2h"))
     return (
         _alert(
             "TelemetryArgumentsRejected",
-            f"{by_call} > {rejected.bound:g}",
+            by_call > rejected.bound,
             rejected,
             f"{{{{ $labels.call }}}}: {COUNTED} arguments refused in an hour",
             f"{{{{ $labels.job }}}} gave {{{{ $labels.call }}}} {COUNTED} arguments in the last hour that were refused "
@@ -128,7 +148,7 @@ def _bridge() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryLabelOverflow",
-            f"sum by (job, {LABEL.name}) ({series_name(LABEL_OVERFLOW)}) > {overflow.bound:g}",
+            sum_by(("job", LABEL.name), series(LABEL_OVERFLOW)) > overflow.bound,
             overflow,
             "{{ $labels.label }}: more values than its cap",
             "{{ $labels.job }} recorded more distinct values of {{ $labels.label }} than are kept; {{ $value }} series were put "
@@ -136,17 +156,14 @@ def _bridge() -> tuple[Alert, ...]:
         ),
         _alert(
             "TelemetryNameCollision",
-            f"max by (job) ({series_name(COLLISIONS)}) > {collisions.bound:g}",
+            aggregate("max", ("job",), series(COLLISIONS)) > collisions.bound,
             collisions,
             "{{ $labels.job }}: {{ $value }} metrics left out, their names are taken",
             "Two instruments of {{ $labels.job }} have the same name once exposed; {{ $value }} metrics are left out of every scrape.",
         ),
         _alert(
             "TelemetryDailyTableMissing",
-            f"count by ({FEATURE.name}) (\n"
-            f'  group by ({key}) ({count}{{day="previous"}})\n'
-            f"  unless on ({key}) {written}\n"
-            f") > {thresholds.DAILY_TABLE.bound:g}",
+            aggregate("count", (FEATURE.name,), yesterday.unless(written, on=DAILY_KEY)) > thresholds.DAILY_TABLE.bound,
             thresholds.DAILY_TABLE,
             "{{ $labels.feature }}: {{ $value }} rows of the daily table are missing",
             "{{ $labels.feature }} recorded values yesterday, but {{ $value }} rows of yesterday's daily table were not written. "
@@ -155,7 +172,7 @@ def _bridge() -> tuple[Alert, ...]:
         ),
         Alert(
             HEARTBEAT,
-            "vector(1)",
+            call("vector", 1),
             HEARTBEAT_SEVERITY,
             "Always fires",
             "Always fires: a service outside that hears it regularly and raises an alarm when it stops notices that Prometheus or "
@@ -165,22 +182,34 @@ def _bridge() -> tuple[Alert, ...]:
     )
 
 
+def _of_server(counter: str, by: tuple[str, ...]) -> Expression:
+    return sum_by(by, call("increase", Series(counter).over("15m")))
+
+
+def _share_failed(failed: str, all_: str, *by: str) -> Expression:
+    def per_second(counter: str) -> Expression:
+        return sum_by(by, call("rate", Series(counter).over("5m")))
+
+    return per_second(failed) / (per_second(all_) > 0)
+
+
 def _servers() -> tuple[Alert, ...]:
     dropped, failures, slow = thresholds.SAMPLES_DROPPED, thresholds.RULE_FAILURES, thresholds.RULES_SLOW
     unreachable, failing = thresholds.UNREACHABLE, thresholds.NOTIFICATIONS_FAILING
     reasons = ("sample_duplicate_timestamp", "sample_out_of_order", "sample_out_of_bounds", "exceeded_sample_limit")
-    drops = "\n+ ".join(
-        f"sum by (instance) (increase(prometheus_target_scrapes_{reason}_total[15m]))" for reason in reasons
+    drops = reduce(add, (_of_server(f"prometheus_target_scrapes_{reason}_total", ("instance",)) for reason in reasons))
+    rejected = _share_failed(
+        "prometheus_notifications_errors_total", "prometheus_notifications_sent_total", "alertmanager"
     )
-    sent, errors = "prometheus_notifications_sent_total", "prometheus_notifications_errors_total"
-    refused = (
-        f"sum by (alertmanager) (rate({errors}[5m]))\n"
-        f"/ (sum by (alertmanager) (rate({sent}[5m])) > 0) > {unreachable.bound:g}"
+    discovered = aggregate("max", ("instance",), Series("prometheus_notifications_alertmanagers_discovered"))
+    undelivered = _share_failed(
+        "alertmanager_notifications_failed_total", "alertmanager_notifications_total", "instance", "integration"
     )
+    duration, interval = (Series(f"prometheus_rule_group_{each}_seconds") for each in ("last_duration", "interval"))
     return (
         _alert(
             "PrometheusSamplesDropped",
-            f"{drops} > {dropped.bound:g}",
+            drops > dropped.bound,
             dropped,
             "Prometheus drops samples",
             "{{ $labels.instance }} dropped {{ $value | humanize }} samples in 15 minutes: two targets expose the same series, "
@@ -188,8 +217,7 @@ def _servers() -> tuple[Alert, ...]:
         ),
         _alert(
             "PrometheusRuleFailures",
-            "sum by (instance, rule_group) (increase(prometheus_rule_evaluation_failures_total[15m])) "
-            f"> {failures.bound:g}",
+            _of_server("prometheus_rule_evaluation_failures_total", ("instance", "rule_group")) > failures.bound,
             failures,
             "Rules cannot be evaluated",
             "{{ $value | humanize }} evaluations in {{ $labels.rule_group }} failed in 15 minutes: alerts and recorded series of "
@@ -198,21 +226,21 @@ def _servers() -> tuple[Alert, ...]:
         ),
         _alert(
             "PrometheusRulesSlow",
-            f"prometheus_rule_group_last_duration_seconds\n/ prometheus_rule_group_interval_seconds > {slow.bound:g}",
+            duration / interval > slow.bound,
             slow,
             "Rules take longer than their interval",
             "{{ $labels.rule_group }} takes {{ $value | humanize }} times its interval: evaluations are left out, alerts come late.",
         ),
         _alert(
             "PrometheusConfigReloadFailed",
-            f"prometheus_config_last_reload_successful == {thresholds.CONFIG_RELOAD.bound:g}",
+            Series("prometheus_config_last_reload_successful").equals(thresholds.CONFIG_RELOAD.bound),
             thresholds.CONFIG_RELOAD,
             "Prometheus runs with an old configuration",
             "The configuration of {{ $labels.instance }} could not be loaded; it goes on with the one before.",
         ),
         _alert(
             "PrometheusAlertmanagerUnreachable",
-            f"{refused}\nor max by (instance) (prometheus_notifications_alertmanagers_discovered) < 1",
+            (rejected > unreachable.bound) | (discovered < 1),
             unreachable,
             "Alerts do not reach Alertmanager",
             "Prometheus cannot hand its alerts to {{ if $labels.alertmanager }}{{ $labels.alertmanager }}"
@@ -221,9 +249,7 @@ def _servers() -> tuple[Alert, ...]:
         ),
         _alert(
             "AlertmanagerNotificationsFailing",
-            "sum by (instance, integration) (rate(alertmanager_notifications_failed_total[5m]))\n"
-            "/ (sum by (instance, integration) (rate(alertmanager_notifications_total[5m])) > 0) "
-            f"> {failing.bound:g}",
+            undelivered > failing.bound,
             failing,
             "Alertmanager cannot deliver by {{ $labels.integration }}",
             "{{ $value | humanizePercentage }} of the notifications by {{ $labels.integration }} fail: the receiver's address is "

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from otel_metrics.assets import data_files, render
 from otel_metrics.assets.links import SHIPPED, Links
-from otel_metrics.assets.promql import Histograms
 from otel_metrics.cli import argument_types, terminal
+from otel_metrics.promql import Histograms
 
 if TYPE_CHECKING:
     import argparse

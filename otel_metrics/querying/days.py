@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DAILY_KEY, DayKey
-from otel_metrics.naming import series_name
-from otel_metrics.querying import expressions, promql
+from otel_metrics.promql import INSTANCE, Number, Series, aggregate, call, equal, last_over, milliseconds, series
+from otel_metrics.querying import expressions
 from otel_metrics.querying.buckets import Buckets
-from otel_metrics.querying.expressions import Moment
+from otel_metrics.querying.expressions import Moment, at
 from otel_metrics.querying.source import Completeness, DistributionQuery, LatestQuery
 from otel_metrics.querying.statistics import PERCENTILES, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.promql import Expression
     from otel_metrics.querying.client import Sample
     from otel_metrics.querying.expressions import Irregular
     from otel_metrics.querying.source import Period, Query
@@ -33,7 +35,7 @@ RECORDED_AFTER: Final = 1800.0
 _READ_AT: Final = 23.5 * 3600
 _READ_BACK: Final = 23 * 3600
 _PREVIOUS: Final = 3600.0
-_CURRENT, _BEFORE = c.DAY.values
+_CURRENT, _BEFORE = (equal(c.DAY, value) for value in c.DAY.values)
 
 INSTANCES: Final = "instances"
 ENDED: Final = "ended"
@@ -44,71 +46,73 @@ _NOTHING: Final = 1.0
 UNITS: Final = LatestQuery(c.PERFORMANCE_UNIT, c.PERFORMANCE_UNIT.label_names)
 
 
-def recorded(day: Period) -> dict[str, str]:
+def recorded(day: Period) -> dict[str, Expression]:
     """Return, per column, the expression that reads what the rules recorded for a past day."""
-    moment, back = promql.at(day.end + _READ_AT), promql.milliseconds(_READ_BACK)
-    return {name: f"last_over_time({column.series}[{back}] {moment})" for name, column in c.DAILY_TABLE.items()}
+    back, moment = milliseconds(_READ_BACK), at(day.end + _READ_AT)
+    return {name: last_over(Series(column.series).over(back, at=moment)) for name, column in c.DAILY_TABLE.items()}
 
 
-def accumulated(day: Period, irregular: Irregular | None, *, over: bool) -> dict[str, str]:
+def accumulated(day: Period, irregular: Irregular | None, *, over: bool) -> dict[str, Expression]:
     """Return, per accumulator, the expression that adds up all processes: for a day that is over, or the part of it so far."""
     moment = Moment(day, irregular, exactly=True)
     parts = {}
     for each in c.DAILY_ACCUMULATORS:
-        exposed = series_name(each.metric)
-        value = moment.last(exposed, ((c.DAY.name, _CURRENT),))
+        value = moment.last(series(each.metric, _CURRENT))
         if over:  # who lived on past midnight knows the whole day, also what came after the last scrape of it
-            value = f"{_previous(exposed, day.end, irregular)} or ignoring ({c.DAY.name}) {value}"
-        parts[each.field] = f"{each.merge} by ({', '.join(DAILY_KEY)}) ({value})"
+            value = _previous(each.metric, day.end, irregular).or_ignoring(value, c.DAY.name)
+        parts[each.field] = aggregate(each.merge, DAILY_KEY, value)
     return parts
 
 
-def _previous(exposed: str, midnight: float, irregular: Irregular | None) -> str:
+def _previous(metric: Metric, midnight: float, irregular: Irregular | None) -> Expression:
     """Return what was exposed after midnight about the day before: within the hour, or once a gap in the scrapes was over."""
-    where = ((c.DAY.name, _BEFORE),)
+    found = series(metric, _BEFORE)
 
-    def within(seconds: float, *matchers: str) -> str:
-        series = promql.selector(exposed, where, matchers)
-        return f"last_over_time({series}[{promql.milliseconds(seconds)}] {promql.at(midnight + seconds)})"
+    def within(seconds: float, found: Series) -> Expression:
+        return last_over(found.over(milliseconds(seconds), at=at(midnight + seconds)))
 
     if irregular is None or not irregular.instances:
-        return within(_PREVIOUS)
-    return f"({within(_PREVIOUS)} or {within(_READ_BACK, irregular.matcher)})"
+        return within(_PREVIOUS, found)
+    return within(_PREVIOUS, found) | within(_READ_BACK, found.where(irregular.matcher))
 
 
-def completeness(day: Period, irregular: Irregular | None, *, over: bool, recorded: bool = False) -> dict[str, str]:
+def completeness(
+    day: Period, irregular: Irregular | None, *, over: bool, recorded: bool = False
+) -> dict[str, Expression]:
     """Return the expressions that count, per row, the processes that have values of it: all, and those that may lack some.
 
     ``recorded``: of what the rules recorded, which look for an hour only, instead of what can be computed now.
     """
-    exposed = series_name(c.DAILY_COUNT)
-    current = Moment(day, irregular, exactly=True).last(exposed, ((c.DAY.name, _CURRENT),))
-    by = f"count by ({', '.join(DAILY_KEY)})"
+    counts = series(c.DAILY_COUNT, _CURRENT)
+    current = Moment(day, irregular, exactly=True).last(counts)
     if not over:
-        return {INSTANCES: f"{by} ({current})"}
-    unlike = f"ignoring ({c.DAY.name})"
-    previous = _previous(exposed, day.end, None if recorded else irregular)
-    last = f"timestamp({promql.selector(exposed, ((c.DAY.name, _CURRENT),))} {promql.at(day.end - 0.001)})"
-    everyone = f"({previous} or {unlike} {current})"
+        return {INSTANCES: aggregate("count", DAILY_KEY, current)}
+    previous = _previous(c.DAILY_COUNT, day.end, None if recorded else irregular)
+    told = call("timestamp", counts.when(at=at(day.end - 0.001))) > Number(at(day.end - _NOTHING))
+    everyone = previous.or_ignoring(current, c.DAY.name)
+    # Whose last sample is from the end of the day has told everything, too: as the processes of an import.
+    ended = current.unless_ignoring(previous, c.DAY.name).unless_ignoring(told, c.DAY.name)
     return {
-        INSTANCES: f"{by} ({everyone})",
-        # Whose last sample is from the end of the day has told everything, too: as the processes of an import.
-        ENDED: f"{by} ({current} unless {unlike} {previous} unless {unlike} ({last} > {day.end - _NOTHING:.3f}))",
-        GAPS: f"{by} ({everyone} and on ({expressions.INSTANCE}) ({_gaps(day)}))",
+        INSTANCES: aggregate("count", DAILY_KEY, everyone),
+        ENDED: aggregate("count", DAILY_KEY, ended),
+        GAPS: aggregate("count", DAILY_KEY, everyone.also(_gaps(day), on=(INSTANCE,))),
     }
 
 
-def _gaps(day: Period) -> str:
+def _gaps(day: Period) -> Expression:
     """Return the processes that were not seen for a while, and then again."""
-    name, step = series_name(c.SERIES), expressions.LOOKBACK
-    steps = f"[{promql.milliseconds(day.seconds)}:{promql.milliseconds(step)}] {promql.at(day.end)}"
-    first, last = (f"{of}_over_time((0 * {name} + time()){steps})" for of in ("min", "max"))
-    missing = f"({last} - {first}) / {step:.0f} + 1 - count_over_time({name}{steps})"
-    before = f"last_over_time({name}[{promql.milliseconds(day.seconds)}] {promql.at(day.start)})"
-    away = f"{before} unless {name} {promql.at(day.start)}"
+    alive, step, whole = series(c.SERIES), expressions.LOOKBACK, milliseconds(day.seconds)
+
+    def over(function: str, value: Expression) -> Expression:
+        return call(f"{function}_over_time", value.every(whole, milliseconds(step), at=at(day.end)))
+
+    seen = alive * 0 + call("time")
+    missing = (over("max", seen) - over("min", seen)) / step + 1 - over("count", alive)
+    start = at(day.start)
+    away = last_over(alive.over(whole, at=start)).unless(alive.when(at=start))
     # An import's samples are far apart, and the last of them is the day's last millisecond.
-    imported = f"timestamp({name} {promql.at(day.end - 0.001)}) > {day.end - 0.002:.3f}"
-    return f"(({missing} > 1) or ({away})) unless on ({expressions.INSTANCE}) ({imported})"
+    imported = call("timestamp", alive.when(at=at(day.end - 0.001))) > Number(at(day.end - 0.002))
+    return ((missing > 1) | away).unless(imported, on=(INSTANCE,))
 
 
 def completenesses(keys: Iterable[DayKey], counts: Numbers) -> dict[DayKey, Completeness]:

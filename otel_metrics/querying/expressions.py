@@ -16,17 +16,37 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
-from otel_metrics.naming import series_name
-from otel_metrics.querying.promql import PART, at, milliseconds, quoted, selector
+from otel_metrics.promql import (
+    INSTANCE,
+    aggregate,
+    binary,
+    call,
+    equal,
+    last_over,
+    like,
+    milliseconds,
+    relabel,
+    series,
+    sum_by,
+    unlike,
+)
 from otel_metrics.querying.source import SECONDS_PER_DAY, DistributionQuery, LatestQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Daily
+    from otel_metrics.promql import (
+        Expression,
+        Series,
+    )
     from otel_metrics.querying.source import Period, Query
 
-INSTANCE: Final = "service_instance_id"
+PART: Final = "part"
+"""Label that tells the expressions apart which one request joins."""
+
+LONGEST: Final = 16_000
+"""Bytes that a query should have at most: VictoriaMetrics rejects 16,384 unless told otherwise."""
 
 NATIVE: Final = "native"
 BUCKETS: Final = "buckets"
@@ -58,34 +78,39 @@ class Irregular:
     @property
     def matcher(self) -> str:
         """Return the matcher that selects their series."""
-        return f"{INSTANCE}=~{self._pattern}"
+        return like(INSTANCE, self._pattern)
 
     @property
     def others(self) -> str:
         """Return the matcher that selects the series of all others."""
-        return f"{INSTANCE}!~{self._pattern}"
+        return unlike(INSTANCE, self._pattern)
 
     @property
     def _pattern(self) -> str:
-        return quoted("|".join(map(re.escape, self.instances)))
+        return "|".join(map(re.escape, self.instances))
 
 
-def processes(period: Period) -> dict[str, str]:
+def at(when: float) -> str:
+    """Return an instant for the modifier ``@``, exact to the millisecond."""
+    return f"{when:.3f}"
+
+
+def processes(period: Period) -> dict[str, Expression]:
     """Return the expressions for the irregular processes of a period, and for the number of all."""
-    name = series_name(c.SERIES)
+    alive = series(c.SERIES)
 
-    def by_process(values: str) -> str:
-        return f"count by ({INSTANCE}) ({values})"
+    def by_process(values: Expression) -> Expression:
+        return aggregate("count", (INSTANCE,), values)
 
     start, end = at(period.start), at(period.end)
-    seen = by_process(f"last_over_time({name}[{milliseconds(period.seconds + LOOKBACK)}] {end})")
-    before = by_process(f"last_over_time({name}[{milliseconds(_GAP)}] {start})")
-    ended = f"{seen} unless {by_process(f'{name} {end}')}"
-    gap = f"{seen} and ({before} unless {by_process(f'{name} {start}')})"
-    return {IRREGULAR: f"(({ended}) or ({gap}))", SEEN: f"count({seen})"}
+    seen = by_process(last_over(alive.over(milliseconds(period.seconds + LOOKBACK), at=end)))
+    before = by_process(last_over(alive.over(milliseconds(_GAP), at=start)))
+    ended = seen.unless(by_process(alive.when(at=end)))
+    gap = seen & before.unless(by_process(alive.when(at=start)))
+    return {IRREGULAR: ended | gap, SEEN: aggregate("count", (), seen)}
 
 
-def parts(queries: Mapping[str, Query], moment: Moment, *, without: Collection[str] = ()) -> dict[str, str]:
+def parts(queries: Mapping[str, Query], moment: Moment, *, without: Collection[str] = ()) -> dict[str, Expression]:
     """Return the expressions that answer every query, by query name and form; ``without`` forms that are not needed."""
     return {
         f"{name}:{form}": expression
@@ -95,27 +120,46 @@ def parts(queries: Mapping[str, Query], moment: Moment, *, without: Collection[s
     }
 
 
-def _forms(query: Query, moment: Moment) -> list[tuple[str, str]]:
+def batches(parts: Mapping[str, Expression]) -> Iterator[str]:
+    """Join expressions to as few as possible that every engine accepts; their results carry the name of their part."""
+    batch: list[str] = []
+    size = 0
+    for name, expression in parts.items():
+        named = str(relabel(expression, PART, name))
+        length = len(named.encode()) + len(_OR)
+        if batch and size + length > LONGEST:
+            yield _OR.join(batch)
+            batch, size = [], 0
+        batch.append(named)
+        size += length
+    if batch:
+        yield _OR.join(batch)
+
+
+_OR: Final = " or "
+
+
+def _forms(query: Query, moment: Moment) -> list[tuple[str, Expression]]:
     """Return (form, expression) of what answers one query, however the server stores the metric."""
-    name = series_name(query.metric)
+    where = tuple(equal(label, value) for label, value in query.where)
+    found = series(query.metric, *where)
     if isinstance(query, LatestQuery):
-        return [(NUMBER, moment.latest(name, query.by, query.where))]
+        return [(NUMBER, moment.latest(found, query.by))]
     if query.metric.kind is Kind.COUNTER or not isinstance(query, DistributionQuery):
-        return [(NUMBER, moment.increase(name, query.by, query.where))]
+        return [(NUMBER, moment.increase(found, query.by))]
     by = (*query.by, c.SIGN.name) if c.SIGN in query.metric.labels else query.by
-    native = moment.increase(name, by, query.where)
-    count = f"({moment.increase(f'{name}_count', by, query.where)} > 0)"
-    total = moment.increase(f"{name}_sum", by, query.where)
-    buckets = moment.increase(f"{name}_bucket", (*by, "le"), query.where)
+    counts, sums, bounds = (series(query.metric, *where, suffix=f"_{part}") for part in ("count", "sum", "bucket"))
+    native = moment.increase(found, by)
+    count = moment.increase(counts, by) > 0
+    total = moment.increase(sums, by)
+    buckets = moment.increase(bounds, (*by, "le"))
     if query.limit:
-        groups = ", ".join(query.by)
-        most = f"and on ({groups}) topk({query.limit}, {moment.increase(f'{name}_count', query.by, query.where)} > 0)"
-        count = f"({count} {most})"
-        total = f"({total} {most})"
-        most = f"topk({query.limit}, histogram_count({moment.increase(name, query.by, query.where)}) > 0)"
-        native = f"({native} and on ({groups}) {most})"
+        most = aggregate("topk", (), query.limit, moment.increase(counts, query.by) > 0)
+        count, total = count.also(most, on=query.by), total.also(most, on=query.by)
+        most = aggregate("topk", (), query.limit, call("histogram_count", moment.increase(found, query.by)) > 0)
+        native = native.also(most, on=query.by)
     # Buckets that say nothing new, as they hold none of the values or all of them, need not travel.
-    telling = f"(({buckets} > 0) < ignoring (le) group_left () {count})"
+    telling = binary(buckets > 0, "<", count, "ignoring (le) group_left ()")
     forms = [(NATIVE, native), (BUCKETS, telling), (SUM, total), (COUNT, count)]
     if query.metric.daily and moment.in_two_days:
         forms += _extremes(query, query.metric.daily, moment)
@@ -133,18 +177,18 @@ def extremes_by(query: Query, daily: Daily) -> dict[str, str]:
     return {there: here for there, here in names.items() if here in query.by}
 
 
-def _extremes(query: Query, daily: Daily, moment: Moment) -> list[tuple[str, str]]:
+def _extremes(query: Query, daily: Daily, moment: Moment) -> list[tuple[str, Expression]]:
     """Return what bounds the values of a query: the extremes of the days that its period lies in."""
     there = {daily.type_label: c.METRIC_TYPE.name, daily.name_label: c.METRIC_NAME.name, daily.unit_label: c.UNIT.name}
-    where = [(there.get(label, label), value) for label, value in query.where]
+    where = [equal(there.get(label, label), value) for label, value in query.where]
     if daily.metric_type:
-        where.append((c.METRIC_TYPE.name, daily.metric_type))
+        where.append(equal(c.METRIC_TYPE, daily.metric_type))
     if not daily.unit_label:
-        where.append((c.UNIT.name, daily.unit))
-    by = ", ".join(extremes_by(query, daily))
+        where.append(equal(c.UNIT, daily.unit))
+    by = tuple(extremes_by(query, daily))
     return [
-        (LOW, f"min by ({by}) ({moment.last(series_name(c.DAILY_MIN), where)})"),
-        (HIGH, f"max by ({by}) ({moment.last(series_name(c.DAILY_MAX), where)})"),
+        (LOW, aggregate("min", by, moment.last(series(c.DAILY_MIN, *where)))),
+        (HIGH, aggregate("max", by, moment.last(series(c.DAILY_MAX, *where)))),
     ]
 
 
@@ -168,42 +212,37 @@ class Moment:
         self._reach = milliseconds(period.seconds - 0.001 if exactly else max(period.seconds, LOOKBACK))
         self._before = milliseconds(max(_UNKNOWN_GAP, period.seconds) if irregular is None else _GAP)
 
-    def last(self, name: str, where: Sequence[tuple[str, str]]) -> str:
+    def last(self, found: Series) -> Expression:
         """Return the value of every series at the end, also of those that are not scraped any more."""
         if self._irregular is None:
-            return f"last_over_time({selector(name, where)}[{self._reach}] {self._end})"
-        present = f"{selector(name, where)} {self._end}"
+            return last_over(found.over(self._reach, at=self._end))
+        present = found.when(at=self._end)
         if not self._irregular.instances:
             return present
-        past = selector(name, where, (self._irregular.matcher,))
-        return f"({present} or last_over_time({past}[{self._reach}] {self._end}))"
+        return present | last_over(found.where(self._irregular.matcher).over(self._reach, at=self._end))
 
-    def latest(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
+    def latest(self, found: Series, by: Sequence[str]) -> Expression:
         """Return the highest value at the end, grouped; ended processes tell only of groups that no living one has."""
-        groups = f"max by ({', '.join(by)})"
-        present = f"{groups} ({selector(name, where)} {self._end})"
+        present = aggregate("max", by, found.when(at=self._end))
         if self._irregular is not None and not self._irregular.instances:
             return present
-        matchers = (self._irregular.matcher,) if self._irregular else ()
-        past = f"last_over_time({selector(name, where, matchers)}[{self._reach}] {self._end})"
-        return f"({present} or {groups} ({past}))"
+        past = found.where(self._irregular.matcher) if self._irregular else found
+        return present | aggregate("max", by, last_over(past.over(self._reach, at=self._end)))
 
-    def increase(self, name: str, by: Sequence[str], where: Sequence[tuple[str, str]]) -> str:
+    def increase(self, found: Series, by: Sequence[str]) -> Expression:
         """Return what was added in the period, grouped."""
-        groups = f"sum by ({', '.join(by)})"
         if self._irregular is None:
-            return f"{groups} ({self._searched(selector(name, where))})"
+            return sum_by(by, self._searched(found))
         if not self._irregular.instances:
-            return f"({self._subtracted(groups, selector(name, where))})"
-        regular = self._subtracted(groups, selector(name, where, (self._irregular.others,)))
-        searched = f"{groups} ({self._searched(selector(name, where, (self._irregular.matcher,)))})"
-        both = f'label_replace({regular}, "{PART}", "regular", "", "") or label_replace({searched}, "{PART}", "searched", "", "")'
-        return f"{groups} ({both})"
+            return self._subtracted(by, found)
+        regular = self._subtracted(by, found.where(self._irregular.others))
+        searched = sum_by(by, self._searched(found.where(self._irregular.matcher)))
+        return sum_by(by, relabel(regular, PART, "regular") | relabel(searched, PART, "searched"))
 
-    def _subtracted(self, groups: str, series: str) -> str:
-        last = f"{groups} ({series} {self._end})"
-        return f"{last} - ({groups} ({series} {self._start}) or {last} * 0)"
+    def _subtracted(self, by: Sequence[str], found: Series) -> Expression:
+        last = sum_by(by, found.when(at=self._end))
+        return last - (sum_by(by, found.when(at=self._start)) | last * 0)
 
-    def _searched(self, series: str) -> str:
-        last = f"last_over_time({series}[{self._reach}] {self._end})"
-        return f"{last} - (last_over_time({series}[{self._before}] {self._start}) or {last} * 0)"
+    def _searched(self, found: Series) -> Expression:
+        last = last_over(found.over(self._reach, at=self._end))
+        return last - (last_over(found.over(self._before, at=self._start)) | last * 0)

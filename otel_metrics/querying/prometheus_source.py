@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SIGN, DayKey
 from otel_metrics.errors import BadAnswerError, BadQueryError
-from otel_metrics.querying import days, expressions, promql
+from otel_metrics.promql import INSTANCE
+from otel_metrics.querying import days, expressions
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Irregular, Moment
 from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, Period
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
+    from otel_metrics.promql import Expression
     from otel_metrics.querying.client import PrometheusClient, Sample
     from otel_metrics.querying.source import Query
     from otel_metrics.results import SourceName
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 NAMED: Final = 720
 """Characters of the names of irregular processes (twenty instance ids) that still make queries which every engine takes, see
-:data:`~otel_metrics.querying.promql.LONGEST`. Of more of them, all processes are searched."""
+:data:`~otel_metrics.querying.expressions.LONGEST`. Of more of them, all processes are searched."""
 
 _ATTEMPTS: Final = 3
 """How often it is asked again before all processes are searched, which holds whatever happens meanwhile."""
@@ -59,7 +61,7 @@ class PrometheusSource:
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
 
-        def asked(irregular: Irregular | None, without: tuple[str, ...] = self._unknown) -> Mapping[str, str]:
+        def asked(irregular: Irregular | None, without: tuple[str, ...] = self._unknown) -> Mapping[str, Expression]:
             return expressions.parts(plan, Moment(period, irregular), without=without)
 
         try:
@@ -104,13 +106,13 @@ class PrometheusSource:
         so_far, over = Period(whole.start, min(whole.end, now)), now >= whole.end
         queries = days.distributions()
 
-        def accumulated(irregular: Irregular | None) -> Mapping[str, str]:
+        def accumulated(irregular: Irregular | None) -> Mapping[str, Expression]:
             return days.accumulated(so_far, irregular, over=over)
 
-        def completeness(irregular: Irregular | None) -> Mapping[str, str]:
+        def completeness(irregular: Irregular | None) -> Mapping[str, Expression]:
             return days.completeness(so_far, irregular, over=over)
 
-        def asked(irregular: Irregular | None) -> Mapping[str, str]:
+        def asked(irregular: Irregular | None) -> Mapping[str, Expression]:
             without = (expressions.LOW, expressions.HIGH)
             others = expressions.parts({**queries, "unit": days.UNITS}, Moment(so_far, irregular), without=without)
             return {**accumulated(irregular), **completeness(irregular), **others}
@@ -135,7 +137,7 @@ class PrometheusSource:
         return _irregular(parts)
 
     def _settled(
-        self, asked: Callable[[Irregular | None], Mapping[str, str]], period: Period, when: float
+        self, asked: Callable[[Irregular | None], Mapping[str, Expression]], period: Period, when: float
     ) -> tuple[Parts, tuple[str, ...]]:
         """Ask what depends on which processes of a period are irregular; anew if these turn out to be others meanwhile.
 
@@ -152,15 +154,15 @@ class PrometheusSource:
             irregular = after
         return self._parts(asked(None), when)
 
-    def _parts(self, expressions: Mapping[str, str], when: float) -> tuple[Parts, tuple[str, ...]]:
+    def _parts(self, asked: Mapping[str, Expression], when: float) -> tuple[Parts, tuple[str, ...]]:
         """Ask several expressions, in as few requests as engines take; return samples by name, and the server's warnings."""
         parts: defaultdict[str, list[Sample]] = defaultdict(list)
         remarks: dict[str, None] = {}
-        for batch in promql.batches(expressions):
+        for batch in expressions.batches(asked):
             samples, warnings = self._client.query(batch, when)
             remarks.update(dict.fromkeys(warnings))
             for sample in samples:
-                parts[sample.labels.get(promql.PART, "")].append(sample)
+                parts[sample.labels.get(expressions.PART, "")].append(sample)
         return parts, tuple(remarks)
 
     def _rows(self, query: Query, name: str, parts: Parts) -> list[AnswerRow]:
@@ -171,7 +173,7 @@ class PrometheusSource:
 
 
 def _irregular(parts: Parts) -> Irregular | None:
-    found = [sample.labels.get(expressions.INSTANCE, "") for sample in parts.get(expressions.IRREGULAR, ())]
+    found = [sample.labels.get(INSTANCE, "") for sample in parts.get(expressions.IRREGULAR, ())]
     if not parts.get(expressions.SEEN) or sum(map(len, found)) > NAMED:
         return None
     return Irregular(tuple(sorted(found)))
@@ -241,7 +243,7 @@ def _classic(
 
 
 def _identity(sample: Sample) -> _LabelSet:
-    return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in {promql.PART, "le"}))
+    return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in {expressions.PART, "le"}))
 
 
 def _picked(labels: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:

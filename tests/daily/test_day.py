@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.assets import daily, rulefile
-from otel_metrics.assets.promql import Histograms
 from otel_metrics.catalogue import SECONDS
+from otel_metrics.promql import Histograms
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.daily import notation, rules
@@ -212,7 +212,7 @@ def test_the_rows_do_not_depend_on_when_the_server_evaluates(days: Days, tmp_pat
 def test_native_percentiles_through_the_rules_expressions(days: Days, values: int) -> None:
     """In a real server, at the time at which the rules run; the hours' expression in the place of what it records."""
     day, server = days.day(values), days.server(values)
-    found = {(rule.record, rule.labels.get(daily.HISTOGRAM)): rule.expr for rule in native_rules()}
+    found = {(rule.record, rule.labels.get(daily.HISTOGRAM)): str(rule.expr) for rule in native_rules()}
     hour = found[daily.NATIVE_1H, "feature_performance_duration_seconds"]
     inner = hour.removeprefix("last_over_time((").removesuffix(")[1h:1h] offset 5m)")
     whole = found[daily.NATIVE, None].replace(f"last_over_time({daily.NATIVE_1H}[24m] offset -29m)", f"({inner})")

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_metrics.catalogue import ERRORS, OPTIMIZATION_AFTER, PERFORMANCE_DURATION, PERFORMANCE_VALUE
-from otel_metrics.querying import plans, promql
+from otel_metrics.promql import Series, equal, milliseconds, quoted
+from otel_metrics.querying import plans
 from otel_metrics.querying.client import PrometheusClient
-from otel_metrics.querying.expressions import Irregular, Moment, parts, processes
+from otel_metrics.querying.expressions import LONGEST, Irregular, Moment, batches, parts, processes
 from otel_metrics.querying.prometheus_source import NAMED
 from otel_metrics.querying.source import DistributionQuery, LatestQuery, Period, TotalQuery
 
@@ -29,7 +30,7 @@ HOUR = Period(1_700_000_000.0, 1_700_003_600.0)
 
 
 def only(query: Query, irregular: Irregular | None = None) -> dict[str, str]:
-    return parts({"q": query}, Moment(HOUR, irregular))
+    return {name: str(expression) for name, expression in parts({"q": query}, Moment(HOUR, irregular)).items()}
 
 
 def test_a_total_is_an_exact_difference() -> None:
@@ -47,10 +48,10 @@ def test_a_distribution_is_asked_for_in_both_forms() -> None:
     found = only(DistributionQuery(PERFORMANCE_DURATION, ("metric_category",)))
     assert list(found) == ["q:native", "q:buckets", "q:sum", "q:count", "q:low", "q:high"]
     assert found["q:native"].startswith(
-        "sum by (metric_category) (last_over_time(feature_performance_duration_seconds{}["
+        "sum by (metric_category) (last_over_time(feature_performance_duration_seconds["
     )
     assert found["q:buckets"].startswith(
-        "((sum by (metric_category, le) (last_over_time(feature_performance_duration_seconds_bucket{}["
+        "(sum by (metric_category, le) (last_over_time(feature_performance_duration_seconds_bucket["
     )
 
 
@@ -72,21 +73,21 @@ def test_signed_values_are_grouped_by_sign() -> None:
 def test_what_is_scraped_at_both_edges_is_subtracted_whatever_lies_in_between() -> None:
     assert only(TotalQuery(ERRORS, ("severity",)), Irregular()) == {
         "q:number": (
-            "(sum by (severity) (feature_errors_total{} @ 1700003600.000)"
-            " - (sum by (severity) (feature_errors_total{} @ 1700000000.000)"
-            " or sum by (severity) (feature_errors_total{} @ 1700003600.000) * 0))"
+            "sum by (severity) (feature_errors_total @ 1700003600.000)"
+            " - (sum by (severity) (feature_errors_total @ 1700000000.000)"
+            " or sum by (severity) (feature_errors_total @ 1700003600.000) * 0)"
         )
     }
 
 
 def test_only_irregular_processes_are_searched_when_they_are_known() -> None:
     none = only(LatestQuery(OPTIMIZATION_AFTER, ("feature",)), Irregular())
-    assert none["q:number"] == "max by (feature) (feature_optimization_after{} @ 1700003600.000)"
+    assert none["q:number"] == "max by (feature) (feature_optimization_after @ 1700003600.000)"
     some = only(LatestQuery(OPTIMIZATION_AFTER, ("feature",)), Irregular(("a.b", "c")))
     assert some["q:number"] == (
-        "(max by (feature) (feature_optimization_after{} @ 1700003600.000) or "
+        "max by (feature) (feature_optimization_after @ 1700003600.000) or "
         "max by (feature) (last_over_time(feature_optimization_after"
-        '{service_instance_id=~"a\\\\.b|c"}[3600000ms] @ 1700003600.000)))'
+        '{service_instance_id=~"a\\\\.b|c"}[3600000ms] @ 1700003600.000))'
     )
 
 
@@ -103,11 +104,11 @@ def test_only_irregular_processes_are_searched_when_they_are_known() -> None:
     ],
 )
 def test_string_literals(text: str, literal: str) -> None:
-    assert promql.quoted(text) == literal
+    assert quoted(text) == literal
 
 
 def test_durations_have_a_millisecond_at_least() -> None:
-    assert [promql.milliseconds(s) for s in (1e-9, 0.0015, 3600, 90061.0004)] == [
+    assert [milliseconds(s) for s in (1e-9, 0.0015, 3600, 90061.0004)] == [
         "1ms",
         "2ms",
         "3600000ms",
@@ -116,12 +117,12 @@ def test_durations_have_a_millisecond_at_least() -> None:
 
 
 def test_several_expressions_become_as_few_queries_as_engines_take() -> None:
-    assert list(promql.batches({"a": "up", "b": "down"})) == [
+    assert list(batches({"a": Series("up"), "b": Series("down")})) == [
         'label_replace(up, "part", "a", "", "") or label_replace(down, "part", "b", "", "")'
     ]
-    many = list(promql.batches({str(n): "x" * 1000 for n in range(40)}))
+    many = list(batches({str(n): Series("x" * 1000) for n in range(40)}))
     assert len(many) == 3
-    assert all(len(query) <= promql.LONGEST for query in many)
+    assert all(len(query) <= LONGEST for query in many)
 
 
 # ------------------------------------------------------------------------------------------------------ real servers
@@ -139,7 +140,7 @@ def test_any_text_survives_prometheus(prometheus: Prometheus, text: str) -> None
     """What goes into a string literal comes out as the value of a label."""
     client = PrometheusClient(prometheus.url)
     try:
-        samples, _ = client.query(f'label_replace(vector(1), "x", {promql.quoted(text.replace("$", "$$"))}, "", "")', 1)
+        samples, _ = client.query(f'label_replace(vector(1), "x", {quoted(text.replace("$", "$$"))}, "", "")', 1)
     finally:
         client.close()
     assert [sample.labels.get("x") for sample in samples] == [text]
@@ -170,7 +171,7 @@ def test_any_text_selects_its_series(session_servers: Servers, tmp_path: Path) -
     client = PrometheusClient(server.url)
     try:
         for n, text in enumerate(texts):
-            samples, _ = client.query(promql.selector("text", [("value", text)]), time.time())
+            samples, _ = client.query(str(Series("text", (equal("value", text),))), time.time())
             assert [sample.labels["n"] for sample in samples] == [str(n)], repr(text)
     finally:
         client.close()
@@ -201,7 +202,7 @@ def test_every_plan_is_a_query_that_prometheus_understands(
                 continue
             period = Period(time.time() - seconds, time.time())
             asked = {**parts(PLANS[name](text), Moment(period, irregular)), **processes(period)}
-            for batch in promql.batches(asked):
+            for batch in batches(asked):
                 assert client.query(batch, time.time()) == ([], ())
     finally:
         client.close()
@@ -211,4 +212,4 @@ def test_no_query_is_longer_than_every_engine_takes() -> None:
     """Whatever processes started or ended meanwhile, and with the longest name that a feature can have."""
     restarted = Irregular(tuple(f"{n:036x}" for n in range(NAMED // 36)))
     dashboard = parts(plans.dashboard("f" * 200), Moment(HOUR, restarted))
-    assert max(map(len, promql.batches(dashboard))) <= 16_000
+    assert max(map(len, batches(dashboard))) <= 16_000

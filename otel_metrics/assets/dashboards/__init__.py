@@ -24,7 +24,7 @@ from otel_metrics.assets.dashboards.queries import Values
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Dashboard
-    from otel_metrics.assets.promql import Histograms
+    from otel_metrics.promql import Histograms
 
 __all__ = ["GENERATED", "all_dashboards", "texts"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, lines, over_time, table
 from otel_metrics.assets.dashboards.queries import chosen
-from otel_metrics.assets.promql import aggregate, select
 from otel_metrics.catalogue import (
     DAILY_COUNT,
     DAILY_KEY,
@@ -16,16 +15,19 @@ from otel_metrics.catalogue import (
     DAILY_MIN,
     DAILY_SUM,
     DAILY_TABLE,
+    DAY,
     FEATURE,
     METRIC_NAME,
     METRIC_TYPE,
 )
 from otel_metrics.naming import series_name
+from otel_metrics.promql import Series, aggregate, call, equal, last_over, like, series, sum_by
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
     from otel_metrics.catalogue import Metric
+    from otel_metrics.promql import Expression
 
 _WHERE: Final = (chosen(FEATURE), chosen(METRIC_TYPE), chosen(METRIC_NAME))
 _LEGEND: Final = "{{feature}} {{metric_type}} {{metric_name}} {{unit}}"
@@ -35,27 +37,28 @@ _SETTLED: Final = "1h"
 """How long after midnight the row of the day before is there for certain."""
 
 
-def _row(column: str, *, days_later: int = 0) -> str:
+def _row(column: str, *, days_later: int = 0) -> Expression:
     """Return the value of a column, at midnight, for the day that ends then (or so many days later)."""
-    return f"last_over_time({select(DAILY_TABLE[column].series, *_WHERE)}[23h] offset -{23 + 24 * days_later}h30m)"
+    return last_over(Series(DAILY_TABLE[column].series, _WHERE).over("23h", offset=f"-{23 + 24 * days_later}h30m"))
 
 
-def _last_day(column: str) -> str:
-    return f"last_over_time(({_row(column)})[1d:1d] offset {_SETTLED})"
+def _last_day(column: str) -> Expression:
+    return last_over(_row(column).every("1d", "1d", offset=_SETTLED))
 
 
-def _each_day(column: str, offset: str = "") -> str:
+def _each_day(column: str, offset: str = "") -> Expression:
     """Return a column over days, each at the midnight that it begins with."""
-    return f"last_over_time(({_row(column, days_later=1)})[1d:1d]{offset})"
+    return last_over(_row(column, days_later=1).every("1d", "1d", offset=offset))
 
 
-def _week(expression: str, *, before: bool = False, operator: str = "sum_over_time") -> str:
-    return f"{operator}(({expression})[7d:1d] offset {'169h' if before else _SETTLED})"
+def _week(expression: Expression, *, before: bool = False, operator: str = "sum_over_time") -> Expression:
+    return call(operator, expression.every("7d", "1d", offset="169h" if before else _SETTLED))
 
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
-    known = f'{{__name__=~"{DAILY_TABLE["count"].series}|{series_name(DAILY_COUNT)}",{chosen(FEATURE)}}}'
+    names = like("__name__", f"{DAILY_TABLE['count'].series}|{series_name(DAILY_COUNT)}")
+    known = Series("", (names, chosen(FEATURE)))
     return Dashboard(
         uids.DAILY,
         "otel_metrics / Daily table",
@@ -66,9 +69,9 @@ def dashboard(_values: Values) -> Dashboard:
             label_variable(METRIC_NAME.name, METRIC_NAME.name, known, "Name"),
         ),
         (
-            Row("", (_yesterday(), _today())),
-            Row("Trends", _trends()),
-            Row("This week against last", _weeks()),
+            Section("", (_yesterday(), _today())),
+            Section("Trends", _trends()),
+            Section("This week against last", _weeks()),
         ),
         period="now-30d",
         refresh="",
@@ -92,8 +95,8 @@ def _yesterday() -> Panel:
 
 
 def _today() -> Panel:
-    def of(operator: str, metric: Metric) -> str:
-        return aggregate(operator, DAILY_KEY, select(series_name(metric), 'day="current"', *_WHERE))
+    def of(operator: str, metric: Metric) -> Expression:
+        return aggregate(operator, DAILY_KEY, series(metric, equal(DAY, "current"), *_WHERE))
 
     return table(
         "Today so far",
@@ -101,7 +104,7 @@ def _today() -> Panel:
         _LABELS,
         [
             Column("Count", of("sum", DAILY_COUNT), decimals=0),
-            Column("Average", f"{of('sum', DAILY_SUM)} / {of('sum', DAILY_COUNT)}"),
+            Column("Average", of("sum", DAILY_SUM) / of("sum", DAILY_COUNT)),
             Column("Minimum", of("min", DAILY_MIN)),
             Column("Maximum", of("max", DAILY_MAX)),
         ],
@@ -124,23 +127,23 @@ def _trends() -> tuple[Panel, ...]:
 
 
 def _weeks() -> tuple[Panel, ...]:
-    values = f"{_row('avg_value')} * {_row('count')}"
+    values = _row("avg_value") * _row("count")
 
-    def both(expression: str, operator: str = "sum_over_time") -> tuple[str, str]:
+    def both(expression: Expression, operator: str = "sum_over_time") -> tuple[Expression, Expression]:
         return _week(expression, operator=operator), _week(expression, before=True, operator=operator)
 
     count, count_before = both(_row("count"))
     total, total_before = both(values)
     highest, highest_before = both(_row("max_value"), "max_over_time")
-    average, average_before = f"{total} / ({count} > 0)", f"{total_before} / ({count_before} > 0)"
-    daily = _each_day("count"), _each_day("count", " offset 7d")
+    average, average_before = total / (count > 0), total_before / (count_before > 0)
+    daily = _each_day("count"), _each_day("count", "7d")
     return (
         lines(
             "Values per day, and a week before",
             "All chosen metrics together; the same weekday one above the other.",
             [
-                over_time(f"sum({daily[0]})", "this day", step="1d"),
-                over_time(f"sum({daily[1]})", "the same day of the week before", step="1d"),
+                over_time(sum_by((), daily[0]), "this day", step="1d"),
+                over_time(sum_by((), daily[1]), "the same day of the week before", step="1d"),
             ],
             low=0,
             width=24,
@@ -153,10 +156,10 @@ def _weeks() -> tuple[Panel, ...]:
             [
                 Column("Count", count, decimals=0),
                 Column("Count before", count_before, decimals=0),
-                Column("Count change", f"{count} / ({count_before} > 0) - 1", "percentunit", decimals=1),
+                Column("Count change", count / (count_before > 0) - 1, "percentunit", decimals=1),
                 Column("Average", average),
                 Column("Average before", average_before),
-                Column("Average change", f"({average}) / (({average_before}) != 0) - 1", "percentunit", decimals=1),
+                Column("Average change", average / average_before.differs(0) - 1, "percentunit", decimals=1),
                 Column("Maximum", highest),
                 Column("Maximum before", highest_before),
             ],

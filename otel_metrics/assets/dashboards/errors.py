@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, below, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen, equals, recorded, recovery_rate
+from otel_metrics.assets.dashboards.queries import NOW, PERIOD, ZERO, added, chosen, most, recorded, recovery_rate
 from otel_metrics.assets.recording import ERRORS_1H
 from otel_metrics.catalogue import ERROR_TYPE, ERRORS, FEATURE, IMPACT_LEVEL, RECOVERY, SEVERITY
-from otel_metrics.naming import series_name
+from otel_metrics.promql import aggregate, equal, series, unequal
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.queries import Values
@@ -23,7 +23,7 @@ _KEY = (FEATURE.name, ERROR_TYPE.name, SEVERITY.name, IMPACT_LEVEL.name)
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
-    selector = f"{series_name(ERRORS)}{{{chosen(FEATURE)}}}"
+    selector = series(ERRORS, chosen(FEATURE))
     bound = f"{thresholds.ERRORS.bound:g}"
     return Dashboard(
         uids.ERRORS,
@@ -31,26 +31,26 @@ def dashboard(_values: Values) -> Dashboard:
         "What record_error recorded: what fails, how badly, and whether it recovers.",
         variables(label_variable(SEVERITY.name, SEVERITY.name, selector, "Severity")),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat(
                         "Last hour, worst feature",
                         f"What the alert FeatureErrorsHigh looks at. Red above {bound}.",
-                        f"max({recorded(ERRORS_1H)})",
+                        most(recorded(ERRORS_1H)),
                         steps=_MANY,
                     ),
                     stat("Errors", "All errors in the period.", added(ERRORS, PERIOD, (), _WHERE), decimals=0),
                     stat(
                         "Critical",
                         "Errors of severity critical in the period.",
-                        f"{added(ERRORS, PERIOD, (), _WHERE, equals(SEVERITY, 'critical'))} or vector(0)",
+                        added(ERRORS, PERIOD, (), _WHERE, equal(SEVERITY, "critical")) | ZERO,
                         steps=above(1),
                     ),
                     stat(
                         "High impact",
                         "Errors of impact level high in the period.",
-                        f"{added(ERRORS, PERIOD, (), _WHERE, equals(IMPACT_LEVEL, 'high'))} or vector(0)",
+                        added(ERRORS, PERIOD, (), _WHERE, equal(IMPACT_LEVEL, "high")) | ZERO,
                         steps=above(1),
                     ),
                     stat(
@@ -65,11 +65,11 @@ def dashboard(_values: Values) -> Dashboard:
                     stat(
                         "Recoveries attempted",
                         "Errors that the application tried to recover from.",
-                        added(ERRORS, PERIOD, (), _WHERE, f'{RECOVERY.name}!="none"'),
+                        added(ERRORS, PERIOD, (), _WHERE, unequal(RECOVERY, "none")),
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "Over time",
                 (
                     lines(
@@ -92,7 +92,7 @@ def dashboard(_values: Values) -> Dashboard:
                         "Errors per second, the ten most frequent types.",
                         [
                             over_time(
-                                f"topk(10, {added(ERRORS, NOW, (FEATURE.name, ERROR_TYPE.name), _WHERE)})",
+                                aggregate("topk", (), 10, added(ERRORS, NOW, (FEATURE.name, ERROR_TYPE.name), _WHERE)),
                                 "{{feature}} {{error_type}}",
                             )
                         ],
@@ -110,7 +110,7 @@ def dashboard(_values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "In this period",
                 (
                     table(
@@ -118,7 +118,7 @@ def dashboard(_values: Values) -> Dashboard:
                         "Exact counts; only what happened in the period.",
                         {"feature": "Feature", "error_type": "Type", "severity": "Severity", "impact_level": "Impact"},
                         [
-                            Column("Errors", f"{added(ERRORS, PERIOD, _KEY, _WHERE)} > 0", decimals=0),
+                            Column("Errors", added(ERRORS, PERIOD, _KEY, _WHERE) > 0, decimals=0),
                             Column(
                                 "Recovery rate",
                                 recovery_rate(PERIOD, _KEY, _WHERE),

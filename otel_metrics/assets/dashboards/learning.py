@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen
 from otel_metrics.catalogue import (
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
     from otel_metrics.catalogue import Metric
+    from otel_metrics.promql import Expression
 
 _KEY = (FEATURE.name, LEARNING_TYPE.name)
 _LEGEND = "{{feature}} {{learning_type}}"
@@ -32,7 +33,7 @@ _WHERE = chosen(LEARNING_TYPE)
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
 
-    def average(metric: Metric, by: tuple[str, ...] = ()) -> str:
+    def average(metric: Metric, by: tuple[str, ...] = ()) -> Expression:
         return values.of(metric, PERIOD, by, _WHERE).average()
 
     def curve(title: str, description: str, metric: Metric) -> Panel:
@@ -49,7 +50,7 @@ def dashboard(values: Values) -> Dashboard:
         "What record_learning_effectiveness and the basic collector's record_learning_metric recorded.",
         variables(label_variable(LEARNING_TYPE.name, LEARNING_TYPE.name, selector, "Type")),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat(
@@ -71,7 +72,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat(
                         "Improvement rate",
                         "Mean improvement rate in the period: above 0 it got better.",
-                        f"{average(LEARNING_IMPROVEMENT)} - 1",
+                        average(LEARNING_IMPROVEMENT) - 1,
                         "percentunit",
                         ((None, "orange"), (0, "green")),
                         decimals=1,
@@ -85,7 +86,7 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "Over time",
                 (
                     curve("Accuracy", "Mean accuracy by type of learning.", LEARNING_ACCURACY),
@@ -97,7 +98,7 @@ def dashboard(values: Values) -> Dashboard:
                     lines(
                         "Improvement rate",
                         "Mean improvement rate: above 0 it got better.",
-                        [over_time(f"{improvement} - 1", _LEGEND)],
+                        [over_time(improvement - 1, _LEGEND)],
                         "percentunit",
                     ),
                     lines(
@@ -127,7 +128,7 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "In this period",
                 (
                     table(
@@ -141,7 +142,7 @@ def dashboard(values: Values) -> Dashboard:
                             Column("Confidence", average(LEARNING_CONFIDENCE, _KEY), "percentunit", decimals=1),
                             Column(
                                 "Improvement rate",
-                                f"{average(LEARNING_IMPROVEMENT, _KEY)} - 1",
+                                average(LEARNING_IMPROVEMENT, _KEY) - 1,
                                 "percentunit",
                                 decimals=1,
                             ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from otel_metrics.assets import uids
+from otel_metrics.promql import Series, like, unequal
 
 Json = dict[str, Any]
 
@@ -65,8 +66,8 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Panels under a heading; the first row of a dashboard has none."""
+class Section:
+    """Panels under a heading; the first section of a dashboard has none."""
 
     title: str
     panels: tuple[Panel, ...]
@@ -80,7 +81,7 @@ class Dashboard:
     title: str
     description: str
     variables: tuple[Json, ...]
-    rows: tuple[Row, ...]
+    sections: tuple[Section, ...]
     period: str = "now-6h"
     refresh: str = "1m"
     tags: tuple[str, ...] = field(default=(TAG, GENERATED))
@@ -114,7 +115,7 @@ class Dashboard:
             ],
             "annotations": {"list": []},
             "templating": {"list": list(self.variables)},
-            "panels": _placed(self.rows),
+            "panels": _placed(self.sections),
         }
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
@@ -126,18 +127,18 @@ def address(uid: str, *more: str) -> str:
     )
 
 
-def _placed(rows: tuple[Row, ...]) -> list[Json]:
+def _placed(sections: tuple[Section, ...]) -> list[Json]:
     """Return the panels, left to right, top to bottom, numbered in that order."""
     placed: list[Json] = []
     y = 0
-    for row in rows:
-        if row.title:
+    for section in sections:
+        if section.title:
             heading = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
             placed.append(
                 {
                     "id": len(placed) + 1,
                     "type": "row",
-                    "title": row.title,
+                    "title": section.title,
                     "collapsed": False,
                     "gridPos": heading,
                     "panels": [],
@@ -145,7 +146,7 @@ def _placed(rows: tuple[Row, ...]) -> list[Json]:
             )
             y += 1
         x = height = 0
-        for panel in row.panels:
+        for panel in section.panels:
             if x + panel.width > COLUMNS:
                 x, y, height = 0, y + height, 0
             placed.append(panel.body(len(placed) + 1, x, y))
@@ -162,7 +163,7 @@ def variables(*more: Json, hide_feature: bool = False) -> tuple[Json, ...]:
     return (_DATASOURCE_VARIABLE, {**_FEATURE_VARIABLE, "hide": 2 if hide_feature else 0}, *more)
 
 
-def label_variable(name: str, label: str, selector: str, title: str) -> Json:
+def label_variable(name: str, label: str, selector: Series, title: str) -> Json:
     """Return a variable that holds the values of a label."""
     query = f"label_values({selector}, {label})"
     return {
@@ -195,4 +196,6 @@ _DATASOURCE_VARIABLE: Final[Json] = {
     "options": [],
     "hide": 0,
 }
-_FEATURE_VARIABLE: Final = label_variable("feature", "feature", '{__name__=~"feature_.+",feature!=""}', "Feature")
+_FEATURE_VARIABLE: Final = label_variable(
+    "feature", "feature", Series("", (like("__name__", "feature_.+"), unequal("feature", ""))), "Feature"
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import GREEN, ORANGE, RED, Column, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import NOW, PERIOD, chosen, latest
 from otel_metrics.catalogue import (
@@ -46,14 +46,14 @@ def dashboard(values: Values) -> Dashboard:
         "What record_optimization_impact and the basic collector recorded: before, after, and what users noticed.",
         variables(label_variable(IMPACT_CATEGORY.name, IMPACT_CATEGORY.name, selector, "Category")),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat("Optimizations", "How many were measured in the period.", period.count(), width=6),
                     stat(
                         "Change",
                         "Mean of after / before - 1: below 0 the measure shrank.",
-                        f"{period.average()} - 1",
+                        period.average() - 1,
                         "percentunit",
                         _SHRANK,
                         decimals=1,
@@ -62,7 +62,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat(
                         "Median change",
                         "Estimated from buckets.",
-                        f"({period.quantile(0.5)}) - 1",
+                        period.quantile(0.5) - 1,
                         "percentunit",
                         _SHRANK,
                         decimals=1,
@@ -79,13 +79,13 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "Over time",
                 (
                     lines(
                         "Change",
                         "Mean of after / before - 1 by category: below 0 the measure shrank.",
-                        [over_time(f"{values.of(OPTIMIZATION_CHANGE, NOW, _KEY, _WHERE).average()} - 1", _LEGEND)],
+                        [over_time(values.of(OPTIMIZATION_CHANGE, NOW, _KEY, _WHERE).average() - 1, _LEGEND)],
                         "percentunit",
                     ),
                     lines(
@@ -109,7 +109,7 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "In this period",
                 (
                     table(
@@ -118,7 +118,7 @@ def dashboard(values: Values) -> Dashboard:
                         {"feature": "Feature", "impact_category": "Category"},
                         [
                             Column("Optimizations", each.count(), decimals=0),
-                            Column("Change", f"{each.average()} - 1", "percentunit", _SHRANK, decimals=1),
+                            Column("Change", each.average() - 1, "percentunit", _SHRANK, decimals=1),
                             Column("Impact on users", each_impact.average(), "percentunit", _IMPACT, decimals=1),
                         ],
                         links={"Feature": address(uids.OPTIMIZATION, "var-feature=${__value.raw}")},
@@ -131,7 +131,7 @@ def dashboard(values: Values) -> Dashboard:
                         [
                             Column("Before", before),
                             Column("After", after),
-                            Column("Change", f"{after} / ({before} != 0) - 1", "percentunit", _SHRANK, decimals=1),
+                            Column("Change", after / before.differs(0) - 1, "percentunit", _SHRANK, decimals=1),
                         ],
                         sort="Optimization",
                     ),

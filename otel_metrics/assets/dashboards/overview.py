@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import firing_count, firing_table
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, variables
 from otel_metrics.assets.dashboards.panels import Column, above, bars, below, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
     PERIOD,
     added,
-    equals,
     latest,
+    most,
     recorded,
     recovery_rate,
     success_rate,
@@ -40,6 +40,7 @@ from otel_metrics.catalogue import (
     SATISFACTION_SCORE,
     USAGE,
 )
+from otel_metrics.promql import aggregate, equal, sum_by
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     )
 
 _BY: Final = (FEATURE.name,)
-_RESPONSES: Final = equals(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
+_RESPONSES: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
 _MANY: Final = above(thresholds.ERRORS.bound + 1)
 _LOW: Final = below(thresholds.SATISFACTION.bound)
 _SLOW: Final = above(thresholds.RESPONSE_TIME.bound)
@@ -64,11 +65,11 @@ def dashboard(values: Values) -> Dashboard:
         "Every feature at a glance. The first row is judged by the same numbers as the alerts; click a number for more.",
         variables(),
         (
-            Row("", _judged()),
-            Row("Features in this period", (_features(values),)),
-            Row("Over time", _curves()),
-            Row("Learning, optimization, resources", _rest(values)),
-            Row("Alerts", (firing_table(),)),
+            Section("", _judged()),
+            Section("Features in this period", (_features(values),)),
+            Section("Over time", _curves()),
+            Section("Learning, optimization, resources", _rest(values)),
+            Section("Alerts", (firing_table(),)),
         ),
     )
 
@@ -81,7 +82,7 @@ def _judged() -> tuple[Panel, ...]:
         stat(
             "Errors, last hour",
             f"Of the worst feature. Above {errors:g} the alert FeatureErrorsHigh fires.",
-            f"max({recorded(ERRORS_1H)})",
+            most(recorded(ERRORS_1H)),
             steps=_MANY,
             none="no feature known",
             decimals=0,
@@ -89,7 +90,7 @@ def _judged() -> tuple[Panel, ...]:
         stat(
             "Satisfaction, last hour",
             f"Average of the worst feature. Below {satisfaction:.0%} the alert FeatureSatisfactionLow fires.",
-            f"min({recorded(SATISFACTION_1H)})",
+            aggregate("min", (), recorded(SATISFACTION_1H)),
             "percentunit",
             _LOW,
             none="no responses in the last hour",
@@ -98,7 +99,7 @@ def _judged() -> tuple[Panel, ...]:
         stat(
             "Response time, last hour",
             f"Average of the worst feature. Above {response_time * 1000:g} ms the alert FeatureResponseTimeHigh fires.",
-            f"max({recorded(DURATION_1H, _RESPONSES)})",
+            most(recorded(DURATION_1H, _RESPONSES)),
             "s",
             _SLOW,
             none="no response times in the last hour",
@@ -143,7 +144,7 @@ def _curves() -> tuple[Panel, ...]:
         lines(
             "Uses, by feature",
             "Uses per second.",
-            [over_time(f"sum by (feature) ({recorded(USES_5M)})", "{{feature}}")],
+            [over_time(sum_by(("feature",), recorded(USES_5M)), "{{feature}}")],
             "ops",
             stacked=True,
             low=0,
@@ -151,7 +152,7 @@ def _curves() -> tuple[Panel, ...]:
         lines(
             "Errors, by severity",
             "Errors per second.",
-            [over_time(f"sum by (severity) ({recorded(ERRORS_5M)})", "{{severity}}")],
+            [over_time(sum_by(("severity",), recorded(ERRORS_5M)), "{{severity}}")],
             "ops",
             stacked=True,
             low=0,
@@ -206,7 +207,7 @@ def _rest(values: Values) -> tuple[Panel, ...]:
         bars(
             "Fullest resources",
             "The ten that are used most at the end of the period.",
-            f"topk(10, {fullest})",
+            aggregate("topk", (), 10, fullest),
             "{{resource_type}} {{resource_name}}",
             "percentunit",
             _FULL,

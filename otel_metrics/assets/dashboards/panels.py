@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.assets.dashboards.model import DATASOURCE, NO_DATA, Panel
+from otel_metrics.promql import pretty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otel_metrics.assets.dashboards.model import Json
+    from otel_metrics.promql import Expression
 
 GREEN: Final = "green"
 ORANGE: Final = "orange"
@@ -39,11 +41,11 @@ def _thresholds(steps: Steps) -> Json:
     return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
 
 
-def over_time(expr: str, legend: str = "", *, step: str = "") -> Json:
+def over_time(expr: Expression, legend: str = "", *, step: str = "") -> Json:
     """Return the target of a query over the dashboard's period."""
     target: Json = {
         "datasource": DATASOURCE,
-        "expr": expr,
+        "expr": pretty(expr),
         "legendFormat": legend or "__auto",
         "editorMode": "code",
         "range": True,
@@ -53,7 +55,7 @@ def over_time(expr: str, legend: str = "", *, step: str = "") -> Json:
     return {**target, "interval": step} if step else target
 
 
-def at_end(expr: str, legend: str = "", *, form: str = "time_series") -> Json:
+def at_end(expr: Expression, legend: str = "", *, form: str = "time_series") -> Json:
     """Return the target of a query at the end of the dashboard's period."""
     return {**over_time(expr, legend), "range": False, "instant": True, "format": form}
 
@@ -61,7 +63,7 @@ def at_end(expr: str, legend: str = "", *, form: str = "time_series") -> Json:
 def stat(
     title: str,
     description: str,
-    expr: str,
+    expr: Expression,
     unit: str = "short",
     steps: Steps = PLAIN,
     *,
@@ -164,7 +166,9 @@ def heat(title: str, description: str, target: Json, unit: str, *, native: bool 
     return Panel("heatmap", title, description, (buckets,), width, 8, {"custom": custom}, options)
 
 
-def bars(title: str, description: str, expr: str, legend: str, unit: str, steps: Steps, *, width: int = 12) -> Panel:
+def bars(
+    title: str, description: str, expr: Expression, legend: str, unit: str, steps: Steps, *, width: int = 12
+) -> Panel:
     """Return one horizontal bar for each series at the end of the period."""
     defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": _thresholds(steps), "min": 0}
     if unit == "percentunit":
@@ -190,7 +194,7 @@ class Column:
     """One column of numbers of a table."""
 
     title: str
-    expr: str
+    expr: Expression
     unit: str = "short"
     steps: Steps = ()
     decimals: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import NOW, PERIOD, chosen
 from otel_metrics.catalogue import (
@@ -20,6 +20,7 @@ from otel_metrics.catalogue import (
     UNIT,
 )
 from otel_metrics.naming import series_name
+from otel_metrics.promql import Series, like
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -38,7 +39,7 @@ def dashboard(values: Values) -> Dashboard:
     now = values.of(PERFORMANCE_DURATION, NOW, _KEY, _WHERE)
     each = values.of(PERFORMANCE_DURATION, PERIOD, _KEY, _WHERE)
     everything = values.of(PERFORMANCE_DURATION, NOW, (), _WHERE)
-    selector = f'{{__name__=~"feature_performance_.+",{chosen(FEATURE)}}}'
+    selector = Series("", (like("__name__", "feature_performance_.+"), chosen(FEATURE)))
     bound = f"{thresholds.RESPONSE_TIME.bound * 1000:g} ms"
     return Dashboard(
         uids.PERFORMANCE,
@@ -46,7 +47,7 @@ def dashboard(values: Values) -> Dashboard:
         "What record_performance_metric recorded, by category and name, in base units.",
         variables(label_variable(METRIC_CATEGORY.name, METRIC_CATEGORY.name, selector, "Category")),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat("Average", f"Mean duration in the period. Red from {bound}.", period.average(), "s", _SLOW),
@@ -56,7 +57,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat("Durations", "How many durations were recorded in the period.", period.count(), width=8),
                 ),
             ),
-            Row(
+            Section(
                 "Durations",
                 (
                     lines(
@@ -99,7 +100,7 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "Other units",
                 (
                     _average(values, PERFORMANCE_SIZE, "Sizes", "bytes"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, bars, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import chosen, latest
-from otel_metrics.assets.promql import INSTANCE, aggregate, select
+from otel_metrics.assets.dashboards.queries import chosen, count, latest, most
 from otel_metrics.catalogue import (
     RESOURCE_ALLOCATED,
     RESOURCE_ALLOCATED_VALUE,
@@ -19,31 +18,32 @@ from otel_metrics.catalogue import (
     RESOURCE_UTILIZATION,
     UNIT,
 )
-from otel_metrics.naming import series_name
+from otel_metrics.promql import INSTANCE, aggregate, like, series
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.queries import Values
     from otel_metrics.catalogue import (
         Metric,
     )
+    from otel_metrics.promql import Expression
 
 _KEY = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
 _EACH = (*_KEY, INSTANCE)
 _LEGEND = "{{resource_type}} {{resource_name}}"
-_WHERE = (chosen(RESOURCE_TYPE), f'{INSTANCE}=~"$instance"')
+_WHERE = (chosen(RESOURCE_TYPE), like(INSTANCE, "$instance"))
 _FULL = above(thresholds.UTILIZATION[1], warn=thresholds.UTILIZATION[0])
 
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
 
-    def now(metric: Metric, by: tuple[str, ...] = _KEY) -> str:
-        return aggregate("max", by, select(series_name(metric), *_WHERE))
+    def now(metric: Metric, by: tuple[str, ...] = _KEY) -> Expression:
+        return aggregate("max", by, series(metric, *_WHERE))
 
-    def last(metric: Metric, by: tuple[str, ...] = _EACH) -> str:
+    def last(metric: Metric, by: tuple[str, ...] = _EACH) -> Expression:
         return latest(metric, by, *_WHERE)
 
-    utilization = series_name(RESOURCE_UTILIZATION)
+    utilization = series(RESOURCE_UTILIZATION)
     types = label_variable(RESOURCE_TYPE.name, RESOURCE_TYPE.name, utilization, "Type")
     instances = label_variable("instance", INSTANCE, utilization, "Process")
     return Dashboard(
@@ -52,14 +52,14 @@ def dashboard(_values: Values) -> Dashboard:
         "What record_resource_utilization recorded. Where several processes report one resource, curves show the fullest.",
         variables(types, instances, hide_feature=True),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat(
                         "Fullest resource",
                         f"The highest utilization at the end of the period. Orange from {thresholds.UTILIZATION[0]:.0%}, "
                         f"red from {thresholds.UTILIZATION[1]:.0%}.",
-                        f"max({last(RESOURCE_UTILIZATION, _KEY)})",
+                        most(last(RESOURCE_UTILIZATION, _KEY)),
                         "percentunit",
                         _FULL,
                         decimals=1,
@@ -68,19 +68,19 @@ def dashboard(_values: Values) -> Dashboard:
                     stat(
                         "Resources",
                         "How many resources were reported in the period.",
-                        f"count({last(RESOURCE_UTILIZATION, _KEY)})",
+                        aggregate("count", (), last(RESOURCE_UTILIZATION, _KEY)),
                         width=8,
                     ),
                     stat(
                         "Nearly full",
                         f"Resources above {thresholds.UTILIZATION[0]:.0%}.",
-                        f"count({last(RESOURCE_UTILIZATION, _KEY)} > {thresholds.UTILIZATION[0]:g}) or vector(0)",
+                        count(last(RESOURCE_UTILIZATION, _KEY) > thresholds.UTILIZATION[0]),
                         steps=above(1),
                         width=8,
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "Utilization",
                 (
                     bars(
@@ -122,7 +122,7 @@ def dashboard(_values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "By process",
                 (
                     table(

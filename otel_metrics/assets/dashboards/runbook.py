@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import COLUMNS, Dashboard, Panel, Row, variables
+from otel_metrics.assets.dashboards.model import COLUMNS, Dashboard, Panel, Section, variables
 from otel_metrics.assets.data_files import PLACES
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def dashboard(_values: Values) -> Dashboard:
         "otel_metrics / Runbook",
         "What to do when an alert fires.",
         variables(hide_feature=True),
-        (Row("", tuple(map(_panel, sections))),),
+        (Section("", tuple(map(_panel, sections))),),
         refresh="",
     )
 

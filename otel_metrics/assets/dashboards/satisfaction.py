@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, below, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen, recorded, satisfaction_rate
 from otel_metrics.assets.recording import SATISFACTION_1H
@@ -33,7 +33,7 @@ def dashboard(values: Values) -> Dashboard:
         "What record_satisfaction recorded; scores of any scale are shown from 0 % to 100 %.",
         variables(label_variable(SATISFACTION_TYPE.name, SATISFACTION_TYPE.name, selector, "Type")),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat(
@@ -56,7 +56,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat("Responses", "How many scores were given in the period.", period.count(), width=6),
                 ),
             ),
-            Row(
+            Section(
                 "Over time",
                 (
                     lines(
@@ -93,7 +93,7 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "In this period",
                 (
                     table(

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import firing_count, firing_table
-from otel_metrics.assets.dashboards.model import Dashboard, Row, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, variables
 from otel_metrics.assets.dashboards.panels import Column, above, below, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD
-from otel_metrics.assets.promql import total
+from otel_metrics.assets.dashboards.queries import NOW, PERIOD, ZERO, count
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.naming import series_name
+from otel_metrics.promql import Series, aggregate, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
+    from otel_metrics.promql import Expression
 
 _TARGET: Final = "{{job}} {{instance}}"
 _SLOW: Final = above(thresholds.SCRAPE_SECONDS.bound)
-_OVERFLOW: Final = series_name(LABEL_OVERFLOW)
+_OVERFLOW: Final = series(LABEL_OVERFLOW)
+_ONE: Final = ("job", "instance")
 
 
 def dashboard(_values: Values) -> Dashboard:
@@ -30,10 +31,10 @@ def dashboard(_values: Values) -> Dashboard:
         "Scrapes, refused arguments, labels past their cap, rules and notifications: red here means that the other dashboards lie.",
         variables(hide_feature=True),
         (
-            Row("", _judged()),
-            Row("Scrapes", _scrapes()),
-            Row("What was not recorded as it was given", _refused()),
-            Row("Rules and notifications", (*_servers(), firing_table())),
+            Section("", _judged()),
+            Section("Scrapes", _scrapes()),
+            Section("What was not recorded as it was given", _refused()),
+            Section("Rules and notifications", (*_servers(), firing_table())),
         ),
     )
 
@@ -42,30 +43,30 @@ def _judged() -> tuple[Panel, ...]:
     rejected = total(REJECTED, PERIOD, ())
     return (
         firing_count(),
-        stat("Targets down", "Targets that cannot be scraped.", "count(up == 0) or vector(0)", steps=above(1)),
+        stat("Targets down", "Targets that cannot be scraped.", count(Series("up").equals(0)), steps=above(1)),
         stat(
             "Processes reporting",
             "Processes that expose the metrics of otel_metrics.",
-            f"count({series_name(SERIES)})",
+            aggregate("count", (), series(SERIES)),
             steps=below(1),
             none="none: no application is scraped",
         ),
         stat(
             "Arguments refused",
             f"In the period; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, the alert's bound for an hour.",
-            f"{rejected} or vector(0)",
+            rejected | ZERO,
             steps=above(thresholds.REJECTED.bound + 1, warn=1),
         ),
         stat(
             "Series under 'other'",
             f"Series whose label was past its cap. Red above {thresholds.OVERFLOW.bound:g}, as the alert.",
-            f"sum({_OVERFLOW}) or vector(0)",
+            sum_by((), _OVERFLOW) | ZERO,
             steps=above(thresholds.OVERFLOW.bound + 1, warn=1),
         ),
         stat(
             "Metrics left out",
             "Metrics whose name was taken by another one.",
-            f"sum({series_name(COLLISIONS)})",
+            sum_by((), series(COLLISIONS)),
             steps=above(1),
             none="not reported",
         ),
@@ -79,9 +80,9 @@ def _scrapes() -> tuple[Panel, ...]:
             "What Prometheus scrapes, at the end of the period.",
             {"job": "Job", "instance": "Target"},
             [
-                Column("Up", "max by (job, instance) (up)", steps=below(1)),
-                Column("Scrape duration", "max by (job, instance) (scrape_duration_seconds)", "s", _SLOW),
-                Column("Samples", "max by (job, instance) (scrape_samples_scraped)", decimals=0),
+                Column("Up", aggregate("max", _ONE, Series("up")), steps=below(1)),
+                Column("Scrape duration", aggregate("max", _ONE, Series("scrape_duration_seconds")), "s", _SLOW),
+                Column("Samples", aggregate("max", _ONE, Series("scrape_samples_scraped")), decimals=0),
             ],
             sort="Scrape duration",
             height=6,
@@ -89,7 +90,7 @@ def _scrapes() -> tuple[Panel, ...]:
         lines(
             "Duration of scrapes, as Prometheus sees it",
             f"The dashed line is the bound of the alert TelemetryScrapeSlow, {thresholds.SCRAPE_SECONDS.bound:g} s.",
-            [over_time("scrape_duration_seconds", _TARGET)],
+            [over_time(Series("scrape_duration_seconds"), _TARGET)],
             "s",
             steps=_SLOW,
             low=0,
@@ -97,17 +98,20 @@ def _scrapes() -> tuple[Panel, ...]:
         lines(
             "Duration of scrapes, as processes see it",
             "How long the last scrape kept the process busy.",
-            [over_time(series_name(SCRAPE_DURATION), _TARGET)],
+            [over_time(series(SCRAPE_DURATION), _TARGET)],
             "s",
             low=0,
         ),
         lines(
-            "Samples per scrape", "What every target exposes.", [over_time("scrape_samples_scraped", _TARGET)], low=0
+            "Samples per scrape",
+            "What every target exposes.",
+            [over_time(Series("scrape_samples_scraped"), _TARGET)],
+            low=0,
         ),
         lines(
             "Series that record calls are bound to",
             "Steady growth is a label that should not be one.",
-            [over_time(series_name(SERIES), _TARGET)],
+            [over_time(series(SERIES), _TARGET)],
             low=0,
         ),
     )
@@ -127,7 +131,7 @@ def _refused() -> tuple[Panel, ...]:
         lines(
             "Series under 'other'",
             "By the label that was past its cap, since the processes started.",
-            [over_time(f"sum by ({LABEL.name}) ({_OVERFLOW})", "{{label}}")],
+            [over_time(sum_by((LABEL.name,), _OVERFLOW), "{{label}}")],
             steps=above(thresholds.OVERFLOW.bound),
             low=0,
         ),
@@ -135,7 +139,7 @@ def _refused() -> tuple[Panel, ...]:
             "Refused arguments in this period",
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
-            [Column("Refused", f"{total(REJECTED, PERIOD, ('job', *labels))} > 0", decimals=0)],
+            [Column("Refused", total(REJECTED, PERIOD, ("job", *labels)) > 0, decimals=0)],
             none="nothing was refused",
             height=6,
         ),
@@ -143,13 +147,16 @@ def _refused() -> tuple[Panel, ...]:
 
 
 def _servers() -> tuple[Panel, ...]:
-    slow = "prometheus_rule_group_last_duration_seconds / prometheus_rule_group_interval_seconds"
-    failures = "sum by (rule_group) (rate(prometheus_rule_evaluation_failures_total[$__rate_interval]))"
+    duration, interval = (Series(f"prometheus_rule_group_{each}_seconds") for each in ("last_duration", "interval"))
+
+    def now(counter: str, *by: str) -> Expression:
+        return sum_by(by, NOW(Series(counter)))
+
     return (
         lines(
             "Duration of rules",
             "Share of each group's interval; at 100 % evaluations are left out.",
-            [over_time(slow, "{{rule_group}}")],
+            [over_time(duration / interval, "{{rule_group}}")],
             "percentunit",
             steps=above(thresholds.RULES_SLOW.bound),
             low=0,
@@ -157,7 +164,7 @@ def _servers() -> tuple[Panel, ...]:
         lines(
             "Failed evaluations of rules",
             "Per second and group; anything but 0 makes its alerts and recorded series doubtful.",
-            [over_time(failures, "{{rule_group}}")],
+            [over_time(now("prometheus_rule_evaluation_failures_total", "rule_group"), "{{rule_group}}")],
             "ops",
             low=0,
         ),
@@ -165,8 +172,8 @@ def _servers() -> tuple[Panel, ...]:
             "From Prometheus to Alertmanager",
             "Alerts per second.",
             [
-                over_time("sum(rate(prometheus_notifications_sent_total[$__rate_interval]))", "sent"),
-                over_time("sum(rate(prometheus_notifications_errors_total[$__rate_interval]))", "failed"),
+                over_time(now("prometheus_notifications_sent_total"), "sent"),
+                over_time(now("prometheus_notifications_errors_total"), "failed"),
             ],
             "ops",
             low=0,
@@ -175,11 +182,9 @@ def _servers() -> tuple[Panel, ...]:
             "From Alertmanager to receivers",
             "Notifications per second.",
             [
+                over_time(now("alertmanager_notifications_total", "integration"), "{{integration}}"),
                 over_time(
-                    "sum by (integration) (rate(alertmanager_notifications_total[$__rate_interval]))", "{{integration}}"
-                ),
-                over_time(
-                    "sum by (integration) (rate(alertmanager_notifications_failed_total[$__rate_interval]))",
+                    now("alertmanager_notifications_failed_total", "integration"),
                     "{{integration}} failed",
                 ),
             ],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Row, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, below, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen, equals, success_rate
+from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen, success_rate
 from otel_metrics.catalogue import ACTION, CONTEXT, ERROR_TYPE, FEATURE, OUTCOME, USAGE, USAGE_DURATION
-from otel_metrics.naming import series_name
+from otel_metrics.promql import equal, series
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.queries import Values
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _KEY = (FEATURE.name, ACTION.name)
 _LEGEND = "{{feature}} {{action}}"
 _WHERE = chosen(ACTION)
-_FAILED = equals(OUTCOME, "failure")
+_FAILED = equal(OUTCOME, "failure")
 _RATE = below(thresholds.SUCCESS_RATE[0], good=thresholds.SUCCESS_RATE[1])
 _SLOW = above(thresholds.RESPONSE_TIME.bound)
 
@@ -27,14 +27,14 @@ def dashboard(values: Values) -> Dashboard:
     period = values.of(USAGE_DURATION, PERIOD, (), _WHERE)
     each = values.of(USAGE_DURATION, PERIOD, _KEY, _WHERE)
     now = values.of(USAGE_DURATION, NOW, _KEY, _WHERE)
-    selector = f"{series_name(USAGE)}{{{chosen(FEATURE)}}}"
+    selector = series(USAGE, chosen(FEATURE))
     return Dashboard(
         uids.USAGE,
         "otel_metrics / Usage",
         "What record_feature_usage recorded: how often, how well, how fast.",
         variables(label_variable(ACTION.name, ACTION.name, selector, "Action")),
         (
-            Row(
+            Section(
                 "",
                 (
                     stat("Uses", "How often features were used in the period.", added(USAGE, PERIOD, (), _WHERE)),
@@ -58,7 +58,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat("Timed uses", "Uses that were recorded with a duration.", period.count()),
                 ),
             ),
-            Row(
+            Section(
                 "Over time",
                 (
                     lines(
@@ -115,7 +115,7 @@ def dashboard(values: Values) -> Dashboard:
                     ),
                 ),
             ),
-            Row(
+            Section(
                 "In this period",
                 (
                     table(
