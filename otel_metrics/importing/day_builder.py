@@ -322,9 +322,8 @@ def _name(buffer: ImportBuffer) -> list[tuple[str, ...]]:
     """Return what tells a buffer apart: the series that it feeds."""
     names: list[tuple[str, ...]] = []
     for sink in (sink for column in (*buffer.sinks, buffer.rows) for sink in column):
-        metric, labels = getattr(sink, "metric", None), getattr(sink, "labels", {})
-        if metric is not None:
-            names.append((metric.name, *map(str, sorted(labels.items()))))
+        if isinstance(sink, (HistogramSeries, NumberSeries)):
+            names.append((sink.metric.name, *map(str, sorted(sink.labels.items()))))
         else:
-            names.append((type(sink).__name__, *map(str, getattr(sink, "key", ()))))
+            names.append((type(sink).__name__, *(sink.key if isinstance(sink, DayValues) else ())))
     return names
