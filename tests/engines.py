@@ -42,6 +42,10 @@ class QueryServer(Process):
             raise AssertionError(f"{expression} gives {len(result)} series, one was expected")
         return float(result[0]["value"][1]) if result else None
 
+    def holds_native(self, name: str) -> bool:
+        """Whether there are native histograms of this name; no query about them fails where there are classic ones."""
+        return any("histogram" in series for series in self.query(name))
+
     def wait_for(
         self, expression: str, matches: Callable[[list[dict[str, Any]]], object] = bool, timeout: float = DEADLINE
     ) -> list[dict[str, Any]]:

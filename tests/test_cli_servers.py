@@ -195,6 +195,23 @@ def test_stack_runs_the_shipped_configuration_and_ends_both(tmp_path: Path) -> N
             fetch(f"http://127.0.0.1:{port}/-/ready")
 
 
+def test_stack_stores_native_and_classic_histograms(tmp_path: Path) -> None:
+    (tmp_path / "kiosk_application.py").write_text(APPLICATION)
+    ports = "--prometheus-port", str(free_port()), "--alertmanager-port", str(free_port())
+    with Running("serve", "--port", "0", "kiosk_application:main", cwd=tmp_path) as application:
+        target = application.wait_for(r"Metrics: http://(\S+)/metrics")
+        with Running("stack", *ports, "--state", str(tmp_path / "state"), "--application", target) as stack:
+            server = stack.wait_for(r"Prometheus: +(http://\S+)")
+
+            def found(query: str) -> list[Any]:
+                rows: list[Any] = json.loads(fetch(f"{server}/api/v1/query?query={query}"))["data"]["result"]
+                return rows
+
+            native = wait_until(lambda: found("feature_usage_duration_seconds"), 90, what="native histograms")
+            assert all("histogram" in row for row in native)
+            assert found("feature_usage_duration_seconds_bucket")
+
+
 def test_stack_says_that_a_foreign_server_has_its_port(servers: Servers, tmp_path: Path) -> None:
     """One that answers as ours would: it is not taken for ours."""
     foreign = servers.prometheus(scraping([]))

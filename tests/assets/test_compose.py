@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from recipes import SERVERS  # scripts/recipes.py
 from tests.assets.observed import Example
 from tests.servers import ROOT, Process, fetch, program
 
@@ -118,6 +119,12 @@ def test_nothing_listens_beyond_loopback(service: dict[str, Any]) -> None:
 def test_images_are_pinned_and_watched(service: dict[str, Any]) -> None:
     assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
     assert service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_images_are_the_versions_that_are_tested(name: str) -> None:
+    [tested] = [server.module.release for server in SERVERS if server.name == name and server.module]
+    assert SERVICES[name]["image"] == f"prom/{name}:v{tested}"
 
 
 @every_service

@@ -55,6 +55,9 @@ def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
             )
             reading = stack.enter_context(closing(Runtime(Settings(prometheus_url=server.url))))
             found[name] = Subject(name, reading, 0.01 if "native" in name else 0.1)
+        assert [name for name, server in servers.items() if server.holds_native("feature_usage_duration_seconds")] == [
+            "prometheus-native"
+        ]
         yield found
 
 

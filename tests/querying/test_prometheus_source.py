@@ -130,6 +130,7 @@ def test_a_process_that_ends_while_it_is_asked_about_is_counted(servers: Servers
         for _ in range(3):
             application.advanced.record_feature_usage("chat", "ask", 12.5)
         server.wait_for("feature_usage_total", lambda rows: "3" in [row["value"][1] for row in rows])
+        assert server.holds_native("feature_usage_duration_seconds") is native
 
         def end() -> None:
             application.close()

@@ -39,6 +39,7 @@ def test_a_dashboard_takes_few_requests_however_much_there_is(servers: Servers, 
 
             record(application.advanced, application.basic)
             server.wait_for("feature_errors_total")
+            assert server.holds_native("feature_usage_duration_seconds") is native
             assert max(taken(None), taken("chat")) <= 3
 
             for number in range(40):
