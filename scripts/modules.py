@@ -98,6 +98,7 @@ def build(module: Module, go: str, work: Path, into: Path) -> None:
         complete(module, source)
         run([go, "mod", "edit", f"-replace={module.path}={source}"], folder, env)
     total = len(run([go, "list", "-deps", *tags, *packages], folder, env).splitlines())
+    print(f"  {name}: downloaded, {time.monotonic() - started:.0f} s", flush=True)
     command = [
         go,
         "build",
