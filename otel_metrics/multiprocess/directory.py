@@ -1,0 +1,237 @@
+"""One directory per application: its epochs, and the processes that live in it.
+
+An epoch is a pair of files (see :mod:`~otel_metrics.multiprocess.files`) and one identity, ``instance_id``, that all processes
+share. It outlives them, so a restart continues its totals. A new one begins where the files are gone or cannot be read, or
+when nobody has lived in the directory for longer than the daily table looks back.
+
+Every process has a file ``….process`` and holds a lock on it for as long as it lives. It holds the values of those gauges that
+mean nothing once the process is gone. Whoever can take the lock removes the file. Process ids are not used: the system gives
+them out again, and each container counts its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
+from zlib import crc32
+
+from otel_metrics.errors import ConfigurationError
+from otel_metrics.multiprocess.files import FORMAT, Files, Header, keys_head, lock, read_header, totals_head
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+PREFIX: Final = "otel_metrics-"
+
+ABANDONED: Final = 49 * 3600
+"""Seconds after which an epoch that no process lives in is over: yesterday's totals are of no use by then."""
+
+_PATIENCE: Final = 1.0
+"""Seconds to wait for others that join at the same time."""
+
+_GAUGES_HEAD: Final = Struct("<8s16s")
+_GAUGE: Final = Struct("<qd")
+"""1 if the gauge has been set, and its value."""
+
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_WRITE: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Process:
+    """What shows others that this process lives, and its gauges."""
+
+    def __init__(self, path: Path, instance_id: str, owner: int) -> None:
+        self._path = path
+        unlocked = path.with_suffix(".new")  # not to be taken for that of a dead process
+        self._descriptor = _create(unlocked, owner)
+        lock(self._descriptor, _PATIENCE)
+        os.pwrite(self._descriptor, _gauges_head(instance_id), 0)
+        unlocked.rename(path)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be made
+            os.close(self._descriptor)
+
+    def set(self, slot: int, value: float) -> None:
+        """Set one of the gauges."""
+        os.pwrite(self._descriptor, _GAUGE.pack(1, value), _GAUGES_HEAD.size + slot * _GAUGE.size)
+
+    def leave(self) -> None:
+        """Remove the file: this process shows nothing any more."""
+        self._path.unlink(missing_ok=True)
+
+
+class Directory:
+    """Where the processes of one application meet.
+
+    Args:
+        path: made if it is not there, for its owner only. Must be on a file system of this machine: locks do not hold
+            elsewhere (NFS).
+        application: its name; that of another application is not let in.
+        schema: processes that differ in it share nothing, such as two versions of the application during a roll-out.
+        most: bytes that the rows may take.
+        problems: what is left out is counted here, by reason.
+    """
+
+    def __init__(self, path: str, application: str, schema: str, most: int, problems: Counter[str]) -> None:
+        self._path = Path(path)
+        self._application = application
+        self._name = f"{PREFIX}{crc32(f'{FORMAT} {schema}'.encode()):08x}"
+        self._keys = self._path / f"{self._name}.keys"
+        self._totals = self._path / f"{self._name}.totals"
+        self._most = most
+        self._problems = problems
+
+    def join(self) -> tuple[Files, Process]:
+        """Open the files of the present epoch, or begin one.
+
+        Raises:
+            ConfigurationError: the directory belongs to another application or user, or is none.
+            OSError: the disk is full, and whatever else may pass.
+        """
+        try:
+            with self._locked() as owner:
+                self._look_around()
+                files = self._present(owner) or self._begin(owner)
+                path = self._path / f"{self._name}-{uuid4().hex}.process"
+                return files, Process(path, files.instance_id, owner)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise ConfigurationError(f"the multiprocess directory {self._path} cannot be used: {error}") from error
+
+    def holds(self, files: Files) -> bool:
+        """Whether ``files`` are still those of this directory."""
+        return files.is_at(self._keys)
+
+    def gauges(self, instance_id: str) -> list[dict[int, float]]:
+        """Return the gauges (by slot) of every living process of an epoch; remove what the dead have left."""
+        found = []
+        for path in self._path.glob(f"{self._name}-*.process"):
+            data = _alive(path)
+            if data is not None and data.startswith(_gauges_head(instance_id)):
+                rest = data[_GAUGES_HEAD.size :]
+                slots = enumerate(_GAUGE.iter_unpack(rest[: len(rest) - len(rest) % _GAUGE.size]))
+                found.append({slot: value for slot, (is_set, value) in slots if is_set})
+        return found
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Keep others from joining; yield whom the directory belongs to."""
+        self._path.mkdir(0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        try:
+            lock(descriptor, _PATIENCE)
+            yield os.fstat(descriptor).st_uid
+        finally:
+            os.close(descriptor)
+
+    def _look_around(self) -> None:
+        """Remove epochs that are over, and what others have begun and not finished.
+
+        Raises:
+            ConfigurationError: another application lives here.
+        """
+        for unfinished in self._path.glob(f"{PREFIX}*.new"):
+            unfinished.unlink()
+        for keys in self._path.glob(f"{PREFIX}*.keys"):
+            name = keys.name.removesuffix(".keys")
+            living = [path for path in self._path.glob(f"{name}-*.process") if _alive(path) is not None]
+            totals = keys.with_suffix(".totals")
+            if not living and time.time() - max(_changed(keys), _changed(totals)) > ABANDONED:
+                keys.unlink()
+                totals.unlink(missing_ok=True)
+                continue
+            header = read_header(keys)
+            if header is not None and header.application != self._application:
+                raise ConfigurationError(
+                    f"the multiprocess directory {self._path} belongs to the application {header.application!r}, "
+                    f"not to {self._application!r}: give every application a directory of its own"
+                )
+
+    def _present(self, owner: int) -> Files | None:
+        """Open the files that are there; those that cannot be read are put aside."""
+        if not self._keys.exists():
+            return None
+        keys = _owned(self._keys, owner)
+        try:
+            totals = _owned(self._totals, owner)
+        except FileNotFoundError:
+            totals = os.open(os.devnull, _READ)
+        except BaseException:
+            os.close(keys)
+            raise
+        files = Files(keys, totals, self._most, self._problems)
+        if files.complete:
+            return files
+        self._problems["corrupt_file"] += 1
+        for path in (self._keys, self._totals):
+            with suppress(FileNotFoundError):
+                path.rename(path.with_name(f"{path.name}.corrupt"))  # for whoever wants to know; at most one
+        return None
+
+    def _begin(self, owner: int) -> Files:
+        header = Header(self._application, str(uuid4()))
+        contents = {self._totals: totals_head(header.instance_id), self._keys: keys_head(header)}
+        for path, content in contents.items():  # the keys last: with them the epoch begins
+            unfinished = path.with_name(f"{path.name}.new")
+            descriptor = _create(unfinished, owner)
+            try:
+                if os.pwrite(descriptor, content, 0) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            unfinished.rename(path)
+        return Files(_owned(self._keys, owner), _owned(self._totals, owner), self._most, self._problems)
+
+
+def _create(path: Path, owner: int) -> int:
+    """Make a file that only ``owner`` may read and write: whom the directory belongs to, even if root comes first."""
+    descriptor = os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, 0o600)
+    if os.geteuid() == 0 != owner:
+        os.fchown(descriptor, owner, -1)
+    return descriptor
+
+
+def _owned(path: Path, owner: int) -> int:
+    """Open a file that nobody else can have put there."""
+    descriptor = os.open(path, _WRITE)
+    if os.fstat(descriptor).st_uid not in {owner, os.geteuid()}:
+        os.close(descriptor)
+        raise PermissionError(f"{path} belongs to another user")
+    return descriptor
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _gauges_head(instance_id: str) -> bytes:
+    return _GAUGES_HEAD.pack(b"OTMgauge", UUID(instance_id).bytes)
+
+
+def _alive(path: Path) -> bytes | None:
+    """Return what a living process has written; None, and its file is gone, if it is dead."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    else:
+        path.unlink(missing_ok=True)
+        return None
+    finally:
+        os.close(descriptor)

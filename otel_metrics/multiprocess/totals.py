@@ -1,0 +1,353 @@
+"""What this process adds to the totals of all processes, and what all of them have added up to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import Counter
+from threading import RLock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from uuid import uuid4
+
+from otel_metrics.errors import ConfigurationError
+from otel_metrics.multiprocess.directory import Directory
+from otel_metrics.multiprocess.values import (
+    COUNTER,
+    DAYS,
+    EXEMPLARS,
+    GAUGE_MODES,
+    LATEST,
+    gauge_layout,
+    histogram_layout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from otel_metrics.multiprocess.directory import Process
+    from otel_metrics.multiprocess.files import Entry, Files, Key, Stored
+    from otel_metrics.multiprocess.values import Days, Exemplars, HistogramValue, Latest, Layout
+
+V = TypeVar("V")
+
+AT_ONCE: Final = 64
+"""Rows that are written before other processes get a chance at the lock."""
+
+MOST_BYTES: Final = 256 << 20
+"""Bytes that the rows may take, unless told otherwise."""
+
+
+class Row(Generic[V]):
+    """One row, as this process adds to it. Made without touching a file."""
+
+    __slots__ = ("_totals", "id", "key", "layout")
+
+    def __init__(self, totals: SharedTotals, key: Key, layout: Layout[V]) -> None:
+        self._totals = totals
+        self.id = layout.kind, key
+        self.key = key
+        self.layout = layout
+
+    def add(self, value: V) -> None:
+        """Add a value, now in memory, and with the next :meth:`SharedTotals.flush` for all processes."""
+        self._totals._add(self, value)  # noqa: SLF001 (they are one)
+
+
+class GaugeRow(Row[float]):
+    """One gauge of this process."""
+
+    __slots__ = ()
+
+    def set(self, value: float) -> None:
+        """Set the gauge, for all processes to see with the next flush."""
+        self._totals._set(self, value)  # noqa: SLF001
+
+
+class Sample(NamedTuple):
+    """One row, as all processes have added to it. What ``value`` is depends on ``kind``."""
+
+    key: Key
+    kind: str
+    value: Any
+    born: int
+    """Nanoseconds since 1970 at which the row was begun; 0 for gauges."""
+    exemplars: Exemplars
+
+
+class Snapshot:
+    """All totals as they were at one moment; rows are unpacked when their metric is asked for.
+
+    Attributes:
+        instance_id: the identity that all processes share; that of this process alone while it could not join the others.
+        processes: how many are alive.
+    """
+
+    def __init__(
+        self,
+        instance_id: str,
+        files: Files | None,
+        data: bytes,
+        gauges: Sequence[Mapping[int, float]],
+        alone: Mapping[Row[Any], Any] = MappingProxyType({}),
+    ) -> None:
+        self.instance_id = instance_id
+        self.processes = len(gauges)
+        self._files = files
+        self._data = data
+        self._gauges = gauges
+        self._alone: dict[str, list[Sample]] = {}
+        for row, value in alone.items():
+            if row.layout is not EXEMPLARS:
+                self._alone.setdefault(row.key[0], []).append(Sample(row.key, row.layout.kind, value, 0, ()))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics that have rows."""
+        return list(self._alone) if self._files is None else list(self._files.metrics)
+
+    def rows(self, metric: str) -> Iterator[Sample]:
+        """Yield the rows of a metric, those without a value left out."""
+        files = self._files
+        if files is None:
+            yield from self._alone.get(metric, ())
+            return
+        for kind, key in list(files.metrics.get(metric, ())):
+            entry = files.entries[kind, key]
+            if kind == "gauge":
+                values = [gauges[entry.offset] for gauges in self._gauges if entry.offset in gauges]
+                if values:
+                    yield Sample(key, kind, GAUGE_MODES[entry.layout.shape[1]](values), 0, ())
+            elif kind != EXEMPLARS.kind:
+                stored = files.value(self._data, entry)
+                if stored is not None:
+                    yield Sample(key, kind, stored.value, stored.born, self._exemplars(files, key))
+
+    def _exemplars(self, files: Files, key: Key) -> Exemplars:
+        entry = files.entries.get((EXEMPLARS.kind, key))
+        stored: Stored[Exemplars] | None = None if entry is None else files.value(self._data, entry)
+        return () if stored is None else stored.value
+
+
+class SharedTotals:
+    """The totals of all processes of one application on this machine, living and dead.
+
+    A process adds to rows in memory. ``flush`` adds all of that to the files; who calls it once a second loses one second if
+    it is killed, and nothing else is ever lost or counted twice. What cannot be written waits. ``read`` returns what all
+    processes have added.
+
+    Methods may be called from any thread. In a forked child everything begins anew by itself, however the fork was made.
+
+    Args:
+        directory: where the processes meet, one directory per application, on a file system of this machine.
+        application: its name.
+        schema: processes that differ in it share nothing: whatever decides what rows look like.
+        most_bytes: bytes that the rows may take; series that go beyond are left out and counted.
+
+    Raises:
+        ConfigurationError: the directory belongs to another application or user, or is none.
+    """
+
+    _joined: tuple[Files, Process] | None
+
+    def __init__(
+        self, directory: str | os.PathLike[str], application: str, *, schema: str = "", most_bytes: int = MOST_BYTES
+    ) -> None:
+        self.problems: Counter[str] = Counter()
+        """What was left out, or has to wait, in this process, by reason."""
+        self._directory = Directory(os.fspath(directory), application, schema, most_bytes, self.problems)
+        self._rows: dict[tuple[str, Key], Row[Any]] = {}
+        self._begin()
+        try:
+            self._join()
+        except OSError as error:
+            self._count(error)
+
+    # ------------------------------------------------------------------------------------------------------ rows
+    def counter(self, key: Key) -> Row[float]:
+        """Return the row of a counter."""
+        return self._row(key, COUNTER)
+
+    def histogram(self, key: Key, bounds: Sequence[float]) -> Row[HistogramValue]:
+        """Return the row of a histogram with these upper bounds, without infinity."""
+        return self._row(key, histogram_layout(tuple(map(float, bounds))))
+
+    def days(self, key: Key) -> Row[Days]:
+        """Return the row of a day accumulator."""
+        return self._row(key, DAYS)
+
+    def latest(self, key: Key) -> Row[Latest]:
+        """Return the row of a gauge that outlives the process: the newest value of all processes counts."""
+        return self._row(key, LATEST)
+
+    def exemplars(self, key: Key) -> Row[Exemplars]:
+        """Return the row of the exemplars of the counter or histogram that has the same key."""
+        return self._row(key, EXEMPLARS)
+
+    def gauge(self, key: Key, mode: str) -> GaugeRow:
+        """Return a gauge that every living process has a value of.
+
+        ``mode`` says how they become one: ``sum``, ``max``, ``min`` or ``mean``.
+        """
+        return GaugeRow(self, key, gauge_layout(mode))
+
+    def _row(self, key: Key, layout: Layout[V]) -> Row[V]:
+        return self._rows.setdefault((layout.kind, key), Row(self, key, layout))
+
+    def _add(self, row: Row[V], value: V) -> None:
+        self._renew_in_child()
+        with self._lock:
+            before = self._pending.get(row)
+            self._pending[row] = value if before is None else row.layout.plus(before, value)
+
+    def _set(self, row: Row[float], value: float) -> None:
+        self._renew_in_child()
+        with self._lock:
+            self._gauges[row] = value
+            self._changed.add(row)
+
+    # ----------------------------------------------------------------------------------------------------- files
+    def flush(self) -> bool:
+        """Add everything that this process has added to the files; return whether that was possible.
+
+        What could not be written waits for the next time, and ``problems`` has the reason.
+        """
+        self._renew_in_child()
+        with self._files_lock:
+            try:
+                files, process = self._join()
+                self._set_gauges(files, process)
+                self._add_to(files)
+                return True
+            except (OSError, ConfigurationError) as error:
+                self._count(error)
+                return False
+
+    def read(self) -> Snapshot:
+        """Return what all processes have added, without waiting for any lock that another process may hold.
+
+        If this process cannot join the others, that is what it has added itself, and ``problems`` has the reason.
+        """
+        self._renew_in_child()
+        with self._files_lock:
+            try:
+                files, _ = self._join()
+                files.catch_up()
+                return Snapshot(files.instance_id, files, files.snapshot(), self._directory.gauges(files.instance_id))
+            except (OSError, ConfigurationError) as error:
+                self._count(error)
+                with self._lock:
+                    return Snapshot(self._own_id, None, b"", ({},), {**self._pending, **self._gauges})
+
+    def close(self) -> None:
+        """Add what is pending, and leave: the gauges of this process are gone."""
+        self.flush()
+        with self._files_lock:
+            if self._joined is not None:
+                self._joined[1].leave()
+            self._joined = None
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: what is pending is the parent's, as is its lock for life.
+
+        A child does so at its first use anyway. Until then it keeps its parent's gauges alive, so a hook should call this.
+        """
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = RLock()
+        self._files_lock = RLock()
+        self._pending: dict[Row[Any], Any] = {}
+        self._gauges: dict[Row[float], float] = {}
+        self._changed: set[Row[float]] = set()
+        self._joined = None
+        self._own_id = str(uuid4())
+        self._pid = os.getpid()
+
+    def _renew_in_child(self) -> None:
+        if self._pid != os.getpid():
+            self._begin()
+
+    def _count(self, error: Exception) -> None:
+        reason = _REASONS.get(error.errno or 0, "io_error") if isinstance(error, OSError) else "not_ours"
+        self.problems[reason] += 1
+
+    def _join(self) -> tuple[Files, Process]:
+        """Return the files of the present epoch, which may have begun while this process ran."""
+        if self._joined is not None:
+            if self._directory.holds(self._joined[0]):
+                return self._joined
+            self.problems["replaced"] += 1
+            self._joined = None
+        self._joined = self._directory.join()
+        self._changed.update(self._gauges)
+        return self._joined
+
+    def _set_gauges(self, files: Files, process: Process) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        try:
+            new = [row for row in changed if row.id not in files.entries]
+            if new:
+                with files.locked():
+                    files.add_rows([(row.key, row.layout) for row in new if row.id not in files.entries])
+            for row in list(changed):
+                process.set(files.entries[row.id].offset, self._gauges[row])
+                changed.discard(row)
+        finally:
+            self._changed |= changed
+
+    def _add_to(self, files: Files) -> None:
+        with self._lock:
+            left, self._pending = self._pending, {}
+        try:
+            rows = sorted(left, key=lambda row: entry.offset if (entry := files.entries.get(row.id)) else files.end)
+            for start in range(0, len(rows), AT_ONCE):
+                with files.locked():
+                    self._add_some(files, {row: left[row] for row in rows[start : start + AT_ONCE]}, left)
+        finally:
+            with self._lock:
+                for row, value in left.items():
+                    since = self._pending.get(row)
+                    self._pending[row] = value if since is None else row.layout.plus(value, since)
+
+    def _add_some(self, files: Files, news: Mapping[Row[Any], Any], left: dict[Row[Any], Any]) -> None:
+        """Add to some rows, the lock held. Those that have been added to, or never can be, are taken out of ``left``."""
+        files.add_rows(
+            [(row.key, row.layout.fitting(value)) for row, value in news.items() if row.id not in files.entries]
+        )
+        rows: dict[Entry[Any], Row[Any]] = {}
+        for row in news:
+            entry = files.entries.get(row.id)
+            if entry is None:  # there is no room for it, which has been counted
+                del left[row]
+            elif not row.layout.agrees(entry.layout):
+                self.problems["other_buckets"] += 1
+                del left[row]
+            else:
+                rows[entry] = row
+        addition = files.addition([(entry, news[row]) for entry, row in rows.items()], time.time_ns())
+        try:
+            addition.write()
+        finally:
+            for entry in addition.arrived():
+                del left[rows[entry]]
+        cramped = dict(addition.cramped)
+        if cramped:
+            files.add_rows([(entry.key, layout) for entry, layout in cramped.items()])
+            moved = {row: news[row] for entry in cramped if files.entries[(row := rows[entry]).id] is not entry}
+            for entry in cramped:
+                if rows[entry] not in moved:
+                    del left[rows[entry]]
+            self._add_some(files, moved, left)
+
+
+_REASONS: Final = {
+    errno.EBUSY: "busy",
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EFBIG: "disk_full",
+    errno.ENOENT: "vanished",
+}
+"""What ``problems`` calls an error of the system; ``io_error`` if it is none of these."""
