@@ -108,7 +108,7 @@ class Directory:
 
     def holds(self, files: Files) -> bool:
         """Whether ``files`` are still those of this directory."""
-        return files.is_at(self._keys)
+        return files.are_at(self._keys)
 
     def gauges(self, instance_id: str) -> list[dict[int, float]]:
         """Return the gauges (by slot) of every living process of an epoch; remove what the dead have left."""
@@ -168,7 +168,7 @@ class Directory:
             os.close(keys)
             raise
         files = Files(keys, totals, self._most, self._problems)
-        if files.complete:
+        if files.whole:
             return files
         self._problems["corrupt_file"] += 1
         for path in (self._keys, self._totals):

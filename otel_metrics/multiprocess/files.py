@@ -108,7 +108,9 @@ def newest_half(data: Buffer, at: int, half: int, seed: int) -> tuple[int, bool]
     first, second = (at, at + half) if a > b else (at + half, at)
     if _whole(data, first, half, seed):
         return first, a - b in {1, -1}
-    return (second if _whole(data, second, half, seed) else -1), False
+    if _whole(data, second, half, seed):
+        return second, False
+    return -1, a + b == 1  # or else it had a value once: whoever wrote the first one was killed
 
 
 def _whole(data: Buffer, at: int, half: int, seed: int) -> bool:
@@ -159,14 +161,16 @@ class Files:
         return self.header.instance_id if self.header else ""
 
     @property
-    def complete(self) -> bool:
-        """Whether the rows belong to the keys."""
-        return self.header is not None and os.pread(self._totals, _HEAD.size, 0) == totals_head(self.header.instance_id)
+    def whole(self) -> bool:
+        """Whether the rows belong to the keys, and none has been cut off."""
+        if self.header is None or os.fstat(self._totals).st_size < self.end:
+            return False
+        return os.pread(self._totals, _HEAD.size, 0) == totals_head(self.header.instance_id)
 
-    def is_at(self, path: Path) -> bool:
-        """Whether the file of keys at ``path`` is still this one."""
+    def are_at(self, keys: Path) -> bool:
+        """Whether the file of keys is still this one, and the rows are whole."""
         try:
-            return os.path.samestat(path.stat(), os.fstat(self._keys))
+            return os.path.samestat(keys.stat(), os.fstat(self._keys)) and self.whole
         except FileNotFoundError:
             return False
 
@@ -217,6 +221,9 @@ class Files:
         # What a killed writer has left of a line is cut off, or the next line would be a part of it.
         if os.fstat(self._keys).st_size != self._read:
             os.ftruncate(self._keys, self._read)
+        # Rows first, so that a file of rows that is too short for its keys has been cut off.
+        if end > os.fstat(self._totals).st_size:
+            os.ftruncate(self._totals, end)
         if os.pwrite(self._keys, data, self._read) != len(data):
             os.ftruncate(self._keys, self._read)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -322,15 +329,15 @@ class Files:
 
     def snapshot(self) -> bytes:
         """Return all rows as they are now; :meth:`value` finds the value of one in there."""
-        return os.pread(self._totals, min(self.end, os.fstat(self._totals).st_size), 0)
+        return os.pread(self._totals, self.end, 0)
 
     def value(self, snapshot: bytes, entry: Entry[V], start: int = 0) -> Stored[V] | None:
         """Return what a row held, or None if nothing, or nothing that can be read. ``snapshot`` begins at ``start``."""
         at = entry.offset - start
-        if at + 2 * entry.half > len(snapshot):
-            place, certain = -1, True  # not written yet
-        else:
+        if at + 2 * entry.half <= len(snapshot):
             place, certain = newest_half(snapshot, at, entry.half, entry.seed)
+        else:  # it has been cut off meanwhile
+            place, certain = -1, False
         if not certain:
             snapshot, place = self._standing_still(entry)
         if place >= 0:

@@ -16,6 +16,8 @@ import struct
 import sys
 import time
 from array import array
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otel_metrics.multiprocess.totals import SharedTotals
@@ -65,7 +67,7 @@ def main(directory: str, kills: int) -> dict[str, object]:
             child = os.fork()
             if child == 0:
                 try:
-                    write(directory, lambda rounds: struct.pack_into("q", acknowledged, 8 * number, rounds))
+                    write(directory, partial(struct.pack_into, "q", acknowledged, 8 * number))
                 finally:
                     os._exit(1)
             living.append(child)
@@ -119,7 +121,7 @@ def main(directory: str, kills: int) -> dict[str, object]:
         "most": max(final),
         "processes": snapshot.processes,
         "living": [sample.value for sample in snapshot.rows("living")],
-        "files": len(os.listdir(directory)),
+        "files": len(list(Path(directory).iterdir())),
         "problems": sorted({*problems, *totals.problems}),
     }
 

@@ -1,0 +1,114 @@
+"""Files that were damaged anywhere: nothing is raised, no value is invented, and what is recorded afterwards counts.
+
+``damage.json`` keeps damage that has once been a problem, or nearly; hypothesis looks for more.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_metrics.multiprocess.totals import SharedTotals
+from otel_metrics.multiprocess.values import Day, Exemplar, HistogramValue, Native
+
+Damage = list[list[Any]]
+"""[which file, what to do, where (as a part of its length), bytes in hexadecimal] each."""
+
+KEPT: dict[str, Damage] = json.loads((Path(__file__).parent / "damage.json").read_text(encoding="utf-8"))
+
+
+def fill(directory: Path, amount: int) -> SharedTotals:
+    totals = SharedTotals(directory, "shop")
+    for i in range(3):
+        key = ("duration", str(i))
+        native = Native(8, 5 * i, [amount, 0, amount])
+        totals.counter(("calls", str(i))).add(amount)
+        totals.histogram(key, (1.0, 5.0)).add(
+            HistogramValue(2 * amount, 4.0 * amount, 2.0, 2.0, [0, 2 * amount, 0], 0, native)
+        )
+        totals.exemplars(key).add((Exemplar(1, 2.0, amount, (("trace_id", "0af7"),)),))
+        totals.days(("days", str(i))).add((Day(20_000, amount, amount, amount, 1.0, 1.0),))
+    totals.gauge(("memory",), "sum").set(1.0)
+    totals.flush()
+    return totals
+
+
+def damage(directory: Path, what: Damage) -> None:
+    for suffix, action, where, text in what:
+        (path,) = directory.glob(f"*.{suffix}")
+        data, extra = path.read_bytes(), bytes.fromhex(text)
+        at = int(where * len(data))
+        path.write_bytes(
+            {
+                "overwrite": data[:at] + extra + data[at + len(extra) :],
+                "insert": data[:at] + extra + data[at:],
+                "cut": data[:at],
+                "append": data + extra,
+            }[action]
+        )
+
+
+def amounts(totals: SharedTotals) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    snapshot = totals.read()
+    for metric in snapshot.metrics:
+        for sample in snapshot.rows(metric):
+            value = sample.value
+            if sample.kind == "histogram":
+                assert value.n == value.total / 2 == sum(value.buckets) == sum(value.native.counts)
+                found[sample.key] = value.n / 2
+            elif sample.kind == "days":
+                assert value[0].n == value[0].total == value[0].squares
+                found[sample.key] = value[0].n
+            elif sample.kind == "counter":
+                found[sample.key] = value
+    return found
+
+
+def check(what: Damage) -> None:
+    directory = Path(tempfile.mkdtemp())
+    try:
+        # Twice: a row that was written once and is damaged looks like one whose first writer was killed.
+        fill(directory, 4)
+        living = fill(directory, 6)
+        damage(directory, what)
+        # A process that was there before, and one that comes after.
+        assert set(amounts(living).values()) <= {10.0}
+        late = fill(directory, 1)
+        seen = amounts(late)
+        assert set(seen.values()) <= {1.0, 10.0, 11.0}
+        assert living.flush()
+        fill(directory, 2)
+        again = amounts(late)
+        assert set(again.values()) <= {2.0, 3.0, 12.0, 13.0}
+        assert len(again) == 9
+        if len(again) != sum(value == 13.0 for value in again.values()):
+            assert living.problems or late.problems  # and so is said
+        assert len(list(directory.iterdir())) <= 7
+    finally:
+        shutil.rmtree(directory)
+
+
+places = st.floats(0, 1, exclude_max=True)
+some_bytes = st.binary(min_size=1, max_size=40).map(bytes.hex)
+one = st.tuples(
+    st.sampled_from(["keys", "totals"]), st.sampled_from(["overwrite", "insert", "cut", "append"]), places, some_bytes
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(one.map(list), min_size=1, max_size=3))
+def test_no_damage_is_fatal(what: Damage) -> None:
+    check(what)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_no_damage_of_the_corpus_is_fatal(name: str) -> None:
+    check(KEPT[name])

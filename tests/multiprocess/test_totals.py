@@ -1,0 +1,621 @@
+"""What the processes of one application see of each other's totals, and what becomes of them when something breaks."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_metrics.errors import ConfigurationError
+from otel_metrics.multiprocess.files import newest_half
+from otel_metrics.multiprocess.totals import SharedTotals
+from otel_metrics.multiprocess.values import Day, Exemplar, HistogramValue, Latest, Native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_metrics.multiprocess.totals import Sample
+
+HERE = Path(__file__).parent
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns in a forked child, which ends without any clean-up."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(send, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    assert answer, "the child failed"
+    return json.loads(answer)
+
+
+def values(totals: SharedTotals, metric: str) -> dict[tuple[str, ...], Any]:
+    return {sample.key[1:]: sample.value for sample in totals.read().rows(metric)}
+
+
+def only(totals: SharedTotals, metric: str) -> Sample:
+    (sample,) = totals.read().rows(metric)
+    return sample
+
+
+def another(directory: Path, *amounts: float) -> None:
+    """Add to the counter of most tests in a process that ends at once."""
+
+    def work() -> bool:
+        totals = SharedTotals(directory, "shop")
+        for amount in amounts:
+            totals.counter(("calls", "order")).add(amount)
+        return totals.flush()
+
+    assert in_child(work) is True
+
+
+# ---------------------------------------------------------------------------------------------------- several processes
+def test_counters_of_all_processes_are_added(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    totals.counter(("calls", "order")).add(2)
+    totals.counter(("calls", "pay")).add(1)
+    assert totals.flush()
+    another(tmp_path, 3, 4)
+    another(tmp_path, 5)
+    assert values(totals, "calls") == {("order",): 14.0, ("pay",): 1.0}
+    assert not totals.problems
+
+
+def test_what_is_not_flushed_is_not_seen(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    totals.counter(("calls", "order")).add(2)
+    assert values(totals, "calls") == {}
+
+
+def test_histograms_days_exemplars_and_newest_values_are_added(tmp_path: Path) -> None:
+    def work(time_unix_nano: int, offset: int) -> bool:
+        totals = SharedTotals(tmp_path, "shop")
+        key = ("duration", "order")
+        native = Native(8, offset, [1, 0, 2])
+        totals.histogram(key, (1.0, 5.0)).add(HistogramValue(3, 7.5, 0.5, 4.0, [1, 2, 0], 0, native))
+        totals.exemplars(key).add((Exemplar(1, 4.0, time_unix_nano, (("trace_id", "0af7"),)),))
+        totals.days(("days", "order")).add((Day(20_000, 2, 3.0, 5.0, 1.0, 2.0),))
+        totals.latest(("threshold",)).add(Latest(time_unix_nano, float(offset)))
+        return totals.flush()
+
+    assert in_child(lambda: work(2000, 3))
+    assert in_child(lambda: work(1000, 900))
+    totals = SharedTotals(tmp_path, "shop")
+    sample = only(totals, "duration")
+    value = sample.value
+    assert (value.n, value.total, value.low, value.high, list(value.buckets)) == (6, 15.0, 0.5, 4.0, [2, 4, 0])
+    assert sum(value.native.counts) == 6
+    assert value.native.scale == 7  # 900 buckets are too many at scale 8
+    assert sample.exemplars == (Exemplar(1, 4.0, 2000, (("trace_id", "0af7"),)),)
+    assert only(totals, "days").value == (Day(20_000, 4, 6.0, 10.0, 1.0, 2.0),)
+    assert only(totals, "threshold").value == Latest(2000, 3.0)
+
+
+def test_a_histogram_whose_buckets_do_not_agree_is_left_out_and_counted(tmp_path: Path) -> None:
+    one, two = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    one.histogram(("duration",), (1.0,)).add(HistogramValue(1, 0.5, 0.5, 0.5, [1, 0]))
+    two.histogram(("duration",), (2.0,)).add(HistogramValue(1, 0.5, 0.5, 0.5, [1, 0]))
+    assert one.flush()
+    assert two.flush()
+    assert only(two, "duration").value.n == 1
+    assert two.problems == {"other_buckets": 1}
+
+
+def test_what_cannot_be_stored_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    totals.histogram(("duration",), (1.0,)).add(HistogramValue(1, 0.5, 0.5, 0.5, [1, 0, 0, 0]))
+    totals.counter(("calls",)).add(1)
+    assert totals.flush()
+    assert totals.flush()
+    assert totals.read().metrics == ["duration", "calls"]
+    assert values(totals, "duration") == {}
+    assert values(totals, "calls") == {(): 1.0}
+    assert totals.problems == {"not_storable": 1}
+
+
+def test_every_series_has_the_start_of_its_first_value(tmp_path: Path) -> None:
+    before = time.time_ns()
+    another(tmp_path, 1)
+    after = time.time_ns()
+    totals = SharedTotals(tmp_path, "shop")
+    totals.counter(("calls", "order")).add(1)
+    totals.flush()
+    assert before <= only(totals, "calls").born <= after
+
+
+def test_one_identity_for_all_also_after_a_restart(tmp_path: Path) -> None:
+    def identity() -> str:
+        return SharedTotals(tmp_path, "shop").read().instance_id
+
+    assert in_child(identity) == in_child(identity) == identity()
+    assert in_child(identity) != SharedTotals(tmp_path / "other", "shop").read().instance_id
+
+
+def test_threads_of_one_process_add_exactly(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    counter = totals.counter(("calls", "order"))
+
+    def work() -> None:
+        for i in range(500):
+            counter.add(1)
+            if i % 50 == 0:
+                totals.flush()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    totals.flush()
+    assert values(totals, "calls") == {("order",): 4000.0}
+
+
+# ------------------------------------------------------------------------------------------------------------ gauges
+def test_gauges_are_those_of_living_processes(tmp_path: Path) -> None:
+    one, two = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    for mode in ("sum", "max", "min", "mean"):
+        one.gauge(("memory", mode), mode).set(1.0)
+        two.gauge(("memory", mode), mode).set(4.0)
+    assert one.flush()
+    assert two.flush()
+    assert values(one, "memory") == {("sum",): 5.0, ("max",): 4.0, ("min",): 1.0, ("mean",): 2.5}
+    assert one.read().processes == 2
+    two.close()
+    assert values(one, "memory") == {("sum",): 1.0, ("max",): 1.0, ("min",): 1.0, ("mean",): 1.0}
+    assert one.read().processes == 1
+
+
+def test_the_gauges_of_a_killed_process_are_gone_with_its_file(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+
+    def work() -> bool:
+        child = SharedTotals(tmp_path, "shop")
+        child.gauge(("memory",), "sum").set(7.0)
+        return child.flush()
+
+    assert in_child(work)
+    assert len(list(tmp_path.glob("*.process"))) == 2
+    assert values(totals, "memory") == {}
+    assert len(list(tmp_path.glob("*.process"))) == 1
+
+
+def test_a_child_that_never_records_does_not_keep_the_gauges_of_its_parent(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    totals.gauge(("memory",), "sum").set(7.0)
+    assert totals.flush()
+    hold, held = os.pipe()
+    child = os.fork()
+    if child == 0:
+        totals.after_fork_in_child()
+        os.close(held)
+        os.read(hold, 1)
+        os._exit(0)
+    del totals  # as if the parent had died
+    gc.collect()
+    try:
+        other = SharedTotals(tmp_path, "shop")
+        deadline = time.monotonic() + 10
+        while other.read().processes != 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert values(other, "memory") == {}
+    finally:
+        os.close(held)
+        os.close(hold)
+        os.waitpid(child, 0)
+
+
+# ------------------------------------------------------------------------------------------------------------- forks
+def test_a_forked_child_begins_with_nothing_pending_and_shares_the_rest(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    counter = totals.counter(("calls", "order"))
+    counter.add(1)
+    assert totals.flush()
+    counter.add(10)  # pending
+
+    def work() -> bool:  # without any hook, as after a fork in C
+        counter.add(100)
+        return totals.flush()
+
+    assert in_child(work)
+    assert values(totals, "calls") == {("order",): 101.0}
+    assert totals.flush()
+    assert values(totals, "calls") == {("order",): 111.0}
+    assert totals.read().processes == 1
+
+
+def test_a_child_forked_while_locks_are_held_does_not_hang(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    counter = totals.counter(("calls", "order"))
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with totals._lock, totals._files_lock:
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
+
+    def work() -> bool:
+        signal.alarm(20)
+        counter.add(1)
+        return totals.flush()
+
+    try:
+        assert in_child(work)
+    finally:
+        leave.set()
+        thread.join()
+
+
+# ------------------------------------------------------------------------------------------------------------ faults
+def test_two_applications_in_one_directory_are_told_apart(tmp_path: Path) -> None:
+    SharedTotals(tmp_path, "shop").close()
+    with pytest.raises(ConfigurationError, match="belongs to the application 'shop', not to 'warehouse'"):
+        SharedTotals(tmp_path, "warehouse")
+    with pytest.raises(ConfigurationError, match="a directory of its own"):
+        SharedTotals(tmp_path, "warehouse", schema="another release")
+
+
+def test_releases_side_by_side_share_nothing(tmp_path: Path) -> None:
+    old, new = SharedTotals(tmp_path, "shop", schema="1"), SharedTotals(tmp_path, "shop", schema="2")
+    old.counter(("calls",)).add(1)
+    new.counter(("calls",)).add(2)
+    assert old.flush()
+    assert new.flush()
+    assert values(old, "calls") == {(): 1.0}
+    assert values(new, "calls") == {(): 2.0}
+    assert old.read().instance_id != new.read().instance_id
+
+
+def age(directory: Path, hours: float) -> None:
+    for path in directory.glob("*"):
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+
+
+def test_an_abandoned_epoch_is_over_after_two_days_and_an_hour(tmp_path: Path) -> None:
+    another(tmp_path, 1)
+    first = SharedTotals(tmp_path, "shop")
+    first.close()
+    identity = first.read().instance_id
+    first.close()
+    age(tmp_path, 48.9)
+    second = SharedTotals(tmp_path, "shop")
+    assert second.read().instance_id == identity
+    age(tmp_path, 49.1)  # somebody lives there
+    assert SharedTotals(tmp_path, "shop").read().instance_id == identity
+    second.close()
+    age(tmp_path, 49.1)
+    third = SharedTotals(tmp_path, "shop")
+    assert third.read().instance_id != identity
+    assert values(third, "calls") == {}
+
+
+def test_a_clock_in_the_past_does_not_end_an_epoch(tmp_path: Path) -> None:
+    another(tmp_path, 1)
+    age(tmp_path, -1000)
+    assert values(SharedTotals(tmp_path, "shop"), "calls") == {("order",): 1.0}
+
+
+def test_hundreds_of_recycled_processes_leave_a_handful_of_files(tmp_path: Path) -> None:
+    for _ in range(200):
+        another(tmp_path, 1)
+    totals = SharedTotals(tmp_path, "shop")
+    assert values(totals, "calls") == {("order",): 200.0}
+    assert totals.read().processes == 1
+    assert len(list(tmp_path.iterdir())) == 3
+    assert sum(path.stat().st_size for path in tmp_path.glob("*")) < 2000
+
+
+def test_only_the_owner_may_read_and_write(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path / "made" / "here", "shop")
+    totals.flush()
+    assert stat.S_IMODE((tmp_path / "made" / "here").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "made" / "here").iterdir()} == {0o600}
+
+
+def test_a_directory_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        SharedTotals(tmp_path / "file", "shop")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path / "state", "shop")
+    totals.close()
+    (keys,) = (tmp_path / "state").glob("*.keys")
+    target = keys.rename(tmp_path / "elsewhere")
+    keys.symlink_to(target)
+    before = target.read_bytes()
+    broken = SharedTotals(tmp_path / "state", "shop")
+    assert not broken.flush()
+    assert target.read_bytes() == before
+
+
+def test_a_directory_that_vanishes_is_made_again(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    totals, other = SharedTotals(directory, "shop"), SharedTotals(directory, "shop")
+    totals.counter(("calls", "order")).add(1)
+    totals.gauge(("memory",), "sum").set(3.0)
+    assert totals.flush()
+    identity = totals.read().instance_id
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rmdir()
+    totals.counter(("calls", "order")).add(5)
+    assert totals.flush()
+    other.counter(("calls", "order")).add(2)
+    assert other.flush()
+    assert values(other, "calls") == {("order",): 7.0}
+    assert values(other, "memory") == {(): 3.0}
+    assert other.read().instance_id == totals.read().instance_id != identity
+    assert totals.problems == {"replaced": 1}
+
+
+def test_files_that_are_not_ours_are_put_aside(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    totals.close()
+    (keys,) = tmp_path.glob("*.keys")
+    keys.write_bytes(b"precious\n")
+    again = SharedTotals(tmp_path, "shop")
+    again.counter(("calls",)).add(1)
+    assert again.flush()
+    assert values(again, "calls") == {(): 1.0}
+    assert again.problems == {"corrupt_file": 1}
+    assert keys.with_name(f"{keys.name}.corrupt").read_bytes() == b"precious\n"
+
+
+def test_rows_that_are_cut_off_end_the_epoch(tmp_path: Path) -> None:
+    """A counter that began at zero again under the same identity would have gone back."""
+    totals = SharedTotals(tmp_path, "shop")
+    for name in ("a", "b"):
+        totals.counter(("calls", name)).add(5)
+    assert totals.flush()
+    identity = totals.read().instance_id
+    (rows,) = tmp_path.glob("*.totals")
+    os.truncate(rows, rows.stat().st_size - 64)
+    totals.counter(("calls", "b")).add(1)
+    assert totals.flush()
+    assert values(totals, "calls") == {("b",): 1.0}
+    assert totals.read().instance_id != identity
+    assert totals.problems == {"replaced": 1, "corrupt_file": 1}
+
+
+def test_series_beyond_the_bound_are_left_out_and_counted(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop", most_bytes=32 + 3 * 64)
+    for i in range(5):
+        totals.counter(("calls", str(i))).add(1)
+    assert totals.flush()
+    assert len(values(totals, "calls")) == 3
+    assert totals.problems == {"no_room": 2}
+    (rows,) = tmp_path.glob("*.totals")
+    assert rows.stat().st_size == 32 + 3 * 64
+
+
+def test_a_histogram_that_finds_no_more_room_stays_as_it_is(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop", most_bytes=1000)
+    row = totals.histogram(("duration",), (1.0,))
+    row.add(HistogramValue(1, 2.0, 2.0, 2.0, [0, 1], 0, Native(8, 256, [1])))
+    assert totals.flush()
+    row.add(HistogramValue(1, 4.0, 4.0, 4.0, [0, 1], 0, Native(8, 512, [1])))
+    assert totals.flush()
+    assert only(totals, "duration").value.n == 1
+    assert totals.problems == {"no_room": 1}
+
+
+FULL_DISK = """
+import json, resource, sys
+from otel_metrics.multiprocess.totals import SharedTotals
+totals = SharedTotals(sys.argv[1], "shop")
+limit, unlimited = int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))  # writing beyond is an error, as on a full disk
+rows = [totals.counter(("calls", str(i))) for i in range(100)]
+flushed = []
+for _ in range(3):
+    for row in rows: row.add(1)
+    flushed.append(totals.flush())
+seen = [sample.value for sample in totals.read().rows("calls")]
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+flushed.append(totals.flush())
+print(json.dumps([flushed, seen, [sample.value for sample in totals.read().rows("calls")], dict(totals.problems)]))
+"""
+
+
+@pytest.mark.parametrize("limit", [150, 1000, 2000, 2500, 3000, 5000])
+def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, limit: int) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(limit)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert result.stderr == ""
+    flushed, seen, final, problems = json.loads(result.stdout)
+    assert flushed == [False, False, False, True]
+    assert set(seen) <= {1.0, 2.0, 3.0}
+    assert final == [3.0] * 100
+    assert problems == {"disk_full": 3}
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_a_process_alone(tmp_path: Path) -> None:
+    def work() -> list[object]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        totals = SharedTotals(tmp_path, "shop")
+        totals.counter(("calls", "order")).add(4)
+        totals.gauge(("memory",), "sum").set(2.0)
+        flushed = totals.flush()
+        snapshot = totals.read()
+        return [
+            flushed,
+            {metric: [sample.value for sample in snapshot.rows(metric)] for metric in snapshot.metrics},
+            snapshot.processes,
+            dict(totals.problems),
+        ]
+
+    assert in_child(work) == [False, {"calls": [4], "memory": [2.0]}, 1, {"disk_full": 3}]
+    another(tmp_path, 1)
+    assert values(SharedTotals(tmp_path, "shop"), "calls") == {("order",): 1.0}
+
+
+def test_a_process_stopped_with_the_lock_delays_others_and_stops_nobody(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        files, _ = SharedTotals(tmp_path, "shop")._join()
+        with files.locked():
+            os.write(tell, b"x")
+            signal.pause()
+        os._exit(0)
+    try:
+        os.read(ready, 1)
+        os.kill(child, signal.SIGSTOP)
+        totals.counter(("calls", "order")).add(1)
+        started = time.monotonic()
+        assert not totals.flush()
+        assert values(totals, "calls") == {}
+        assert time.monotonic() - started < 5
+        assert totals.problems == {"busy": 1}
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert totals.flush()  # the kernel has freed the lock
+    assert values(totals, "calls") == {("order",): 1.0}
+
+
+# ------------------------------------------------------------------------------------------------------ torn writes
+def test_a_write_that_ends_at_any_byte_leaves_the_old_value_or_the_new_one(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    row = totals.histogram(("duration",), (1.0, 5.0))
+    one = HistogramValue(1, 2.0, 2.0, 2.0, [0, 1, 0], 0, Native(0, 0, [1]))
+    for _ in range(3):
+        row.add(one)
+        totals.flush()
+    (rows,) = tmp_path.glob("*.totals")
+    before = rows.read_bytes()
+    row.add(one)
+    totals.flush()
+    after = rows.read_bytes()
+    start = next(i for i in range(len(before)) if before[i] != after[i])
+    seen = set()
+    for cut in range(start, len(after) + 1):
+        rows.write_bytes(after[:cut] + before[cut:])
+        value = only(totals, "duration").value
+        assert value.n == value.total / 2 == sum(value.buckets) == sum(value.native.counts)
+        seen.add(value.n)
+        rows.write_bytes(after[:cut] + before[cut:])
+        row.add(one)  # the next writer goes on from either
+        totals.flush()
+        assert only(totals, "duration").value.n == value.n + 1
+    assert seen == {3, 4}
+    assert not totals.problems
+
+
+def test_a_reader_that_is_overtaken_reads_again(tmp_path: Path) -> None:
+    """It has the old half from before one write and a half-written one from the next: the newest whole half is too old."""
+    totals = SharedTotals(tmp_path, "shop")
+    counter = totals.counter(("calls",))
+    (rows,) = tmp_path.glob("*.totals")
+    images = []
+    for _ in range(4):
+        counter.add(1)
+        totals.flush()
+        images.append(rows.read_bytes()[32:])
+    middle = len(images[0]) // 2
+    halves = slice(0, middle), slice(middle, None)
+    two, other = halves if images[1][halves[0]] != images[0][halves[0]] else halves[::-1]
+    overtaken = bytearray(images[1])  # 2, and in the other half 1, where 3 has been written meanwhile
+    overtaken[two] = images[3][two]  # and 4 is being written in the place of 2
+    overtaken[two.start + 16] ^= 0xFF
+    files, _ = totals._join()
+    entry = files.entries["counter", ("calls",)]
+    assert newest_half(overtaken, 0, entry.half, entry.seed) == (other.start, False)
+    stored = files.value(bytes(overtaken), entry, entry.offset)
+    assert stored is not None
+    assert stored.value == 4.0
+
+
+def test_a_killed_move_to_a_larger_row_loses_nothing(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    row = totals.histogram(("duration",), (1.0,))
+    row.add(HistogramValue(1, 2.0, 2.0, 2.0, [0, 1], 0, Native(8, 256, [1])))
+    assert totals.flush()
+    (rows,) = tmp_path.glob("*.totals")
+    before = rows.read_bytes()
+    row.add(HistogramValue(1, 4.0, 4.0, 4.0, [0, 1], 0, Native(8, 512, [1])))
+    assert totals.flush()
+    # The key of the larger row has been written, and nothing else.
+    rows.write_bytes(before.ljust(rows.stat().st_size, b"\0"))
+    other = SharedTotals(tmp_path, "shop")
+    assert only(other, "duration").value.n == 1
+    other.histogram(("duration",), (1.0,)).add(HistogramValue(1, 2.0, 2.0, 2.0, [0, 1], 0, Native(8, 256, [1])))
+    assert other.flush()
+    value = only(other, "duration").value
+    assert (value.n, value.total, list(value.buckets), value.native[:2], list(value.native.counts)) == (
+        2,
+        4.0,
+        [0, 2],
+        (8, 256),
+        [2],
+    )
+
+
+def test_a_key_that_was_cut_short_is_overwritten(tmp_path: Path) -> None:
+    another(tmp_path, 1)
+    (keys,) = tmp_path.glob("*.keys")
+    with keys.open("ab") as file:
+        file.write(b"3f2a1b00 [0,96,")
+    totals = SharedTotals(tmp_path, "shop")
+    totals.counter(("calls", "pay")).add(2)
+    assert totals.flush()
+    assert (
+        values(totals, "calls") == values(SharedTotals(tmp_path, "shop"), "calls") == {("order",): 1.0, ("pay",): 2.0}
+    )
+    assert not totals.problems
+    assert b"3f2a1b00" not in keys.read_bytes()
+
+
+def test_writers_killed_at_any_moment_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, str(HERE / "killing.py"), str(tmp_path), "200"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    found = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert found["torn"] == found["backwards"] == 0
+    assert found["killed"] >= 200
+    assert found["rows"] == 300
+    assert found["acknowledged"] <= found["least"]
+    # What a writer had written and could not acknowledge any more is one round at most.
+    assert found["most"] <= found["acknowledged"] + found["killed"]
+    assert found["processes"] == 1
+    assert found["living"] == []
+    assert found["files"] == 3
+    assert found["problems"] == []
