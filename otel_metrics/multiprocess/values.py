@@ -132,7 +132,7 @@ class HistogramValue(NamedTuple):
             max(self.high, news.high),
             array("q", map(add, self.buckets, news.buckets)),
             self.zeros + news.zeros,
-            self.native.plus(news.native),
+            self.native.plus(news.native) if news.native.counts else self.native,
         )
 
 
