@@ -181,8 +181,8 @@ class Files:
         Raises:
             Busy: it is not to be had.
         """
-        lock(self._totals, PATIENCE)
         try:
+            lock(self._totals, PATIENCE)
             self.catch_up()
             yield
         finally:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from otel_metrics.multiprocess.directory import Process
-    from otel_metrics.multiprocess.files import Entry, Files, Key, Stored
+    from otel_metrics.multiprocess.files import Addition, Entry, Files, Key, Stored
     from otel_metrics.multiprocess.values import Days, Exemplars, HistogramValue, Latest, Layout
 
 V = TypeVar("V")
@@ -223,6 +223,9 @@ class SharedTotals:
             except (OSError, ConfigurationError) as error:
                 self._count(error)
                 return False
+            except BaseException:
+                self._joined = None  # a signal handler has raised: what is known of the files may be incomplete
+                raise
 
     def read(self) -> Snapshot:
         """Return what all processes have added, without waiting for any lock that another process may hold.
@@ -237,8 +240,12 @@ class SharedTotals:
                 return Snapshot(files.instance_id, files, files.snapshot(), self._directory.gauges(files.instance_id))
             except (OSError, ConfigurationError) as error:
                 self._count(error)
+                self._recover()
                 with self._lock:
                     return Snapshot(self._own_id, None, b"", ({},), {**self._pending, **self._gauges})
+            except BaseException:
+                self._joined = None
+                raise
 
     def close(self) -> None:
         """Add what is pending, and leave: the gauges of this process are gone."""
@@ -259,6 +266,8 @@ class SharedTotals:
         self._lock = RLock()
         self._files_lock = RLock()
         self._pending: dict[Row[Any], Any] = {}
+        self._left: dict[Row[Any], Any] = {}
+        self._addition: Addition | None = None
         self._gauges: dict[Row[float], float] = {}
         self._changed: set[Row[float]] = set()
         self._joined = None
@@ -298,27 +307,38 @@ class SharedTotals:
         finally:
             self._changed |= changed
 
+    # What is on its way into the files is in ``_left`` until it is known to have arrived. A signal handler may raise anywhere
+    # in here: the next flush goes on from what these attributes say, so nothing is lost, and nothing added twice.
     def _add_to(self, files: Files) -> None:
+        self._recover()
         with self._lock:
-            left, self._pending = self._pending, {}
-        try:
-            rows = sorted(left, key=lambda row: entry.offset if (entry := files.entries.get(row.id)) else files.end)
-            for start in range(0, len(rows), AT_ONCE):
-                with files.locked():
-                    self._add_some(files, {row: left[row] for row in rows[start : start + AT_ONCE]}, left)
-        finally:
-            with self._lock:
-                for row, value in left.items():
-                    since = self._pending.get(row)
-                    self._pending[row] = value if since is None else row.layout.plus(value, since)
+            self._left, self._pending = self._pending, {}
+        rows = sorted(self._left, key=lambda row: entry.offset if (entry := files.entries.get(row.id)) else files.end)
+        for start in range(0, len(rows), AT_ONCE):
+            with files.locked():
+                self._add_some(files, rows[start : start + AT_ONCE])
 
-    def _add_some(self, files: Files, news: Mapping[Row[Any], Any], left: dict[Row[Any], Any]) -> None:
-        """Add to some rows, the lock held. Those that have been added to, or never can be, are taken out of ``left``."""
-        files.add_rows(
-            [(row.key, row.layout.fitting(value)) for row, value in news.items() if row.id not in files.entries]
-        )
-        rows: dict[Entry[Any], Row[Any]] = {}
-        for row in news:
+    def _recover(self) -> None:
+        """Have what an earlier flush left wait with what came since."""
+        self._settle()
+        with self._lock:
+            waiting = dict(self._left)
+            for row, value in self._pending.items():
+                waiting[row] = row.layout.plus(waiting[row], value) if row in waiting else value
+            self._pending, self._left = waiting, {}
+
+    def _settle(self) -> None:
+        if self._addition is not None:
+            for entry in self._addition.arrived():
+                self._left.pop(self._rows[entry.layout.kind, entry.key], None)
+            self._addition = None
+
+    def _add_some(self, files: Files, rows: Sequence[Row[Any]]) -> None:
+        """Add to some rows, the lock held. Those that have been added to, or never can be, are taken out of ``_left``."""
+        left = self._left
+        files.add_rows([(row.key, row.layout.fitting(left[row])) for row in rows if row.id not in files.entries])
+        news: list[tuple[Entry[Any], Any]] = []
+        for row in rows:
             entry = files.entries.get(row.id)
             if entry is None:  # there is no room for it, which has been counted
                 del left[row]
@@ -326,21 +346,21 @@ class SharedTotals:
                 self.problems["other_buckets"] += 1
                 del left[row]
             else:
-                rows[entry] = row
-        addition = files.addition([(entry, news[row]) for entry, row in rows.items()], time.time_ns())
-        try:
-            addition.write()
-        finally:
-            for entry in addition.arrived():
-                del left[rows[entry]]
+                news.append((entry, left[row]))
+        addition = self._addition = files.addition(news, time.time_ns())
+        addition.write()
+        self._settle()
         cramped = dict(addition.cramped)
         if cramped:
             files.add_rows([(entry.key, layout) for entry, layout in cramped.items()])
-            moved = {row: news[row] for entry in cramped if files.entries[(row := rows[entry]).id] is not entry}
+            moved: list[Row[Any]] = []
             for entry in cramped:
-                if rows[entry] not in moved:
-                    del left[rows[entry]]
-            self._add_some(files, moved, left)
+                row = self._rows[entry.layout.kind, entry.key]
+                if files.entries[row.id] is entry:  # there is no room for a larger one
+                    del left[row]
+                else:
+                    moved.append(row)
+            self._add_some(files, moved)
 
 
 _REASONS: Final = {

@@ -506,6 +506,42 @@ def test_a_process_stopped_with_the_lock_delays_others_and_stops_nobody(tmp_path
     assert values(totals, "calls") == {("order",): 1.0}
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # what of the standard library was interrupted
+def test_a_flush_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    class Interrupt(Exception):  # noqa: N818
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    totals, other = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    counters = [totals.counter(("calls", str(i))) for i in range(100)]
+    interrupted = 0
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for round_ in range(200):
+            for counter in counters:
+                counter.add(1)
+            try:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.00001 * (round_ % 200 + 1))
+                    totals.flush()
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupt:
+                interrupted += 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 10
+    assert totals.flush()
+    assert set(values(totals, "calls").values()) == {200.0}
+    other.counter(("calls", "0")).add(1)
+    assert other.flush()  # no lock is left behind
+    assert not totals.problems
+
+
 # ------------------------------------------------------------------------------------------------------ torn writes
 def test_a_write_that_ends_at_any_byte_leaves_the_old_value_or_the_new_one(tmp_path: Path) -> None:
     totals = SharedTotals(tmp_path, "shop")
