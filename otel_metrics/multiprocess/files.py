@@ -85,7 +85,7 @@ class Stored(NamedTuple, Generic[V]):
 
 
 class Busy(OSError):  # noqa: N818 (it is no failure)
-    """The lock is not to be had, or a row does not stand still."""
+    """The lock is not to be had."""
 
 
 class Header(NamedTuple):
@@ -197,24 +197,20 @@ class Files:
     def add_rows(self, wanted: Sequence[tuple[Key, Layout[Any]]]) -> None:
         """Make rows for keys that have none, or whose row lacks room. Those that go beyond the bound are not made."""
         lines: list[bytes] = []
-        number, end, slots = self._lines, self.end, self._slots
+        number, size, end, slots = self._lines, self._read, self.end, self._slots
         shapes: dict[tuple[Any, ...], int] = {}
         for key, layout in wanted:
+            following = end + 2 * half_size(layout) if layout.size else end
+            if following > self._most or size > self._most:
+                self._problems["no_room"] += 1
+                continue
             shape = self._shapes.get(layout.shape, shapes.get(layout.shape))
             if shape is None:
                 shape = shapes[layout.shape] = number
                 lines.append(_line(list(layout.shape)))
                 number += 1
-            if layout.size:
-                offset, following = end, end + 2 * half_size(layout)
-                if following > self._most:
-                    self._problems["no_room"] += 1
-                    continue
-                end = following
-            else:
-                offset, slots = slots, slots + 1
-            lines.append(_line([shape, offset, *key]))
-            number += 1
+            lines.append(_line([shape, end if layout.size else slots, *key]))
+            number, size, end, slots = number + 1, size + len(lines[-1]), following, slots + (not layout.size)
         if not lines:
             return
         data = b"".join(lines)
@@ -317,16 +313,6 @@ class Files:
         data[start : start + half] = packed + _GENERATION.pack(crc32(packed, entry.seed))
         span.ends[entry] = start + half
 
-    def _moved(self, entry: Entry[V]) -> Stored[V] | None:
-        """Return what a row held where it was before; the lock is held."""
-        if entry.before is None:
-            return None
-        return self.value(self.snapshot_of(entry.before), entry.before, entry.before.offset)
-
-    def snapshot_of(self, entry: Entry[Any]) -> bytes:
-        """Return one row as it is now."""
-        return os.pread(self._totals, 2 * entry.half, entry.offset)
-
     def snapshot(self) -> bytes:
         """Return all rows as they are now; :meth:`value` finds the value of one in there."""
         return os.pread(self._totals, self.end, 0)
@@ -334,36 +320,38 @@ class Files:
     def value(self, snapshot: bytes, entry: Entry[V], start: int = 0) -> Stored[V] | None:
         """Return what a row held, or None if nothing, or nothing that can be read. ``snapshot`` begins at ``start``."""
         at = entry.offset - start
-        if at + 2 * entry.half <= len(snapshot):
+        place, certain = -1, False
+        if at + 2 * entry.half <= len(snapshot):  # or else it has been made since
             place, certain = newest_half(snapshot, at, entry.half, entry.seed)
-        else:  # it has been cut off meanwhile
-            place, certain = -1, False
         if not certain:
-            snapshot, place = self._standing_still(entry)
+            snapshot, place, certain = self._standing_still(entry)
         if place >= 0:
             return Stored(entry.layout.unpack(snapshot, place + _HALF.size), _HALF.unpack_from(snapshot, place)[1])
         if not certain:
             self._problems["corrupt_row"] += 1
             return None
-        # Whoever wanted to move the row was killed before, or is about to do so.
-        return (
-            None
-            if entry.before is None
-            else self.value(self.snapshot_of(entry.before), entry.before, entry.before.offset)
-        )
+        return self._moved(entry)  # whoever wanted to move it was killed before, or is about to do so
 
-    def _standing_still(self, entry: Entry[Any]) -> tuple[bytes, int]:
-        """Read a row until nobody is writing it; return it, and where its newest half is."""
+    def _moved(self, entry: Entry[V]) -> Stored[V] | None:
+        """Return what a row held where it was before it needed more room."""
+        before = entry.before
+        return None if before is None else self.value(self._read_row(before), before, before.offset)
+
+    def _read_row(self, entry: Entry[Any]) -> bytes:
+        return os.pread(self._totals, 2 * entry.half, entry.offset)
+
+    def _standing_still(self, entry: Entry[Any]) -> tuple[bytes, int, bool]:
+        """Read a row until nobody is writing it; return it, where its newest half is, and whether that is certain."""
         before = b""
         for _ in range(_TRIES):
-            now = self.snapshot_of(entry)
+            now = self._read_row(entry)
             if len(now) < 2 * entry.half:
                 break
             place, certain = newest_half(now, 0, entry.half, entry.seed)
             if certain or now == before:
-                return now, place
+                return now, place, certain
             before = now
-        return b"", -1
+        return b"", -1, False
 
 
 class _Span:

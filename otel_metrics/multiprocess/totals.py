@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from threading import RLock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import uuid4
 
 from otel_metrics.errors import ConfigurationError
@@ -190,7 +190,8 @@ class SharedTotals:
 
         ``mode`` says how they become one: ``sum``, ``max``, ``min`` or ``mean``.
         """
-        return GaugeRow(self, key, gauge_layout(mode))
+        layout = gauge_layout(mode)
+        return cast("GaugeRow", self._rows.setdefault((layout.kind, key), GaugeRow(self, key, layout)))
 
     def _row(self, key: Key, layout: Layout[V]) -> Row[V]:
         return self._rows.setdefault((layout.kind, key), Row(self, key, layout))
@@ -302,7 +303,9 @@ class SharedTotals:
                 with files.locked():
                     files.add_rows([(row.key, row.layout) for row in new if row.id not in files.entries])
             for row in list(changed):
-                process.set(files.entries[row.id].offset, self._gauges[row])
+                entry = files.entries.get(row.id)
+                if entry is not None:  # or else there is no room for it, which has been counted
+                    process.set(entry.offset, self._gauges[row])
                 changed.discard(row)
         finally:
             self._changed |= changed

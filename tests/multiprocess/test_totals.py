@@ -20,7 +20,7 @@ import pytest
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.multiprocess.files import newest_half
 from otel_metrics.multiprocess.totals import SharedTotals
-from otel_metrics.multiprocess.values import Day, Exemplar, HistogramValue, Latest, Native
+from otel_metrics.multiprocess.values import COUNTER, Day, Exemplar, HistogramValue, Latest, Native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -411,6 +411,33 @@ def test_series_beyond_the_bound_are_left_out_and_counted(tmp_path: Path) -> Non
     assert totals.problems == {"no_room": 2}
     (rows,) = tmp_path.glob("*.totals")
     assert rows.stat().st_size == 32 + 3 * 64
+
+
+def test_the_number_of_gauges_is_bounded_as_well(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop", most_bytes=1000)
+    for i in range(100):
+        totals.gauge(("memory", str(i)), "max").set(1.0)
+    assert totals.flush()
+    assert 10 < len(values(totals, "memory")) < 90
+    assert totals.problems["no_room"] == 100 - len(values(totals, "memory"))
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4000
+
+
+def test_rows_made_while_a_snapshot_is_read_are_no_damage(tmp_path: Path) -> None:
+    totals, other = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    totals.counter(("calls", "order")).add(1)
+    assert totals.flush()
+    snapshot = totals.read()
+    other.counter(("calls", "pay")).add(2)
+    assert other.flush()
+    files, _ = totals._join()
+    with files.locked():
+        pass  # this process learns of the row
+    assert [sample.value for sample in snapshot.rows("calls")] == [1.0, 2.0]
+    with files.locked():
+        files.add_rows([(("calls", "unwritten"), COUNTER)])
+    assert [sample.value for sample in snapshot.rows("calls")] == [1.0, 2.0]
+    assert not totals.problems
 
 
 def test_a_histogram_that_finds_no_more_room_stays_as_it_is(tmp_path: Path) -> None:
