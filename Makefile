@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers check bench servers servers-current up format clean
+.PHONY: help demo test test-oldest test-oldest-servers visual check bench servers servers-current up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,6 +52,11 @@ test-oldest-servers: $(STAMP)  ## what depends on their versions, against the ol
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
+
+visual: $(STAMP) servers  ## draw every dashboard as Grafana would, and look at the pictures (needs Node; build/visual)
+	@$(PYTHON) scripts/visual.py
+	$(BIN)/python -m pytest -q tests/visual/planted.py
+	$(BIN)/python -m tests.visual
 
 check: $(STAMP)  ## formatting, lint, types, import contracts, generated files up to date
 	$(BIN)/ruff format --check .

@@ -184,3 +184,28 @@ def fetch_packages(lacking: Callable[[], set[str]], cache: Path) -> list[str]:
                 except (Unavailable, OSError, subprocess.TimeoutExpired) as error:
                     problems.append(f"{suite}: {error}")
     return problems
+
+
+def fetch_with_dependencies(package: str, folder: Path) -> None:
+    """Unpack a package of the machine's own suite with everything that it needs and the machine lacks.
+
+    Raises:
+        Unavailable: with what apt said.
+    """
+    release = os_release()
+    if not SUITES.keys() & {release.get("ID", ""), *release.get("ID_LIKE", "").split()} or not shutil.which("apt-get"):
+        raise Unavailable("this is no Debian or Ubuntu system, its packages are unknown to this script")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=folder.parent) as name:
+        work = Path(name)
+        codename = release.get("VERSION_CODENAME", "")
+        first, *others = write_sources(work, codename, codename)
+        apt = apt_command(work, first)
+        for other in others:
+            other.rename(work / "parts" / other.name)
+        run([*apt, "update"], cwd=work)
+        # Nothing is installed, so nobody needs to be locked out.
+        only = ["-o", "Debug::NoLocking=true", "--yes", "--no-install-recommends", "--download-only", "install"]
+        run([*apt, *only, package], cwd=work)
+        for archive in sorted((work / "cache/archives").glob("*.deb")):
+            run(["dpkg", "-x", str(archive), str(folder)], cwd=work)

@@ -1,0 +1,94 @@
+"""``python -m tests.visual``: draw the committed dashboards as Grafana would, look at every picture, say what is wrong.
+
+Without arguments every picture that is looked at is drawn, which is what ``make visual`` does. Names of dashboards (or
+files) draw these only; ``--state``, ``--width`` and the rest choose what they are drawn with. Pictures, an index and
+the texts that they show go to ``build/visual``. Exit status 1 when something is wrong or differs from what was reviewed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.servers import ROOT
+from tests.visual import gallery, states
+from tests.visual.drawing import Picture, draw
+from tests.visual.past import running
+
+DASHBOARDS = ROOT / "grafana/dashboards"
+OUT = ROOT / "build/visual"
+WIDTH = 1600
+EVERY = [
+    ("busy", 1280),
+    ("busy", 1600),
+    ("busy", 2560),
+    *((state, WIDTH) for state in states.STATES if state != "busy"),
+]
+
+
+def main() -> int:
+    """Draw and look."""
+    parser = argparse.ArgumentParser(prog="python -m tests.visual", description=__doc__)
+    parser.add_argument("dashboards", nargs="*", help="names in grafana/dashboards, or files (default: all)")
+    parser.add_argument("--state", action="append", choices=states.STATES, help="may be repeated (default: all)")
+    parser.add_argument("--width", action="append", type=int, help="in pixels; may be repeated (default: 1600)")
+    parser.add_argument("--from", dest="begin", help="begin of the period, such as now-7d (default: the dashboard's)")
+    parser.add_argument("--to", help="end of the period (default: the dashboard's)")
+    parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
+    parser.add_argument("--open", action="store_true", help="open folded rows")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the pictures (default: build/visual)")
+    parser.add_argument("--accept", action="store_true", help="what is drawn now is what was reviewed")
+    arguments = parser.parse_args()
+
+    files = [DASHBOARDS / f"{name}.json" if "/" not in name else Path(name) for name in arguments.dashboards]
+    files = files or sorted(DASHBOARDS.glob("*.json"))
+    looks = EVERY
+    if arguments.state or arguments.width:
+        looks = [(state, width) for state in arguments.state or states.STATES for width in arguments.width or [WIDTH]]
+    elif arguments.dashboards:
+        looks = [("busy", WIDTH)]
+    more = {
+        "from": arguments.begin,
+        "to": arguments.to,
+        "variables": dict(pair.split("=", 1) for pair in arguments.var),
+    }
+    options = {name: value for name, value in more.items() if value}
+
+    started = time.monotonic()
+    names = sorted({state for state, _ in looks}, key=list(states.STATES).index)
+    with ProcessPoolExecutor(2) as pool:  # a clock of its own for each
+        list(pool.map(states.built, names))
+    print(f"data: {time.monotonic() - started:.0f} s", flush=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(running(states.server(name))) for name in names}
+        pictures = [
+            # The narrow ones show what folded rows hide.
+            Picture(f"{state}-{file.stem}-{width}", servers[state].url, json.loads(file.read_text(encoding="utf-8")), width,
+                    states.SCRAPES.get(state, 60), {"open": arguments.open or (state, width) == ("busy", 1280), **options})
+            for state, width in looks
+            for file in files
+        ]  # fmt: skip
+        results = []
+        for result in draw(pictures, arguments.out):
+            results.append(result)
+            print(f"[{len(results)}/{len(pictures)}] {result.name}: {len(result.trouble) or 'no'} problems", flush=True)
+            for problem in result.trouble:
+                print(f"    {problem}")
+    differing = gallery.compare(results, arguments.out, accept=arguments.accept)
+    index = gallery.write(results, differing, arguments.out)
+    wrong = sum(bool(result.trouble) for result in results)
+    print(
+        f"{len(results)} pictures in {time.monotonic() - started:.0f} s: {wrong} with problems, "
+        f"{len(differing)} other than reviewed; see {index}"
+    )
+    return 1 if wrong or differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
