@@ -19,10 +19,10 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 NOW = datetime(2025, 11, 19, 15, 20, tzinfo=timezone.utc).timestamp()
 """When every picture is taken: on a Wednesday afternoon in the past, so that any machine may store it."""
 
-RECENT = 6.5 * HOUR
+RECENT = 6.25 * HOUR
 """How long before ``NOW`` there is a scrape a minute; before that there is one in ``RARELY`` seconds."""
 
-RARELY = 15 * MINUTE
+RARELY = 30 * MINUTE
 
 _COUNTED = re.compile(r"\w+_(?:total|bucket|count|sum)\{")
 

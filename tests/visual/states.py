@@ -48,7 +48,7 @@ def _fresh(past: Past) -> None:
 
 def _busy(past: Past) -> None:
     """Nine days, some deployments, one incident a day ago; for an hour now the chat assistant is in trouble again."""
-    incidents = [(NOW - 27 * HOUR, NOW - 26 * HOUR), (NOW - HOUR, NOW)]
+    incidents = [(NOW - 28 * HOUR, NOW - 26 * HOUR), (NOW - HOUR, NOW)]
     _record(
         past,
         Process("a1", NOW - 9 * DAY, NOW - 3.2 * DAY, incidents=incidents),
@@ -64,8 +64,8 @@ def _idle(past: Past) -> None:
 
 
 def _many(past: Past) -> None:
-    """24 features, half a day."""
-    _record(past, Process("many", NOW - 0.5 * DAY, NOW, TWENTY_FOUR))
+    """24 features, for two hours."""
+    _record(past, Process("many", NOW - 2 * HOUR, NOW, TWENTY_FOUR))
 
 
 def _imported(past: Past) -> None:
