@@ -78,17 +78,21 @@ def find_chromium() -> None:
         with step("Chromium, from the distribution's packages"):
             fetch_with_dependencies("chromium", CACHE / "debian")
         start = CHROMIUM.with_suffix(".new")
-        start.write_text(STARTER, encoding="utf-8")
+        start.write_text(starter(CACHE / "debian"), encoding="utf-8")
         start.chmod(0o755)
         start.replace(CHROMIUM)
 
 
-STARTER = """#!/bin/sh
-root="$(dirname "$(readlink -f "$0")")/debian"
-libraries=$(find "$root/lib" "$root/usr/lib" -maxdepth 2 -name '*.so*' -printf '%h:' 2>/dev/null | tr ':' '\\n' | sort -u | tr '\\n' ':')
-[ -d /etc/fonts ] || export FONTCONFIG_SYSROOT="$root"
-LD_LIBRARY_PATH="$libraries" exec "$root/usr/lib/chromium/chromium" "$@"
-"""
+def starter(debian: Path) -> str:
+    """A script that starts the unpacked browser with the unpacked libraries, and fonts where the machine has none."""
+    folders = sorted({str(file.parent.relative_to(debian)) for file in debian.glob("**/lib/**/*.so*")})
+    libraries = ":".join(f"$root/{folder}" for folder in folders)
+    return (
+        "#!/bin/sh\n"
+        'root="$(dirname "$(readlink -f "$0")")/debian"\n'
+        '[ -d /etc/fonts ] || export FONTCONFIG_SYSROOT="$root"\n'
+        f'LD_LIBRARY_PATH="{libraries}" exec "$root/usr/lib/chromium/chromium" "$@"\n'
+    )
 
 
 def main() -> int:
