@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -59,6 +60,8 @@ def main() -> int:
     }
     options = {name: value for name, value in more.items() if value}
 
+    # The company records something that is no number, which is its business.
+    logging.getLogger("otel_metrics").setLevel(logging.ERROR)
     started = time.monotonic()
     names = sorted({state for state, _ in looks}, key=list(states.STATES).index)
     with ProcessPoolExecutor(2) as pool:  # a clock of its own for each
