@@ -22,7 +22,7 @@ NOW = datetime(2025, 11, 19, 15, 20, tzinfo=timezone.utc).timestamp()
 RECENT = 6.25 * HOUR
 """How long before ``NOW`` there is a scrape a minute; before that there is one in ``RARELY`` seconds."""
 
-RARELY = 30 * MINUTE
+RARELY = HOUR
 
 _COUNTED = re.compile(r"\w+_(?:total|bucket|count|sum)\{")
 
@@ -150,7 +150,7 @@ class Process:
             feature.name, action, duration, success=not failed, error_type=error, user_context=device
         )
         metrics.record_performance_metric(feature.name, "response_time", action, duration, "ms")
-        if chance.random() < 0.2:
+        if feature.name == "search":
             metrics.record_performance_metric(
                 feature.name, "latency", "database", chance.lognormvariate(2.5, 0.7), "ms"
             )

@@ -54,7 +54,7 @@ def _busy(past: Past) -> None:
         Process("a1", NOW - 9 * DAY, NOW - 3.2 * DAY, incidents=incidents),
         Process("a2", NOW - 3.2 * DAY, NOW - 5 * HOUR, incidents=incidents),
         Process("a3", NOW - 5 * HOUR, NOW, incidents=incidents),
-        Process("b1", NOW - 5 * HOUR, NOW, instance="10.0.0.12:9464", incidents=incidents),
+        Process("b1", NOW - 2 * HOUR, NOW, instance="10.0.0.12:9464", incidents=incidents),
     )
 
 
