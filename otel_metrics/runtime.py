@@ -14,6 +14,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
+from otel_metrics.exporter.configured import answer_with
+from otel_metrics.exporter.registry import OtherRegistry
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import PROCESS, Backend, Binding
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
-    from prometheus_client.core import Metric as MetricFamily
 
     from otel_metrics.exporter import ServerHandle
     from otel_metrics.facade.binding import Facade
@@ -63,8 +64,10 @@ class Runtime:
         self._private: MeterProvider | None = None
         if settings.meter_provider is None:
             registry = CollectorRegistry()
-            self._reader = PrometheusReader(registry=registry, resource_attributes=(INSTANCE,))
-            registry.register(_Rest())  # after our reader: what the application registered itself comes last
+            self._reader = PrometheusReader(registry=registry, resource_constant_labels=(INSTANCE,))
+            registry.register(
+                OtherRegistry(registry, REGISTRY)
+            )  # after our reader: what the application registered itself comes last
             # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
             self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
@@ -92,7 +95,7 @@ class Runtime:
         if self._reader is None:
             raise ConfigurationError(
                 "meter_provider is yours, so its readers serve its metrics: "
-                'give it an otel_metrics.exporter.PrometheusReader(resource_attributes=["service.instance.id"]) '
+                'give it an otel_metrics.exporter.PrometheusReader(resource_constant_labels=["service.instance.id"]) '
                 "and call that one's serve()"
             )
         return self._reader
@@ -141,13 +144,6 @@ def _push(settings: Settings) -> list[MetricReader]:
     except ImportError as error:
         raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics[otlp]'") from error
     return [otlp_reader(temporality=settings.otlp)]
-
-
-class _Rest:
-    """The process-wide prometheus_client registry, as one more collector of the private one: asked, never touched."""
-
-    def collect(self) -> Iterable[MetricFamily]:
-        return REGISTRY.collect()
 
 
 # ------------------------------------------------------------------------------------- the process's default runtime
@@ -310,6 +306,14 @@ class _Mounted(Generic[App]):
 def _reader() -> PrometheusReader | None:
     """Return the reader of the moment, without making one after ``shutdown()``."""
     return None if _current is None else _current.reader
+
+
+def _private_reader() -> PrometheusReader | None:
+    """Return the reader of the moment that has all metrics of the process; none where the provider is the application's."""
+    return None if _current is None or _current.settings.meter_provider is not None else _current.reader
+
+
+answer_with(_private_reader)
 
 
 def shutdown() -> None:

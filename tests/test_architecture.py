@@ -145,6 +145,7 @@ READER_ALONE = [
     "otel_metrics.catalogue.schema",
     "otel_metrics.exporter",
     "otel_metrics.exporter.auth",
+    "otel_metrics.exporter.configured",
     "otel_metrics.exporter.endpoint",
     "otel_metrics.exporter.exemplars",
     "otel_metrics.exporter.exponential",

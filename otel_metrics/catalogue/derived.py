@@ -28,5 +28,5 @@ COLLISIONS = Metric(
     "otel_metrics.collisions",
     Kind.GAUGE,
     Family.BRIDGE,
-    "Metrics left out of the exposition because their exposed name is taken by another one.",
+    "Metrics left out of the exposition in the last five minutes because their exposed name, or labels, are taken.",
 )

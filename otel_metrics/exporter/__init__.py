@@ -17,7 +17,8 @@ The path of a scrape, by file::
       series        data points with their labels, rendered once and kept
       text, protobuf   the lines, the messages   (exponential: buckets; exemplars; other_collectors: foreign families)
 
-``push`` is the other direction: the same data sent by OTLP.
+``configured`` makes readers from environment variables and declarative configuration. ``push`` is the other direction: the same
+data sent by OTLP.
 """
 
 from __future__ import annotations
@@ -25,13 +26,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.exporter.auth import hash_password
-from otel_metrics.exporter.reader import AutoPrometheusReader, PrometheusReader
+from otel_metrics.exporter.configured import AutoPrometheusReader, declared_reader
+from otel_metrics.exporter.reader import PrometheusReader
 from otel_metrics.exporter.server import ServerHandle, ServerLimits
 
 if TYPE_CHECKING:
     from otel_metrics.exporter.push import otlp_reader
 
-__all__ = ["AutoPrometheusReader", "PrometheusReader", "ServerHandle", "ServerLimits", "hash_password", "otlp_reader"]
+__all__ = [
+    "AutoPrometheusReader",
+    "PrometheusReader",
+    "ServerHandle",
+    "ServerLimits",
+    "declared_reader",
+    "hash_password",
+    "otlp_reader",
+]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is there
 

@@ -7,6 +7,7 @@ decided once, whatever the format.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -84,22 +85,28 @@ class MetricFamily:
     streams: list[MetricStream] = field(default_factory=list)
 
 
-class Collisions:
-    """What was left out because its name, or its labels, were taken. Logged once per name, counted for ever."""
+RECENT: Final = 300.0
+"""Seconds that a collision counts for: longer than scrape intervals, shorter than what the alert waits for."""
 
-    def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
+
+class Collisions:
+    """What was left out because its name, or its labels, were taken. Logged once per name, counted as long as it lasts."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[tuple[str, str], float] = {}
 
     @property
     def count(self) -> int:
-        """Distinct collisions seen so far."""
-        return len(self._known)
+        """Distinct collisions of the last five minutes."""
+        since = self._clock() - RECENT
+        return sum(seen >= since for seen in list(self._seen.values()))
 
     def report(self, name: str, problem: str) -> None:
         """Remember and log that (a part of) the metric exposed as ``name`` is left out."""
-        if (name, problem) not in self._known:
-            self._known.add((name, problem))
+        if (name, problem) not in self._seen:
             _logger.warning("left out of the exposition: %s: %s", name, problem)
+        self._seen[name, problem] = self._clock()
 
 
 class Claims:

@@ -46,7 +46,9 @@ def text_series(metric: Metric, claims: Claims, escaping: Escaping, *, openmetri
     yield header(name, kind, metric.documentation, unit, openmetrics=openmetrics)
     later: dict[str, list[str]] = {}
     apart = _APART.get(metric.type)
-    for _, samples in groupby(metric.samples, lambda sample: _labels(sample, apart)):
+    # Native histograms have no form in text; what there is beside them has.
+    written = (sample for sample in metric.samples if not _native_histogram(sample))
+    for _, samples in groupby(written, lambda sample: _labels(sample, apart)):
         lines = []
         for sample in samples:
             suffix = next((s for s in _OPENMETRICS_ONLY if sample.name == metric.name + s), "")
@@ -115,7 +117,11 @@ def _content(metric: Metric, kind: str, samples: list[Sample], apart: str, escap
         return protobuf.message(2 if kind == "gauge" else 5, protobuf.float_(1, as_float(samples[0].value)))
     by_suffix: dict[str, Sample] = {}
     steps: list[bytes] = []
+    native: Any = None
     for sample in samples:
+        if found := _native_histogram(sample):
+            native = found
+            continue
         suffix = sample.name.removeprefix(metric.name)
         if suffix == "_bucket":
             bucket = protobuf.unsigned(1, int(sample.value)) + protobuf.float_(2, float(sample.labels[apart]))
@@ -137,9 +143,29 @@ def _content(metric: Metric, kind: str, samples: list[Sample], apart: str, escap
     content = b"" if count is None else protobuf.unsigned(1, int(count.value))
     content += b"" if sum_ is None else protobuf.float_(2, as_float(sum_.value))
     content += b"".join(steps)
+    if native is not None:
+        content += b"" if count is not None else protobuf.unsigned(1, int(native.count_value))
+        content += b"" if sum_ is not None else protobuf.float_(2, as_float(native.sum_value))
+        content += b"".join(_native_fields(native))
     if born is not None:
         content += protobuf.timestamp(4 if kind == "summary" else 15, born)
     return protobuf.message(4 if kind == "summary" else 7, content)
+
+
+def _native_histogram(sample: Sample) -> Any:
+    return getattr(sample, "native_histogram", None)  # prometheus_client has had them since 0.21
+
+
+def _native_fields(native: Any) -> Iterator[bytes]:
+    yield protobuf.signed(5, native.schema)
+    yield protobuf.float_(6, native.zero_threshold)
+    yield protobuf.unsigned(7, int(native.zero_count))
+    positive = native.pos_spans or [(0, 0)]  # without any span it would not be recognised as a native one
+    for field, spans, deltas in ((9, native.neg_spans, native.neg_deltas), (12, positive, native.pos_deltas)):
+        for span in spans or ():
+            yield protobuf.message(field, protobuf.signed(1, span[0]) + protobuf.unsigned(2, span[1]))
+        if deltas:
+            yield protobuf.message(field + 1, b"".join(map(protobuf.zigzag, deltas)))
 
 
 def _exemplar(field: int, sample: Sample, escaping: Escaping) -> bytes:

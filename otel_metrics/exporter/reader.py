@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from os import environ
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -32,15 +32,18 @@ from otel_metrics.sdk.lazy_points import attach
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from opentelemetry.metrics import Instrument
     from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
     from prometheus_client import CollectorRegistry
 
     from otel_metrics.exporter.apps import ASGIApp, WSGIApp
     from otel_metrics.exporter.names import Strategy
+    from otel_metrics.exporter.negotiation import Format
 
-_MAX_PORT: Final = 65535
+MAX_PORT: Final = 65535
 
 _CUMULATIVE: dict[type, AggregationTemporality] = dict.fromkeys(
     (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge),
@@ -54,13 +57,16 @@ class PrometheusReader(PrometheusMetricReader):
     Args:
         disable_target_info: leave out the ``target_info`` metric, which carries the resource's attributes.
         prefix: put in front of every metric's name, with an underscore.
-        scope_info_enabled: whether the instrumentation scope becomes labels of every series (``otel_scope_name``, …). Off,
-            unlike there: a new version of an instrumentation would start all its series anew.
+        scope_info_enabled: whether the instrumentation scope becomes labels of every series: ``otel_scope_name``,
+            ``otel_scope_version``, … A new version of an instrumentation starts all its series anew. Without them, only the series of
+            metrics that several scopes have in common carry them, as they would be equal otherwise.
         resource_attribute_filter: tells by key which attributes of the resource become labels of every series.
-        resource_attributes: the same as a collection of keys.
+        resource_constant_labels: the same as a collection of keys; ``*`` and ``?`` stand for any characters, and for one.
         registry: the registry that the metrics are registered with, and whose other collectors are exposed along with them.
         cardinality_limits: series kept per instrument class, handed to the SDK; SDKs that have no limits ignore it.
         translation_strategy: how names are made, in the terms of OpenTelemetry's configuration; see docs/reader.md.
+        default_aggregation: aggregation per instrument class, where no view says otherwise; with
+            ``{Histogram: ExponentialBucketHistogramAggregation()}`` histograms are native ones.
         classic_bounds: bucket bounds that exponential histograms are shown with to scrapers that know no native histograms.
         created_samples: whether OpenMetrics has ``_created`` samples. Prometheus stores them as series of their own unless it
             runs with ``created-timestamp-zero-ingestion``; protobuf carries start times at no such cost, always.
@@ -77,10 +83,11 @@ class PrometheusReader(PrometheusMetricReader):
         scope_info_enabled: bool = True,
         *,
         resource_attribute_filter: Callable[[str], bool] | None = None,
-        resource_attributes: Collection[str] = (),
+        resource_constant_labels: Collection[str] = (),
         registry: CollectorRegistry = REGISTRY,
         cardinality_limits: Mapping[Any, int] | None = None,
         translation_strategy: Strategy = "UnderscoreEscapingWithSuffixes",
+        default_aggregation: Mapping[type[Instrument], Aggregation] | None = None,
         classic_bounds: Sequence[float] = CLASSIC_LADDER,
         created_samples: bool = False,
         self_metrics: bool = True,
@@ -88,7 +95,12 @@ class PrometheusReader(PrometheusMetricReader):
         if translation_strategy not in STRATEGIES:
             raise ValueError(f"translation_strategy={translation_strategy!r} is not allowed: {', '.join(STRATEGIES)}")
         # Not the official reader's constructor: it registers a collector that fails on exponential histograms.
-        MetricReader.__init__(self, preferred_temporality=_CUMULATIVE, **_supported(cardinality_limits))
+        MetricReader.__init__(
+            self,
+            preferred_temporality=_CUMULATIVE,
+            preferred_aggregation=dict(default_aggregation) if default_aggregation else None,
+            **_supported(cardinality_limits),
+        )
         self._received = threading.local()
         self._collisions = Collisions()
         ladders = Ladders(classic_bounds)
@@ -96,7 +108,7 @@ class PrometheusReader(PrometheusMetricReader):
             disable_target_info,
             prefix,
             scope_info_enabled,
-            _chosen(resource_attribute_filter, frozenset(resource_attributes)),
+            _chosen(resource_attribute_filter, resource_constant_labels),
             translation_strategy,
         )
         self.registry = registry
@@ -148,9 +160,9 @@ class PrometheusReader(PrometheusMetricReader):
         """
         if self._registered is None:
             raise RuntimeError("the reader has been shut down: its metrics are no longer collected")
-        if not 0 <= port <= _MAX_PORT:
+        if not 0 <= port <= MAX_PORT:
             # The system would take the remainder.
-            raise ValueError(f"port={port!r} is not allowed: 0 to {_MAX_PORT}")
+            raise ValueError(f"port={port!r} is not allowed: 0 to {MAX_PORT}")
         if certfile is None and (keyfile or client_cafile):
             raise ValueError("keyfile and client_cafile need a certfile")
         tls = None if certfile is None else tls_context(certfile, keyfile, client_cafile)
@@ -197,6 +209,9 @@ class PrometheusReader(PrometheusMetricReader):
             with contextlib.suppress(KeyError):
                 self.registry.unregister(registered)
 
+    def _scrape(self, form: Format) -> Iterator[bytes]:
+        return self._exposition.scrape(form)
+
     def _endpoint(
         self,
         metrics_path: str,
@@ -205,7 +220,7 @@ class PrometheusReader(PrometheusMetricReader):
         response_timeout: float,
     ) -> Endpoint:
         return Endpoint(
-            self._exposition.scrape,
+            self._scrape,
             metrics_path=metrics_path,
             max_scrapes=max_scrapes,
             response_timeout=response_timeout,
@@ -231,30 +246,15 @@ class PrometheusReader(PrometheusMetricReader):
             self._received.waiting, self._received.data = False, None
 
 
-class AutoPrometheusReader(PrometheusReader):
-    """The reader that ``OTEL_METRICS_EXPORTER=otel_metrics`` names: serves at once, where the standard variables say.
+def _chosen(filter_: Callable[[str], bool] | None, patterns: Collection[str]) -> Callable[[str], bool] | None:
+    """Return what tells which attributes of the resource become labels; None for none."""
+    if not patterns:
+        return filter_
 
-    ``OTEL_EXPORTER_PROMETHEUS_HOST`` (default ``localhost``) and ``OTEL_EXPORTER_PROMETHEUS_PORT`` (9464).
+    def chosen(key: str) -> bool:
+        return any(fnmatchcase(key, pattern) for pattern in patterns) or (filter_ is not None and filter_(key))
 
-    Raises:
-        OSError: the address cannot be listened on.
-        ValueError: that is no port.
-    """
-
-    def __init__(self) -> None:
-        port = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or "9464"
-        if not port.isdecimal() or int(port) > _MAX_PORT:
-            raise ValueError(f"OTEL_EXPORTER_PROMETHEUS_PORT={port!r} is not allowed: 0 to {_MAX_PORT}")
-        super().__init__()
-        self.handle = self.serve(host=environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost", port=int(port))
-
-
-def _chosen(chosen: Callable[[str], bool] | None, keys: frozenset[str]) -> Callable[[str], bool] | None:
-    if not keys:
-        return chosen
-    if chosen is None:
-        return keys.__contains__
-    return lambda key: key in keys or chosen(key)
+    return chosen
 
 
 def _supported(cardinality_limits: Mapping[Any, int] | None) -> dict[str, Any]:

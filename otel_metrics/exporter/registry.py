@@ -64,6 +64,18 @@ def registered(registry: CollectorRegistry) -> Iterator[ClientMetric]:
         yield metric
 
 
+class OtherRegistry:
+    """A registry as one more collector of another one: asked, never touched. Readers on it are rendered as they are, too."""
+
+    def __init__(self, registry: CollectorRegistry, other: CollectorRegistry) -> None:
+        self._registry = registry
+        self._other = other
+
+    def collect(self) -> Iterable[ClientMetric]:
+        """Return the families of the other registry."""
+        return registered(self._other) if _asking.registry is self._registry else self._other.collect()
+
+
 class RegistryCollector:
     """The collector that a reader registers."""
 

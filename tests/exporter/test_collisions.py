@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.endpoint import Endpoint
+from otel_metrics.exporter.families import Collisions
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped, parsed, samples
 from tests.servers import promtool
@@ -119,7 +120,7 @@ def test_the_metrics_of_this_package_have_no_scope_labels() -> None:
 @BOTH_TEXTS
 def test_keys_that_become_one_label_share_it(accept: str) -> None:
     """Joined in the order of the keys, as the specification wants it: no series is lost."""
-    scraped = Scraped({"resource_attributes": ["service.name"]})
+    scraped = Scraped({"resource_constant_labels": ["service.name"]})
     counter = scraped.meter.create_counter("calls")
     counter.add(1, {"http_route": "underscore", "http.route": "dot", "http-route": "dash"})
     counter.add(2, {"http_route": "underscore", "http.route": "point"})
@@ -227,6 +228,20 @@ def test_a_counter_called_target(accept: str) -> None:
     found = scraped.samples(accept)
     assert found["target_total"] == 1
     assert found["target_info{service_instance_id=one,service_name=shop}"] == 1
+
+
+def test_a_collision_counts_as_long_as_it_lasts() -> None:
+    now = 1000.0
+    collisions = Collisions(lambda: now)
+    collisions.report("calls_total", "taken")
+    collisions.report("calls_total", "taken")
+    now += 299
+    assert collisions.count == 1
+    collisions.report("calls_total", "taken")
+    now += 299
+    assert collisions.count == 1
+    now += 2
+    assert collisions.count == 0
 
 
 @BOTH_TEXTS

@@ -305,10 +305,10 @@ def test_a_sample_named_unlike_its_family_keeps_its_name() -> None:
 
 
 def test_resource_and_scope_labels() -> None:
-    scraped = busy(scope_info_enabled=True, resource_attributes=("service.instance.id",))
+    scraped = busy(scope_info_enabled=True, resource_constant_labels=("service.instance.id",))
     assert scraped.samples()["queue{otel_scope_name=tests,otel_scope_version=1.0,service_instance_id=one}"] == -3
     both = busy(
-        resource_attributes=("service.name",), resource_attribute_filter=lambda key: key.endswith("instance.id")
+        resource_constant_labels=("service.name",), resource_attribute_filter=lambda key: key.endswith("instance.id")
     )
     assert "queue{service_instance_id=one,service_name=shop}" in both.samples()
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,14 +12,12 @@ from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, generate_latest
 
-from otel_metrics.exporter import AutoPrometheusReader, PrometheusReader
+from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.endpoint import Endpoint
 from otel_metrics.sdk import lazy_points
 from otel_metrics.sdk.bulk import BulkHistogramAggregation
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, Scraped, samples
-from tests.processes import fetch
-from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,40 +201,6 @@ def test_series_that_are_gone_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000])
-def test_a_port_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+def test_a_port_that_is_none_is_an_error(port: int) -> None:
     with pytest.raises(ValueError, match=f"^port={port} is not allowed: 0 to 65535$"):
         Scraped().reader.serve(port=port)
-    for wrong in (str(port), "http"):
-        monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", wrong)
-        with pytest.raises(ValueError, match=f"^OTEL_EXPORTER_PROMETHEUS_PORT='{wrong}' is not allowed: 0 to 65535$"):
-            AutoPrometheusReader()
-
-
-def test_named_by_the_environment() -> None:
-    port = free_port()
-    environment = {
-        **os.environ,
-        "OTEL_METRICS_EXPORTER": "otel_metrics",
-        "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
-    }
-    code = (
-        "import sys\n"
-        "from opentelemetry.sdk._configuration import _OTelSDKConfigurator\n"
-        "from opentelemetry import metrics\n"
-        "_OTelSDKConfigurator().configure()\n"
-        "metrics.get_meter('app').create_counter('calls').add(7)\n"
-        "print('ready', flush=True); sys.stdin.read()\n"
-    )
-    application = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert application.stdout is not None
-        assert application.stdout.readline() == b"ready\n"
-        body = wait_until(lambda: fetch(f"http://localhost:{port}/metrics"), what="the endpoint")
-        assert b'calls_total{otel_scope_name="app"} 7\n' in body
-        assert b"python_info" in body
-    finally:
-        application.communicate(timeout=20)

@@ -500,7 +500,7 @@ class Instruments:
 def an_own_provider(clock: Clock, write: Write, *, one_more: bool) -> None:
     """Plain instruments beside the documented calls, in a provider with our views and in one that knows nothing of us."""
     resource = Resource.create({"service.name": "own", "service.instance.id": "own-1", "rack": 7})
-    prepared = PrometheusReader(registry=CollectorRegistry(), resource_attributes=["service.instance.id"])
+    prepared = PrometheusReader(registry=CollectorRegistry(), resource_constant_labels=["service.instance.id"])
     unprepared = PrometheusReader(
         registry=CollectorRegistry(),
         prefix="app",
