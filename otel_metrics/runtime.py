@@ -21,6 +21,7 @@ from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import PROCESS, Backend, Binding
 from otel_metrics.forks import Part, renew_after_fork
 from otel_metrics.querying.client import Access, PrometheusClient
+from otel_metrics.querying.fallback_source import FallbackSource
 from otel_metrics.querying.local_source import LocalSource
 from otel_metrics.querying.prometheus_source import PrometheusSource
 from otel_metrics.recording.events import Events
@@ -72,7 +73,7 @@ class Runtime:
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
             self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
         self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
-        self.source: Source = server or LocalSource(self.recorder.local_store)
+        self.source = _source(server, LocalSource(self.recorder.local_store), settings)
         self.backend = Backend(
             Binding(self.recorder),
             self.recorder.flusher,
@@ -133,6 +134,13 @@ def _server(settings: Settings) -> PrometheusSource | None:
     )
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
     return PrometheusSource(client, settings.clock)
+
+
+def _source(server: PrometheusSource | None, local: LocalSource, settings: Settings) -> Source:
+    """Return what answers getters."""
+    if server is None:
+        return local
+    return FallbackSource(server, local) if settings.prometheus_unavailable == "local" else server
 
 
 def _push(settings: Settings) -> list[MetricReader]:

@@ -25,8 +25,11 @@ Scale = Literal["0-1", "1-5"]
 
 Temporality = Literal["cumulative", "delta"]
 
+WhenUnavailable = Literal["local", "raise"]
+
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 TEMPORALITIES: Final[tuple[Temporality, ...]] = get_args(Temporality)
+WHEN_UNAVAILABLE: Final[tuple[WhenUnavailable, ...]] = get_args(WhenUnavailable)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
 _LONGEST_TIMEOUT: Final = 3600
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -55,7 +58,12 @@ class Settings:
     """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
 
     prometheus_timeout: float = 10.0
-    """Seconds that one query may take, retries not counted, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
+    """Seconds that a getter waits for the server, retries included, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
+
+    prometheus_unavailable: WhenUnavailable = "local"
+    """What a getter does when the server cannot answer (``OTM_PROMETHEUS_UNAVAILABLE``): ``local``, answer from this process
+    alone, which ``source`` and ``warnings`` of the result tell; or ``raise`` the :class:`~otel_metrics.errors.QueryError`. With
+    ``raise`` this process keeps no values, which saves a third of a record call."""
 
     prometheus_username: str | None = None
     """User name for basic authentication (``OTM_PROMETHEUS_USERNAME``); the password is read from ``prometheus_password_file``."""
@@ -127,6 +135,11 @@ class Settings:
             _require(name in _LABEL_NAMES, "label_caps", name, ", ".join(sorted(_LABEL_NAMES)))
             _require(_within(cap, Integral, 1), f"label_caps[{name!r}]", cap, "an integer of at least 1")
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether this process keeps what it records for its own getters."""
+        return self.prometheus_url is None or self.prometheus_unavailable == "local"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Return the settings that ``environ`` (default: the process's) describes, with ``overrides`` on top."""
@@ -155,6 +168,7 @@ def _boolean(text: str) -> bool:
 _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_url": ("OTM_PROMETHEUS_URL", str),
     "prometheus_timeout": ("OTM_PROMETHEUS_TIMEOUT", float),
+    "prometheus_unavailable": ("OTM_PROMETHEUS_UNAVAILABLE", str),
     "prometheus_username": ("OTM_PROMETHEUS_USERNAME", str),
     "prometheus_password_file": ("OTM_PROMETHEUS_PASSWORD_FILE", str),
     "prometheus_token_file": ("OTM_PROMETHEUS_TOKEN_FILE", str),
@@ -199,6 +213,7 @@ _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
         lambda value: _within(value, Real, 0.001, _LONGEST_TIMEOUT),
         f"seconds from 0.001 to {_LONGEST_TIMEOUT}",
     ),
+    "prometheus_unavailable": (lambda value: value in WHEN_UNAVAILABLE, " or ".join(WHEN_UNAVAILABLE)),
     "prometheus_username": (_is_text_or_none, "a string, or None"),
     "prometheus_password_file": (_is_path_or_none, "a path, or None"),
     "prometheus_token_file": (_is_path_or_none, "a path, or None"),

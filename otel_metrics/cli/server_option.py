@@ -27,9 +27,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def connected(url: str | None) -> Iterator[Runtime]:
     """Return a runtime that answers from the server at ``url``."""
-    settings = Settings.from_env(prometheus_url=url) if url else Settings.from_env()
-    if settings.prometheus_url is None:
-        settings = Settings.from_env(prometheus_url=DEFAULT_URL)
+    url = url or Settings.from_env().prometheus_url or DEFAULT_URL
+    settings = Settings.from_env(
+        prometheus_url=url, prometheus_unavailable="raise"
+    )  # this process has recorded nothing
     runtime = Runtime(settings)
     try:
         yield runtime

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
 import time
 from base64 import b64encode
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     HTTPError,
     LocationValueError,
@@ -22,10 +28,20 @@ from urllib3.exceptions import (
     TimeoutError as TimedOut,
 )
 
-from otel_metrics.errors import BadAnswerError, BadQueryError, ConfigurationError, RefusedError, UnreachableError
+from otel_metrics.errors import (
+    BadAnswerError,
+    BadQueryError,
+    ConfigurationError,
+    QueryTimeoutError,
+    RefusedError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Iterator, Mapping
+
+    from _typeshed import WriteableBuffer
 
 RETRIES: Final = 2
 LARGEST: Final = 64 * 2**20
@@ -92,7 +108,8 @@ class PrometheusClient:
 
     Args:
         url: address of the server, with the path prefix that it may have.
-        timeout: seconds for connecting and, again, for the whole answer; the server is told, too.
+        timeout: seconds for one query, or for all queries inside :meth:`within_one_timeout`: retries, connections and answers
+            included, but for the look-up of the name; the server is told, too.
         access: credentials and certificates.
         retries: how often a request is repeated that failed before the server could work on it, or that it asked to repeat.
 
@@ -112,21 +129,22 @@ class PrometheusClient:
         self._access = access
         self._retries = retries
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, ssl_context=access.trust())
+        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self._deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
     def query(self, expression: str, when: float) -> tuple[list[Sample], tuple[str, ...]]:
         """Return the samples of an instant query and the server's warnings.
 
         Raises:
-            UnreachableError: nothing answered in time, also after the retries.
+            UnreachableError: nothing answered, also after the retries.
+            QueryTimeoutError: the answer was not there in time.
             RefusedError: the server would not answer: credentials, rate limit, unavailable.
             BadQueryError: the server says that the query is wrong or could not be executed.
             BadAnswerError: the answer is not one of a Prometheus HTTP API.
             ConfigurationError: a file with credentials cannot be read.
         """
-        # Whole milliseconds: Prometheus knows neither fractions nor exponents.
-        timeout = f"{max(1, round(self._timeout * 1000))}ms"
-        fields = {"query": expression, "time": f"{when:.3f}", "timeout": timeout, "nocache": "1"}
-        answer = self._answer("/api/v1/query", fields)
+        deadline = self._deadline.get() or time.monotonic() + self._timeout
+        answer = self._answer("/api/v1/query", {"query": expression, "time": f"{when:.3f}", "nocache": "1"}, deadline)
         data = answer.get("data")
         if not isinstance(data, dict) or data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
             raise BadAnswerError(f"{self.url}: the answer to an instant query holds no vector")
@@ -139,45 +157,66 @@ class PrometheusClient:
             raise BadAnswerError(f"{self.url}: a sample that cannot be read: {error!r}") from error
         return samples, tuple(str(remark) for several in remarks for remark in several)
 
+    @contextmanager
+    def within_one_timeout(self) -> Iterator[None]:
+        """Give all queries inside the block together no more time than one alone would have."""
+        token = self._deadline.set(time.monotonic() + self._timeout)
+        try:
+            yield
+        finally:
+            self._deadline.reset(token)
+
     def close(self) -> None:
         """Close idle connections."""
         self._pool.clear()
 
-    def _answer(self, path: str, fields: dict[str, str]) -> dict[str, Any]:
+    def _answer(self, path: str, fields: dict[str, str], deadline: float) -> dict[str, Any]:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._access.headers()}
         for attempt in range(self._retries + 1):
-            last = attempt == self._retries
             pause = 0.1 * 4**attempt
             try:
-                status, asked, body = self._post(path, fields, headers)
+                status, asked, body = self._post(path, fields, headers, deadline)
             except (NewConnectionError, ProtocolError) as error:
-                if last:
+                if self._is_last(attempt, pause, deadline):
                     raise UnreachableError(f"{self.url}: {_reason(error)}") from error
             except TimedOut as error:  # the server may still be at work: asking again would add to it
-                raise UnreachableError(f"{self.url}: no answer within {self._timeout:g} s") from error
+                raise QueryTimeoutError(f"{self.url}: no answer within {self._timeout:g} s") from error
             except LocationValueError as error:
                 raise ConfigurationError(f"{self.url}: {error}") from error
             except (HTTPError, OSError) as error:
                 raise UnreachableError(f"{self.url}: {_reason(error)}") from error
             else:
                 answer = _parsed(body)
+                pause = min(max(pause, asked), LONGEST_PAUSE)
                 failed = answer is not None and answer.get("status") == "error" and status not in _DENIED
-                if status not in _TRANSIENT or last or failed:
+                if status not in _TRANSIENT or failed or self._is_last(attempt, pause, deadline):
                     return self._checked(status, answer, body)
-                pause = max(pause, asked)
-            time.sleep(min(pause, LONGEST_PAUSE))
+            time.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _post(self, path: str, fields: dict[str, str], headers: dict[str, str]) -> tuple[int, float, bytes]:
-        """Return status, seconds to wait before asking again, body."""
-        deadline = time.monotonic() + 2 * self._timeout
+    def _is_last(self, attempt: int, pause: float, deadline: float) -> bool:
+        """Return whether there is no other attempt, or no time for one."""
+        return attempt == self._retries or time.monotonic() + pause >= deadline
+
+    def _post(
+        self, path: str, fields: dict[str, str], headers: dict[str, str], deadline: float
+    ) -> tuple[int, float, bytes]:
+        """Return status, seconds to wait before asking again, body.
+
+        Raises:
+            TimedOut: the deadline is over.
+        """
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimedOut("no time is left")
         response = self._pool.request(
             "POST",
             self.url + path,
-            fields=fields,
+            # Whole milliseconds: Prometheus knows neither fractions nor exponents.
+            fields={**fields, "timeout": f"{max(1, round(left * 1000))}ms"},
             encode_multipart=False,
             headers=headers,
-            timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
+            timeout=urllib3.Timeout(total=left),
             retries=False,
             redirect=False,
             preload_content=False,
@@ -189,8 +228,6 @@ class PrometheusClient:
                 size += len(chunk)
                 if size > LARGEST:
                     raise BadAnswerError(f"{self.url}: the answer is larger than {LARGEST // 2**20} MiB")
-                if time.monotonic() > deadline:
-                    raise TimedOut("the answer comes too slowly")
         except BaseException:
             response.close()  # half-read: of no use to the next request
             raise
@@ -203,6 +240,8 @@ class PrometheusClient:
             raise RefusedError(f"{self.url} refused the query: HTTP status {status}", status)
         if answer is not None and answer.get("status") == "error":
             kind = str(answer.get("errorType") or "unknown")
+            if kind == "timeout":
+                raise QueryTimeoutError(f"{self.url}: the server gave up: {answer.get('error')}")
             raise BadQueryError(f"{self.url}: {kind}: {answer.get('error')}", kind)
         if status >= 500:
             raise RefusedError(f"{self.url} cannot answer: HTTP status {status}", status)
@@ -210,6 +249,55 @@ class PrometheusClient:
             return answer
         start = body[:80].decode(errors="replace")
         raise BadAnswerError(f"{self.url}: not the answer of a Prometheus HTTP API (status {status}): {start!r}")
+
+
+class _Punctual(io.RawIOBase):
+    """What comes from a socket, each read of which may take what is left of the time that the first one had."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer comes too slowly")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """Reads headers and body punctually: a server that sends a byte now and then would never run into a socket's time-out."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_Punctual(sock, self.fp.detach()))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:

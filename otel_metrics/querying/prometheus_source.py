@@ -36,7 +36,7 @@ NAMED: Final = 720
 _ATTEMPTS: Final = 3
 """How often it is asked again before all processes are searched, which holds whatever happens meanwhile."""
 
-_NOT_THE_QUERY: Final = frozenset({"timeout", "canceled", "internal", "unavailable"})
+_NOT_THE_QUERY: Final = frozenset({"canceled", "internal", "unavailable"})
 """Kinds of errors that another query would not avoid."""
 
 _NATIVE: Final = (expressions.NATIVE,)
@@ -60,6 +60,15 @@ class PrometheusSource:
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
+        with self._client.within_one_timeout():
+            return self._fetch(plan, period)
+
+    def day(self, day: date) -> DayTable:
+        """Return the daily table's rows: of a past day from the recorded table, if it has any, else computed."""
+        with self._client.within_one_timeout():
+            return self._day(day)
+
+    def _fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
 
         def asked(irregular: Irregular | None, without: tuple[str, ...] = self._unknown) -> Mapping[str, Expression]:
             return expressions.parts(plan, Moment(period, irregular), without=without)
@@ -80,8 +89,7 @@ class PrometheusSource:
             warnings = (*warnings, f"{odd} values that are not finite numbers were left out")
         return Answer(tables, self.name, period, warnings)
 
-    def day(self, day: date) -> DayTable:
-        """Return the daily table's rows: of a past day from the recorded table, if it has any, else computed."""
+    def _day(self, day: date) -> DayTable:
         whole, now = Period.of_day(day), self._clock()
         if now <= whole.start:
             return DayTable(day, {}, (), self.name, partial=True)

@@ -113,7 +113,7 @@ class Recorder:
         self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections, self._shared.overflowed)
         self.local_store = LocalStore(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
-        self._local = settings.prometheus_url is None
+        self._local = settings.keeps_values
         self.flusher = Flusher(self._meter, settings.clock, 1.0, self.rejections)
         self._lock = RLock()
         self._arguments: dict[tuple[object, ...], ArgumentSpec] = {}

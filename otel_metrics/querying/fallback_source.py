@@ -1,0 +1,58 @@
+"""The server's answer, or that of this process where the server has none: so that a monitor outlives the server that it asks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from otel_metrics.errors import QueryError
+from otel_metrics.log import say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from otel_metrics.querying.source import Answer, DayTable, Period, Query, Source
+    from otel_metrics.results import SourceName
+
+
+class FallbackSource:
+    """Asks ``server``; when that cannot answer, asks ``local``, and the answer says so in ``source`` and ``warnings``.
+
+    The log says so as well, once until the server answers again.
+    """
+
+    name: SourceName = "prometheus"
+
+    def __init__(self, server: Source, local: Source) -> None:
+        self._server = server
+        self._local = local
+        self._answered = True
+
+    def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
+        """Answer every query of ``plan`` for the same period."""
+        try:
+            answer = self._server.fetch(plan, period)
+        except QueryError as error:
+            found = self._local.fetch(plan, period)
+            return replace(found, warnings=(*found.warnings, self._failed(error)))
+        self._answered = True
+        return answer
+
+    def day(self, day: date) -> DayTable:
+        """Return the daily table's rows of a day; those of this process alone are partial."""
+        try:
+            table = self._server.day(day)
+        except QueryError as error:
+            found = self._local.day(day)
+            return replace(found, partial=True, warnings=(*found.warnings, self._failed(error)))
+        self._answered = True
+        return table
+
+    def _failed(self, error: QueryError) -> str:
+        """Note that the server did not answer, and return the warning that the result carries."""
+        if self._answered:
+            self._answered = False
+            say(logging.WARNING, "%s; getters answer from this process alone until the server answers again", error)
+        return f"{error}; answered from this process alone"
