@@ -1,6 +1,8 @@
 """What the documented getters return, as types: every key with its meaning, so that an editor completes it.
 
-Averages, rates and percentiles of nothing are ``nan``, counts of nothing 0. The page ``docs/results.md`` is written from this module.
+Averages, rates and percentiles of nothing are ``nan``, counts of nothing 0. JSON has no ``nan``: ``json.dumps(result)``, and a web
+framework that is given a result, write ``null``, as ``items()`` has ``None`` in its place. For other ways out, such as a copy that is no
+result any more, there is :func:`json_safe`. The page ``docs/results.md`` is written from this module.
 """
 
 from __future__ import annotations

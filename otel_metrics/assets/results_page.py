@@ -18,8 +18,9 @@ _HEAD: Final = """\
 # Results
 
 What the getters return. The types are in `otel_metrics.results`, so that an editor completes the keys. Averages, rates and percentiles
-of nothing are `nan`, counts of nothing 0. JSON has no `nan`: `json.dumps(json_safe(result))`, with `json_safe` from `otel_metrics.results`,
-writes `null` instead.
+of nothing are `nan`, counts of nothing 0. JSON has no `nan`: `json.dumps(result)`, and a web framework that is given a result, write `null`,
+as `items()` has `None` in its place. What takes another way (a serializer that reads dictionaries by itself, a copy made with `dict()`) is
+made safe by `otel_metrics.results.json_safe(result)`.
 """
 _GETTER: Final = re.compile(r"(The result|One row) of ``(\w+)``")
 _SHARED: Final = {

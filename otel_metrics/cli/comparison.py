@@ -60,8 +60,8 @@ def _short(name: str) -> str:
 
 
 def _numbers(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float | None]]:
-    for key, value in node.items():
-        name = f"{path}{key}"
+    for key in node:  # items() of a result would leave out what it has no data for
+        value, name = node[key], f"{path}{key}"
         if key in _NOT_MEASURED:
             continue
         if isinstance(value, Mapping):

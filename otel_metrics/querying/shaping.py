@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime, timezone
-from math import nan
-from typing import TYPE_CHECKING, Final, cast
+from functools import wraps
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from otel_metrics import catalogue as c
 from otel_metrics.querying.caller_units import BASE, CallersUnits, daily_row, minus_one
@@ -17,6 +18,7 @@ from otel_metrics.querying.statistics import Statistics
 from otel_metrics.units import MILLISECONDS
 
 if TYPE_CHECKING:
+    from _collections_abc import dict_items
     from collections.abc import Callable, Iterable, Mapping
 
     from otel_metrics import results as r
@@ -31,9 +33,50 @@ _METRIC: Final = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
 DASHBOARD_RESOURCES: Final = 100
 """Resources that a dashboard shows, the fullest ones."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _ResultDict(dict[str, Any]):
+    """A dictionary that ``json.dumps`` and web frameworks can write: they ask for ``items()``, where ``None`` stands for ``nan``.
+
+    All other access finds ``nan``, which compares with numbers as the documented code does it.
+    """
+
+    __slots__ = ()
+
+    def items(self) -> dict_items[str, Any]:
+        """Return the entries as JSON has them."""
+        return {key: None if _is_no_number(value) else value for key, value in super().items()}.items()
+
+    def __reduce__(self) -> tuple[type[_ResultDict], tuple[dict[str, Any]]]:
+        return _ResultDict, (dict(self),)  # else copies and pickles would ask for items(), too
+
+
+def _fit_for_json(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function return dictionaries that can be written as JSON, at every level."""
+
+    @wraps(function)
+    def fitting(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cast("R", _fitting(function(*args, **kwargs)))
+
+    return fitting
+
+
+def _fitting(value: object) -> object:
+    if isinstance(value, dict):
+        return _ResultDict((key, _fitting(entry)) for key, entry in value.items())
+    return [_fitting(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, float) and not isfinite(value)
+
+
 # ------------------------------------------------------------------------------------------------------------- results
 
 
+@_fit_for_json
 def performance(answer: Answer, limit: int = 1000) -> list[r.PerformanceRow]:
     """Return one row per series, most recorded first, in the unit that it was recorded in; ``value`` is the average."""
     units = CallersUnits((labels for labels, _ in answer.numbers("unit")), _METRIC)
@@ -58,6 +101,7 @@ def performance(answer: Answer, limit: int = 1000) -> list[r.PerformanceRow]:
     return rows[:limit]
 
 
+@_fit_for_json
 def metric_statistics(answer: Answer, feature: str, metric_name: str) -> r.MetricStatistics:
     """Return the statistics of one metric of the basic collector.
 
@@ -79,6 +123,7 @@ def metric_statistics(answer: Answer, feature: str, metric_name: str) -> r.Metri
     }
 
 
+@_fit_for_json
 def satisfaction(
     answer: Answer, feature: str | None = None, satisfaction_type: str | None = None
 ) -> r.SatisfactionResult:
@@ -87,24 +132,28 @@ def satisfaction(
     return {"feature": feature, "satisfaction_type": satisfaction_type, **body, **_about(answer, body)}
 
 
+@_fit_for_json
 def usage(answer: Answer, feature: str | None = None) -> r.UsageResult:
     """Return how often actions were used, how often that went well, how long it took in milliseconds."""
     body = usage_section(answer)
     return {"feature": feature, **body, **_about(answer, body)}
 
 
+@_fit_for_json
 def errors(answer: Answer, feature: str | None = None) -> r.ErrorResult:
     """Return the number of errors, and how often recovery worked where it was tried."""
     body = error_section(answer)
     return {"feature": feature, **body, **_about(answer, body)}
 
 
+@_fit_for_json
 def learning(answer: Answer, feature: str | None = None, learning_type: str | None = None) -> r.LearningResult:
     """Return how well things were learnt."""
     body = learning_section(answer)
     return {"feature": feature, "learning_type": learning_type, **body, **_about(answer, body)}
 
 
+@_fit_for_json
 def optimization(
     answer: Answer, feature: str | None = None, impact_category: str | None = None, limit: int = 1000
 ) -> r.OptimizationResult:
@@ -131,12 +180,14 @@ def optimization(
     }
 
 
+@_fit_for_json
 def resources(answer: Answer) -> r.ResourceResult:
     """Return the last known state of every resource, the fullest first."""
     body = resource_section(answer)
     return {**body, **_about(answer, body)}
 
 
+@_fit_for_json
 def dashboard(answer: Answer, feature: str | None = None, hours: float = 24) -> r.Dashboard:
     """Return everything at once. ``exact`` is true if nothing in it is an estimate."""
     parts: r.DashboardSections = {
@@ -160,6 +211,7 @@ def dashboard(answer: Answer, feature: str | None = None, hours: float = 24) -> 
     }
 
 
+@_fit_for_json
 def daily(table: DayTable) -> list[r.DailyRow]:
     """Return the rows of the daily table in the documented columns, in the units that callers recorded with."""
     units = CallersUnits(table.units, _METRIC)

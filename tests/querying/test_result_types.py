@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from contextlib import closing
 from math import inf, isnan, nan
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from starlette.responses import JSONResponse
 
 from otel_metrics.results import json_safe
 from otel_metrics.runtime import Runtime
@@ -53,8 +56,34 @@ def test_every_result_has_a_form_that_any_json_parser_takes(runtime: Runtime, na
         raise AssertionError(f"{constant} is no JSON")
 
     result = GETTERS[name](runtime)
-    text = json.dumps(json_safe(result), allow_nan=False)
-    assert json.loads(text, parse_constant=rejected) is not None
+    plain = copied(result)
+    texts = [
+        json.dumps(result),
+        json.dumps(result, indent=2, sort_keys=True),
+        json.dumps(json_safe(plain), allow_nan=False),
+    ]
+    first, *others = [json.loads(text, parse_constant=rejected) for text in texts]
+    assert others == [first, first]
+    assert JSONResponse(result).body
+    assert copied(json.loads(json.dumps(pickle.loads(pickle.dumps(copy.deepcopy(result)))))) == first
+
+
+def copied(value: Any) -> Any:
+    """The same in dictionaries and lists of Python's own."""
+    if isinstance(value, dict):
+        return {key: copied(value[key]) for key in value}
+    return [copied(entry) for entry in value] if isinstance(value, list) else value
+
+
+def test_no_data_is_null_in_json_and_compares_as_a_number_elsewhere() -> None:
+    with closing(Runtime(Settings())) as runtime:
+        board = runtime.advanced.get_comprehensive_dashboard()
+    assert json.loads(json.dumps(board, indent=2))["satisfaction"]["avg_score"] is None
+    assert isnan(board["satisfaction"]["avg_score"])
+    assert not board["satisfaction"]["avg_score"] < 0.7
+    again = pickle.loads(pickle.dumps(board))
+    assert isnan(again["satisfaction"]["avg_score"])
+    assert json.loads(json.dumps(again))["satisfaction"]["avg_score"] is None
 
 
 def test_what_is_no_number_becomes_null_and_all_else_stays() -> None:
