@@ -1,23 +1,36 @@
-"""The old system's timestamps: ISO 8601 text, with a UTC offset or without."""
+"""The old system's timestamps: ISO 8601 text, with a UTC offset or without. The same text means the same on every Python."""
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+import re
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from datetime import timedelta, tzinfo
+    from datetime import tzinfo
 
 MS_PER_DAY: Final = 86_400_000
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # naive on purpose: subtracted from naive timestamps that mean UTC
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FIRST_DAY: Final = _EPOCH.toordinal()
 _NOT_ISO: Final = "not an ISO 8601 date and time"
 _AFTER: Final = "after the year 9999"
 _LAST: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
-_DATE_ONLY: Final = len("2025-12-14")
+_USUAL: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?([+-]\d\d:\d\d)?",
+    re.ASCII,
+)
+"""What every Python's own function reads, several times as fast as we do."""
+
+_ISO: Final = re.compile(
+    r"(?P<year>\d{4})(?P<dash>-?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)"
+    r"[Tt ](?P<hour>\d\d)(?:(?P<colon>:?)(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?)?"
+    r" ?(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d)(?::?(?P<seconds>\d\d))?)?)?",
+    re.ASCII,
+)
 
 
 class Timestamps:
@@ -27,18 +40,18 @@ class Timestamps:
         self._zone = None if zone is timezone.utc else zone
 
     def milliseconds(self, text: object) -> int:
-        """Return unix milliseconds, rounded down.
+        """Return unix milliseconds, rounded down; see :meth:`read`."""
+        return self.read(text)[0]
+
+    def read(self, text: object) -> tuple[int, int]:
+        """Return unix milliseconds, rounded down, and the day as it is written: in its own offset, days since 1970.
 
         Raises:
             ValueError: ``text`` is no ISO 8601 date and time from 1970 to 9999, in UTC.
         """
-        if not isinstance(text, str) or len(text) <= _DATE_ONLY:
-            raise ValueError(_unlike(text))
-        if text.endswith("Z"):
-            text = text[:-1] + "+00:00"  # Python 3.10 does not know Z
         try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
+            moment = datetime.fromisoformat(text) if _USUAL.fullmatch(text) else _read(text)  # type: ignore[arg-type, call-overload]
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(_unlike(text)) from None
         if moment.tzinfo is None and self._zone is not None:
             moment = moment.replace(tzinfo=self._zone)
@@ -51,7 +64,28 @@ class Timestamps:
             raise ValueError("before 1970")
         if found > _LAST:
             raise ValueError(_AFTER)
-        return found
+        return found, moment.toordinal() - _FIRST_DAY
+
+
+def _read(text: str) -> datetime:
+    """Return what other systems write: with the comma, the basic form, any number of digits, short offsets.
+
+    Raises:
+        ValueError: it is nothing of these.
+    """
+    found = _ISO.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    year, month, day, hour, minute, second = (
+        int(found[name] or 0) for name in ("year", "month", "day", "hour", "minute", "second")
+    )
+    zone = timezone.utc if found["utc"] else None
+    if found["sign"]:
+        hours, minutes, seconds = (int(found[name] or 0) for name in ("hours", "minutes", "seconds"))
+        offset = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        zone = timezone(-offset if found["sign"] == "-" else offset)
+    microsecond = int(f"{found['fraction'] or '':0<6}"[:6])
+    return datetime(year, month, day, hour, minute, second, microsecond, zone)
 
 
 def _unlike(value: object) -> str:
@@ -60,8 +94,6 @@ def _unlike(value: object) -> str:
         return f"a number, {_NOT_ISO}"
     if value is None:
         return f"missing, {_NOT_ISO}"
-    try:
-        date.fromisoformat(str(value))
-    except ValueError:
-        return _NOT_ISO
-    return f"a date only, {_NOT_ISO}"
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value), re.ASCII):
+        return f"a date only, {_NOT_ISO}"
+    return _NOT_ISO

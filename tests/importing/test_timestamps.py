@@ -25,6 +25,66 @@ def test_iso_forms(text: str, milliseconds: int) -> None:
     assert Timestamps().milliseconds(text) == milliseconds
 
 
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("2024-02-29T12:00:00.7", 1709208000700),
+        ("2024-02-29T12:00:00.25Z", 1709208000250),
+        ("2024-02-29T12:00:00.0004", 1709208000000),
+        ("2024-02-29T12:00:00.999999999", 1709208000999),
+        ("2024-02-29T12:00:00.1234567890123456789", 1709208000123),
+        ("2024-02-29 12:00:00,125", 1709208000125),
+        ("2024-02-29T12:00:00z", 1709208000000),
+        ("2024-02-29t12:00:00 +00:00", 1709208000000),
+        ("2024-02-29T15:30:00+0330", 1709208000000),
+        ("2024-02-29 04:00:00-08", 1709208000000),
+        ("2024-02-29T12:00:30+00:00:30", 1709208000000),
+        ("20240229T120000Z", 1709208000000),
+        ("20240229T120000.5-0100", 1709211600500),
+        ("2024-02-29T12:00", 1709208000000),
+        ("2024-02-29T12", 1709208000000),
+    ],
+)
+def test_what_other_languages_and_databases_write(text: str, milliseconds: int) -> None:
+    """Python 3.11 reads most of it by itself, 3.10 nearly nothing: the history must not depend on that."""
+    assert Timestamps().milliseconds(text) == milliseconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-W09-4T12:00:00",
+        "2024-060T12:00:00",
+        "2024-0229T12:00:00",
+        "2024-02-29x12:00:00",
+        "2024-02-29T12:0000",
+        "2024-02-30T12:00:00",
+        "2024-02-29T24:00:00",
+        "2024-02-29T12:00:60",
+        "2024-02-29T12:00:00+25:00",
+        "2024-02-29T12:00:00.",
+        "٢٠٢٤-٠٢-٢٩T١٢:٠٠:٠٠",
+    ],
+)
+def test_what_only_some_pythons_read_is_rejected_by_all(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^not an ISO 8601"):
+        Timestamps().milliseconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "utc", "written"),
+    [
+        ("2024-03-01T00:30:00+01:00", "UTC", 19782, 19783),
+        ("2024-02-29T23:30:00-05:00", "UTC", 19783, 19782),
+        ("2024-03-01T00:30:00", "Europe/Berlin", 19782, 19783),
+        ("2024-03-01T00:30:00", "UTC", 19783, 19783),
+    ],
+)
+def test_the_day_as_it_is_written(text: str, zone: str, utc: int, written: int) -> None:
+    moment, day = Timestamps(timezone.utc if zone == "UTC" else ZoneInfo(zone)).read(text)
+    assert (moment // 86_400_000, day) == (utc, written)
+
+
 def test_a_time_without_offset_is_in_the_zone_that_is_named() -> None:
     berlin = Timestamps(ZoneInfo("Europe/Berlin"))
     assert berlin.milliseconds("2025-12-14T11:20:30") == 1765707630000
