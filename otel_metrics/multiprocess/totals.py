@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections import Counter
-from threading import RLock
+from threading import Lock, RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import uuid4
@@ -158,6 +158,7 @@ class SharedTotals:
         """What was left out, or has to wait, in this process, by reason."""
         self._directory = Directory(os.fspath(directory), application, schema, most_bytes, self.problems)
         self._rows: dict[tuple[str, Key], Row[Any]] = {}
+        self._renewals: dict[int, Lock] = {}
         self._begin()
         try:
             self._join()
@@ -276,8 +277,11 @@ class SharedTotals:
         self._pid = os.getpid()
 
     def _renew_in_child(self) -> None:
-        if self._pid != os.getpid():
-            self._begin()
+        pid = os.getpid()
+        if self._pid != pid:
+            with self._renewals.setdefault(pid, Lock()):  # a lock that is the child's own: one of its threads does it
+                if self._pid != pid:
+                    self._begin()
 
     def _count(self, error: Exception) -> None:
         reason = _REASONS.get(error.errno or 0, "io_error") if isinstance(error, OSError) else "not_ours"

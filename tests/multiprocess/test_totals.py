@@ -242,6 +242,31 @@ def test_a_forked_child_begins_with_nothing_pending_and_shares_the_rest(tmp_path
     assert totals.read().processes == 1
 
 
+def test_threads_of_a_child_that_begin_at_once_begin_anew_once(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    counter = totals.counter(("calls", "order"))
+    counter.add(1000)  # pending
+
+    def work() -> bool:
+        sys.setswitchinterval(1e-6)
+        together = threading.Barrier(8)
+
+        def add() -> None:
+            together.wait()
+            counter.add(1)
+
+        threads = [threading.Thread(target=add) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return totals.flush()
+
+    for _ in range(20):
+        assert in_child(work)
+    assert values(totals, "calls") == {("order",): 160.0}
+
+
 def test_a_child_forked_while_locks_are_held_does_not_hang(tmp_path: Path) -> None:
     totals = SharedTotals(tmp_path, "shop")
     counter = totals.counter(("calls", "order"))
