@@ -77,13 +77,6 @@ class Entry(Generic[V]):
         """Where the row was before it needed more room."""
 
 
-class Stored(NamedTuple, Generic[V]):
-    """What a row holds, and since when (nanoseconds since 1970)."""
-
-    value: V
-    born: int
-
-
 class Busy(OSError):  # noqa: N818 (it is no failure)
     """The lock is not to be had."""
 
@@ -296,13 +289,13 @@ class Files:
             generation, place = 0, at + half
         else:
             generation, born = _HALF.unpack_from(data, place)
-            stored = Stored(entry.layout.unpack(data, place + _HALF.size), born)
-        value = news if stored is None else entry.layout.plus(stored.value, news)
+            stored = entry.layout.unpack(data, place + _HALF.size), born
+        value = news if stored is None else entry.layout.plus(stored[0], news)
         if entry.layout.fitting(value) is not entry.layout:
             span.cramped.append((entry, value))
             return
         try:
-            packed = _HALF.pack(generation + 1, now if stored is None else stored.born) + entry.layout.pack(value)
+            packed = _HALF.pack(generation + 1, now if stored is None else stored[1]) + entry.layout.pack(value)
         except (OverflowError, StructError):
             packed = b""
         if len(packed) != half - _GENERATION.size:  # a number that is too large, a list of another length
@@ -317,8 +310,11 @@ class Files:
         """Return all rows as they are now; :meth:`value` finds the value of one in there."""
         return os.pread(self._totals, self.end, 0)
 
-    def value(self, snapshot: bytes, entry: Entry[V], start: int = 0) -> Stored[V] | None:
-        """Return what a row held, or None if nothing, or nothing that can be read. ``snapshot`` begins at ``start``."""
+    def value(self, snapshot: bytes, entry: Entry[V], start: int = 0) -> tuple[V, int] | None:
+        """Return what a row held, and since when (nanoseconds since 1970).
+
+        None if it holds nothing, or nothing that can be read. ``snapshot`` begins at ``start``.
+        """
         at = entry.offset - start
         place, certain = -1, False
         if at + 2 * entry.half <= len(snapshot):  # or else it has been made since
@@ -326,13 +322,13 @@ class Files:
         if not certain:
             snapshot, place, certain = self._standing_still(entry)
         if place >= 0:
-            return Stored(entry.layout.unpack(snapshot, place + _HALF.size), _HALF.unpack_from(snapshot, place)[1])
+            return entry.layout.unpack(snapshot, place + _HALF.size), _HALF.unpack_from(snapshot, place)[1]
         if not certain:
             self._problems["corrupt_row"] += 1
             return None
         return self._moved(entry)  # whoever wanted to move it was killed before, or is about to do so
 
-    def _moved(self, entry: Entry[V]) -> Stored[V] | None:
+    def _moved(self, entry: Entry[V]) -> tuple[V, int] | None:
         """Return what a row held where it was before it needed more room."""
         before = entry.before
         return None if before is None else self.value(self._read_row(before), before, before.offset)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from otel_metrics.multiprocess.directory import Process
-    from otel_metrics.multiprocess.files import Addition, Entry, Files, Key, Stored
+    from otel_metrics.multiprocess.files import Addition, Entry, Files, Key
     from otel_metrics.multiprocess.values import Days, Exemplars, HistogramValue, Latest, Layout
 
 V = TypeVar("V")
@@ -122,12 +122,12 @@ class Snapshot:
             elif kind != EXEMPLARS.kind:
                 stored = files.value(self._data, entry)
                 if stored is not None:
-                    yield Sample(key, kind, stored.value, stored.born, self._exemplars(files, key))
+                    yield Sample(key, kind, *stored, self._exemplars(files, key))
 
     def _exemplars(self, files: Files, key: Key) -> Exemplars:
         entry = files.entries.get((EXEMPLARS.kind, key))
-        stored: Stored[Exemplars] | None = None if entry is None else files.value(self._data, entry)
-        return () if stored is None else stored.value
+        stored: tuple[Exemplars, int] | None = None if entry is None else files.value(self._data, entry)
+        return () if stored is None else stored[0]
 
 
 class SharedTotals:

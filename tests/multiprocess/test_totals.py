@@ -643,7 +643,7 @@ def test_a_reader_that_is_overtaken_reads_again(tmp_path: Path) -> None:
     assert newest_half(overtaken, 0, entry.half, entry.seed) == (other.start, False)
     stored = files.value(bytes(overtaken), entry, entry.offset)
     assert stored is not None
-    assert stored.value == 4.0
+    assert stored[0] == 4.0
 
 
 def test_a_killed_move_to_a_larger_row_loses_nothing(tmp_path: Path) -> None:
