@@ -47,7 +47,7 @@ class Feature:
 FOUR = (
     Feature("search", 0.3, 180, 4.2, 0.004, ("query", "filter"), ("IndexTimeout",), 0.86),
     Feature("checkout", 0.06, 420, 4.4, 0.02, ("add_to_cart", "pay"), ("PaymentDeclined", "InventoryConflict"), 0),
-    Feature("recommendations", 0.15, 95, 3.8, 0.002, ("show",), ("ModelNotLoaded",), 0.78),
+    Feature("recommendations", 0.15, 95, 4.1, 0.002, ("show",), ("ModelNotLoaded",), 0.78),
     Feature("chat-assistant", 0.1, 620, 4.1, 0.012, ("ask", "summarize"), ("RateLimited", "ContextTooLong"), 0.82),
 )
 """The company; its chat assistant is what the incidents are about."""
@@ -94,8 +94,9 @@ class Process:
         stored: dict[str, str] = {}
         while self.now < self.died:
             before = self.now
-            step = self.scrape if before >= NOW - RECENT else RARELY
-            scrape = min((before // step + 1) * step, self.died)
+            recent = NOW - RECENT
+            step, end = (self.scrape, self.died) if before >= recent else (RARELY, min(recent, self.died))
+            scrape = min((before // step + 1) * step, end)
             self._work_until(scrape)
             yield scrape, "".join(self._stored(_exposed(page), stored, labels, before, scrape))
         otel_metrics.shutdown()
@@ -133,7 +134,7 @@ class Process:
                 self.now = moment
                 self._use(feature)
         self.now = end
-        if begin // RARELY != end // RARELY and end < self.idle_from:
+        if begin // (10 * MINUTE) != end // (10 * MINUTE) and end < self.idle_from:
             self._look_after(end)
 
     def _in_trouble(self, feature: Feature) -> bool:
