@@ -95,6 +95,7 @@ class Collisions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: dict[tuple[str, str], float] = {}
+        self._said: set[tuple[str, str]] = set()
 
     @property
     def count(self) -> int:
@@ -104,9 +105,14 @@ class Collisions:
 
     def report(self, name: str, problem: str) -> None:
         """Remember and log that (a part of) the metric exposed as ``name`` is left out."""
-        if (name, problem) not in self._seen:
-            _logger.warning("left out of the exposition: %s: %s", name, problem)
+        self.warn(name, f"left out of the exposition: {problem}")
         self._seen[name, problem] = self._clock()
+
+    def warn(self, name: str, problem: str) -> None:
+        """Log, once, what is not as it should be with the metric exposed as ``name`` although no value is left out."""
+        if (name, problem) not in self._said:
+            self._said.add((name, problem))
+            _logger.warning("%s: %s", name, problem)
 
 
 class Claims:
@@ -199,6 +205,8 @@ def _add(
     if family is not None and family.type == type_:
         # The same name from two meters, or two names that became one: one family, series apart by their labels.
         family.streams.append(stream)
+        if (metric.description or "", unit) != (family.help, family.unit):
+            collisions.warn(exposed, "its descriptions, or units, differ from scope to scope, the first one is shown")
     elif claims.take(exposed, type_):
         families[exposed] = MetricFamily(
             exposed, type_, metric.description or "", unit, options.strategy, escaping, [stream]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from otel_metrics.exporter.families import MetricFamily
     from otel_metrics.exporter.series import Series
 
-ZERO_THRESHOLD: Final = 2.0**-128
-"""Width of the zero bucket, as in client_golang."""
+ZERO_THRESHOLD: Final = 1e-128
+"""Width of the zero bucket where the SDK names none, as in the specification."""
 
 _METRIC: Final = b"\x22"  # MetricFamily.metric = 4
 _COUNTER_VALUE: Final = b"\x1a\x09\x09"  # Metric.counter = 3, nine bytes: Counter.value = 1

@@ -130,7 +130,7 @@ class PrometheusReader(PrometheusMetricReader):
     def serve(
         self,
         *,
-        host: str = "127.0.0.1",
+        host: str = "localhost",
         port: int = 9464,
         certfile: str | None = None,
         keyfile: str | None = None,

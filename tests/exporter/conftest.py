@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def reader() -> Iterator[PrometheusReader]:
-    reader = PrometheusReader(registry=CollectorRegistry())
+    reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False)
     provider = MeterProvider(metric_readers=[reader])
     provider.get_meter("tests").create_counter("calls").add(5)
     yield reader

@@ -51,7 +51,7 @@ configured_late = otel_metrics.asgi_app()
 otel_metrics.configure(satisfaction_threshold=0.8)
 metrics.record_feature_usage("engine", "late")
 
-reader = PrometheusReader(registry=CollectorRegistry())
+reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False)
 provider = MeterProvider(metric_readers=[reader])
 provider.get_meter("tests").create_counter("calls").add(5)
 gate = threading.Event()
@@ -61,7 +61,7 @@ async def open_gate(request):
     gate.set()
     return PlainTextResponse("open")
 
-big = PrometheusReader(registry=CollectorRegistry())
+big = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False)
 big._exposition.scrape = lambda _: iter([b"x" * 99_999 + b"\\n"] * 150)
 big_asgi = big.asgi_app(response_timeout=3.0)
 big_wsgi = big.wsgi_app(response_timeout=3.0)

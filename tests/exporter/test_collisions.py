@@ -34,7 +34,7 @@ def test_a_counter_and_a_gauge_of_one_exposed_name(caplog: pytest.LogCaptureFixt
     (message,) = [record.getMessage() for record in caplog.records]
     assert (
         message
-        == "left out of the exposition: q_total: the gauge would expose 'q_total', which belongs to the counter 'q_total'"
+        == "q_total: left out of the exposition: the gauge would expose 'q_total', which belongs to the counter 'q_total'"
     )
     assert scraped.samples()["otel_metrics_collisions"] == 1
 
@@ -228,6 +228,25 @@ def test_a_counter_called_target(accept: str) -> None:
     found = scraped.samples(accept)
     assert found["target_total"] == 1
     assert found["target_info{service_instance_id=one,service_name=shop}"] == 1
+
+
+@BOTH_TEXTS
+def test_of_unequal_descriptions_the_first_is_shown_and_no_value_is_lost(
+    accept: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scraped = Scraped({"scope_info_enabled": True})
+    for name in ("one", "two"):
+        scraped.provider.get_meter(name).create_counter("calls", "", f"Calls of {name}").add(1)
+    with caplog.at_level(logging.WARNING, "otel_metrics"):
+        for _ in range(2):
+            text = scraped.text(accept)
+    assert [line for line in text.splitlines() if line.startswith("# HELP")] == [
+        f"# HELP calls{'_total' if accept == TEXT else ''} Calls of one"
+    ]
+    assert scraped.samples(accept) == {"calls_total{otel_scope_name=one}": 1, "calls_total{otel_scope_name=two}": 1}
+    (message,) = caplog.messages
+    assert message == "calls_total: its descriptions, or units, differ from scope to scope, the first one is shown"
+    assert scraped.reader._collisions.count == 0
 
 
 def test_a_collision_counts_as_long_as_it_lasts() -> None:

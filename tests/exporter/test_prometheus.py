@@ -33,7 +33,7 @@ SPAN = SpanContext(0xABCDEF, 0x123, is_remote=True, trace_flags=TraceFlags(Trace
 @pytest.fixture
 def shop() -> Iterator[tuple[MeterProvider, ServerHandle]]:
     """A provider with one of everything, its reader being served."""
-    reader = PrometheusReader(registry=CollectorRegistry())
+    reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False)
     provider = MeterProvider(
         metric_readers=[reader],
         exemplar_filter=AlwaysOnExemplarFilter(),
@@ -145,7 +145,7 @@ def test_exemplars_lead_to_the_trace(servers: Servers, shop: tuple[MeterProvider
 
 
 def test_a_counter_born_at_five_increases_by_five(servers: Servers) -> None:
-    reader = PrometheusReader(registry=CollectorRegistry(), created_samples=True)
+    reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False, created_samples=True)
     provider = MeterProvider(metric_readers=[reader])
     counter = provider.get_meter("shop").create_counter("calls")
     histogram = provider.get_meter("shop").create_histogram("work")
@@ -166,7 +166,9 @@ def test_a_counter_born_at_five_increases_by_five(servers: Servers) -> None:
 
 
 def test_names_with_dots_arrive_with_dots(servers: Servers) -> None:
-    reader = PrometheusReader(registry=CollectorRegistry(), translation_strategy="NoUTF8EscapingWithSuffixes")
+    reader = PrometheusReader(
+        registry=CollectorRegistry(), scope_info_enabled=False, translation_strategy="NoUTF8EscapingWithSuffixes"
+    )
     provider = MeterProvider(metric_readers=[reader])
     provider.get_meter("shop").create_counter("http.calls").add(2, {"http.method": "GET"})
     provider.get_meter("shop").create_histogram("http.time", "s").record(2, {"http.method": "GET"})
@@ -196,7 +198,7 @@ SHAPES: dict[str, Callable[[random.Random], float]] = {
 
 
 def test_percentiles_of_a_million_values_are_within_one_percent(servers: Servers) -> None:
-    reader = PrometheusReader(registry=CollectorRegistry())
+    reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False)
     view = View(instrument_name="value", aggregation=BulkHistogramAggregation([1.0], exponential=True))
     provider = MeterProvider(metric_readers=[reader], views=[view])
     histogram = provider.get_meter("shapes").create_histogram("value")

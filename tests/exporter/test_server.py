@@ -42,7 +42,7 @@ def answering(reader: PrometheusReader, scrape: Any) -> None:
 
 def test_it_serves_on_loopback_and_says_where(reader: PrometheusReader) -> None:
     with reader.serve(port=0) as handle:
-        assert handle.url == f"http://127.0.0.1:{handle.port}/metrics"
+        assert handle.url == f"http://localhost:{handle.port}/metrics"
         assert b"calls_total 5\n" in get(handle.url)
         assert get(handle.url.replace("/metrics", "/-/healthy")) == b"healthy\n"
         assert b'href="./metrics"' in get(handle.url.replace("/metrics", "/"))
@@ -65,7 +65,7 @@ def test_ipv6_and_names(reader: PrometheusReader) -> None:
 
 
 def test_shutdown_of_the_provider_closes_the_server() -> None:
-    reader = PrometheusReader(registry=CollectorRegistry())
+    reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False)
     provider = MeterProvider(metric_readers=[reader])
     handle = reader.serve(port=0)
     get(handle.url)
