@@ -71,6 +71,19 @@ def test_on_native_histograms() -> None:
     assert histogram.exemplars[0].timestamp.seconds > 1_600_000_000
 
 
+def test_the_ids_are_the_traces() -> None:
+    """An attribute of that name gives way."""
+    assert in_openmetrics(traced(trace_id="mine", span_id="mine"))["1.0"].labels == IDS
+
+
+def test_gauges_have_none() -> None:
+    scraped = traced()
+    with trace.use_span(NonRecordingSpan(SPAN)):
+        scraped.meter.create_gauge("level").set(1, {"a": "b"})
+    assert in_openmetrics(scraped).keys() == {"1.0", "+Inf", "calls_total"}
+    assert scraped.samples(OPENMETRICS)["level{a=b}"] == 1
+
+
 def test_text_has_none() -> None:
     assert "#" not in "".join(line for line in traced().text(TEXT).splitlines() if not line.startswith("# "))
 

@@ -184,3 +184,4 @@ def test_an_empty_native_histogram_is_a_native_one() -> None:
     scraped = Given(Metric("work", "", "", ExponentialHistogram([point], AggregationTemporality.CUMULATIVE)))
     histogram = proto.read(scraped.scrape(PROTOBUF))["work"].metric[0].histogram
     assert [(span.offset, span.length) for span in histogram.positive_span] == [(0, 0)]
+    assert histogram.zero_threshold == 1e-128
