@@ -22,7 +22,7 @@ from otel_metrics.cli import (
     terminal,
     view,
 )
-from otel_metrics.errors import ConfigurationError
+from otel_metrics.errors import ConfigurationError, ImportFailedError
 from otel_metrics.importing import sql_check
 from otel_metrics.importing.data_directory import DataDirectory
 from otel_metrics.importing.importer import Importer, Wanted
@@ -174,6 +174,12 @@ def _say_what_was_found(history: OldHistory) -> None:
     ]
     tables += [(name, "not documented, not read", "", "") for name in database.unknown]
     terminal.console.print(view.table("Found", ("table", "remarks", "rows", "label combinations"), tables, words=2))
+    if database.lacks_log:
+        terminal.say(
+            f"{database.path.name} is in write-ahead mode, and no {database.path.name}-wal is beside it. That is so after the last "
+            "program has closed it. A copy that was made before lacks the newest rows: copy both files.",
+            style="yellow",
+        )
     days = history.days()
     if days:
         terminal.say(f"{len(days)} days with data, {date_of(days[0])} to {date_of(days[-1])} (UTC).")
@@ -194,6 +200,8 @@ def _say_what_was_found(history: OldHistory) -> None:
     _say_reasons("Values and labels that do not fit, in rows that do", report.left_out)
     for label, bindings in history.builder.labels.overflow().items():
         terminal.say(f"Label {label}: past its cap, {bindings} label combinations became 'other'.", style="yellow")
+    if all(found.unreadable for found in database.found):
+        raise ImportFailedError(f"{database.path}: none of its documented tables can be read")
 
 
 def _say_reasons(title: str, reasons: Iterable[Reason]) -> None:

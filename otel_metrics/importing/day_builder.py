@@ -123,6 +123,10 @@ class ImportBuffer:
         self.rows = tuple(rows)
         self.seeds: tuple[NumberSeries, ...] = ()
 
+    def day_keys(self) -> set[DayKey]:
+        """Return the rows of the daily table that the values go to."""
+        return {sink.key for sinks in self.sinks for sink in sinks if isinstance(sink, DayValues)}
+
 
 class CollectedRejections(Rejections):
     """Keeps what was rejected since it was last asked: (argument, reason)."""

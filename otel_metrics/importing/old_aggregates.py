@@ -174,6 +174,20 @@ def _check(known: Statistics, metric: Metric) -> None:
         raise ValueError("percentiles: not ascending")
 
 
+def contains(known: Statistics, part: Statistics) -> bool:
+    """Return whether ``part`` can be the statistics of some of the values of ``known``, and not of all."""
+    gone = known.count - part.count
+    if gone <= 0:
+        return False
+    low, high = known.min, known.max
+    if low is None or high is None or part.min is None or part.max is None:
+        return True
+    slack = _ROUNDING * max(abs(low), abs(high), abs(known.total))
+    rest = known.total - part.total
+    within = low - slack <= part.min and part.max <= high + slack
+    return within and gone * low - slack <= rest <= gone * high + slack
+
+
 def _by(unit: Unit) -> Callable[[float], float] | None:
     converter = unit.converter
     return None if converter is None else lambda value: converter([value])[0]

@@ -49,6 +49,8 @@ class OldHistory:
         self.reader = RowReader(self.builder, self.day_files, report, Timestamps(zone))
         self.aggregates: old_aggregates.AggregatedRows = {}
         self._infos: Mapping[DayKey, NumberSeries] = {}
+        self._first: dict[DayKey, int] = {}
+        self._shifted: set[tuple[DayKey, int]] = set()
 
     def read(self, tick: Callable[[int], object]) -> None:
         """Read all tables; ``tick`` is called with numbers of rows."""
@@ -61,7 +63,17 @@ class OldHistory:
             reader = old_aggregates.AggregatesReader(self.builder, self.report, self.reader.scales)
             self.aggregates, self._infos = reader.read(self.database, table), reader.infos
             tick(self.report.read[DAILY_SQL])
+            self._first, self._shifted = self._days_of_rows()
         self.report.flush()
+
+    def _days_of_rows(self) -> tuple[dict[DayKey, int], set[tuple[DayKey, int]]]:
+        """Return the first day of every key that has rows, and the (key, day) that rows are written for in another zone."""
+        keys = [buffer.day_keys() for buffer in self.builder.buffers]
+        first: dict[DayKey, int] = {}
+        for index, day in self.reader.first.items():
+            for key in keys[index]:
+                first[key] = min(day, first.get(key, day))
+        return first, {(key, day) for index, day in self.reader.shifted for key in keys[index]}
 
     def days(self) -> list[int]:
         """Return the days that have rows of any kind, in order."""
@@ -73,16 +85,19 @@ class OldHistory:
         parts = self.day_files.read(day)
         seconds = step(self.builder, parts)
         fill(self.builder, day, parts, seconds)
-        for key in self.aggregates.get(day, {}):
+        whole = blake2b(content_hash(self.builder, parts).encode(), digest_size=16)
+        _, used = self.statistics(day) if day in self.aggregates else ({}, set())
+        # Of what is written only: the old system's nightly job may go on, and change nothing.
+        filling = {key: row for key, row in self.aggregates.get(day, {}).items() if row[0] in used}
+        for key in filling:
             if key in self._infos:
                 self._infos[key].slots.setdefault(86_400 // seconds - 1, 1.0)
-        whole = blake2b(content_hash(self.builder, parts).encode(), digest_size=16)
-        for text in old_aggregates.text(self.aggregates.get(day, {})):
+        for text in old_aggregates.text(filling):
             whole.update(text.encode())
         return whole.hexdigest(), seconds
 
     def statistics(self, day: int) -> tuple[dict[DayKey, Statistics], set[int]]:
-        """Return the loaded day's table, and the row ids of old aggregates in it: where raw rows are missing."""
+        """Return the loaded day's table, and the row ids of old aggregates in it: where raw rows are gone."""
         table = {
             key: RecordedValues((values.values,)).statistics()
             for key, values in self.builder.days.items()
@@ -90,10 +105,22 @@ class OldHistory:
         }
         used = set()
         for key, (rowid, known) in self.aggregates.get(day, {}).items():
-            if key not in table or table[key].count < known.count:
+            if self._fills(day, key, known, table.get(key)):
                 table[key] = known
                 used.add(rowid)
         return table, used
+
+    def _fills(self, day: int, key: DayKey, known: Statistics, own: Statistics | None) -> bool:
+        """Return whether an old aggregate tells of rows that are gone, and no row that is there says otherwise.
+
+        Old systems delete from the beginning, so that a metric's first day alone can be there in part. Where rows are written
+        in a local time, an old day is no day of UTC, and takes the place of none that has rows.
+        """
+        if (key, day) in self._shifted:
+            return False
+        if own is None:
+            return True
+        return day == self._first[key] and old_aggregates.contains(known, own)
 
     def scales(self) -> dict[str, Scale]:
         """Return the scale of every satisfaction type that was on one only."""

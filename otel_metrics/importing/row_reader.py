@@ -32,7 +32,13 @@ BATCH: Final = 200_000
 KNOWN: Final = 100_000
 """Label combinations of a table that are remembered; beyond them they are looked up anew, and counted once more."""
 
+KNOWN_TEXT: Final = 32 * 2**20
+"""Characters of these combinations, likewise: some columns hold whole documents."""
+
 _NUMBERS: Final = frozenset({float, int})
+_PLAIN: Final = frozenset({float, int, type(None)})
+_LONGEST: Final = 100
+"""Characters kept of text where a number belongs: it is rejected, whatever it says."""
 
 
 class BoundLabels(NamedTuple):
@@ -42,6 +48,14 @@ class BoundLabels(NamedTuple):
     """A buffer, the scales of a satisfaction type, or None: rejected."""
     remarks: tuple[tuple[str, str], ...]
     """(argument, reason) of what did not fit."""
+
+
+class _Row(NamedTuple):
+    """What a batch keeps of a row until its values are converted: not the label columns, which may be long."""
+
+    moment: int
+    rowid: int
+    values: tuple[Any, ...]
 
 
 class RowSpan:
@@ -107,6 +121,10 @@ class RowReader:
         """Scales that scores of a satisfaction type were on."""
         self.cardinality: Counter[str] = Counter()
         """Label combinations by table."""
+        self.first: dict[int, int] = {}
+        """The first day of every buffer that got rows."""
+        self.shifted: set[tuple[int, int]] = set()
+        """(buffer, day) of rows that are written as another day than that of UTC, and of that other day."""
 
     def read(self, database: OldDatabase, found: FoundTable, tick: Callable[[int], object]) -> None:
         """Read one table; ``tick`` is called with the number of rows after every batch."""
@@ -116,21 +134,23 @@ class RowReader:
             return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
-        milliseconds = self.timestamps.milliseconds
+        read_timestamp = self.timestamps.read
         known: dict[tuple[object, ...], BoundLabels] = {}
-        pending: dict[tuple[int, int, int], tuple[BoundLabels, Any, list[tuple[int, tuple[Any, ...]]]]] = {}
-        n = told = waiting = 0
+        pending: dict[tuple[int, int, int], tuple[BoundLabels, ImportBuffer, list[_Row]]] = {}
+        n = told = waiting = text = 0
         for n, row in enumerate(database.rows(found), 1):
             try:
-                moment = milliseconds(row[1])
+                moment, written = read_timestamp(row[1])
             except ValueError as error:
                 self._report.reject(table.name, row[0], f"timestamp: {error}")
                 continue
             labels = row[2:width]
             bound = known.get(labels)
             if bound is None:
-                if len(known) >= KNOWN:
+                text += sum(len(label) for label in labels if isinstance(label, (str, bytes)))
+                if len(known) >= KNOWN or text > KNOWN_TEXT:
                     known.clear()
+                    text = 0
                 bound = known[labels] = self.bind(table, labels)
                 self.cardinality[table.name] += bound.target is not None
             if bound.target is None:
@@ -138,17 +158,23 @@ class RowReader:
                 continue
             # The scale of a score depends on the scores before it, so it is chosen in the order of the rows.
             target = bound.target.buffer_for(row[width]) if scaled else bound.target
-            key = (moment // MS_PER_DAY, id(target), id(bound) if bound.remarks else 0)
+            day = moment // MS_PER_DAY
+            if written != day:
+                self.shifted |= {(target.index, day), (target.index, written)}
+            values = row[width:]
+            if not _PLAIN.issuperset(map(type, values)):
+                values = tuple(value[:_LONGEST] if isinstance(value, (str, bytes)) else value for value in values)
+            key = (day, id(target), id(bound) if bound.remarks else 0)
             try:
-                pending[key][2].append((moment, row))
+                pending[key][2].append(_Row(moment, row[0], values))
             except KeyError:
-                pending[key] = (bound, target, [(moment, row)])
+                pending[key] = (bound, target, [_Row(moment, row[0], values)])
             waiting += 1
             if waiting == BATCH:
-                self._take(table, width, pending)
+                self._take(table, pending)
                 tick(n - told)
                 told, waiting = n, 0
-        self._take(table, width, pending)
+        self._take(table, pending)
         self._report.read[table.name] += n
         check(database, table.name, n)
         tick(n - told)
@@ -169,15 +195,18 @@ class RowReader:
         # The scale is no column: the satisfaction types' settings and the scores tell it.
         return (*labels, None) if table.call == "satisfaction" else labels
 
-    def _take(self, table: Table, width: int, pending: dict[tuple[int, int, int], Any]) -> None:
+    def _take(
+        self, table: Table, pending: dict[tuple[int, int, int], tuple[BoundLabels, ImportBuffer, list[_Row]]]
+    ) -> None:
         """Convert, check and store what was read, one series at a time."""
         for (day, *_), (bound, buffer, rows) in pending.items():
-            for _, row in rows if bound.remarks else ():
+            self.first[buffer.index] = min(day, self.first.get(buffer.index, day))
+            for row in rows if bound.remarks else ():
                 for argument, reason in bound.remarks:
-                    self._report.leave_out(table.name, row[0], argument, reason)
-            self._take_rows(table, width, day, buffer, rows)
+                    self._report.leave_out(table.name, row.rowid, argument, reason)
+            self._take_rows(table, day, buffer, rows)
             if isinstance(bound.target, Scales):
-                scores = [row[width] for _, row in rows if type(row[width]) in _NUMBERS]
+                scores = [row.values[0] for row in rows if type(row.values[0]) in _NUMBERS]
                 if buffer is not bound.target.five:
                     self.scales[bound.target.kind].add("0-1")
                 elif any(1 <= score <= HIGHEST for score in scores):
@@ -185,14 +214,12 @@ class RowReader:
         pending.clear()
         self._day_files.flush()
 
-    def _take_rows(
-        self, table: Table, width: int, day: int, buffer: ImportBuffer, rows: list[tuple[int, tuple[Any, ...]]]
-    ) -> None:
-        times = array("q", [moment for moment, _ in rows])
+    def _take_rows(self, table: Table, day: int, buffer: ImportBuffer, rows: list[_Row]) -> None:
+        times = array("q", [row.moment for row in rows])
         kept: set[int] = set()
         reasons: dict[int, list[tuple[str, str]]] = {}
         whole = bool(buffer.rows)
-        for index, (argument, raw) in enumerate(self._columns(table, width, rows, reasons)):
+        for index, (argument, raw) in enumerate(self._columns(table, rows, reasons)):
             column = buffer.columns[index]
             values = _all_fit(column, raw)
             if values is not None:
@@ -217,22 +244,21 @@ class RowReader:
         rejected = () if whole else [place for place in range(len(rows)) if place not in kept]
         for place in rejected:
             why = "; ".join(f"{argument}: {reason}" for argument, reason in reasons.pop(place, ()))
-            self._report.reject(table.name, rows[place][1][0], why or "no value at all")
+            self._report.reject(table.name, rows[place].rowid, why or "no value at all")
         for place, found in reasons.items():
             for argument, reason in found:
-                self._report.leave_out(table.name, rows[place][1][0], argument, reason)
+                self._report.leave_out(table.name, rows[place].rowid, argument, reason)
         gone = set(rejected)
-        self.spans[day][table.name].add(row[0] for place, (_, row) in enumerate(rows) if place not in gone)
+        self.spans[day][table.name].add(row.rowid for place, row in enumerate(rows) if place not in gone)
 
     def _columns(
         self,
         table: Table,
-        width: int,
-        rows: list[tuple[int, tuple[Any, ...]]],
+        rows: list[_Row],
         reasons: dict[int, list[tuple[str, str]]],
     ) -> Iterable[tuple[str, list[Any]]]:
         """Return (argument, raw values) of every column of the buffer."""
-        columns = [(name, [row[at] for _, row in rows]) for at, name in enumerate(table.values, width)]
+        columns = [(name, [row.values[at] for row in rows]) for at, name in enumerate(table.values)]
         if table.call != "optimization":
             return columns
         rejections = self._builder.rejections

@@ -144,7 +144,7 @@ class OldDatabase:
     """The old system's file, opened read-only; the old system may go on writing to it.
 
     Raises:
-        ImportFailedError: it is no SQLite database, or a damaged one.
+        ImportFailedError: it is no SQLite database, a damaged one, or one without any documented table.
     """
 
     def __init__(self, path: Path) -> None:
@@ -153,8 +153,12 @@ class OldDatabase:
         """Rows by table that SQL counts where :meth:`rows` has read."""
         self.last: dict[str, int] = {}
         """The last rowid that was read, by table."""
+        self.lacks_log = False
+        """Whether the file is in write-ahead mode, and its log is not beside it: what was not in the file yet is not there."""
         if not path.is_file():
             raise ImportFailedError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        log = path.with_name(f"{path.name}-wal")
+        self.lacks_log = _in_write_ahead_mode(path) and not (log.is_file() and log.stat().st_size)
         try:
             self.connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
@@ -172,6 +176,9 @@ class OldDatabase:
         self.found = [self._inspected(known[name.lower()]) for name in self.names if name.lower() in known]
         self.tables = [found for found in self.found if found.table is not _AGGREGATES]
         self.aggregates = next((found for found in self.found if found.table is _AGGREGATES), None)
+        if not self.found:
+            there = f"it has {', '.join(self.names)}" if self.names else "it has no tables at all"
+            raise ImportFailedError(f"{path} has none of the documented tables ({', '.join(sorted(known))}): {there}")
         self.unknown = [name for name in self.names if name.lower() not in known.keys() | self._views]
 
     def _check(self) -> None:
@@ -274,11 +281,14 @@ def _advice(path: Path, error: sqlite3.DatabaseError) -> str:
             f". A program ended while it was writing; {path.name}-journal holds what was there before: copy both files to a "
             f"folder of yours, take back what was not finished (sqlite3 {path.name} .tables) and import that copy"
         )
-    with path.open("rb") as file:
-        wal = file.read(_WAL_AT + 1)[_WAL_AT:] == b"\2"
-    if not wal:
+    if not _in_write_ahead_mode(path):
         return ""
     return (
         f". The file is in write-ahead mode, which even readers need files beside it for, and permission to write them: "
         f"copy {path.name} and {path.name}-wal to a folder of yours and import from there"
     )
+
+
+def _in_write_ahead_mode(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(_WAL_AT + 1)[_WAL_AT:] == b"\2"

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import Scales, from_one_to_five
-from otel_metrics.importing.day_builder import DayValues
+from otel_metrics.importing.old_aggregates import contains
 from otel_metrics.importing.old_history import date_of
 from otel_metrics.importing.source_db import PORTION
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.querying.source import Period, TotalQuery
+from otel_metrics.querying.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,11 +63,11 @@ _TABLES: Final = frozenset({"system_performance", "user_satisfaction", "feature_
 _USES: Final = (c.FEATURE.name, c.ACTION.name)
 
 _SUMS: Final = """
-SELECT day, side, count(*), count(value), total(value), min(value), max(value), {labels} FROM (
-    SELECT day_of("timestamp") AS day, {labels}, CASE WHEN has_value({rowid}) THEN {value} END AS value,
+SELECT day, written, side, count(*), count(value), total(value), min(value), max(value), {labels} FROM (
+    SELECT day_of("timestamp") AS day, written_day_of("timestamp") AS written, {labels}, CASE WHEN has_value({rowid}) THEN {value} END AS value,
         CASE WHEN {value} > 1 THEN 1 WHEN {value} < 1 THEN -1 ELSE 0 END AS side
     FROM "{table}" WHERE {rowid} > ? AND {rowid} <= ? AND is_kept({rowid}))
-GROUP BY day, side, {groups}
+GROUP BY day, written, side, {groups}
 """
 _PORTION: Final = (
     'SELECT max(n) FROM (SELECT {rowid} AS n FROM "{table}" WHERE {rowid} > ? ORDER BY {rowid} LIMIT {portion})'
@@ -100,8 +101,9 @@ def by_sql(history: OldHistory, day: int) -> dict[DayKey, Numbers]:
         )
         table = {keys[row[0]][0]: _numbers(row) for row in connection.execute(_SQL)}
     connection.close()
-    for key, (_, known) in history.aggregates.get(day, {}).items():
-        if key not in table or table[key]["count"] < known.count:
+    _, used = history.statistics(day)
+    for key, (rowid, known) in history.aggregates.get(day, {}).items():
+        if rowid in used:
             table[key] = known.columns()
     return table
 
@@ -181,6 +183,9 @@ class TableCheck:
         self._history = history
         self._values: defaultdict[int, defaultdict[DayKey, _Sums]] = defaultdict(lambda: defaultdict(_Sums))
         self._uses: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._first: dict[DayKey, int] = {}
+        self._shifted: set[tuple[DayKey, int]] = set()
+        """Days of rows that are written as another day than that of UTC, and that other day."""
         history.report.flush()
         for found in history.database.tables:
             if found.table.name in _TABLES and not found.unreadable:
@@ -191,10 +196,18 @@ class TableCheck:
         return {*self._values, *self._uses}
 
     def expected(self, day: int) -> dict[DayKey, Numbers]:
-        """Return what the server should have of a day, but for rows that old aggregates know more of."""
-        aggregates = self._history.aggregates.get(day, {})
-        found = {key: sums.numbers() for key, sums in self._values[day].items() if sums.n}
-        return {k: v for k, v in found.items() if k not in aggregates or aggregates[k][1].count <= v["count"]}
+        """Return what the server should have of a day.
+
+        Left out are rows whose old aggregate tells of values that are gone, if what is there can be a part of them.
+        """
+        found = {key: sums for key, sums in self._values[day].items() if sums.n}
+        return {key: sums.numbers() for key, sums in found.items() if not self._is_part(day, key, sums)}
+
+    def _is_part(self, day: int, key: DayKey, sums: _Sums) -> bool:
+        _, known = self._history.aggregates.get(day, {}).get(key, (0, None))
+        whole_days = (key, day) not in self._shifted and day == self._first[key]
+        part = Statistics(sums.n, sums.total, min=sums.low, max=sums.high)
+        return known is not None and whole_days and contains(known, part)
 
     def differences(self, day: int, source: Source, server: Mapping[DayKey, Numbers]) -> Iterator[Difference]:
         """Yield what the server has not, or not the same.
@@ -203,6 +216,9 @@ class TableCheck:
             QueryError: the server cannot answer.
         """
         yield from differences(day, self.expected(day), server)
+        for key, shifted in self._shifted:  # an old day's row, although its values are there as rows of other days
+            if shifted == day and key in server and key not in self._values[day]:
+                yield Difference(date_of(day), key, "count", 0.0, server[key]["count"])
         if self._uses[day]:
             answer = source.fetch({"uses": TotalQuery(c.USAGE, _USES)}, Period.of_day(date_of(day)))
             known = {tuple(labels[name] for name in _USES): value for labels, value in answer.numbers("uses")}
@@ -220,7 +236,8 @@ class TableCheck:
         rejected, without = self._rejections(found)
         connection.create_function("is_kept", 1, lambda rowid: rowid not in rejected)
         connection.create_function("has_value", 1, lambda rowid: rowid not in without)
-        connection.create_function("day_of", 1, self._day_of)
+        connection.create_function("day_of", 1, lambda text: self._days_of(text)[0])
+        connection.create_function("written_day_of", 1, lambda text: self._days_of(text)[1])
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         (value,) = (f'"{name}"' if name in found.present else "NULL" for name in table.values)
         present = [name for name in table.labels if name in found.present]
@@ -236,20 +253,25 @@ class TableCheck:
             ((end,),) = database.ask(portion, start)
             if end is None:
                 break
-            for day, side, rows, n, total, low, high, *texts in database.ask(query, start, min(end, last)):
+            for day, written, side, rows, n, total, low, high, *texts in database.ask(query, start, min(end, last)):
                 given = dict(zip(present, texts, strict=True))
                 bound = self._history.reader.bind(table, tuple(map(given.get, table.labels)))
-                self._count(day, bound, rows, _Group(side, n, total, low, high))
+                self._count((day, written), bound, rows, _Group(side, n, total, low, high))
             start = end
 
-    def _count(self, day: int, bound: BoundLabels, rows: int, group: _Group) -> None:
+    def _count(self, days: tuple[int, int], bound: BoundLabels, rows: int, group: _Group) -> None:
+        day, written = days
         scaled = isinstance(bound.target, Scales)
         buffer = bound.target.one if scaled else bound.target
         if buffer.rows:
             self._uses[day][tuple(buffer.rows[0].labels[name] for name in _USES)] += rows
         if not group.n:
             return
-        sums = self._values[day][next(sink.key for sink in buffer.sinks[0] if isinstance(sink, DayValues))]
+        (key,) = buffer.day_keys()
+        sums = self._values[day][key]
+        self._first[key] = min(day, self._first.get(key, day))
+        if written != day:
+            self._shifted |= {(key, day), (key, written)}
         if scaled:
             self._add_scores(sums, bound.target, group)
         else:
@@ -266,11 +288,13 @@ class TableCheck:
         else:
             sums.add(group.n, group.total, group.low, group.high)
 
-    def _day_of(self, text: Any) -> int | None:
+    def _days_of(self, text: Any) -> tuple[int | None, int | None]:
+        """Return the day of a timestamp, and the day that it is written as."""
         try:
-            return self._history.reader.timestamps.milliseconds(text) // MS_PER_DAY
+            moment, written = self._history.reader.timestamps.read(text)
         except ValueError:
-            return None
+            return None, None
+        return moment // MS_PER_DAY, written
 
     def _rejections(self, found: FoundTable) -> tuple[set[int], set[int]]:
         """Return the ids of rows that were rejected, and of rows that were imported without their value, from the list."""

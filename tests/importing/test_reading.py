@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import sqlite3
+import tracemalloc
 from contextlib import closing, contextmanager
 from datetime import timezone
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +20,9 @@ from otel_metrics.errors import ImportFailedError
 from otel_metrics.importing.old_history import OldHistory
 from otel_metrics.importing.report import ImportReport
 from otel_metrics.importing.source_db import OldDatabase
+from otel_metrics.importing.sql_check import TableCheck
+from otel_metrics.querying.client import PrometheusClient
+from otel_metrics.querying.prometheus_source import PrometheusSource
 from otel_metrics.settings import Settings
 from tests.command import otel_metrics
 from tests.importing import old
@@ -435,6 +441,7 @@ def test_what_cannot_be_read_is_told_in_full_on_a_narrow_terminal(tmp_path: Path
     )
     old.insert(path, "system_performance", [{"timestamp": NOON, "feature": "search"}] * 7)
     done = otel_metrics("import", str(path), COLUMNS="80")
+    assert done.returncode == 1, "none of the tables could be read"
     found, _, rejections = done.stdout.partition("Rows that do not fit")
     words = " ".join(found.split())
     assert "system_performance the table has no column" in words
@@ -517,15 +524,11 @@ def test_too_many_values_of_a_label_become_other(database: Path, read: Read) -> 
     assert rows.builder.labels.overflow() == {"feature": 2}
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
-def test_no_database(tmp_path: Path, content: bytes) -> None:
+def test_no_database(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
-    path.write_bytes(content)
-    if content:
-        with pytest.raises(ImportFailedError, match="not a database"):
-            OldDatabase(path)
-    else:
-        assert OldDatabase(path).tables == []
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(ImportFailedError, match="not a database"):
+        OldDatabase(path)
     with pytest.raises(ImportFailedError, match="no such file"):
         OldDatabase(tmp_path / "other.db")
     with pytest.raises(ImportFailedError, match="not a file"):
@@ -672,10 +675,152 @@ def test_a_days_own_rows_are_worth_more_than_its_aggregate_unless_some_are_gone(
     rows = read()
     rows.load(DAY)
     assert rows.statistics(DAY)[1] == set()
-    old.insert(database, "daily_aggregates", [aggregate(date="2024-03-01", count=3)])
-    old.insert(database, "system_performance", [performance(10.0, timestamp="2024-03-01T01:00:00")])
+    old.insert(database, "daily_aggregates", [aggregate(date="2024-02-28", count=3)])
+    old.insert(database, "system_performance", [performance(10.0, timestamp="2024-02-28T21:00:00")])
     rows = read()
-    rows.load(DAY + 1)
-    table, used = rows.statistics(DAY + 1)
+    rows.load(DAY - 1)
+    table, used = rows.statistics(DAY - 1)
     assert used == {2}
     assert [known.count for known in table.values()] == [3]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"min_value": 11.0},
+        {"max_value": 29.0},
+        {"avg_value": 11.0},
+        {"date": "2024-03-01", "count": 5},
+    ],
+    ids=["below its minimum", "above its maximum", "more than its sum leaves", "rows of an earlier day are there"],
+)
+def test_an_aggregate_that_rows_contradict_is_not_taken(database: Path, read: Read, more: dict[str, Any]) -> None:
+    """Rows of the first day may be gone in part, and only if those that are left can be some of what was added up."""
+    old.insert(database, "system_performance", [performance(10.0), performance(30.0)])
+    old.insert(database, "system_performance", [performance(20.0, timestamp="2024-03-01T10:00:00")])
+    old.insert(database, "daily_aggregates", [aggregate(**more)])
+    rows = read()
+    for day in (DAY, DAY + 1):
+        rows.load(day)
+        assert rows.statistics(day)[1] == set()
+
+
+LOCAL = [
+    # 2024-02-29 and 2024-03-01 in Kathmandu are 18:15 to 18:15 in UTC.
+    ("2024-02-29T00:10:00+05:45", 1.0),
+    ("2024-02-29T05:50:00+05:45", 2.0),
+    ("2024-02-29T23:50:00+05:45", 4.0),
+    ("2024-03-01T00:10:00+05:45", 8.0),
+    ("2024-03-01T12:00:00+05:45", 16.0),
+    ("2024-03-02T03:00:00+05:45", 32.0),
+    ("2024-03-02T04:00:00+05:45", 64.0),
+    ("2024-03-02T05:00:00+05:45", 128.0),
+]
+
+
+@pytest.mark.parametrize("written", ["with offsets", "without"])
+def test_local_days_of_the_old_table_do_not_replace_days_of_utc(database: Path, tmp_path: Path, written: str) -> None:
+    """Every row is there; the old nightly job added them up by the date in its own time zone."""
+    stamps = [(text if written == "with offsets" else text.removesuffix("+05:45"), value) for text, value in LOCAL]
+    old.insert(database, "system_performance", [performance(value, timestamp=text) for text, value in stamps])
+    for date in ("2024-02-29", "2024-03-01", "2024-03-02"):
+        values = [value for text, value in LOCAL if text.startswith(date)]
+        old.insert(
+            database,
+            "daily_aggregates",
+            [
+                aggregate(date=date, count=len(values), avg_value=sum(values) / len(values), min_value=min(values),
+                          max_value=max(values), stddev=0.0, percentile_50=values[0], percentile_95=values[-1],
+                          percentile_99=values[-1])
+            ],
+        )  # fmt: skip
+    zone = timezone.utc if written == "with offsets" else ZoneInfo("Asia/Kathmandu")
+    report, opened = ImportReport(tmp_path / "rejected.csv"), OldDatabase(database)
+    with closing(report), closing(opened):
+        rows = OldHistory(opened, report, Settings(), zone, tmp_path / "rows")
+        rows.read(lambda _: None)
+        counts: dict[int, int] = {}
+        for day in rows.days():
+            rows.load(day)
+            table, used = rows.statistics(day)
+            assert used == set()
+            counts.update((day, known.count) for known in table.values())
+        assert counts == {DAY - 1: 1, DAY: 3, DAY + 1: 4}
+        check = TableCheck(rows)
+        assert {day: [n["count"] for n in check.expected(day).values()] for day in (DAY - 1, DAY, DAY + 1)} == {
+            DAY - 1: [1], DAY: [3], DAY + 1: [4]
+        }  # fmt: skip
+        wrong = {key: {**numbers, "count": 99.0} for key, numbers in check.expected(DAY).items()}
+        answers = PrometheusSource(PrometheusClient("http://127.0.0.1:9"), lambda: 0.0)  # not asked: there are no uses
+        assert [d.column for d in check.differences(DAY, answers, wrong)] == ["count"]
+        # 2024-03-02 has values of 2024-03-01 and 2024-03-02 as written, all of which are rows of 2024-03-01 in UTC.
+        late = {key: {"count": 3.0} for key in check.expected(DAY)}
+        assert [(d.column, d.sql) for d in check.differences(DAY + 2, answers, late)] == [("count", 0.0)]
+
+
+def test_days_whose_rows_are_gone_are_filled_beside_local_ones(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(value, timestamp=text) for text, value in LOCAL])
+    old.insert(database, "daily_aggregates", [aggregate(date="2024-01-15")])
+    rows = read()
+    rows.load(DAY - 45)
+    assert rows.statistics(DAY - 45)[1] == {1}
+
+
+def test_aggregates_that_are_not_used_do_not_change_what_a_day_holds(database: Path, read: Read) -> None:
+    old.insert(database, "system_performance", [performance(10.0), performance(30.0)])
+    before = read().load(DAY)
+    old.insert(database, "daily_aggregates", [aggregate(count=2)])
+    assert read().load(DAY) == before
+    old.insert(database, "daily_aggregates", [aggregate(metric_name="gone", count=9)])
+    with_another = read().load(DAY)
+    assert with_another != before, "a row whose values are gone is written"
+
+
+def test_long_text_of_many_rows_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """Each row has other text, twelve times as much as is allowed here; none of it becomes a label."""
+    path = old.create(tmp_path / "old.db")
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO error_metrics (timestamp, feature, error_type, error_severity, impact_level) "
+            "VALUES ('2024-02-29T12:00:00', 'search', 'Timeout', 'error', ?)",
+            ((f"{n} " + "é" * 30_000,) for n in range(6_000)),
+        )
+    connection.close()
+    tracemalloc.start()
+    try:
+        with reading(path, tmp_path) as rows:
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rows.report.read["error_metrics"] == 6_000
+    assert peak < 120 * 2**20
+
+
+@pytest.mark.parametrize("schema", ["", "CREATE TABLE orders (id INTEGER);"])
+@pytest.mark.parametrize("command", [["import"], ["import", "--data", "data"], ["compare"]])
+def test_a_file_without_a_documented_table_is_the_wrong_file(tmp_path: Path, schema: str, command: list[str]) -> None:
+    path = old.create(tmp_path / "shop.db", schema)
+    done = otel_metrics(*command[:1], str(path), *(str(tmp_path / "data") if a == "data" else a for a in command[1:]))
+    assert done.returncode == 1
+    words = " ".join(done.stderr.split())
+    assert "none of the documented tables" in words
+    assert ("it has orders" if schema else "no tables at all") in words
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_copy_that_may_lack_the_newest_rows_is_told(tmp_path: Path, closed: bool) -> None:
+    path = old.create(tmp_path / "old.db")
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute(
+        "INSERT INTO error_metrics (timestamp, feature, error_type, error_severity) VALUES (?, 'a', 'b', 'c')", (NOON,)
+    )
+    writer.commit()
+    copy = tmp_path / "copy.db"
+    shutil.copy(path, copy)
+    if not closed:
+        shutil.copy(f"{path}-wal", f"{copy}-wal")
+    writer.close()
+    done = otel_metrics("import", str(copy))
+    assert done.returncode == 0, done.stderr
+    assert ("no copy.db-wal is beside it" in " ".join(done.stdout.split())) is closed
