@@ -150,7 +150,7 @@ def _push(settings: Settings) -> list[MetricReader]:
     try:
         from otel_metrics.exporter.push import otlp_reader
     except ImportError as error:
-        raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics[otlp]'") from error
+        raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics-bridge[otlp]'") from error
     return [otlp_reader(temporality=settings.otlp)]
 
 

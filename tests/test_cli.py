@@ -130,7 +130,7 @@ def test_missing_extra_is_named() -> None:
     code = "import sys; sys.modules['rich'] = None; from otel_metrics.cli import main; sys.exit(main(['dashboard']))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "otel-metrics[cli]" in done.stderr
+    assert "otel-metrics-bridge[cli]" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -26,7 +26,7 @@ _PIPE_CLOSED: Final = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status: 0 all is well, 1 it failed, 2 wrong use, 130 interrupted."""
     if importlib.util.find_spec("rich") is None or importlib.util.find_spec("yaml") is None:
-        print("The command line needs its extra: pip install 'otel-metrics[cli]'", file=sys.stderr)
+        print("The command line needs its extra: pip install 'otel-metrics-bridge[cli]'", file=sys.stderr)
         return WRONG_USE
     from otel_metrics.cli import terminal
 

@@ -52,5 +52,5 @@ if not TYPE_CHECKING:  # a type checker would take every name for one that is th
         try:
             from otel_metrics.exporter.push import otlp_reader
         except ImportError as error:
-            raise ImportError("otlp_reader() needs its extra: pip install 'otel-metrics[otlp]'") from error
+            raise ImportError("otlp_reader() needs its extra: pip install 'otel-metrics-bridge[otlp]'") from error
         return otlp_reader

@@ -135,7 +135,7 @@ def test_at_hand_where_the_reader_is_and_clear_about_what_it_needs() -> None:
     code = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.http.metric_exporter'] = None\n"
     code += "from otel_metrics.exporter import PrometheusReader, otlp_reader"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert "ImportError: otlp_reader() needs its extra: pip install 'otel-metrics[otlp]'" in ended.stderr
+    assert "ImportError: otlp_reader() needs its extra: pip install 'otel-metrics-bridge[otlp]'" in ended.stderr
     with pytest.raises(AttributeError, match="nothing"):
         exporter.nothing  # type: ignore[attr-defined]  # noqa: B018
 
