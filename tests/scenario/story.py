@@ -324,7 +324,7 @@ def answer(write: Write, file: str, call: str, ask: Callable[[], Any]) -> None:
 def with_even_deviations(value: Any, key: str = "") -> Any:
     """Return ``value`` with standard deviations as every version of Python has them: since 3.12 sums lose less."""
     if isinstance(value, dict):
-        return {name: with_even_deviations(inner, name) for name, inner in value.items()}
+        return {name: with_even_deviations(value[name], name) for name in value}
     if isinstance(value, list):
         return [with_even_deviations(inner) for inner in value]
     return float(f"{value:.12g}") if key.startswith("stddev") else value
