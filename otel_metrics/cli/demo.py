@@ -98,7 +98,7 @@ def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> server_
     program = server_processes.find("prometheus", root)
     if program is None:
         terminal.say(
-            "Prometheus: none in OTM_SERVERS, on PATH or in .cache/servers (`make servers` fetches it); going on without.",
+            "Prometheus: none on PATH, in OTM_SERVERS or in .cache/servers (`make servers` fetches it); going on without.",
             style="yellow",
         )
         return None

@@ -33,9 +33,10 @@ class ServerError(MetricsError):
 
 
 def find(name: str, root: Path) -> Path | None:
-    """Return the program ``name`` from the folder in ``OTM_SERVERS``, from PATH, or from the project's cache."""
-    chosen = [str(Path(given) / "bin")] if (given := os.environ.get("OTM_SERVERS")) else []
-    path = os.pathsep.join([*chosen, os.environ.get("PATH", os.defpath), str(root / ".cache" / "servers" / "bin")])
+    """Return the program ``name`` from PATH, from the folder in ``OTM_SERVERS``, or from the project's cache."""
+    caches = [Path(given)] if (given := os.environ.get("OTM_SERVERS")) else []
+    folders = [str(cache / "bin") for cache in (*caches, root / ".cache" / "servers")]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
     for candidate in (name, *_OTHER_NAMES.get(name, ())):
         if found := shutil.which(candidate, path=path):
             return Path(found)

@@ -27,8 +27,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "stack",
         help="run Prometheus and Alertmanager without containers",
-        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from the folder in "
-        "OTM_SERVERS, from PATH, or from the project's cache, which `make servers` fills.",
+        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from PATH, from the folder in "
+        "OTM_SERVERS, or from the project's cache, which `make servers` fills.",
     )
     argument_types.add_root(command)
     command.add_argument(
@@ -152,7 +152,7 @@ def _program(name: str, root: Path) -> Path:
     found = server_processes.find(name, root)
     if found is None:
         raise ConfigurationError(
-            f"{name} is not in OTM_SERVERS, on PATH or in .cache/servers; in a checkout `make servers` fetches it"
+            f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"
         )
     return found
 
