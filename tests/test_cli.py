@@ -234,6 +234,26 @@ def test_an_error_of_the_application_is_shown_with_its_place(tmp_path: Path, err
     assert "in open_shop" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "module", ["otel_metrics.cli", "argparse", "rich", "otel_metrics.cli.stack", "yaml", "opentelemetry.sdk"]
+)
+def test_interrupted_while_it_is_being_loaded(module: str) -> None:
+    """The signal comes when Python looks for ``module``."""
+    code = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+from otel_metrics.__main__ import main
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["otel-metrics", "dashboard"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_alone_ends_cleanly(number: signal.Signals) -> None:
     with Running("serve", "--port", "0") as running:
