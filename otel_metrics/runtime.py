@@ -57,7 +57,7 @@ class Runtime:
     def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
         self.settings = settings
         # What settings can be wrong about comes first: a configuration that fails must not have taken the other's place.
-        events = Events(settings.logger_provider)
+        events = Events.of(settings)
         server = _server(settings)
         self.resource: Resource = resource(parent)
         self._reader: PrometheusReader | None = None

@@ -27,9 +27,15 @@ Temporality = Literal["cumulative", "delta"]
 
 WhenUnavailable = Literal["local", "raise"]
 
+EventsTo = Literal["off", "log", "otel"]
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 TEMPORALITIES: Final[tuple[Temporality, ...]] = get_args(Temporality)
 WHEN_UNAVAILABLE: Final[tuple[WhenUnavailable, ...]] = get_args(WhenUnavailable)
+_EVENTS_TO: Final[tuple[EventsTo, ...]] = get_args(EventsTo)
+_LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
 _LONGEST_TIMEOUT: Final = 3600
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -51,8 +57,16 @@ class Settings:
     """Record into this provider instead of a private one. Give it ``views=otel_metrics.views()`` for speed and buckets;
     its readers are yours, so ``serve()`` is not available."""
 
+    events: EventsTo | None = None
+    """Where users' text goes, feedback, error messages, interaction ids and metadata (``OTM_EVENTS``): ``off``, nowhere; ``log``, the
+    standard library's logger ``otel_metrics.events``; ``otel``, OpenTelemetry log events. By default ``otel`` if there is a
+    ``logger_provider``, otherwise ``off``."""
+
+    events_level: LogLevel = "DEBUG"
+    """Level of the log records with ``events="log"`` (``OTM_EVENTS_LEVEL``)."""
+
     logger_provider: LoggerProvider | None = None
-    """Send events (feedback, error messages, metadata) here as OpenTelemetry log events instead of to :mod:`logging`."""
+    """Emit OpenTelemetry log events here; by default into OpenTelemetry's global logger provider."""
 
     prometheus_url: str | None = None
     """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
@@ -174,6 +188,8 @@ _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_token_file": ("OTM_PROMETHEUS_TOKEN_FILE", str),
     "prometheus_ca_file": ("OTM_PROMETHEUS_CA_FILE", str),
     "otlp": ("OTM_OTLP", str),
+    "events": ("OTM_EVENTS", str),
+    "events_level": ("OTM_EVENTS_LEVEL", str),
     "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
     "strict": ("OTM_STRICT", _boolean),
@@ -207,6 +223,8 @@ def _has(method: str) -> Callable[[object], bool]:
 
 _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "meter_provider": (_has("get_meter"), "an OpenTelemetry MeterProvider, or None"),
+    "events": (lambda value: value is None or value in _EVENTS_TO, f"{', '.join(_EVENTS_TO)}, or None"),
+    "events_level": (lambda value: value in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
     "logger_provider": (_has("get_logger"), "an OpenTelemetry LoggerProvider, or None"),
     "prometheus_url": (_is_text_or_none, "an http:// or https:// address, or None"),
     "prometheus_timeout": (

@@ -57,7 +57,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer.append(value)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.PERFORMANCE,
                 feature=feature,
@@ -95,7 +95,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer.append(score)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if feedback is not None or interaction_id is not None or metadata is not None:
+        if self._events is not None and (feedback is not None or interaction_id is not None or metadata is not None):
             self._events.emit(
                 Event.SATISFACTION,
                 feature=feature,
@@ -126,7 +126,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer.append(duration_ms)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.USAGE,
                 feature=feature,
@@ -159,7 +159,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer += row
             if len(buffer) >= 4 * self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.LEARNING,
                 feature=feature,
@@ -192,7 +192,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer += row
             if len(buffer) >= 4 * self._limit:
                 self._fold(buffer)
-        if self._events.enabled():  # always: the id may be past its cap
+        if self._events is not None:  # always: the id may be past its cap
             self._events.emit(
                 Event.OPTIMIZATION,
                 feature=feature,
@@ -227,7 +227,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer += row
             if len(buffer) >= 3 * self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.RESOURCE,
                 resource_type=resource_type,
@@ -261,7 +261,7 @@ class AdvancedMetrics(AdvancedGetters):
             call_counter = self._bind(self._errors, key, LiveBinding.error, REJECTED_COUNT)
         if not (current_context() and self._offered_hit(call_counter)):
             call_counter.hit()
-        if error_message is not None or metadata is not None:
+        if self._events is not None and (error_message is not None or metadata is not None):
             self._events.emit(
                 Event.ERROR,
                 severity=error_severity,

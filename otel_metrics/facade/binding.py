@@ -16,7 +16,6 @@ from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.log import say
 from otel_metrics.recording.arguments import as_number
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer
-from otel_metrics.recording.events import Events
 from otel_metrics.recording.labels import RejectedCallError
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.sinks import ThresholdSplit
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.querying.source import Source
+    from otel_metrics.recording.events import Events
     from otel_metrics.recording.flusher import Flusher
     from otel_metrics.recording.recorder import Converter, SeriesMaker
     from otel_metrics.recording.rejections import Rejections
@@ -333,7 +333,7 @@ class Backend(NamedTuple):
     binding: LiveBinding
     flusher: Flusher
     rejections: Rejections
-    events: Events
+    events: Events | None
     source: Source
     clock: Callable[[], float]
 
@@ -358,15 +358,6 @@ REJECTED_COUNT: Final = CallCounter(())
 
 REJECTED_SCORE: Final = Scales(REJECTED, REJECTED, "0-1", "", {})
 """The same for a score."""
-
-
-class _NoEvents(Events):
-    def enabled(self) -> bool:
-        """Return no: what is not recorded is no event."""
-        return False
-
-
-_NO_EVENTS: Final = _NoEvents()
 
 
 class Process:
@@ -409,7 +400,7 @@ class Facade:
     def attach(self, backend: Backend) -> None:
         """Record into and read from ``backend`` from now on."""
         self._backend: Backend | None = backend
-        self._events = backend.events
+        self._events: Events | None = backend.events
         self._change: Callable[[Any, Any], float | None] = backend.binding.change
         self._fold: Callable[[SeriesBuffer], None] = backend.flusher.fold
         for cache in self._caches:
@@ -418,7 +409,7 @@ class Facade:
     def detach(self) -> None:
         """Use the process's configuration from the next call on."""
         self._backend = None
-        self._events = _NO_EVENTS
+        self._events = None
         self._change = _no_change
         for cache in self._caches:
             cache.clear()
