@@ -172,9 +172,18 @@ def _following() -> Iterator[Facade]:
             yield follower
 
 
+_left: Callable[[Runtime], None] | None = None
+"""Told, inside a recording of a test, of each runtime that another one takes the place of; it is not closed yet."""
+
+_inherited: dict[str, Any] = {}
+"""What settings have inside a recording of a test unless they say otherwise."""
+
+
 def _use(runtime: Runtime) -> Runtime:
     """Make ``runtime`` the process's."""
     global _current
+    if _left is not None and _current is not None:
+        _left(_current)
     _current = runtime
     for facade in _following():
         facade.attach(runtime.backend)
@@ -184,6 +193,8 @@ def _use(runtime: Runtime) -> Runtime:
 def _use_none() -> None:
     """Have the next call make the process's runtime anew."""
     global _current
+    if _left is not None and _current is not None:
+        _left(_current)
     _current = None
     for facade in _following():
         facade.detach()
@@ -206,7 +217,7 @@ PROCESS.attach = _follow
 def current() -> Runtime:
     """Return the process's runtime, made from the environment at its first use."""
     with _lock:
-        return _current or _use(Runtime(Settings.from_env(), _objects))
+        return _current or _use(Runtime(Settings.from_env(**_inherited), _objects))
 
 
 def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
@@ -224,7 +235,7 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise ConfigurationError(
             f"settings={settings!r} is not allowed; allowed: an otel_metrics.Settings, or keywords"
         )
-    settings = settings or Settings.from_env(**overrides)
+    settings = settings or Settings.from_env(**{**_inherited, **overrides})
     with _lock:
         old = _current
         _use(Runtime(settings, _objects))
@@ -337,20 +348,31 @@ def shutdown() -> None:
 
 
 @contextmanager
-def replaced_by(settings: Settings) -> Iterator[Runtime]:
-    """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`."""
+def replaced_by(settings: Settings, left: Callable[[Runtime], None]) -> Iterator[Runtime]:
+    """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`.
+
+    ``left`` is called with every runtime that the block used, before it is closed: the application may configure, too.
+    """
+    global _left, _inherited
+    outer = _left, _inherited
     with _lock:
         before, made = _current, Runtime(settings, _objects)
+        _left = None  # the runtime from before goes on after the block
         _use(made)
+        _left, _inherited = left, {"strict": settings.strict, "clock": settings.clock}
     try:
         yield made
     finally:
         with _lock:
             last = _current
+            if last is not None:
+                left(last)
+            _left = None
             if before is None:
                 _use_none()
             else:
                 _use(before)
+            _left, _inherited = outer
         made.close()
         if last is not None:  # another one, if the application was configured inside the block
             last.close()
@@ -358,8 +380,9 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
 
 def _after_fork_in_child() -> None:
     """Start anew in a forked child: its parent's totals are not its own, and the parent's locks may be held by nobody."""
-    global _lock
+    global _lock, _left
     _lock = RLock()  # type: ignore[misc]
+    _left = None  # a recording is the parent's
     REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
         _use(Runtime(_current.settings, _objects, _current.resource))

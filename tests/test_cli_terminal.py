@@ -62,16 +62,14 @@ def test_foreign_text_cannot_steer_a_terminal(text: str, shown: str) -> None:
     assert terminal.plain(text).plain == shown
 
 
-def test_a_number_that_does_not_fit_ends_in_an_ellipsis() -> None:
-    screen = Console(width=14, file=io.StringIO())
+@pytest.mark.parametrize("width", range(10, 40))
+def test_a_number_is_whole_or_not_there(width: int) -> None:
+    screen = Console(width=width, file=io.StringIO())
     screen.print(view.table("T", ("name", "count", "total"), [("a name of some length", "1,234,567", "7,654,321")]))
     assert isinstance(screen.file, io.StringIO)
-    text = screen.file.getvalue()
-    assert "…" in text
     # Never a prefix that could be read as a smaller number.
-    for word in text.split():
-        if word[0].isdigit():
-            assert word in {"1,234,567", "7,654,321"} or word.endswith("…")
+    numbers = [word for word in screen.file.getvalue().split() if word[0].isdigit()]
+    assert numbers in ([], ["1,234,567"], ["1,234,567", "7,654,321"])
 
 
 @pytest.mark.parametrize("width", range(24, 130, 7))

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 import otel_metrics
 from otel_metrics import ConfigurationError, testing
+from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.exporter import PrometheusReader
 from tests.recording.streams import only
 
@@ -117,6 +118,41 @@ def test_configuring_late_warns_about_what_is_no_longer_exported(caplog: pytest.
             assert "configure first, then record" in caplog.text
         finally:
             otel_metrics.shutdown()
+
+
+def test_a_recording_sees_what_is_recorded_before_and_after_the_application_configures() -> None:
+    with testing.recording() as metrics:
+        otel_metrics.get_advanced_metrics().record_error("billing", "Overdrawn")
+        otel_metrics.configure(satisfaction_threshold=0.5)
+        otel_metrics.get_advanced_metrics().record_error("billing", "Overdrawn")
+        metrics.advanced.record_satisfaction("billing", "overall", 0.6)
+        assert metrics.value("feature_errors_total", error_type="Overdrawn") == 2
+        assert metrics.value("feature_satisfaction_responses_total", satisfied="true") == 1
+        with pytest.raises(InvalidArgumentError):
+            metrics.advanced.record_error("", "")
+        otel_metrics.shutdown()
+        assert metrics.value("feature_errors_total", error_type="Overdrawn") == 2
+        otel_metrics.get_advanced_metrics().record_error("billing", "Overdrawn")
+    assert metrics.value("feature_errors_total", error_type="Overdrawn") == 3
+
+
+def test_what_the_application_says_itself_is_stronger_than_the_recording() -> None:
+    with testing.recording() as metrics:
+        otel_metrics.configure(strict=False)
+        metrics.advanced.record_error("", "")
+    assert metrics.value("otel_metrics_rejected_total", call="record_error") == 1
+
+
+def test_a_recording_inside_another_keeps_its_own() -> None:
+    with testing.recording() as outer:
+        outer.advanced.record_error("billing", "Outer")
+        with testing.recording() as inner:
+            otel_metrics.configure()
+            inner.advanced.record_error("billing", "Inner")
+        outer.advanced.record_error("billing", "Outer")
+        otel_metrics.configure()
+    assert (outer.value("feature_errors_total", error_type="Outer"), inner.value("feature_errors_total")) == (2, 1)
+    assert outer.value("feature_errors_total", error_type="Inner") is None
 
 
 def test_configuring_after_serving_warns_about_what_is_closed(caplog: pytest.LogCaptureFixture) -> None:

@@ -67,7 +67,7 @@ class _Table(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         every = self.columns
-        while len(self.columns) > self.words + 1 and self._least_width() > options.max_width:
+        while len(self.columns) > self.words and self._least_width() > options.max_width:
             self.columns = self.columns[:-1]
         try:
             yield from super().__rich_console__(console, options)
