@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers visual check bench servers servers-current up format clean
+.PHONY: help demo test coverage test-oldest test-oldest-servers test-pythons visual check bench servers servers-current up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,10 @@ test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=c
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-oldest
 
+coverage: $(STAMP) servers  ## the same tests, and how much of the package they run, which may not fall
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/coverage report
+
 # Rules, import, getters, the daily table and what starts servers: where versions differ.
 ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py importing/test_import.py \
 	importing/test_daily_sqlite.py querying/test_behaviour.py querying/test_prometheus_source.py \
@@ -52,6 +56,9 @@ test-oldest-servers: $(STAMP)  ## what depends on their versions, against the ol
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
+
+test-pythons: $(STAMP)  ## the suite's core against the wheel, on every supported Python at hand
+	@scripts/pythons.sh
 
 visual: $(STAMP) servers  ## draw every dashboard as Grafana would, and look at the pictures (needs Node; build/visual)
 	@$(PYTHON) scripts/visual.py
@@ -76,4 +83,4 @@ up:  ## the whole stack in containers
 	@scripts/up.sh
 
 clean:  ## remove the virtual environment and what tools left behind; keeps the cached servers
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
