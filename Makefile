@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage test-oldest test-oldest-servers test-pythons visual check bench servers servers-current up format clean
+.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check bench servers servers-current up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,13 +37,11 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
 
+# COVERAGE=1 also measures how much of the package the tests run, which may not fall.
 test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=current, SERVERS=oldest
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage report)
 	@$(MAKE) --no-print-directory test-oldest
-
-coverage: $(STAMP) servers  ## the same tests, and how much of the package they run, which may not fall
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
-	@$(BIN)/coverage report
 
 # Rules, import, getters, the daily table and what starts servers: where versions differ.
 ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py importing/test_import.py \
