@@ -82,6 +82,8 @@ class Result(Section, _Warnings):
     """Who answered: this process (``local``), or the server."""
     window: TimeWindow
     """The time really covered."""
+    scope: dict[str, str]
+    """Labels of the series that were asked for, such as ``{"job": "shop"}``. Empty: everything that the source knows."""
 
 
 class ValueStatistics(TypedDict):

@@ -24,6 +24,7 @@ from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.fallback_source import FallbackSource
 from otel_metrics.querying.local_source import LocalSource
 from otel_metrics.querying.prometheus_source import PrometheusSource
+from otel_metrics.querying.scope import Scope
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views
@@ -58,8 +59,8 @@ class Runtime:
         self.settings = settings
         # What settings can be wrong about comes first: a configuration that fails must not have taken the other's place.
         events = Events.of(settings)
-        server = _server(settings)
         self.resource: Resource = resource(parent)
+        server = _server(settings, self.resource)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
@@ -122,7 +123,7 @@ class Runtime:
         self.recorder.close()
 
 
-def _server(settings: Settings) -> PrometheusSource | None:
+def _server(settings: Settings, own: Resource) -> PrometheusSource | None:
     """Return the server that answers getters, if it is not this process."""
     if settings.prometheus_url is None:
         return None
@@ -133,7 +134,9 @@ def _server(settings: Settings) -> PrometheusSource | None:
         settings.prometheus_ca_file,
     )
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
-    return PrometheusSource(client, settings.clock)
+    # On a provider of the application's own the instance id is that provider's, which is not ours to know.
+    instance = None if settings.meter_provider else str(own.attributes[INSTANCE])
+    return PrometheusSource(client, settings.clock, Scope(settings.prometheus_matchers, instance))
 
 
 def _source(server: PrometheusSource | None, local: LocalSource, settings: Settings) -> Source:

@@ -38,6 +38,7 @@ _EVENTS_TO: Final[tuple[EventsTo, ...]] = get_args(EventsTo)
 _LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
 _LONGEST_TIMEOUT: Final = 3600
+_LABEL_NAME: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -70,6 +71,10 @@ class Settings:
 
     prometheus_url: str | None = None
     """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
+
+    prometheus_matchers: Mapping[str, str] = field(default_factory=dict)
+    """Labels that series must have for getters to count them, such as ``{"env": "prod"}`` (``OTM_PROMETHEUS_MATCHERS``, as
+    ``env=prod,team=shop``). By default those of this process's ``job``, which the server tells of its instance id."""
 
     prometheus_timeout: float = 10.0
     """Seconds that a getter waits for the server, retries included, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
@@ -143,6 +148,14 @@ class Settings:
             self.otlp,
             "None with a meter_provider of your own: give that one an otel_metrics.exporter.otlp_reader()",
         )
+        for label, value in self.prometheus_matchers.items():
+            _require(
+                _LABEL_NAME.fullmatch(str(label)) is not None,
+                "prometheus_matchers",
+                label,
+                "label names of letters, digits and underscores",
+            )
+            _require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
         for kind, scale in self.satisfaction_scales.items():
             _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
         for name, cap in self.label_caps.items():
@@ -179,8 +192,17 @@ def _boolean(text: str) -> bool:
     return lowered in _TRUE
 
 
+def _pairs(text: str) -> dict[str, str]:
+    """Return ``a=b,c=d`` as a mapping."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("expected label=value,label=value")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_url": ("OTM_PROMETHEUS_URL", str),
+    "prometheus_matchers": ("OTM_PROMETHEUS_MATCHERS", _pairs),
     "prometheus_timeout": ("OTM_PROMETHEUS_TIMEOUT", float),
     "prometheus_unavailable": ("OTM_PROMETHEUS_UNAVAILABLE", str),
     "prometheus_username": ("OTM_PROMETHEUS_USERNAME", str),
@@ -227,6 +249,7 @@ _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "events_level": (lambda value: value in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
     "logger_provider": (_has("get_logger"), "an OpenTelemetry LoggerProvider, or None"),
     "prometheus_url": (_is_text_or_none, "an http:// or https:// address, or None"),
+    "prometheus_matchers": (_is_mapping, "a mapping of label names to values"),
     "prometheus_timeout": (
         lambda value: _within(value, Real, 0.001, _LONGEST_TIMEOUT),
         f"seconds from 0.001 to {_LONGEST_TIMEOUT}",

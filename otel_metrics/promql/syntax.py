@@ -99,6 +99,11 @@ class Expression:
         """Return how strongly the outermost operator binds."""
         return _ATOM
 
+    def narrowed(self, *matchers: str) -> Expression:
+        """Return the expression with more matchers on every series in it."""
+        del matchers
+        return self
+
     def broken(self, width: int) -> list[str]:
         """Return the expression in several lines, where it has places to break."""
         del width
@@ -184,6 +189,10 @@ class Series(Expression):
     def _when(self) -> str:
         return _when(self.offset, self.at)
 
+    def narrowed(self, *matchers: str) -> Series:
+        """Return those of the series that match, too."""
+        return self.where(*matchers)
+
     def where(self, *matchers: str) -> Series:
         """Return those of the series that match, too."""
         return replace(self, matchers=(*self.matchers, *filter(None, matchers)))
@@ -210,6 +219,10 @@ class Range(Expression):
     @property
     def _tail(self) -> str:
         return f"[{self.window}]{_when(self.offset, self.at)}" + (f" {self.modifier}" if self.modifier else "")
+
+    def narrowed(self, *matchers: str) -> Range:
+        """Return the samples of those of the series that match, too."""
+        return replace(self, of=self.of.narrowed(*matchers))
 
     def __str__(self) -> str:
         inside = str(self.of)
@@ -243,6 +256,10 @@ class Call(Expression):
     @property
     def _head(self) -> str:
         return f"{self.function} by ({', '.join(self.by)}) (" if self.by else f"{self.function}("
+
+    def narrowed(self, *matchers: str) -> Call:
+        """Return the same function of narrowed arguments."""
+        return replace(self, arguments=tuple(each.narrowed(*matchers) for each in self.arguments))
 
     def __str__(self) -> str:
         return f"{self._head}{', '.join(map(str, self.arguments))})"
@@ -289,6 +306,10 @@ class Binary(Expression):
             return True
         associates = side is self.left and self.operator != "^"
         return side.precedence < self.precedence or (side.precedence == self.precedence and not associates)
+
+    def narrowed(self, *matchers: str) -> Binary:
+        """Return the same of both sides narrowed."""
+        return replace(self, left=self.left.narrowed(*matchers), right=self.right.narrowed(*matchers))
 
     def __str__(self) -> str:
         left, right = (f"({side})" if self._needs(side) else str(side) for side in (self.left, self.right))

@@ -252,6 +252,7 @@ def _result(answer: Answer, has_data: object, estimated: Iterable[str]) -> r.Res
         "has_data": bool(has_data),
         "source": answer.source,
         "window": {"start": _iso(answer.period.start), "end": _iso(answer.period.end)},
+        "scope": dict(answer.scope),
         "estimated": sorted(estimated),
     }
     if answer.warnings:

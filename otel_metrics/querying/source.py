@@ -125,6 +125,8 @@ class Answer:
     period: Period
     """What is really covered."""
     warnings: tuple[str, ...] = ()
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Labels that all series have that were asked for; none of them: everything that the source knows."""
 
     def distributions(self, name: str) -> list[tuple[Mapping[str, str], ValueSummary]]:
         """Return the rows of a :class:`DistributionQuery` that hold any values."""
@@ -166,6 +168,8 @@ class DayTable:
     warnings: tuple[str, ...] = ()
     completeness: Mapping[DayKey, Completeness] = field(default_factory=dict)
     """Of every row, unless this process alone answers for all."""
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Labels that all series have that were asked for."""
 
     def known_of(self, key: DayKey) -> Completeness:
         """Return how much of a row is known."""
