@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import data_files
+from otel_metrics.assets import data_files, render
 from otel_metrics.cli import argument_types, server_config, server_processes, terminal
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.promql import PROMETHEUS, of_prometheus
 
 if TYPE_CHECKING:
     import argparse
@@ -122,6 +123,7 @@ def prometheus(
     text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
         version=version,
+        rules=_rules(version, folder),
         retention=retention,
         addresses={"prometheus": own},
         application=application,
@@ -135,6 +137,19 @@ def prometheus(
         *server_config.prometheus_flags(version, retention),
     ]
     return server_processes.Server(program, arguments, port=port, folder=folder)
+
+
+def _rules(version: tuple[int, ...], folder: Path) -> Path | None:
+    """Write the rules for a Prometheus that does not understand the shipped ones, and return their folder."""
+    dialect = of_prometheus(version)
+    if dialect is PROMETHEUS:
+        return None
+    rules = folder / "rules"
+    rules.mkdir(exist_ok=True)
+    for path, content in render.files(dialect).items():
+        if path.startswith(f"{render.RULES}/"):
+            (rules / Path(path).name).write_text(content, encoding="utf-8")
+    return rules
 
 
 def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> server_processes.Server:

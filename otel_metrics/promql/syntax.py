@@ -225,14 +225,14 @@ class Range(Expression):
         return replace(self, of=self.of.narrowed(*matchers))
 
     def __str__(self) -> str:
-        inside = str(self.of)
-        return (inside if isinstance(self.of, Series) and ":" not in self.window else f"({inside})") + self._tail
+        return (f"({self.of})" if isinstance(self.of, Binary) else str(self.of)) + self._tail
 
     def broken(self, width: int) -> list[str]:
-        """Return a subquery with what is evaluated between its brackets."""
-        if isinstance(self.of, Series):
-            return [str(self)]
-        return ["(", *_indented(self.of, width), ")" + self._tail]
+        """Return a subquery with what is evaluated on lines of its own."""
+        if isinstance(self.of, Binary):
+            return ["(", *_indented(self.of, width), ")" + self._tail]
+        *above, last = lines(self.of, width - len(self._tail))
+        return [*above, last + self._tail]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,9 +267,9 @@ class Call(Expression):
     def broken(self, width: int) -> list[str]:
         """Return what the parentheses hold on lines of their own."""
         *first, last = self.arguments
-        if isinstance(last, Range):
-            head, *inside, tail = last.broken(width) if not isinstance(last.of, Series) else [str(last), ""]
-            return [self._head + head, *inside, tail + ")"] if inside else [f"{self._head}{head})"]
+        if isinstance(last, Range) and isinstance(last.of, Binary):
+            head, *inside, tail = last.broken(width)
+            return [self._head + head, *inside, tail + ")"]
         lead = "".join(f"{argument}, " for argument in first)
         if not any(isinstance(argument, (Binary, Call)) for argument in first):
             return [(self._head + lead).rstrip(), *_indented(last, width), ")"]
@@ -320,6 +320,8 @@ class Binary(Expression):
         right = self._side(self.right, width - len(self._middle) - 1)
         chain = self.left.precedence == self.precedence and not self._needs(self.left)
         left = self.left.broken(width) if chain else self._side(self.left, width)
+        if left[-1] == ")" and isinstance(self.right, Number):
+            return [*left[:-1], f") {self._middle} {right[0]}"]
         return [*left, f"{self._middle} {right[0]}", *right[1:]]
 
     def _side(self, side: Expression, width: int) -> list[str]:

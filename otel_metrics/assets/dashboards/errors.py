@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, below, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, ZERO, added, chosen, most, recorded, recovery_rate
+from otel_metrics.assets.dashboards.queries import NOW, ZERO, added, chosen, most, recorded, recovery_rate
 from otel_metrics.assets.recording import ERRORS_1H
 from otel_metrics.catalogue import ERROR_TYPE, ERRORS, FEATURE, IMPACT_LEVEL, RECOVERY, SEVERITY
 from otel_metrics.promql import aggregate, equal, series, unequal
@@ -21,7 +21,7 @@ _RECOVERED = below(0.5, good=0.9)
 _KEY = (FEATURE.name, ERROR_TYPE.name, SEVERITY.name, IMPACT_LEVEL.name)
 
 
-def dashboard(_values: Values) -> Dashboard:
+def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
     selector = series(ERRORS, chosen(FEATURE))
     bound = f"{thresholds.ERRORS.bound:g}"
@@ -40,23 +40,23 @@ def dashboard(_values: Values) -> Dashboard:
                         most(recorded(ERRORS_1H)),
                         steps=_MANY,
                     ),
-                    stat("Errors", "All errors in the period.", added(ERRORS, PERIOD, (), _WHERE), decimals=0),
+                    stat("Errors", "All errors in the period.", added(ERRORS, values.period, (), _WHERE), decimals=0),
                     stat(
                         "Critical",
                         "Errors of severity critical in the period.",
-                        added(ERRORS, PERIOD, (), _WHERE, equal(SEVERITY, "critical")) | ZERO,
+                        added(ERRORS, values.period, (), _WHERE, equal(SEVERITY, "critical")) | ZERO,
                         steps=above(1),
                     ),
                     stat(
                         "High impact",
                         "Errors of impact level high in the period.",
-                        added(ERRORS, PERIOD, (), _WHERE, equal(IMPACT_LEVEL, "high")) | ZERO,
+                        added(ERRORS, values.period, (), _WHERE, equal(IMPACT_LEVEL, "high")) | ZERO,
                         steps=above(1),
                     ),
                     stat(
                         "Recovery rate",
                         "Share of the attempted recoveries that succeeded.",
-                        recovery_rate(PERIOD, (), _WHERE),
+                        recovery_rate(values.period, (), _WHERE),
                         "percentunit",
                         _RECOVERED,
                         none="no recovery attempted",
@@ -65,7 +65,7 @@ def dashboard(_values: Values) -> Dashboard:
                     stat(
                         "Recoveries attempted",
                         "Errors that the application tried to recover from.",
-                        added(ERRORS, PERIOD, (), _WHERE, unequal(RECOVERY, "none")),
+                        added(ERRORS, values.period, (), _WHERE, unequal(RECOVERY, "none")),
                     ),
                 ),
             ),
@@ -118,10 +118,10 @@ def dashboard(_values: Values) -> Dashboard:
                         "Exact counts; only what happened in the period.",
                         {"feature": "Feature", "error_type": "Type", "severity": "Severity", "impact_level": "Impact"},
                         [
-                            Column("Errors", added(ERRORS, PERIOD, _KEY, _WHERE) > 0, decimals=0),
+                            Column("Errors", added(ERRORS, values.period, _KEY, _WHERE) > 0, decimals=0),
                             Column(
                                 "Recovery rate",
-                                recovery_rate(PERIOD, _KEY, _WHERE),
+                                recovery_rate(values.period, _KEY, _WHERE),
                                 "percentunit",
                                 _RECOVERED,
                                 decimals=1,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen
+from otel_metrics.assets.dashboards.queries import NOW, added, chosen
 from otel_metrics.catalogue import (
     FEATURE,
     LEARNING_ACCURACY,
@@ -34,14 +34,14 @@ def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
 
     def average(metric: Metric, by: tuple[str, ...] = ()) -> Expression:
-        return values.of(metric, PERIOD, by, _WHERE).average()
+        return values.of(metric, values.period, by, _WHERE).average()
 
     def curve(title: str, description: str, metric: Metric) -> Panel:
         query = values.of(metric, NOW, _KEY, _WHERE).average()
         return lines(title, description, [over_time(query, _LEGEND)], "percentunit", low=0, high=1)
 
     accuracies = values.of(LEARNING_ACCURACY, NOW, (), _WHERE)
-    each = values.of(LEARNING_ACCURACY, PERIOD, _KEY, _WHERE)
+    each = values.of(LEARNING_ACCURACY, values.period, _KEY, _WHERE)
     improvement = values.of(LEARNING_IMPROVEMENT, NOW, _KEY, _WHERE).average()
     selector = values.selector(LEARNING_ACCURACY)
     return Dashboard(
@@ -81,7 +81,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat(
                         "Samples",
                         "Samples learnt from in the period.",
-                        added(LEARNING_SAMPLES, PERIOD, (), _WHERE),
+                        added(LEARNING_SAMPLES, values.period, (), _WHERE),
                         width=6,
                     ),
                 ),
@@ -146,7 +146,7 @@ def dashboard(values: Values) -> Dashboard:
                                 "percentunit",
                                 decimals=1,
                             ),
-                            Column("Samples", added(LEARNING_SAMPLES, PERIOD, _KEY, _WHERE), decimals=0),
+                            Column("Samples", added(LEARNING_SAMPLES, values.period, _KEY, _WHERE), decimals=0),
                         ],
                         links={"Feature": address(uids.LEARNING, "var-feature=${__value.raw}")},
                     ),

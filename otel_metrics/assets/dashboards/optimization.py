@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import GREEN, ORANGE, RED, Column, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, chosen, latest
+from otel_metrics.assets.dashboards.queries import NOW, chosen, latest
 from otel_metrics.catalogue import (
     FEATURE,
     IMPACT_CATEGORY,
@@ -32,10 +32,10 @@ _IMPACT = ((None, RED), (0.3, ORANGE), (0.6, GREEN))
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    period = values.of(OPTIMIZATION_CHANGE, PERIOD, (), _WHERE)
-    impact = values.of(OPTIMIZATION_USER_IMPACT, PERIOD, (), _WHERE)
-    each = values.of(OPTIMIZATION_CHANGE, PERIOD, _KEY, _WHERE)
-    each_impact = values.of(OPTIMIZATION_USER_IMPACT, PERIOD, _KEY, _WHERE)
+    period = values.of(OPTIMIZATION_CHANGE, values.period, (), _WHERE)
+    impact = values.of(OPTIMIZATION_USER_IMPACT, values.period, (), _WHERE)
+    each = values.of(OPTIMIZATION_CHANGE, values.period, _KEY, _WHERE)
+    each_impact = values.of(OPTIMIZATION_USER_IMPACT, values.period, _KEY, _WHERE)
     key = (FEATURE.name, IMPACT_CATEGORY.name, OPTIMIZATION_ID.name)
     before = latest(OPTIMIZATION_BEFORE, key, chosen(FEATURE), _WHERE)
     after = latest(OPTIMIZATION_AFTER, key, chosen(FEATURE), _WHERE)

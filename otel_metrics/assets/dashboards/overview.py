@@ -10,7 +10,6 @@ from otel_metrics.assets.dashboards.model import Dashboard, Section, address, va
 from otel_metrics.assets.dashboards.panels import Column, above, bars, below, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
-    PERIOD,
     added,
     latest,
     most,
@@ -65,7 +64,7 @@ def dashboard(values: Values) -> Dashboard:
         "Every feature at a glance. The first row is judged by the same numbers as the alerts; click a number for more.",
         variables(),
         (
-            Section("", _judged()),
+            Section("", _judged(values)),
             Section("Features in this period", (_features(values),)),
             Section("Over time", _curves()),
             Section("Learning, optimization, resources", _rest(values)),
@@ -74,7 +73,7 @@ def dashboard(values: Values) -> Dashboard:
     )
 
 
-def _judged() -> tuple[Panel, ...]:
+def _judged(values: Values) -> tuple[Panel, ...]:
     errors, satisfaction = thresholds.ERRORS.bound, thresholds.SATISFACTION.bound
     response_time = thresholds.RESPONSE_TIME.bound
     return (
@@ -104,11 +103,13 @@ def _judged() -> tuple[Panel, ...]:
             _SLOW,
             none="no response times in the last hour",
         ).look(uids.PERFORMANCE),
-        stat("Uses", "How often features were used in the period.", added(USAGE, PERIOD), decimals=0).look(uids.USAGE),
+        stat("Uses", "How often features were used in the period.", added(USAGE, values.period), decimals=0).look(
+            uids.USAGE
+        ),
         stat(
             "Success rate",
             f"In the period, of the uses whose outcome is known. Red below {thresholds.SUCCESS_RATE[0]:.0%}.",
-            success_rate(PERIOD, ()),
+            success_rate(values.period, ()),
             "percentunit",
             _RATE,
             decimals=1,
@@ -117,22 +118,22 @@ def _judged() -> tuple[Panel, ...]:
 
 
 def _features(values: Values) -> Panel:
-    scores = values.of(SATISFACTION_SCORE, PERIOD, _BY)
-    durations = values.of(PERFORMANCE_DURATION, PERIOD, _BY, _RESPONSES)
+    scores = values.of(SATISFACTION_SCORE, values.period, _BY)
+    durations = values.of(PERFORMANCE_DURATION, values.period, _BY, _RESPONSES)
     return table(
         "Features",
         "Counts, averages and shares are exact, the 95th percentile is estimated from buckets.",
         {"feature": "Feature"},
         [
-            Column("Uses", added(USAGE, PERIOD, _BY), decimals=0),
-            Column("Success rate", success_rate(PERIOD, _BY), "percentunit", _RATE, 1),
-            Column("Errors", added(ERRORS, PERIOD, _BY), decimals=0),
-            Column("Recovery rate", recovery_rate(PERIOD, _BY), "percentunit", decimals=1),
+            Column("Uses", added(USAGE, values.period, _BY), decimals=0),
+            Column("Success rate", success_rate(values.period, _BY), "percentunit", _RATE, 1),
+            Column("Errors", added(ERRORS, values.period, _BY), decimals=0),
+            Column("Recovery rate", recovery_rate(values.period, _BY), "percentunit", decimals=1),
             Column("Satisfaction", scores.average(), "percentunit", _LOW, 0),
             Column("Responses", scores.count(), decimals=0),
             Column("Response time", durations.average(), "s", _SLOW),
             Column("Response time p95", durations.quantile(0.95), "s", _SLOW),
-            Column("Accuracy", values.of(LEARNING_ACCURACY, PERIOD, _BY).average(), "percentunit", decimals=1),
+            Column("Accuracy", values.of(LEARNING_ACCURACY, values.period, _BY).average(), "percentunit", decimals=1),
         ],
         links={"Feature": address(uids.OVERVIEW, "var-feature=${__value.raw}")},
         sort="Errors",
@@ -183,7 +184,7 @@ def _curves() -> tuple[Panel, ...]:
 
 def _rest(values: Values) -> tuple[Panel, ...]:
     accuracy = values.of(LEARNING_ACCURACY, NOW, _BY).average()
-    change = values.of(OPTIMIZATION_CHANGE, PERIOD, _BY).average()
+    change = values.of(OPTIMIZATION_CHANGE, values.period, _BY).average()
     fullest = latest(RESOURCE_UTILIZATION, (RESOURCE_TYPE.name, RESOURCE_NAME.name))
     return (
         lines(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, chosen
+from otel_metrics.assets.dashboards.queries import NOW, chosen
 from otel_metrics.catalogue import (
     FEATURE,
     METRIC_CATEGORY,
@@ -35,9 +35,9 @@ _SLOW = above(thresholds.RESPONSE_TIME.bound)
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    period = values.of(PERFORMANCE_DURATION, PERIOD, (), _WHERE)
+    period = values.of(PERFORMANCE_DURATION, values.period, (), _WHERE)
     now = values.of(PERFORMANCE_DURATION, NOW, _KEY, _WHERE)
-    each = values.of(PERFORMANCE_DURATION, PERIOD, _KEY, _WHERE)
+    each = values.of(PERFORMANCE_DURATION, values.period, _KEY, _WHERE)
     everything = values.of(PERFORMANCE_DURATION, NOW, (), _WHERE)
     selector = Series("", (like("__name__", "feature_performance_.+"), chosen(FEATURE)))
     bound = f"{thresholds.RESPONSE_TIME.bound * 1000:g} ms"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, below, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen, recorded, satisfaction_rate
+from otel_metrics.assets.dashboards.queries import NOW, added, chosen, recorded, satisfaction_rate
 from otel_metrics.assets.recording import SATISFACTION_1H
 from otel_metrics.catalogue import FEATURE, SATISFACTION_RESPONSES, SATISFACTION_SCORE, SATISFACTION_TYPE
 
@@ -22,8 +22,8 @@ _LOW = below(thresholds.SATISFACTION.bound)
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    period = values.of(SATISFACTION_SCORE, PERIOD, (), _WHERE)
-    each = values.of(SATISFACTION_SCORE, PERIOD, _KEY, _WHERE)
+    period = values.of(SATISFACTION_SCORE, values.period, (), _WHERE)
+    each = values.of(SATISFACTION_SCORE, values.period, _KEY, _WHERE)
     now = values.of(SATISFACTION_SCORE, NOW, _KEY, _WHERE)
     selector = values.selector(SATISFACTION_SCORE)
     bound = f"{thresholds.SATISFACTION.bound:.0%}"
@@ -47,7 +47,7 @@ def dashboard(values: Values) -> Dashboard:
                     stat(
                         "Satisfied",
                         "Share of scores at or above the threshold in force when they were recorded.",
-                        satisfaction_rate(PERIOD, (), _WHERE),
+                        satisfaction_rate(values.period, (), _WHERE),
                         "percentunit",
                         _LOW,
                         width=6,
@@ -103,7 +103,7 @@ def dashboard(values: Values) -> Dashboard:
                         [
                             Column("Responses", each.count(), decimals=0),
                             Column("Average", each.average(), "percentunit", _LOW),
-                            Column("Satisfied", satisfaction_rate(PERIOD, _KEY, _WHERE), "percentunit", _LOW),
+                            Column("Satisfied", satisfaction_rate(values.period, _KEY, _WHERE), "percentunit", _LOW),
                             Column("p50", each.quantile(0.5), "percentunit", _LOW),
                             Column("p95", each.quantile(0.95), "percentunit", _LOW),
                         ],

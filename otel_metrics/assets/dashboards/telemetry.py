@@ -8,9 +8,9 @@ from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import firing_count, firing_table
 from otel_metrics.assets.dashboards.model import Dashboard, Section, variables
 from otel_metrics.assets.dashboards.panels import Column, above, below, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, ZERO, count
+from otel_metrics.assets.dashboards.queries import NOW, ZERO, count
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.promql import Series, aggregate, series, sum_by, total
+from otel_metrics.promql import Series, aggregate, difference, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _TARGET: Final = "{{job}} {{instance}}"
 _SLOW: Final = above(thresholds.SCRAPE_SECONDS.bound)
 _OVERFLOW: Final = series(LABEL_OVERFLOW)
+_PERIOD: Final = difference("$__range")
+"""Of observable counters, which have no start time: their first value counts."""
+
 _ONE: Final = ("job", "instance")
 
 
@@ -40,7 +43,7 @@ def dashboard(_values: Values) -> Dashboard:
 
 
 def _judged() -> tuple[Panel, ...]:
-    rejected = total(REJECTED, PERIOD, ())
+    rejected = total(REJECTED, _PERIOD, ())
     return (
         firing_count(),
         stat("Targets down", "Targets that cannot be scraped.", count(Series("up").equals(0)), steps=above(1)),
@@ -139,7 +142,7 @@ def _refused() -> tuple[Panel, ...]:
             "Refused arguments in this period",
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
-            [Column("Refused", total(REJECTED, PERIOD, ("job", *labels)) > 0, decimals=0)],
+            [Column("Refused", total(REJECTED, _PERIOD, ("job", *labels)) > 0, decimals=0)],
             none="nothing was refused",
             height=6,
         ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import Column, above, below, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, PERIOD, added, chosen, success_rate
+from otel_metrics.assets.dashboards.queries import NOW, added, chosen, success_rate
 from otel_metrics.catalogue import ACTION, CONTEXT, ERROR_TYPE, FEATURE, OUTCOME, USAGE, USAGE_DURATION
 from otel_metrics.promql import equal, series
 
@@ -24,8 +24,8 @@ _SLOW = above(thresholds.RESPONSE_TIME.bound)
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    period = values.of(USAGE_DURATION, PERIOD, (), _WHERE)
-    each = values.of(USAGE_DURATION, PERIOD, _KEY, _WHERE)
+    period = values.of(USAGE_DURATION, values.period, (), _WHERE)
+    each = values.of(USAGE_DURATION, values.period, _KEY, _WHERE)
     now = values.of(USAGE_DURATION, NOW, _KEY, _WHERE)
     selector = series(USAGE, chosen(FEATURE))
     return Dashboard(
@@ -37,16 +37,20 @@ def dashboard(values: Values) -> Dashboard:
             Section(
                 "",
                 (
-                    stat("Uses", "How often features were used in the period.", added(USAGE, PERIOD, (), _WHERE)),
+                    stat(
+                        "Uses", "How often features were used in the period.", added(USAGE, values.period, (), _WHERE)
+                    ),
                     stat(
                         "Success rate",
                         f"Of the uses whose outcome is known. Red below {thresholds.SUCCESS_RATE[0]:.0%}.",
-                        success_rate(PERIOD, (), _WHERE),
+                        success_rate(values.period, (), _WHERE),
                         "percentunit",
                         _RATE,
                         decimals=1,
                     ),
-                    stat("Failures", "Uses that failed in the period.", added(USAGE, PERIOD, (), _WHERE, _FAILED)),
+                    stat(
+                        "Failures", "Uses that failed in the period.", added(USAGE, values.period, (), _WHERE, _FAILED)
+                    ),
                     stat("Average duration", "Mean of the uses that were timed.", period.average(), "s", _SLOW),
                     stat(
                         "95th percentile",
@@ -123,9 +127,9 @@ def dashboard(values: Values) -> Dashboard:
                         "Counts, averages and shares are exact, percentiles estimated from buckets.",
                         {"feature": "Feature", "action": "Action"},
                         [
-                            Column("Uses", added(USAGE, PERIOD, _KEY, _WHERE), decimals=0),
-                            Column("Success rate", success_rate(PERIOD, _KEY, _WHERE), "percentunit", _RATE),
-                            Column("Failures", added(USAGE, PERIOD, _KEY, _WHERE, _FAILED), decimals=0),
+                            Column("Uses", added(USAGE, values.period, _KEY, _WHERE), decimals=0),
+                            Column("Success rate", success_rate(values.period, _KEY, _WHERE), "percentunit", _RATE),
+                            Column("Failures", added(USAGE, values.period, _KEY, _WHERE, _FAILED), decimals=0),
                             Column("Average", each.average(), "s", _SLOW),
                             Column("p95", each.quantile(0.95), "s", _SLOW),
                         ],
