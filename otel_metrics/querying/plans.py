@@ -6,8 +6,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
-from otel_metrics.catalogue.labels import LONGEST, printable
 from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.label_text import LONGEST, printable, text_of
 from otel_metrics.querying.source import DistributionQuery, LatestQuery, TotalQuery
 
 if TYPE_CHECKING:
@@ -153,9 +153,10 @@ def _where(call: str, *filters: tuple[Label, object]) -> Where:
     for label, value in filters:
         if value is None:
             continue
-        if not isinstance(value, str):
+        text = text_of(value)
+        if text is None:
             raise InvalidArgumentError(call, label.name, value, "type", "a string, or None for all")
-        recorded = printable(value) if len(value) <= LONGEST else c.OTHER
+        recorded = printable(text) if len(text) <= LONGEST else c.OTHER
         where.append((label.name, c.category_label(recorded) if label is c.METRIC_CATEGORY else recorded))
     return tuple(where)
 
