@@ -113,7 +113,8 @@ class Settings:
     """Scores at or above this, on the 0 to 1 scale, count as satisfied (``OTM_SATISFACTION_THRESHOLD``)."""
 
     satisfaction_scales: Mapping[str, Scale] = field(default_factory=dict)
-    """The scale that a satisfaction type is recorded on, where a score of 1 would be ambiguous."""
+    """The scale that a satisfaction type is recorded on, as a score of 1 is ambiguous: ``{"overall": "1-5"}``
+    (``OTM_SATISFACTION_SCALES=overall=1-5,answers=0-1``)."""
 
     label_caps: Mapping[str, int] = field(default_factory=dict)
     """Distinct values kept per label name, instead of the catalogue's caps."""
@@ -194,10 +195,17 @@ def _boolean(text: str) -> bool:
 
 def _pairs(text: str) -> dict[str, str]:
     """Return ``a=b,c=d`` as a mapping."""
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(equals for _, equals, _ in pairs):
-        raise ValueError("expected label=value,label=value")
+    pairs = [pair.strip().rpartition("=") for pair in text.split(",") if pair.strip()]
+    if not all(name for name, _, _ in pairs):
+        raise ValueError("expected NAME=VALUE, several with commas between them")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _scales(text: str) -> dict[str, str]:
+    scales = _pairs(text)
+    if not set(scales.values()) <= set(SCALES):
+        raise ValueError(f"expected TYPE=SCALE, several with commas between them; scales: {', '.join(SCALES)}")
+    return scales
 
 
 _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
@@ -216,6 +224,7 @@ _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
     "strict": ("OTM_STRICT", _boolean),
     "satisfaction_threshold": ("OTM_SATISFACTION_THRESHOLD", float),
+    "satisfaction_scales": ("OTM_SATISFACTION_SCALES", _scales),
 }
 
 

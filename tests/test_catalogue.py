@@ -52,6 +52,7 @@ def test_the_exposed_names() -> None:
         "feature_performance_size_bytes",
         "feature_performance_unit_info",
         "feature_performance_value",
+        "feature_satisfaction_doubtful_total",
         "feature_satisfaction_responses_total",
         "feature_satisfaction_score",
         "feature_usage_duration_seconds",

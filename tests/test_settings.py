@@ -69,11 +69,15 @@ def test_the_environment_speaks_the_specifications_names_and_ours() -> None:
             "OTM_PROMETHEUS_URL": "https://prometheus.example",
             "OTM_STRICT": "true",
             "OTM_SATISFACTION_THRESHOLD": "0.8",
+            "OTM_SATISFACTION_SCALES": "stars=1-5, was it=useful=0-1,",
+            "OTM_PROMETHEUS_UNAVAILABLE": "raise",
         }
     )
 
     assert (settings.host, settings.port, settings.strict) == ("0.0.0.0", 9999, True)
     assert (settings.prometheus_url, settings.satisfaction_threshold) == ("https://prometheus.example", 0.8)
+    assert settings.satisfaction_scales == {"stars": "1-5", "was it=useful": "0-1"}
+    assert settings.prometheus_unavailable == "raise"
 
 
 def test_keywords_win_over_the_environment() -> None:
@@ -82,7 +86,12 @@ def test_keywords_win_over_the_environment() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "text"),
-    [("OTEL_EXPORTER_PROMETHEUS_PORT", "http"), ("OTM_STRICT", "maybe"), ("OTM_PROMETHEUS_TIMEOUT", "1s")],
+    [
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "http"),
+        ("OTM_STRICT", "maybe"),
+        ("OTM_PROMETHEUS_TIMEOUT", "1s"),
+        ("OTM_SATISFACTION_SCALES", "stars=1-10"),
+    ],
 )
 def test_a_variable_that_cannot_be_read_is_named(variable: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{variable}='{text}'"):

@@ -83,7 +83,8 @@ class AdvancedMetrics(AdvancedGetters):
         """Record a satisfaction ``score`` of 0 to 1, or of 1 to 5.
 
         A score above 1 is on 1 to 5, one below 1 on 0 to 1. Exactly 1 is ambiguous: ``scale``, the setting
-        ``satisfaction_scales`` or else the scale last seen for this type decides, otherwise 0 to 1.
+        ``satisfaction_scales`` or else the scale last seen for this type decides. Before any of these it counts as the
+        worst, and results count it in ``doubtful_responses``.
         """
         key = (feature, satisfaction_type, scale)
         try:

@@ -74,7 +74,7 @@ class Binding(Generic[Buffer, Counter]):
         self._buffers: dict[tuple[object, ...], Buffer] = {}
         self._counters: dict[tuple[object, ...], Counter] = {}
         self._scales: dict[tuple[object, ...], Scales[Buffer]] = {}
-        self._scales_seen: dict[str, Scale] = {}
+        self._scales_seen: dict[str, Scale | None] = {}
 
     def performance(self, feature: object, category: object, name: object, unit: object, context: object) -> Buffer:
         """Bind ``record_performance_metric``; without a unit, the metric's name tells it."""
@@ -120,7 +120,11 @@ class Binding(Generic[Buffer, Counter]):
                 self._maker.argument(call, "score", c.SATISFACTION_SCORE, from_one_to_five, "1-5", required=True),
             )
             one, five = (self._maker.buffer((score,), (sinks,)) for score in scores)
-            self._scales[key] = Scales(one, five, fixed, satisfaction_type, self._scales_seen)
+            unknown = five
+            if fixed is None:
+                doubtful = self._maker.counter(c.SATISFACTION_DOUBTFUL, labels)
+                unknown = self._maker.buffer((scores[1],), (sinks,), doubtful)
+            self._scales[key] = Scales(one, five, unknown, fixed, satisfaction_type, self._scales_seen)
         return self._scales[key]
 
     def usage(self, feature: object, action: object, success: object, error_type: object, context: object) -> Buffer:
@@ -364,7 +368,7 @@ REJECTED: Final[SeriesBuffer] = _RejectedBuffer((), ())
 REJECTED_COUNT: Final = CallCounter(())
 """The same for a call that is only counted: one that nobody reads."""
 
-REJECTED_SCORE: Final = Scales(REJECTED, REJECTED, "0-1", "", {})
+REJECTED_SCORE: Final = Scales(REJECTED, REJECTED, REJECTED, "0-1", "", {})
 """The same for a score."""
 
 

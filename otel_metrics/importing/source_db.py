@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from otel_metrics.settings import Scale
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -93,6 +95,15 @@ _AGGREGATES: Final = Table(
 
 PORTION: Final = 50_000
 """Rows that are read at a time."""
+
+END_OF_PORTION: Final = (
+    'SELECT max(n) FROM (SELECT {rowid} AS n FROM "{table}" WHERE {rowid} > ? ORDER BY {rowid} LIMIT {portion})'
+)
+_SCORES: Final = """
+SELECT satisfaction_type, min(score), max(score) FROM "{table}"
+WHERE {rowid} > ? AND {rowid} <= ? AND typeof(score) IN ('integer', 'real') AND score BETWEEN 0 AND 5
+GROUP BY satisfaction_type COLLATE BINARY
+"""
 
 _IGNORED: Final = frozenset({"id", "created_at", "metadata", "feedback", "interaction_id", "error_message"})
 """Columns that hold what is no number and no label: they stay in the old database."""
@@ -226,6 +237,24 @@ class OldDatabase:
             self.last[found.table.name] = last
             if last == start:
                 return
+
+    def scales(self) -> dict[str, Scale]:
+        """Return the scale of every satisfaction type whose scores all fit one scale, and not the other."""
+        found = next((found for found in self.tables if found.table.call == "satisfaction"), None)
+        if found is None or found.unreadable:
+            return {}
+        below, above = set[str](), set[str]()
+        start: int | None = -(2**63)
+        while start is not None:  # in portions, as the old system may still be at work
+            names = {"rowid": found.rowid, "table": found.table.name}
+            ((end,),) = self.ask(END_OF_PORTION.format(portion=PORTION, **names), start)
+            if end is not None:
+                for kind, low, high in self.ask(_SCORES.format(**names), start, end):
+                    if isinstance(kind, str):
+                        below |= {kind} if low < 1 else set()
+                        above |= {kind} if high > 1 else set()
+            start = end
+        return {**dict.fromkeys(below - above, "0-1"), **dict.fromkeys(above - below, "1-5")}
 
     def count(self, name: str) -> int:
         """Return how many rows a table has."""

@@ -58,6 +58,7 @@ def satisfaction(feature: str | None = None, satisfaction_type: str | None = Non
     return {
         "score": DistributionQuery(c.SATISFACTION_SCORE, _names(c.SATISFACTION_TYPE), where),
         "responses": TotalQuery(c.SATISFACTION_RESPONSES, _names(c.SATISFACTION_TYPE, c.SATISFIED), where),
+        "doubtful": TotalQuery(c.SATISFACTION_DOUBTFUL, _names(c.SATISFACTION_TYPE), where),
     }
 
 

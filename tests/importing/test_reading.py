@@ -136,6 +136,37 @@ def test_scores_are_mapped_in_the_order_of_the_rows(database: Path, read: Read) 
     }
 
 
+def test_the_whole_history_tells_the_scale_of_its_first_scores(database: Path, tmp_path: Path) -> None:
+    scores = [("stars", 1), ("stars", 1.0), ("share", 1), ("stars", 3), ("share", 0.5), ("ones", 1), ("mixed", 1)]
+    scores += [("mixed", 0.5), ("mixed", 4)]
+    old.insert(
+        database,
+        "user_satisfaction",
+        [{"timestamp": NOON, "feature": "a", "satisfaction_type": kind, "score": score} for kind, score in scores],
+    )
+    with reading(database, tmp_path) as rows:
+        assert {key[2]: sorted(values) for key, values in day_of(rows).items()} == {
+            "stars": [0.0, 0.0, 0.5],
+            "share": [0.5, 1.0],
+            "ones": [0.0],
+            "mixed": [0.0, 0.5, 0.75],
+        }
+        assert rows.scales() == {"share": "0-1", "stars": "1-5"}
+        assert rows.of_unknown_scale() == ["ones"]
+    printed = " ".join(otel_metrics("import", str(database)).stdout.split())
+    assert "OTM_SATISFACTION_SCALES=share=0-1,stars=1-5" in printed
+    assert "Satisfaction type ones: all scores are 1" in printed
+    assert "Satisfaction type mixed: scores on both scales" in printed
+
+
+def test_the_scale_of_the_environment_is_stronger_than_the_scores(database: Path, read: Read) -> None:
+    row = {"timestamp": NOON, "feature": "a", "satisfaction_type": "ones", "score": 1}
+    old.insert(database, "user_satisfaction", [row])
+    rows = read(satisfaction_scales={"ones": "0-1"})
+    assert list(day_of(rows).values()) == [[1.0]]
+    assert rows.of_unknown_scale() == []
+
+
 def test_scores_of_a_mended_label_keep_their_scales(database: Path, read: Read) -> None:
     rows = [{"timestamp": NOON, "feature": "a\n", "satisfaction_type": "speed", "score": s} for s in (0.5, 5.0, 0.25)]
     old.insert(database, "user_satisfaction", rows)
