@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, CollectorRegistry
 
+import otel_metrics.exporter.apps  # noqa: F401 (a child forked while another thread imports would wait for it for ever)
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.configured import answer_with
