@@ -39,6 +39,7 @@ from otel_metrics.catalogue.daily import (
 )
 from otel_metrics.catalogue.derived import (
     COLLISIONS,
+    INVALID_FILES,
     LABEL_OVERFLOW,
     REJECTED,
     SCRAPE_DURATION,
@@ -148,6 +149,7 @@ __all__ = [
     "FEATURE",
     "IMPACT_CATEGORY",
     "IMPACT_LEVEL",
+    "INVALID_FILES",
     "LABEL",
     "LABEL_OVERFLOW",
     "LEARNING_ACCURACY",
