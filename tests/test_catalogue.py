@@ -58,6 +58,7 @@ def test_the_exposed_names() -> None:
         "feature_usage_duration_seconds",
         "feature_usage_total",
         "otel_metrics_collisions",
+        "otel_metrics_invalid_files",
         "otel_metrics_label_overflow_total",
         "otel_metrics_rejected_total",
         "otel_metrics_scrape_duration_seconds",

@@ -125,7 +125,7 @@ def _bcrypt(rounds: int, stored: str) -> _Bcrypt:
     try:
         library = importlib.import_module("bcrypt")
     except ImportError:
-        raise ValueError("bcrypt hashes need an extra: pip install 'otel-metrics[web-config]'") from None
+        raise ValueError("bcrypt hashes need an extra: pip install 'otel-metrics-bridge[web-config]'") from None
     return _Bcrypt(rounds, stored.encode(), library)
 
 

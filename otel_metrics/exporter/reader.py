@@ -188,8 +188,12 @@ class PrometheusReader(PrometheusMetricReader):
         elif certfile or users_file:
             raise ValueError("web_config_file goes without certfile and users_file: it names them itself")
         else:
-            from otel_metrics.exporter import web_config  # needs PyYAML
-
+            try:
+                from otel_metrics.exporter import web_config
+            except ImportError as error:
+                raise ValueError(
+                    "web_config_file needs its extra: pip install 'otel-metrics-bridge[web-config]'"
+                ) from error
             users, tls = web_config.read(Path(web_config_file))
         limits = limits or ServerLimits()
         serves = named_by(host, ("*",) if tls is not None else allowed_hosts)

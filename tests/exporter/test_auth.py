@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -105,7 +106,7 @@ def test_bcrypt_as_other_exporters_have_it(file: Path) -> None:
 def test_without_the_extra_bcrypt_is_an_error_that_names_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(f"a:{bcrypt_hash('pa')}\n", encoding="utf-8")
     monkeypatch.setitem(sys.modules, "bcrypt", None)
-    with pytest.raises(ValueError, match=r"line 1: .*otel-metrics\[web-config\]"):
+    with pytest.raises(ValueError, match=r"line 1: .*otel-metrics-bridge\[web-config\]"):
         Users(file)
 
 
@@ -117,8 +118,13 @@ def test_whoever_is_asked_for_costs_the_same(file: Path, monkeypatch: pytest.Mon
     work: list[object] = []
 
     def counted(kind: Any) -> None:
-        check = kind.check
-        monkeypatch.setattr(kind, "check", lambda self, password: work.append(self.cost) or check(self, password))
+        original = kind.check
+
+        def check(self: Any, password: str) -> bool:
+            work.append(self.cost)
+            return bool(original(self, password))
+
+        monkeypatch.setattr(kind, "check", check)
 
     counted(auth._Scrypt)
     counted(auth._Bcrypt)
@@ -203,8 +209,6 @@ def web_config(tmp_path: Path, pki: Path) -> Path:
 
 
 def test_the_web_configuration_of_other_exporters(reader: PrometheusReader, web_config: Path, pki: Path) -> None:
-    import ssl
-
     tls = """
 tls_server_config:
   cert_file: server.pem
@@ -220,7 +224,7 @@ http_server_config: {http2: true}
     client.load_cert_chain(pki / "client.pem", pki / "client.key")
     with reader.serve(port=0, web_config_file=web_config) as handle:
         right = basic("prometheus", "s3cret")
-        assert b"calls_total{" in get(handle.url, client, Authorization=right)
+        assert b"calls_total 5" in get(handle.url, client, Authorization=right)
         assert status(handle.url, client, Authorization=basic("prometheus", "wrong")) == 401
         assert status(handle.url, client) == 401
         with pytest.raises(OSError):  # noqa: PT011 (reset, or the alert, whatever arrives first)
