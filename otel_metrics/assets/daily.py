@@ -1,8 +1,8 @@
 """The daily table as recording rules: what the old system kept in ``daily_aggregates``, one value per key and UTC day.
 
 **When.** Rules run at an offset that the server chooses. A subquery's steps do not: ``(EXPR)[1d:1d]`` evaluates EXPR at
-midnight UTC, whenever the rule runs. All columns turn to the day that ended at midnight E at E + 30 min, together; so the row
-of that day is ``last_over_time(name[23h] @ E+23.5h)``.
+midnight UTC, whenever the rule runs. All columns turn to the day that ended at midnight E between E + 30 min and E + 90 min;
+so the row of that day is ``last_over_time(name[23h] @ E+23.5h)``.
 
 **Count, sum, extremes, deviation** are exact. Every process exposes its own totals of the current and of the previous day.
 What a process says of the previous day within an hour after midnight is final; of a process that did not live to say so, the
@@ -104,15 +104,9 @@ def _at_the_hour(expression: Expression) -> Expression:
 def _recorded(name: str, dialect: Dialect) -> Expression:
     """Return what a rule before has recorded about the day.
 
-    Where a rule does not see that in the same evaluation: what was recorded between half an hour and an hour after midnight,
-    read from midnight by :func:`_settled`.
+    Where a rule does not see that in the same evaluation, it reads the one before: it turns to a new day half an hour later.
     """
-    return Series(name) if dialect.chains else last_over(Series(name).over("30m", offset="-1h"))
-
-
-def _settled(expression: Expression, dialect: Dialect) -> Expression:
-    """Return an expression of :func:`_recorded` values; where these come late, from an hour after midnight on."""
-    return expression if dialect.chains else last_over(expression.every("1d", "1d", offset="1h"))
+    return Series(name) if dialect.chains else last_over(Series(name).over("1h"))
 
 
 # ------------------------------------------------------------------------------------------- from the day accumulators
@@ -124,11 +118,11 @@ def _accumulated(dialect: Dialect) -> Iterator[Recording]:
     for each in DAILY_ACCUMULATORS:
         yield Recording(columns[each.field], _of_all(each))
     count, total, squares = (_recorded(columns[name], dialect) for name in ("count", "total", "squares"))
-    yield Recording(DAILY_TABLE["avg_value"].series, _settled(total / count, dialect))
+    yield Recording(DAILY_TABLE["avg_value"].series, total / count)
     # Of a sample, as Python's statistics.stdev: n - 1; rounding must not make it the root of less than nothing.
     spread = call("clamp_min", squares - total**2 / count, 0)
     deviation = call("sqrt", spread / call("clamp_min", count - 1, 1))
-    yield Recording(DAILY_TABLE["stddev"].series, _settled(deviation, dialect))
+    yield Recording(DAILY_TABLE["stddev"].series, deviation)
 
 
 def _of_all(each: Accumulator) -> Expression:
@@ -186,7 +180,7 @@ def _percentiles(dialect: Dialect) -> Iterator[Recording]:
             estimate = call("histogram_quantile", column.quantile, values)
             # The last condition holds wherever the others do not, unless there were no values: then it is NaN.
             kept = (high < estimate) | (low > estimate) | (estimate <= high)
-            yield Recording(column.series, _settled(kept, dialect))
+            yield Recording(column.series, kept)
 
 
 def _of_the_day(hourly: str, *by: str) -> Expression:

@@ -33,7 +33,7 @@ _WHERE: Final = (chosen(FEATURE), chosen(METRIC_TYPE), chosen(METRIC_NAME))
 _LEGEND: Final = "{{feature}} {{metric_type}} {{metric_name}} {{unit}}"
 _LABELS: Final = {"feature": "Feature", "metric_type": "Type", "metric_name": "Name", "unit": "Unit"}
 _COLUMNS: Final = sorted(DAILY_TABLE.values(), key=lambda column: column.name != "count")
-_SETTLED: Final = "1h"
+_SETTLED: Final = "90m"
 """How long after midnight the row of the day before is there for certain."""
 
 
@@ -52,7 +52,7 @@ def _each_day(column: str, offset: str = "") -> Expression:
 
 
 def _week(expression: Expression, *, before: bool = False, operator: str = "sum_over_time") -> Expression:
-    return call(operator, expression.every("7d", "1d", offset="169h" if before else _SETTLED))
+    return call(operator, expression.every("7d", "1d", offset="169h30m" if before else _SETTLED))
 
 
 def dashboard(_values: Values) -> Dashboard:
@@ -62,7 +62,7 @@ def dashboard(_values: Values) -> Dashboard:
     return Dashboard(
         uids.DAILY,
         "otel_metrics / Daily table",
-        "The table of the old daily_aggregates, one row per UTC day and metric. A day's rows appear half an hour to one hour "
+        "The table of the old daily_aggregates, one row per UTC day and metric. A day's rows appear half an hour to an hour and a half "
         "after midnight. Count, average, minimum, maximum and deviation are exact, percentiles estimated from histograms.",
         variables(
             label_variable(METRIC_TYPE.name, METRIC_TYPE.name, known, "Type"),
@@ -89,7 +89,7 @@ def _yesterday() -> Panel:
             for column in _COLUMNS
         ],
         links={"Feature": address(uids.DAILY, "var-feature=${__value.raw}")},
-        none="no full day yet: rows appear half an hour to one hour after midnight UTC",
+        none="no full day yet: rows are complete an hour and a half after midnight UTC",
         height=11,
     )
 
