@@ -179,7 +179,7 @@ def test_every_metric_in_a_query_is_emitted_or_recorded(dashboard: Json) -> None
     ]
     known = {rule["record"] for rule in rules if "record" in rule} | {column.series for column in DAILY_TABLE.values()}
     for metric in CATALOGUE:
-        suffixes = ("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
+        suffixes = ("", "_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
         known |= {series_name(metric) + suffix for suffix in suffixes}
     for title, expr in queries(dashboard):
         # A name followed by a selector or a range, once strings and groupings are gone.
