@@ -282,7 +282,9 @@ _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 
 
 def _check_url(url: str) -> None:
-    shown = re.sub("(?s)//.*@", "//...@", url)  # it may hold a password
+    # A password, or a token in a query, is not shown, also where the address is mistyped.
+    shown = re.sub(r"(?s)^(https?://)?.*@", r"\1...@", url)
+    shown = re.sub(r"(?s)[?#].*", "?...", shown)
     allowed = "an http:// or https:// address, with a path at most"
     try:
         parts = urlsplit(url)

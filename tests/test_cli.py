@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_metrics.cli import main
+from otel_metrics.cli import daily, main
 from tests.command import COMMAND, Running, environment, otel_metrics
 from tests.servers import ROOT, fetch
 
@@ -144,6 +144,29 @@ def test_unreachable_server_is_status_1_and_one_message(command: str) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------- render
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t'=1"),
+        ("\u3000=1", "'\u3000=1"),  # spaces of any width
+        ("\uff1d1", "'\uff1d1"),  # signs of full width
+        ("\uff20SUM(1)", "'\uff20SUM(1)"),
+        ('"=1"', '\'"=1"'),
+        ("x;=cmd|' /C calc'!A0", "x;'=cmd|' /C calc'!A0"),  # European spreadsheets split at semicolons
+        ("x; +1,-1", "x;' +1,'-1"),
+        ("a\n=1", "a\n'=1"),
+        ("R&D #1 = fun - mostly", "R&D #1 = fun - mostly"),
+        ("a;b", "a;b"),
+        (-1.5, -1.5),
+        (None, None),
+    ],
+)
+def test_no_cell_of_a_csv_file_is_a_formula(text: object, written: object) -> None:
+    assert daily.cell(text) == written
 
 
 def test_render_check_accepts_the_committed_files() -> None:

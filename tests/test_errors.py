@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import otel_metrics
-from otel_metrics.cli.server_processes import ServerError
+from otel_metrics.cli.processes import ServerError
 from otel_metrics.errors import ImportFailedError
 
 if TYPE_CHECKING:

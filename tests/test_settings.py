@@ -114,6 +114,29 @@ def test_addresses_that_work(url: str) -> None:
     assert Settings(prometheus_url=url).prometheus_url == url
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "me:geheim@h:9090",
+        "htp://me:geheim@h",
+        "http:me:geheim@h",
+        "http:/me:geheim@h",
+        "http:\\\\me:geheim@h",
+        "http//me:geheim@h",
+        "http://me:geh@geheim@h",
+        "http://me:geheim?x@h",
+        "https://me:geheim@h:99999",
+        "http://h?token=geheim",
+        "http://h/#geheim",
+        "http://me:geheim@h\n",
+    ],
+)
+def test_a_password_in_an_address_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="prometheus_url") as caught:
+        Settings(prometheus_url=url)
+    assert "geheim" not in str(caught.value)
+
+
 def test_by_default_nothing_leaves_this_machine() -> None:
     settings = Settings()
 

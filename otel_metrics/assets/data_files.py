@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Final
 
+from otel_metrics.assets import files
 from otel_metrics.errors import ConfigurationError
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
@@ -62,8 +62,7 @@ def copy_missing(target: Path, dialect: str) -> list[Path]:
     source, written = root(), []
     for name in _BY_HAND:
         if not (target / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
             own = source / f"prometheus/{dialect}.yml" if name == _PROMETHEUS else source / name
-            shutil.copyfile(own, target / name)
+            files.write(target / name, own.read_text(encoding="utf-8"), below=target)
             written.append(target / name)
     return written

@@ -14,6 +14,7 @@ from otel_metrics.assets import (
     rulefile,
     telemetry_alerts,
 )
+from otel_metrics.assets.files import write as write_file
 from otel_metrics.assets.links import SHIPPED
 from otel_metrics.promql import PROMETHEUS
 
@@ -56,8 +57,7 @@ def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> 
         if text is None:
             path.unlink()
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_file(path, text, below=root)
     return changed
 
 

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from otel_metrics.assets import data_files
 from otel_metrics.cli import (
     argument_types,
+    processes,
     server_option,
-    server_processes,
     sqlite_export,
     terminal,
     view,
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             _say_what_was_found(history)
         terminal.say("Nothing was written: name the server's data directory with --data.", style="yellow")
         return 0
-    promtool = server_processes.find("promtool", data_files.root())
+    promtool = processes.find("promtool", data_files.root())
     if promtool is None:
         raise ConfigurationError("promtool is not on PATH; it comes with Prometheus (make servers)")
     directory = DataDirectory(arguments.data, promtool)
@@ -275,7 +275,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _read_with_progress(history: OldHistory) -> None:
     """Read the old database, with a progress bar."""
-    names = [found.table.name for found in history.database.found]
+    names = [found.table.name for found in history.database.found if not found.view]
     with Progress(console=terminal.errors, transient=True) as bar:
         task = bar.add_task("Reading rows", total=sum(map(history.database.count, names)))
         history.read(lambda number: bar.advance(task, number))

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import data_files, render
-from otel_metrics.cli import argument_types, server_config, server_processes, terminal
+from otel_metrics.assets import data_files, files, render
+from otel_metrics.cli import argument_types, processes, server_config, terminal
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.promql import PROMETHEUS, of_prometheus
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = data_files.root(arguments.root)
     state = (arguments.state or _state()).resolve()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with server_processes.locked(state):
+    with processes.locked(state):
         alerts = alertmanager(
             _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
         )
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             state / "prometheus",
             application=arguments.application,
             port=arguments.prometheus_port,
-            alerts=f"{server_processes.HOST}:{arguments.alertmanager_port}",
+            alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
             retention=arguments.retention,
         )
         receiver = _receiver(state / "alertmanager")
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
                 while alerts.running and metrics.running:
                     time.sleep(_LOOK)
                 ended = alerts if not alerts.running else metrics
-                raise server_processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
+                raise processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
         except KeyboardInterrupt:
             terminal.say("Stopped.")
             return 0
@@ -97,8 +97,7 @@ def _receiver(folder: Path) -> Path:
     """Return the file with the address that alerts are sent to; a new one holds a placeholder, as that of `make up`."""
     file = folder / "alert_webhook_url"
     if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(f"{_NOBODY}\n", encoding="utf-8")
+        files.write(file, f"{_NOBODY}\n", below=folder, mode=files.PRIVATE)
     if file.read_text(encoding="utf-8").strip() == _NOBODY:
         terminal.say("Alerts go nowhere yet: write your receiver's address into", file, style="yellow")
     return file
@@ -114,12 +113,11 @@ def prometheus(
     alerts: str | None = None,
     interval: str | None = None,
     retention: str = _RETENTION,
-) -> server_processes.Server:
+) -> processes.Server:
     """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    own = f"{server_processes.HOST}:{port}"
+    own = f"{processes.HOST}:{port}"
     config = folder / "prometheus.yml"
-    version = server_processes.version(program)
+    version = processes.version(program)
     text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
         version=version,
@@ -130,13 +128,13 @@ def prometheus(
         alertmanager=alerts,
         interval=interval,
     )
-    config.write_text(text, encoding="utf-8")
+    files.write(config, text, below=folder.parent, mode=files.PRIVATE)
     arguments = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         *server_config.prometheus_flags(version, retention),
     ]
-    return server_processes.Server(program, arguments, port=port, folder=folder)
+    return processes.Server(program, arguments, port=port, folder=folder)
 
 
 def _rules(version: tuple[int, ...], folder: Path) -> Path | None:
@@ -145,26 +143,24 @@ def _rules(version: tuple[int, ...], folder: Path) -> Path | None:
     if dialect is PROMETHEUS:
         return None
     rules = folder / "rules"
-    rules.mkdir(exist_ok=True)
     for path, content in render.files(dialect).items():
         if path.startswith(f"{render.RULES}/"):
-            (rules / Path(path).name).write_text(content, encoding="utf-8")
+            files.write(rules / Path(path).name, content, below=folder.parent, mode=files.PRIVATE)
     return rules
 
 
-def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> server_processes.Server:
+def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> processes.Server:
     """Return Alertmanager, not yet started, with the shipped routes, its data and secrets in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "alertmanager.yml"
     text = server_config.alertmanager(root / "prometheus" / "alertmanager.yml", folder)
-    config.write_text(text, encoding="utf-8")
+    files.write(config, text, below=folder.parent, mode=files.PRIVATE)
     # Alone on this machine: without an address it does not look for a cluster.
     arguments = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
-    return server_processes.Server(program, arguments, port=port, folder=folder)
+    return processes.Server(program, arguments, port=port, folder=folder)
 
 
 def _program(name: str, root: Path) -> Path:
-    found = server_processes.find(name, root)
+    found = processes.find(name, root)
     if found is None:
         raise ConfigurationError(
             f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"

@@ -78,7 +78,12 @@ class RowSpan:
 
 def reject_all(database: OldDatabase, found: FoundTable, report: ImportReport) -> None:
     """Account for a table that cannot be read."""
-    name, rows = found.table.name, database.count(found.table.name)
+    name = found.table.name
+    rows = database.count_view(name) if found.view else database.count(name)
+    if rows is None:
+        report.read[name] += 1
+        report.reject(name, "all", f"{found.unreadable}; how many there are could not be counted")
+        return
     report.read[name] += rows
     if rows:
         report.reject(name, "all", str(found.unreadable), rows)

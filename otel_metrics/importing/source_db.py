@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +93,12 @@ _AGGREGATES: Final = Table(
     frozenset((*DAILY_SQL_KEY[1:], *DAILY_TABLE)),
     DAILY_SQL_KEY[0],
 )
+
+_LONGEST_VIEW: Final = 5.0
+"""Seconds that counting the rows of a view may take: it is any query, also one without an end."""
+
+_STEPS: Final = 100_000
+"""Of SQLite's machine, between two looks at the clock."""
 
 PORTION: Final = 50_000
 """Rows that are read at a time."""
@@ -260,6 +267,17 @@ class OldDatabase:
         """Return how many rows a table has."""
         ((count,),) = self.ask(f'SELECT count(*) FROM "{name}"')  # noqa: S608
         return int(count)
+
+    def count_view(self, name: str) -> int | None:
+        """Return how many rows a view has; None: counting them fails, takes too long, or never ends."""
+        deadline = time.monotonic() + _LONGEST_VIEW
+        self.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        try:
+            return self.count(name)
+        except ImportFailedError:
+            return None
+        finally:
+            self.connection.set_progress_handler(None, 0)
 
     def ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return what a query finds.

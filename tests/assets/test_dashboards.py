@@ -155,6 +155,14 @@ def test_links_lead_to_dashboards_that_exist(dashboard: Json) -> None:
 
 
 @every_dashboard
+def test_a_name_with_any_characters_stays_whole_in_a_link(dashboard: Json) -> None:
+    """``R&D #1`` would end the value, and then the address."""
+    for address in re.findall(r'"url": "([^"]+)"', json.dumps(dashboard)):
+        values = re.findall(r"=(\$\{[^}]*\})", address)
+        assert all(value.endswith(":percentencode}") for value in values), address
+
+
+@every_dashboard
 def test_a_table_shows_every_query_under_a_heading(dashboard: Json) -> None:
     for panel in panels(dashboard):
         if panel["type"] != "table":

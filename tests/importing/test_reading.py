@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from otel_metrics.errors import ImportFailedError
+from otel_metrics.importing import source_db
 from otel_metrics.importing.old_history import OldHistory
 from otel_metrics.importing.report import ImportReport
 from otel_metrics.importing.source_db import OldDatabase
@@ -464,6 +465,23 @@ def test_a_view_in_place_of_a_table_is_rejected_as_a_whole(database: Path, read:
     assert rejected(rows) == {"system_performance: a view, and rows of views have no row ids": ["all"]}
     assert rows.report.read["system_performance"] == 2
     assert rows.database.unknown == ["archive"]
+
+
+@pytest.mark.parametrize("query", ["SELECT * FROM n", "SELECT max(i) FROM n"])
+def test_a_view_that_never_ends_stops_nothing(
+    database: Path, read: Read, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_db, "_LONGEST_VIEW", 0.2)
+    old.insert(database, "system_performance", [performance(1.0)])
+    with closing(sqlite3.connect(database)) as connection:
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+        connection.execute("DROP TABLE error_metrics")
+        connection.execute(f"CREATE VIEW error_metrics AS {endless} {query}")
+        connection.execute(f"CREATE VIEW of_others AS {endless} SELECT * FROM n")
+    rows = read()
+    (reason,) = rejected(rows)
+    assert reason.endswith("could not be counted")
+    assert rows.report.read["system_performance"] == 1
 
 
 def test_what_cannot_be_read_is_told_in_full_on_a_narrow_terminal(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def _yesterday() -> Panel:
             Column(column.title, _last_day(column.name), decimals=0 if column.name == "count" else None)
             for column in _COLUMNS
         ],
-        links={"Feature": address(uids.DAILY, "var-feature=${__value.raw}")},
+        links={"Feature": address(uids.DAILY, "var-feature=${__value.raw:percentencode}")},
         none="no full day yet: rows are complete an hour and a half after midnight UTC",
         height=11,
     )

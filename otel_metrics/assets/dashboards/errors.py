@@ -127,7 +127,7 @@ def dashboard(values: Values) -> Dashboard:
                                 decimals=1,
                             ),
                         ],
-                        links={"Feature": address(uids.ERRORS, "var-feature=${__value.raw}")},
+                        links={"Feature": address(uids.ERRORS, "var-feature=${__value.raw:percentencode}")},
                         height=11,
                     ),
                 ),

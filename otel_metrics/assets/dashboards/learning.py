@@ -148,7 +148,7 @@ def dashboard(values: Values) -> Dashboard:
                             ),
                             Column("Samples", added(LEARNING_SAMPLES, values.period, _KEY, _WHERE), decimals=0),
                         ],
-                        links={"Feature": address(uids.LEARNING, "var-feature=${__value.raw}")},
+                        links={"Feature": address(uids.LEARNING, "var-feature=${__value.raw:percentencode}")},
                     ),
                 ),
             ),

@@ -121,7 +121,7 @@ def dashboard(values: Values) -> Dashboard:
                             Column("Change", each.average() - 1, "percentunit", _SHRANK, decimals=1),
                             Column("Impact on users", each_impact.average(), "percentunit", _IMPACT, decimals=1),
                         ],
-                        links={"Feature": address(uids.OPTIMIZATION, "var-feature=${__value.raw}")},
+                        links={"Feature": address(uids.OPTIMIZATION, "var-feature=${__value.raw:percentencode}")},
                         height=7,
                     ),
                     table(

@@ -135,7 +135,7 @@ def _features(values: Values) -> Panel:
             Column("Response time p95", durations.quantile(0.95), "s", _SLOW),
             Column("Accuracy", values.of(LEARNING_ACCURACY, values.period, _BY).average(), "percentunit", decimals=1),
         ],
-        links={"Feature": address(uids.OVERVIEW, "var-feature=${__value.raw}")},
+        links={"Feature": address(uids.OVERVIEW, "var-feature=${__value.raw:percentencode}")},
         sort="Errors",
     )
 

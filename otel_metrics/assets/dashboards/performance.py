@@ -95,7 +95,7 @@ def dashboard(values: Values) -> Dashboard:
                             Column("p95", each.quantile(0.95), "s", _SLOW),
                             Column("p99", each.quantile(0.99), "s", _SLOW),
                         ],
-                        links={"Feature": address(uids.PERFORMANCE, "var-feature=${__value.raw}")},
+                        links={"Feature": address(uids.PERFORMANCE, "var-feature=${__value.raw:percentencode}")},
                         sort="p95",
                     ),
                 ),

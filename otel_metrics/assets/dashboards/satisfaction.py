@@ -107,7 +107,7 @@ def dashboard(values: Values) -> Dashboard:
                             Column("p50", each.quantile(0.5), "percentunit", _LOW),
                             Column("p95", each.quantile(0.95), "percentunit", _LOW),
                         ],
-                        links={"Feature": address(uids.SATISFACTION, "var-feature=${__value.raw}")},
+                        links={"Feature": address(uids.SATISFACTION, "var-feature=${__value.raw:percentencode}")},
                     ),
                 ),
             ),

@@ -133,7 +133,7 @@ def dashboard(values: Values) -> Dashboard:
                             Column("Average", each.average(), "s", _SLOW),
                             Column("p95", each.quantile(0.95), "s", _SLOW),
                         ],
-                        links={"Feature": address(uids.USAGE, "var-feature=${__value.raw}")},
+                        links={"Feature": address(uids.USAGE, "var-feature=${__value.raw:percentencode}")},
                     ),
                 ),
             ),
