@@ -63,11 +63,9 @@ def test_render_does_not_follow_a_link_in_place_of_a_file(tmp_path: Path, precio
     link = tmp_path / "root" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(tmp_path / "new" if "prometheus.yml" in name else precious)
+    root = tmp_path / "root"
     with pytest.raises(ConfigurationError, match="symbolic link"):
-        if "prometheus.yml" in name:
-            data_files.copy_missing(tmp_path / "root", PROMETHEUS.name)
-        else:
-            render.write(tmp_path / "root", PROMETHEUS)
+        _ = data_files.copy_missing(root, PROMETHEUS.name) + render.write(root, PROMETHEUS)
     assert precious.read_text() == "data"
     assert not (tmp_path / "new").exists()
 
