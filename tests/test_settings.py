@@ -48,8 +48,8 @@ from otel_metrics import ConfigurationError, Settings
         ({"prometheus_url": "http://[::1"}, "prometheus_url='http://[::1'"),
         ({"prometheus_url": "http://h:99999"}, "prometheus_url='http://h:99999'"),
         ({"prometheus_url": "http://me:secret@h:99999"}, "prometheus_url='http://"),
-        ({"prometheus_url": "http://h/?x"}, "prometheus_url='http://h/?x'"),
-        ({"prometheus_url": "http://h/#a"}, "prometheus_url='http://h/#a'"),
+        ({"prometheus_url": "http://h/?x"}, "prometheus_url='http://h/?...'"),
+        ({"prometheus_url": "http://h/#a"}, "prometheus_url='http://h/?...'"),
         ({"prometheus_url": "http://h /a"}, "prometheus_url='http://h /a'"),
     ],
 )
