@@ -128,10 +128,14 @@ def _scrapes(history: History, exposition: list[tuple[str, float]], process: str
         if not math.isfinite(value) or series.startswith(("process_", "python_", "feature_daily_")):
             continue
         named = re.sub(r'service_instance_id="[^"]*"', f'service_instance_id="{process}"', series)
-        history.hold(named, value, start, end, step=10 * MINUTE)
+        both = [named]
         if 'sign="positive"' in named:
             # The example has values below zero in one of the families that may have them.
-            history.hold(named.replace('sign="positive"', 'sign="negative"'), value, start, end, step=10 * MINUTE)
+            both.append(named.replace('sign="positive"', 'sign="negative"'))
+        for each in both:
+            history.hold(each, value, start, end, step=10 * MINUTE)
+            if re.match(r"\w+_(total|bucket|sum|count)\{", each):
+                history.add(each, [(start - MINUTE, 0)])  # what a server makes of a start time
 
 
 def _days(history: History, exposition: list[tuple[str, float]], noon: float, midnight: float, end: float) -> None:
