@@ -127,7 +127,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every value, and those that go together."""
-        for name, (fits, allowed) in _ALLOWED.items():
+        for name, (fits, allowed) in ALLOWED.items():
             _require(fits(getattr(self, name)), name, getattr(self, name), allowed)
         if self.prometheus_url is not None:
             _check_url(self.prometheus_url)
@@ -176,7 +176,7 @@ class Settings:
         if unknown := overrides.keys() - known:
             raise ConfigurationError(f"unknown setting {sorted(unknown)}; allowed: {', '.join(sorted(known))}")
         values: dict[str, Any] = {}
-        for name, (variable, convert) in _ENVIRONMENT.items():
+        for name, (variable, convert) in ENVIRONMENT.items():
             text = environ.get(variable, "")
             if text and name not in overrides:
                 try:
@@ -208,7 +208,7 @@ def _scales(text: str) -> dict[str, str]:
     return scales
 
 
-_ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
+ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_url": ("OTM_PROMETHEUS_URL", str),
     "prometheus_matchers": ("OTM_PROMETHEUS_MATCHERS", _pairs),
     "prometheus_timeout": ("OTM_PROMETHEUS_TIMEOUT", float),
@@ -252,7 +252,7 @@ def _has(method: str) -> Callable[[object], bool]:
     return lambda value: value is None or callable(getattr(value, method, None))
 
 
-_ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "meter_provider": (_has("get_meter"), "an OpenTelemetry MeterProvider, or None"),
     "events": (lambda value: value is None or value in _EVENTS_TO, f"{', '.join(_EVENTS_TO)}, or None"),
     "events_level": (lambda value: value in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
