@@ -100,6 +100,10 @@ class Settings:
     """Push by OTLP as well, ``cumulative`` or ``delta`` (``OTM_OTLP``); the specification's ``OTEL_EXPORTER_OTLP_*`` variables
     say where to, how often and with what headers. Needs the extra ``otlp``."""
 
+    multiprocess_directory: str | os.PathLike[str] | None = None
+    """Where all processes of this application meet (``OTM_MULTIPROCESS_DIR``): with it, the endpoint of any of them answers for all,
+    living and dead, as one instance; see docs/workers.md. One directory per application, on a file system of this machine."""
+
     host: str = "localhost"
     """Address that ``serve()`` listens on (``OTEL_EXPORTER_PROMETHEUS_HOST``)."""
 
@@ -157,6 +161,12 @@ class Settings:
                 "label names of letters, digits and underscores",
             )
             _require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
+        _require(
+            self.multiprocess_directory is None or self.meter_provider is None,
+            "multiprocess_directory",
+            self.multiprocess_directory,
+            "None with a meter_provider of your own, whose readers know this process only",
+        )
         for kind, scale in self.satisfaction_scales.items():
             _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
         for name, cap in self.label_caps.items():
@@ -220,6 +230,7 @@ ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "otlp": ("OTM_OTLP", str),
     "events": ("OTM_EVENTS", str),
     "events_level": ("OTM_EVENTS_LEVEL", str),
+    "multiprocess_directory": ("OTM_MULTIPROCESS_DIR", str),
     "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
     "strict": ("OTM_STRICT", _boolean),
@@ -269,6 +280,7 @@ ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "prometheus_token_file": (_is_path_or_none, "a path, or None"),
     "prometheus_ca_file": (_is_path_or_none, "a path, or None"),
     "otlp": (lambda value: value is None or value in TEMPORALITIES, f"{' or '.join(TEMPORALITIES)}, or None"),
+    "multiprocess_directory": (_is_path_or_none, "a path, or None"),
     "host": (_is_text, "a string"),
     "port": (lambda value: _within(value, Integral, 0, 65535), "an integer from 0 to 65535"),
     "strict": (lambda value: isinstance(value, bool), "True or False"),
