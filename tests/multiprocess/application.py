@@ -19,7 +19,7 @@ def _work() -> bytes:
     metrics.record_feature_usage("shop", "order", 12.5, True)
     metrics.record_error("shop", "timeout", "warning")
     metrics.record_performance_metric("shop", "response_time", "order", 12.5, "ms")
-    metrics.record_resource_utilization("shop", "memory", 1000, 500)
+    metrics.record_resource_utilization("memory", "heap", 50.0)
     return str(os.getpid()).encode()
 
 
