@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from os import environ
+from threading import RLock
 from typing import TYPE_CHECKING, cast
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
@@ -43,6 +44,7 @@ class SharedSinks:
     def __init__(self, totals: SharedTotals) -> None:
         self.totals = totals
         self._counted: dict[Key, float] = {}
+        self._lock = RLock()
         self._exemplars = environ.get("OTEL_METRICS_EXEMPLAR_FILTER") != "always_off"
 
     def histogram(self, metric: Metric, attributes: Mapping[str, str]) -> Sink:
@@ -69,10 +71,11 @@ class SharedSinks:
             _set(self._gauge(metric, attributes), Latest(_nanoseconds(now), value))
             return
         key = _key(metric, attributes)
-        before = self._counted.get(key)
-        if value != before:
-            self._counted[key] = value
-            self.totals.counter(key).add(value - (before or 0.0))
+        with self._lock:  # the ticker and several scrapes may be here at once
+            before = self._counted.get(key)
+            if before is None or value > before:
+                self._counted[key] = value
+                self.totals.counter(key).add(value - (before or 0.0))
 
     def share(self, now: float) -> None:
         """Add what sinks have handed over to the totals of all processes."""

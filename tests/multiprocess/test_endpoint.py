@@ -63,7 +63,7 @@ def record(runtime: Runtime, part: int) -> None:
         runtime.advanced.record_performance_metric("shop", "load", "balance", float(i - 200), "points")
         runtime.advanced.record_feature_usage("shop", f"action{i % 5}", 1000.0 * i, i % 3 > 0)
         runtime.advanced.record_satisfaction("shop", "speed", i % 5 / 4)
-        runtime.advanced.record_error("shop", "timeout", "warning", i % 2 == 0)
+        runtime.advanced.record_error("shop", "timeout", "warning")
         runtime.basic.record_learning_metric("shop", "lessons", i % 7)
     if part:
         runtime.advanced.record_resource_utilization("memory", "heap", 50.0, 2.0, 1.0, "MB")
