@@ -16,10 +16,11 @@ from otel_metrics.assets.dashboards import texts
 from otel_metrics.assets.render import Histograms
 from otel_metrics.catalogue import CATALOGUE, DAILY_TABLE, Kind
 from otel_metrics.naming import series_name
+from tests.assets import faults
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Json = dict[str, Any]
 
@@ -249,3 +250,20 @@ def test_provisioning_finds_what_is_shipped() -> None:
     )
     config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
     assert default["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
+
+
+@every_dashboard
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.judged_absence,
+        faults.shortened_counts,
+        faults.states_without_colour,
+        faults.bounds_in_a_calm_colour,
+        faults.bars_without_size,
+        faults.filled_cells,
+    ],
+    ids=lambda fault: fault.__name__,
+)
+def test_nobody_misreads_a_panel(dashboard: Json, fault: Callable[[Json], list[str]]) -> None:
+    assert [complaint for panel in faults.panels(dashboard) for complaint in fault(panel)] == []
