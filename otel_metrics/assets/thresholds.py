@@ -71,11 +71,3 @@ UNREACHABLE: Final = Limit(0.5, hold="5m")
 
 NOTIFICATIONS_FAILING: Final = Limit(0.1, hold="5m")
 """Share of Alertmanager's notifications by one integration that fail."""
-
-# ------------------------------------------- colours without an alert
-
-SUCCESS_RATE: Final = (0.9, 0.99)
-"""Below the first red, below the second orange."""
-
-UTILIZATION: Final = (0.75, 0.9)
-"""Above the first orange, above the second red."""

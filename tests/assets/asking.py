@@ -8,6 +8,7 @@ import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
+from tests.assets import faults
 from tests.assets.history import DAY
 from tests.servers import fetch
 
@@ -43,8 +44,8 @@ def ask(prometheus: Prometheus, target: dict[str, Any], now: float) -> list[floa
 def without_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any], now: float) -> dict[tuple[str, str], Any]:
     """Return the panels (title and query) that show nothing, or something that is no finite number."""
     wrong = {}
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", ()):
+    for panel in faults.panels(dashboard):
+        for target in panel["targets"]:
             values = ask(prometheus, target, now)
             if not values or not all(map(math.isfinite, values)):
                 wrong[panel["title"], target["refId"]] = (values[:5], substituted(target["expr"]))
