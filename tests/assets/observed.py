@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.servers import Servers
 
-DAYS = 9
+DAYS = 15
 _UP = 'up{job="history",instance="past"}'
 RETENTION = "--storage.tsdb.retention.time=60d"
 

@@ -240,12 +240,12 @@ def test_a_number_in_colour_is_what_an_alert_judges() -> None:
     # More than 10 errors; above 1000 ms given 20 values; below 0.7 given 10 responses.
     assert {title: bound for title, (_, bound) in judged.items()} == {
         "Alerts firing now": 1,
-        "Most errors, 1 hour": 11,
-        "Slowest, 1 hour": 1.0,
-        "Least satisfying, 1 hour": 0.7,
+        "Most errors, 1 h": 11,
+        "Slowest, 1 h": 1.0,
+        "Lowest score, 1 h": 0.7,
     }
-    assert "count1h >= 10" in judged["Least satisfying, 1 hour"][0]
-    assert ">= 20" in judged["Slowest, 1 hour"][0]
+    assert "count1h >= 10" in judged["Lowest score, 1 h"][0]
+    assert ">= 20" in judged["Slowest, 1 h"][0]
 
 
 @every_dashboard

@@ -10,7 +10,7 @@ from otel_metrics.assets.dashboards.panels import GREY, RED, Bound, Column, stat
 from otel_metrics.assets.dashboards.queries import count
 from otel_metrics.assets.telemetry_alerts import HEARTBEAT_SEVERITY
 from otel_metrics.catalogue import FEATURE
-from otel_metrics.promql import Series, aggregate, equal, like, relabel, unequal
+from otel_metrics.promql import Series, aggregate, call, equal, like, relabel, unequal
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Json, Panel
@@ -35,8 +35,8 @@ def firing_count(names: str = "") -> Panel:
     )
 
 
-def alert_table(names: str = "", *, width: int = 9, height: int = 9) -> Panel:
-    """Return what fires or is about to, since when; ``names`` is a pattern."""
+def alert_table(names: str = "", *, width: int = 9, height: int = 9, name: int = 188) -> Panel:
+    """Return what fires or is about to, for how long; ``names`` is a pattern, ``name`` the width of a name."""
     state: Json = {
         "mappings": [
             {"type": "value", "options": {"1": {"text": "firing", "color": RED, "index": 0}}},
@@ -52,14 +52,14 @@ def alert_table(names: str = "", *, width: int = 9, height: int = 9) -> Panel:
     alone = address(uids.RUNBOOK, "viewPanel=panel-${__data.fields.Runbook.text}")
     return table(
         "Alerts, firing and pending",
-        "A pending alert waits whether its condition lasts. The name of an alert leads to what to do about it.",
+        "For how long its condition has been there; a pending alert waits whether it lasts. The name of an alert leads to what to do about it.",
         {"alertname": "Alert", "where": "Where", "runbook": "Runbook"},
         [
             Column("State", _named(_of(FIRING, names)), width=66, more=tuple(state.items())),
-            Column("Since", _named(_of(_BEGAN, names)) * 1000, "dateTimeFromNow", width=104),
+            Column("For", call("time") - _named(_of(_BEGAN, names)), "s", decimals=0, width=84),
         ],
         links={"Alert": [("What to do", alone)]},
-        widths={"Alert": 224},
+        widths={"Alert": name},
         hidden={"Runbook": {"mappings": [{"type": "value", "options": panels}]}},
         none="no alert is firing or pending",
         sort="State",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     MANY,
     SHOWN,
@@ -99,6 +99,7 @@ def _types(values: Values) -> Panel:
             Column("Recovered", recovery_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=92),
         ],
         links={"Feature": feature_menu(uids.ERRORS)},
+        widths=NAMES,
         none="no errors in this period",
         sort="Errors",
         width=15,

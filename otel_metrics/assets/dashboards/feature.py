@@ -69,14 +69,14 @@ def _tiles() -> tuple[Panel, ...]:
     return (
         firing_count(_ALERTS),
         stat(
-            "Errors, last hour",
+            "Errors, 1 h",
             "Exact. Red where FeatureErrorsHigh fires.",
             aggregate("max", (), hour_of_errors()),
             bound=MANY,
             none="none known",
         ).look(uids.ERRORS),
         stat(
-            "Success rate, last hour",
+            "Success, 1 h",
             "Of the uses whose outcome is known. No alert judges it.",
             success(()),
             "percentunit",
@@ -84,7 +84,7 @@ def _tiles() -> tuple[Panel, ...]:
             decimals=1,
         ).look(uids.USAGE),
         stat(
-            "Response time, last hour",
+            "Response, 1 h",
             "Average, exact. Red where FeatureResponseTimeHigh fires.",
             aggregate("max", (), hour_of_response_times()),
             "s",
@@ -92,16 +92,16 @@ def _tiles() -> tuple[Panel, ...]:
             none="few or none",
         ).look(uids.PERFORMANCE),
         stat(
-            "Satisfaction, last hour",
+            "Satisfaction, 1 h",
             "Average, exact. Red where FeatureSatisfactionLow fires.",
             aggregate("min", (), hour_of_satisfaction()),
             "percentunit",
             bound=UNLOVED,
             none="few or none",
-            decimals=0,
+            decimals=1,
         ).look(uids.SATISFACTION),
         stat(
-            "Uses per minute, now",
+            "Uses a minute",
             "Over the last five minutes.",
             per_minute(sum_by((), recorded(USES_5M))),
             "none",
@@ -126,7 +126,7 @@ def _red() -> tuple[Panel, ...]:
         ),
         lines(
             "Share of uses that fail",
-            "Of the uses whose outcome is known, over five minutes.",
+            "Of the uses whose outcome is known, over half an hour.",
             [over_time(failures(()), _NOW), over_time(failures((), offset=WEEK), BEFORE)],
             "percentunit",
             low=0,

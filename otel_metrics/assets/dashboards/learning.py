@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, counts, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, added, chosen, in_each_step
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import NOW, SHOWN, added, chosen, in_each_step, most_of, only, whole
 from otel_metrics.catalogue import (
     FEATURE,
     LEARNING_ACCURACY,
@@ -95,20 +95,28 @@ def _types(values: Values) -> Panel:
             Column("Samples", added(LEARNING_SAMPLES, values.period, _KEY, _WHERE)),
         ],
         links={"Feature": feature_menu(uids.LEARNING)},
-        sort="Results",
+        widths=NAMES,
+        sort="Accuracy",
+        ascending=True,
     )
 
 
 def _curves(values: Values) -> tuple[Panel, ...]:
+    least = values.of(LEARNING_ACCURACY, whole, _KEY, _WHERE).average()
+
     def curve(title: str, description: str, metric: Metric, less: float = 0) -> Panel:
-        mean = values.of(metric, NOW, _KEY, _WHERE).average()
+        mean = only(values.of(metric, NOW, _KEY, _WHERE).average(), least, _KEY, best="bottomk")
         query = over_time(mean - less if less else mean, _LEGEND, step="10m")
         if less:
             return lines(title, description, [query], "percentunit")
         return lines(title, description, [query], "percentunit", soft_low=0.5, high=1)
 
     return (
-        curve("Accuracy", "Mean of the results of ten minutes.", LEARNING_ACCURACY),
+        curve(
+            "Accuracy",
+            f"Mean of ten minutes. Curves are the {SHOWN} types with the lowest accuracy in the period.",
+            LEARNING_ACCURACY,
+        ),
         curve("Confidence", "Mean of ten minutes: far above the accuracy it is misplaced.", LEARNING_CONFIDENCE),
         curve("Rate of improvement", "Mean of ten minutes: above 0 it got better.", LEARNING_IMPROVEMENT, 1),
     )
@@ -120,8 +128,8 @@ def _details(values: Values) -> tuple[Panel, ...]:
     return (
         counts(
             "Samples learnt from, per hour",
-            "By feature and type of learning.",
-            [over_time(added(LEARNING_SAMPLES, in_each_step, _KEY, _WHERE), _LEGEND)],
+            f"The {SHOWN} types with most samples.",
+            [over_time(most_of(LEARNING_SAMPLES, in_each_step, _KEY, _WHERE), _LEGEND)],
             interval="1h",
         ),
         heat(

@@ -104,8 +104,8 @@ def _categories(values: Values) -> Panel:
 
 def _curves(values: Values) -> tuple[Panel, ...]:
     other = values.signed_average(OPTIMIZATION_VALUE, NOW, (FEATURE.name, METRIC_NAME.name))
-    change = values.of(OPTIMIZATION_CHANGE, NOW, _KEY, _WHERE).average() - 1
-    impact = values.of(OPTIMIZATION_USER_IMPACT, NOW, _KEY, _WHERE).average()
+    change = values.most(OPTIMIZATION_CHANGE, NOW, _KEY, _WHERE) - 1
+    impact = values.most(OPTIMIZATION_USER_IMPACT, NOW, _KEY, _WHERE)
     return (
         lines(
             "Average change, per hour",

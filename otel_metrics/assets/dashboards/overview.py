@@ -20,9 +20,11 @@ from otel_metrics.assets.dashboards.queries import (
     hour_of_response_times,
     hour_of_satisfaction,
     in_each_step,
+    only,
     per_minute,
     recorded,
     success,
+    whole,
     worst,
 )
 from otel_metrics.assets.recording import DURATION_1H, ERRORS_5M, SATISFACTION_1H, USES_5M
@@ -80,7 +82,7 @@ def tiles() -> tuple[Panel, ...]:
     return (
         firing_count().look(uids.TELEMETRY),
         stat(
-            "Most errors, 1 hour",
+            "Most errors, 1 h",
             f"Of the worst feature, exact. Red above {errors.bound:g}, where FeatureErrorsHigh fires.",
             aggregate("topk", (), 1, hour_of_errors()),
             bound=MANY,
@@ -88,7 +90,7 @@ def tiles() -> tuple[Panel, ...]:
             none="no feature known",
         ).look(uids.ERRORS),
         stat(
-            "Slowest, 1 hour",
+            "Slowest, 1 h",
             f"Average response time of the worst feature with {slow.events} of them. Red above {slow.bound:g} s, where "
             "FeatureResponseTimeHigh fires.",
             aggregate("topk", (), 1, hour_of_response_times()),
@@ -98,18 +100,18 @@ def tiles() -> tuple[Panel, ...]:
             none="few or none",
         ).look(uids.PERFORMANCE),
         stat(
-            "Least satisfying, 1 hour",
-            f"Average of the worst feature with {satisfaction.events} responses. Red below {satisfaction.bound:.0%}, where "
+            "Lowest score, 1 h",
+            f"Average satisfaction of the worst feature with {satisfaction.events} responses. Red below {satisfaction.bound:.0%}, where "
             "FeatureSatisfactionLow fires.",
             aggregate("bottomk", (), 1, hour_of_satisfaction()),
             "percentunit",
             bound=UNLOVED,
             name=NAME,
             none="few or none",
-            decimals=0,
+            decimals=1,
         ).look(uids.SATISFACTION),
         stat(
-            "Lowest success, 1 hour",
+            "Success, 1 h",
             "Of the worst feature, of the uses whose outcome is known. No alert judges it.",
             aggregate("bottomk", (), 1, success(BY)),
             "percentunit",
@@ -118,7 +120,7 @@ def tiles() -> tuple[Panel, ...]:
             decimals=1,
         ).look(uids.USAGE),
         stat(
-            "Uses per minute, now",
+            "Uses a minute",
             "Of all chosen features, over the last five minutes.",
             per_minute(sum_by((), recorded(USES_5M))),
             "none",
@@ -138,14 +140,22 @@ def _features() -> Panel:
         "Errors are exact, success follows from rates. The name leads to more.",
         {FEATURE.name: "Feature"},
         [
-            Column("Alerts", aggregate("count", BY, FIRING), width=76),
-            Column("Errors", each(hour_of_errors()), bound=MANY, width=80),
-            Column("Errors over time", sum_by(BY, recorded(ERRORS_5M)), trend=True, step="5m", color="#F2495C"),
-            Column("Response time", each(hour_of_response_times()), "s", SLOW, width=112),
-            Column("Satisfaction", each(hour_of_satisfaction()), "percentunit", UNLOVED, 0, width=96),
+            Column("Alerts", aggregate("count", BY, FIRING), width=72),
+            Column("Errors", each(hour_of_errors()), bound=MANY, width=76),
+            Column("Errors, trend", sum_by(BY, recorded(ERRORS_5M)), trend=True, step="5m", color="#F2495C", width=98),
+            Column("Response", each(hour_of_response_times()), "s", SLOW, width=88),
+            Column("Satisfaction", each(hour_of_satisfaction()), "percentunit", UNLOVED, 1, width=98),
             Column("Success", success(BY), "percentunit", decimals=1, width=76),
-            Column("Uses/min", per_minute(sum_by(BY, recorded(USES_5M))), "none", decimals=1, width=88),
-            Column("Uses over time", sum_by(BY, recorded(USES_5M)), trend=True, step="5m"),
+            Column(
+                "Uses a minute",
+                per_minute(sum_by(BY, recorded(USES_5M))),
+                "none",
+                decimals=1,
+                trend=True,
+                step="5m",
+                last=True,
+                width=120,
+            ),
         ],
         links={"Feature": MENU},
         none="no feature has recorded anything",
@@ -164,7 +174,7 @@ def _curves() -> tuple[Panel, ...]:
         lines(
             "Uses per minute",
             f"The {SHOWN} features that are used most.",
-            [over_time(uses.also(aggregate("topk", (), SHOWN, recently), on=BY), NAME)],
+            [over_time(only(uses, recently, BY), NAME)],
             "none",
             low=0,
         ).look(uids.USAGE),
@@ -185,7 +195,8 @@ def _curves() -> tuple[Panel, ...]:
 
 
 def _rest(values: Values) -> tuple[Panel, ...]:
-    accuracy = values.of(LEARNING_ACCURACY, NOW, BY).average()
+    accuracies = values.of(LEARNING_ACCURACY, NOW, BY).average()
+    accuracy = only(accuracies, values.of(LEARNING_ACCURACY, whole, BY).average(), BY, best="bottomk")
     fullest = aggregate("max", _RESOURCE, series(RESOURCE_UTILIZATION))
     return (
         lines(
@@ -199,8 +210,8 @@ def _rest(values: Values) -> tuple[Panel, ...]:
         ).look(uids.SATISFACTION),
         lines(
             "Accuracy of learning",
-            "Mean of the results of the moment, by feature.",
-            [over_time(accuracy, NAME)],
+            f"Mean of five minutes, the {SHOWN} least accurate features.",
+            [over_time(accuracy, NAME, step="5m")],
             "percentunit",
             soft_low=0.5,
             high=1,

@@ -28,6 +28,9 @@ CLEAR: Final = "transparent"
 BLUE: Final = "#5794F2"
 """Of sparklines and bars that nobody judges."""
 
+NAMES: Final = {"Feature": 246}
+"""Widths for long names."""
+
 EMPTY: Final = "–"
 """What an empty cell says."""
 
@@ -135,6 +138,7 @@ def lines(
     low: float | None = None,
     high: float | None = None,
     soft_low: float | None = None,
+    none: str = NO_DATA,
     width: int = 8,
     time_from: str = "",
 ) -> Panel:
@@ -153,7 +157,8 @@ def lines(
     }
     if soft_low is not None:
         custom["axisSoftMin"] = soft_low
-    return _graph(title, description, targets, unit, custom, bound, (low, high), width, time_from)
+    panel = _graph(title, description, targets, unit, custom, bound, (low, high), width)
+    return replace(panel, defaults={**panel.defaults, "noValue": none}, time_from=time_from)
 
 
 def counts(
@@ -161,9 +166,9 @@ def counts(
     description: str,
     targets: Sequence[Json],
     *,
+    none: str = NO_DATA,
     width: int = 8,
     interval: str = "10m",
-    time_from: str = "",
 ) -> Panel:
     """Return stacked bars of how many there were in each interval: what happens less than once a second."""
     custom: Json = {
@@ -175,8 +180,8 @@ def counts(
         "stacking": {"mode": "normal", "group": "A"},
         "thresholdsStyle": {"mode": "off"},
     }
-    panel = _graph(title, description, targets, "locale", custom, None, (0, None), width, time_from)
-    return replace(panel, defaults={**panel.defaults, "decimals": 0}, interval=interval)
+    panel = _graph(title, description, targets, "locale", custom, None, (0, None), width)
+    return replace(panel, defaults={**panel.defaults, "decimals": 0, "noValue": none}, interval=interval)
 
 
 def _graph(
@@ -188,7 +193,6 @@ def _graph(
     bound: Bound | None,
     ends: tuple[float | None, float | None],
     width: int,
-    time_from: str,
 ) -> Panel:
     low, high = ends
     if low == 0 and high is None:
@@ -222,7 +226,6 @@ def _graph(
         defaults,
         options,
         tuple(overrides),
-        time_from=time_from,
     )
 
 
@@ -308,14 +311,18 @@ class Column:
     """The least step of a trend."""
     color: str = BLUE
     """Of a trend."""
+    last: bool = False
+    """Whether a trend's last value is told, too."""
     more: tuple[tuple[str, Any], ...] = ()
     """Further properties of Grafana's."""
 
     def properties(self) -> Json:
         """Return the properties that Grafana gives the column."""
         if self.trend:
-            cell: Json = {"type": "sparkline", "hideValue": True, "fillOpacity": 20, "lineWidth": 1}
+            cell: Json = {"type": "sparkline", "hideValue": not self.last, "fillOpacity": 20, "lineWidth": 1}
             own: Json = {"custom.cellOptions": cell, "color": {"mode": "fixed", "fixedColor": self.color}}
+            if self.last:
+                own |= {"unit": self.unit, "decimals": self.decimals or 0}
         else:
             own = {"unit": self.unit}
             if self.decimals is not None or self.unit == "locale":

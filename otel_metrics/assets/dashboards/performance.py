@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import NAMES, Column, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
     RESPONSE_TIMES,
@@ -108,6 +108,7 @@ def _durations(values: Values) -> Panel:
             Column("Count", each.count()),
         ],
         links={"Feature": feature_menu(uids.PERFORMANCE)},
+        widths=NAMES,
         sort="p95",
         width=15,
     )
@@ -163,5 +164,11 @@ def _other_units(values: Values) -> tuple[Panel, ...]:
 
 
 def _average(values: Values, metric: Metric, title: str, unit: str) -> Panel:
-    average = values.of(metric, NOW, _KEY, _WHERE).average()
-    return lines(title, f"Mean of {series_name(metric)}.", [over_time(average, _LEGEND, step="5m")], unit, low=0)
+    average = values.most(metric, NOW, _KEY, _WHERE)
+    return lines(
+        title,
+        f"Mean of {series_name(metric)}, the {SHOWN} with most values.",
+        [over_time(average, _LEGEND, step="5m")],
+        unit,
+        low=0,
+    )

@@ -6,24 +6,25 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, variables
-from otel_metrics.assets.dashboards.panels import BEFORE, Column, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import DAY, WEEK, recorded, success
+from otel_metrics.assets.dashboards.panels import BEFORE, NAMES, Column, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import WEEK, chosen, recorded, share
 from otel_metrics.assets.recording import RESPONSES_1H, SATISFACTION_1H, USES_1H
-from otel_metrics.catalogue import FEATURE
-from otel_metrics.promql import call, sum_by
+from otel_metrics.catalogue import FEATURE, OUTCOME, USAGE
+from otel_metrics.promql import call, equal, series, sum_by, unequal
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
     from otel_metrics.promql import Expression
 
+_DAY: Final = "1d"
 _MONTH: Final = "28d"
 _BY: Final = (FEATURE.name,)
 
 
 def _day(expression: Expression, by: tuple[str, ...], offset: str) -> Expression:
     """Return the sum over 24 hours of what was counted in each."""
-    return sum_by(by, call("sum_over_time", expression.every(DAY, "1h", offset=offset)))
+    return sum_by(by, call("sum_over_time", expression.every(_DAY, "1h", offset=offset)))
 
 
 def _uses(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
@@ -34,6 +35,16 @@ def _satisfaction(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
     """Return the average score of 24 hours, each hour weighted by its responses."""
     weighted = recorded(SATISFACTION_1H) * recorded(RESPONSES_1H)
     return _day(weighted, by, offset) / (_day(recorded(RESPONSES_1H), by, offset) > 0)
+
+
+def _success(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
+    """Return the share of uses of 24 hours that succeeded, of those whose outcome is known; counters are read once an hour."""
+
+    def uses(matcher: str) -> Expression:
+        counted = series(USAGE, chosen(FEATURE), matcher).every(_DAY, "1h", offset=offset)
+        return sum_by(by, call("increase", counted))
+
+    return share(uses(equal(OUTCOME, "success")), uses(unequal(OUTCOME, "unknown")))
 
 
 def dashboard(_values: Values) -> Dashboard:
@@ -68,7 +79,7 @@ def _tiles() -> tuple[Panel, ...]:
         stat(
             "Success rate, last 24 hours",
             "Of the uses whose outcome is known.",
-            success((), window=DAY),
+            _success(),
             "percentunit",
             none="no uses",
             decimals=1,
@@ -93,23 +104,24 @@ def _features() -> Panel:
         {FEATURE.name: "Feature"},
         [
             Column("Uses", _uses(_BY)),
-            Column("Uses over days", _uses(_BY), trend=True, step=DAY, width=220),
+            Column("Uses over days", _uses(_BY), trend=True, step=_DAY, width=220),
             Column("Change in a week", _uses(_BY) / (_uses(_BY, offset=WEEK) > 0) - 1, "percentunit", decimals=1),
-            Column("Success", success(_BY, window=DAY), "percentunit", decimals=1),
+            Column("Success", _success(_BY), "percentunit", decimals=1),
             Column("Satisfaction", _satisfaction(_BY), "percentunit", decimals=1),
             Column("Satisfaction a week before", _satisfaction(_BY, offset=WEEK), "percentunit", decimals=1),
         ],
         links={"Feature": feature_menu(uids.PRODUCT)},
+        widths=NAMES,
         none="no feature was used",
         sort="Uses",
-        height=10,
+        height=9,
         time_from=_MONTH,
     )
 
 
 def _days() -> tuple[Panel, ...]:
     def curves(title: str, description: str, now: Expression, before: Expression, unit: str) -> Panel:
-        targets = [over_time(now, "this day", step=DAY), over_time(before, BEFORE, step=DAY)]
+        targets = [over_time(now, "this day", step=_DAY), over_time(before, BEFORE, step=_DAY)]
         if unit == "percentunit":
             return lines(title, description, targets, unit, soft_low=0.5, high=1, time_from=_MONTH)
         return lines(title, description, targets, unit, low=0, time_from=_MONTH)
@@ -119,8 +131,8 @@ def _days() -> tuple[Panel, ...]:
         curves(
             "Success rate of each day",
             "Of the uses whose outcome is known.",
-            success((), window=DAY),
-            success((), window=DAY, offset=WEEK),
+            _success(),
+            _success(offset=WEEK),
             "percentunit",
         ),
         curves(

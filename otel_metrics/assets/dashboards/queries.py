@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
 NOW: Final = rate("$__rate_interval")
 ZERO: Final = call("vector", 0)
-DAY: Final = "1d"
 WEEK: Final = "7d"
 SHOWN: Final = 8
 """At most so many curves are drawn in one graph."""
@@ -88,11 +87,20 @@ def worst(expression: Series, *, best: str = "topk") -> Expression:
     )
 
 
+def whole(selector: Series) -> Expression:
+    """Return the change over the whole period at every step of a graph, to choose curves by."""
+    return call("increase", selector.over("$__range", at="end()"))
+
+
+def only(expression: Expression, ranking: Expression, by: tuple[str, ...], *, best: str = "topk") -> Expression:
+    """Return the curves that rank first over the whole period: the same ones at every step."""
+    return expression.also(aggregate(best, (), SHOWN, ranking), on=by)
+
+
 def most_of(metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
-    """Return the curves of a counter that grew most in the period: the same ones at every step."""
+    """Return the curves of a counter that grew most in the period."""
     selector = series(metric, chosen(FEATURE), *matchers)
-    whole = sum_by(by, call("increase", selector.over("$__range", at="end()")))
-    return sum_by(by, change(selector)).also(aggregate("topk", (), SHOWN, whole > 0), on=by)
+    return only(sum_by(by, change(selector)), sum_by(by, whole(selector)) > 0, by)
 
 
 def named(expression: Expression, label: Label) -> Expression:
@@ -125,20 +133,20 @@ UNLOVED: Final = Bound(thresholds.SATISFACTION.bound, low=True)
 SLOW: Final = Bound(thresholds.RESPONSE_TIME.bound)
 
 
-def success(by: tuple[str, ...], *, window: str = "1h", offset: str = "") -> Expression:
-    """Return the share of uses that succeeded, of those whose outcome is known, from the recorded rates."""
+def success(by: tuple[str, ...]) -> Expression:
+    """Return the share of uses that succeeded in the last hour, of those whose outcome is known, from recorded rates."""
 
-    def uses(outcome: str) -> Expression:
-        return sum_by(by, call("sum_over_time", recorded(USES_5M, outcome).over(window, offset=offset)))
+    def uses(matcher: str) -> Expression:
+        return sum_by(by, call("sum_over_time", recorded(USES_5M, matcher).over("1h")))
 
     return share(uses(equal(OUTCOME, "success")), uses(unequal(OUTCOME, "unknown")))
 
 
 def failures(by: tuple[str, ...], *, offset: str = "") -> Expression:
-    """Return the share of uses that fail, of those whose outcome is known, now."""
+    """Return the share of uses that fail, of those whose outcome is known, over half an hour: few uses make it jump."""
 
     def uses(matcher: str) -> Expression:
-        return sum_by(by, recorded(USES_5M, matcher).when(offset=offset))
+        return sum_by(by, call("sum_over_time", recorded(USES_5M, matcher).over("30m", offset=offset)))
 
     return share(uses(equal(OUTCOME, "failure")), uses(unequal(OUTCOME, "unknown")))
 
@@ -200,6 +208,10 @@ class Values:
     def of(self, metric: Metric, change: Change, by: tuple[str, ...] = (), *matchers: str) -> HistogramChange:
         """Return the values of a histogram of the chosen features."""
         return HistogramChange(metric, change, by, (chosen(FEATURE), *matchers), self.histograms)
+
+    def most(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
+        """Return the averages over time of what had most values in the period."""
+        return only(self.of(metric, change, by, *matchers).average(), self.of(metric, whole, by, *matchers).count(), by)
 
     def signed_average(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
         """Return the mean of values that may be below zero, which are recorded without their sign."""

@@ -93,19 +93,20 @@ def _shares() -> Panel:
     )
 
 
-def _at_end(metric: Metric) -> Expression:
-    return aggregate("max", _KEY, series(metric, *_WHERE).when(at="end()"))
+def _at_end(metric: Metric, by: tuple[str, ...] = _KEY) -> Expression:
+    return aggregate("max", by, series(metric, *_WHERE).when(at="end()"))
 
 
 def _processes() -> Panel:
     units = (*_EACH, UNIT.name)
+    living = _now(RESOURCE_UTILIZATION, _EACH).also(_at_end(RESOURCE_UTILIZATION, _EACH), on=_EACH)
     return table(
         "What each process has in use now",
         "Of processes that live; other units than bytes are the caller's.",
         {"resource_type": "Type", "resource_name": "Resource", INSTANCE: "Process", UNIT.name: "Unit"},
         [
             Column("Share", _now(RESOURCE_UTILIZATION, _EACH), "percentunit", decimals=1),
-            Column("Share over time", _now(RESOURCE_UTILIZATION, _EACH), trend=True, step="5m", width=200),
+            Column("Share over time", living, trend=True, step="5m", width=200),
             Column("Bytes used", _now(RESOURCE_USED, _EACH), "bytes"),
             Column("Bytes there are", _now(RESOURCE_ALLOCATED, _EACH), "bytes"),
             Column("Used", _now(RESOURCE_USED_VALUE, units), "none"),

@@ -41,4 +41,4 @@ def dashboard(_values: Values) -> Dashboard:
 def _panel(alert: str, text: str) -> Panel:
     options = {"mode": "markdown", "content": text}
     rows = sum(1 + len(line) // _LETTERS for line in text.splitlines())
-    return Panel("text", alert, f"What to do about {alert}.", (), _WIDTH, 3 + rows * 2 // 3, {}, options)
+    return Panel("text", alert, f"What to do about {alert}.", (), _WIDTH, 2 + (rows * 11 + 19) // 20, {}, options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
     SHOWN,
@@ -63,7 +63,7 @@ def _tiles(values: Values) -> tuple[Panel, ...]:
             bound=UNLOVED,
             name="{{feature}}",
             none="few or none",
-            decimals=0,
+            decimals=1,
             width=8,
         ),
         stat(
@@ -98,8 +98,10 @@ def _types(values: Values) -> Panel:
             Column("Responses", each.count()),
         ],
         links={"Feature": feature_menu(uids.SATISFACTION)},
+        widths=NAMES,
         none="no responses in this period",
-        sort="Responses",
+        sort="Satisfied",
+        ascending=True,
         width=15,
     )
 
@@ -132,8 +134,8 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         ),
         lines(
             "Average score by feature and type, per hour",
-            "Mean of the scores of each hour.",
-            [over_time(values.of(SATISFACTION_SCORE, NOW, _KEY, _WHERE).average(), _LEGEND, step="1h")],
+            f"Mean of the scores of each hour, the {SHOWN} with most of them in the period.",
+            [over_time(values.most(SATISFACTION_SCORE, NOW, _KEY, _WHERE), _LEGEND, step="1h")],
             "percentunit",
             soft_low=0.5,
             high=1,

@@ -35,7 +35,7 @@ def dashboard(_values: Values) -> Dashboard:
         "Can the other dashboards be trusted? Scrapes, arguments that were rejected, labels past their cap, rules, notifications.",
         variables(JOB_VARIABLE, hide_feature=True),
         (
-            Section("", (*_tiles(), _targets(), alert_table(_ALERTS, width=10))),
+            Section("", (*_tiles(), _targets(), alert_table(_ALERTS, width=10, name=240))),
             Section("Scrapes", _scrapes()),
             Section("What was not recorded as it was given", _rejected()),
             Section("Rules and notifications", _servers(), folded=True),
@@ -50,8 +50,8 @@ def _tiles() -> tuple[Panel, ...]:
     return (
         firing_count(_ALERTS),
         stat(
-            "Targets that cannot be scraped",
-            "Red where TelemetryTargetDown fires.",
+            "Targets down now",
+            "Those that cannot be scraped. Red where TelemetryTargetDown fires.",
             count(_UP.equals(0)),
             bound=Bound(1),
         ),
@@ -62,8 +62,8 @@ def _tiles() -> tuple[Panel, ...]:
             bound=Bound(1, low=True),
         ),
         stat(
-            "Arguments rejected, last hour",
-            f"Of the worst call and reason; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, where "
+            "Rejected, last hour",
+            f"Arguments of the worst call and reason; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, where "
             "TelemetryArgumentsRejected fires.",
             aggregate("max", (), rejected) | ZERO,
             bound=Bound(thresholds.REJECTED.bound + 1),
@@ -86,6 +86,7 @@ def _tiles() -> tuple[Panel, ...]:
 
 
 def _targets() -> Panel:
+    samples = aggregate("max", _ONE, Series("scrape_samples_scraped", (_JOB,)))
     states = {"0": {"text": "DOWN", "color": RED, "index": 0}, "1": {"text": "UP", "color": GREEN, "index": 1}}
     up = {
         "mappings": [{"type": "value", "options": states}],
@@ -103,10 +104,10 @@ def _targets() -> Panel:
                 aggregate("max", _ONE, Series("scrape_duration_seconds", (_JOB,))),
                 "s",
                 _SLOW,
-                3,
                 width=84,
             ),
-            Column("Samples", aggregate("max", _ONE, Series("scrape_samples_scraped", (_JOB,))), width=90),
+            Column("Samples", samples, width=90),
+            Column("Samples over time", samples, trend=True, step="5m", width=150),
         ],
         none="nothing is scraped",
         sort="State",
@@ -145,9 +146,11 @@ def _rejected() -> tuple[Panel, ...]:
     labels = REJECTED.label_names
     return (
         counts(
-            "Rejected arguments by call and reason, per ten minutes",
-            "Each kind is explained once in the application's log.",
+            "Rejected arguments, per ten minutes",
+            "By call and reason. Each kind is explained once in the application's log.",
             [over_time(total(REJECTED, in_each_step, labels, _JOB), "{{call}} {{reason}}")],
+            none="nothing was rejected",
+            width=7,
         ),
         lines(
             "Series under 'other', by label",
@@ -156,14 +159,17 @@ def _rejected() -> tuple[Panel, ...]:
             [over_time(sum_by((LABEL.name,), _OVERFLOW), "{{label}}")],
             bound=_MANY_SERIES,
             low=0,
+            none="no label is past its cap",
+            width=7,
         ),
         table(
             "Rejected arguments in this period",
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
-            [Column("Rejected", total(REJECTED, exact("$__range"), ("job", *labels), _JOB) > 0, width=80)],
+            [Column("Rejected", total(REJECTED, exact("$__range"), ("job", *labels), _JOB) > 0, width=96)],
+            widths={"Job": 110, "Reason": 120},
             none="nothing was rejected",
-            width=8,
+            width=10,
             height=8,
         ),
     )

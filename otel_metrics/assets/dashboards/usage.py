@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
     SHOWN,
@@ -17,11 +17,13 @@ from otel_metrics.assets.dashboards.queries import (
     in_each_step,
     most_of,
     named,
+    only,
     per_minute,
     success_rate,
+    whole,
 )
 from otel_metrics.catalogue import ACTION, CONTEXT, ERROR_TYPE, FEATURE, OUTCOME, USAGE, USAGE_DURATION
-from otel_metrics.promql import equal, series
+from otel_metrics.promql import equal, series, sum_by
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -94,12 +96,19 @@ def _actions(values: Values) -> Panel:
             Column("Uses over time", added(USAGE, NOW, _KEY, _WHERE), trend=True, step="5m", width=200),
         ],
         links={"Feature": feature_menu(uids.USAGE)},
+        widths=NAMES,
         sort="Failed",
     )
 
 
 def _curves(values: Values) -> tuple[Panel, ...]:
-    now = values.of(USAGE_DURATION, NOW, _KEY, _WHERE)
+    by = (FEATURE.name,)
+    failed = sum_by(by, whole(series(USAGE, chosen(FEATURE), _FAILED)))
+    durations = only(
+        values.of(USAGE_DURATION, NOW, _KEY, _WHERE).average(),
+        values.of(USAGE_DURATION, whole, _KEY, _WHERE).average(),
+        _KEY,
+    )
     return (
         lines(
             "Uses per minute",
@@ -110,15 +119,15 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         ),
         lines(
             "Share of uses that fail, by feature",
-            "Of the uses whose outcome is known, over five minutes.",
-            [over_time(failures((FEATURE.name,)), "{{feature}}")],
+            f"Of the uses whose outcome is known, over half an hour: the {SHOWN} features that failed most often.",
+            [over_time(only(failures(by), failed, by), "{{feature}}")],
             "percentunit",
             low=0,
         ),
         lines(
             "Average duration of uses",
-            "Of the uses that were timed, by feature and action.",
-            [over_time(now.average(), _LEGEND, step="5m", exemplars=not values.native)],
+            f"Of the uses that were timed: the {SHOWN} slowest actions.",
+            [over_time(durations, _LEGEND, step="5m", exemplars=True)],
             "s",
             low=0,
         ),
@@ -136,6 +145,7 @@ def _details(values: Values) -> tuple[Panel, ...]:
                     "{{feature}} {{error_type}}",
                 )
             ],
+            width=12,
         ),
         lines(
             "Uses per minute, by context",
@@ -148,6 +158,7 @@ def _details(values: Values) -> tuple[Panel, ...]:
             "none",
             stacked=True,
             low=0,
+            width=12,
         ),
         heat(
             "Uses by their duration",
@@ -155,6 +166,6 @@ def _details(values: Values) -> tuple[Panel, ...]:
             over_time(values.of(USAGE_DURATION, NOW, (), _WHERE).buckets(), step="2m"),
             "s",
             native=values.native,
-            width=8,
+            width=24,
         ),
     )
