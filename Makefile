@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers visual check bench servers servers-current up format clean
+.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check bench servers servers-current up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli,otlp,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli,otlp,web-config,dev]'
 	@touch $@
 
 .venv: $(STAMP)  ## the virtual environment, from constraints.txt
@@ -37,8 +37,10 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
 
+# COVERAGE=1 also measures how much of the package the tests run, which may not fall.
 test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=current, SERVERS=oldest
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage report)
 	@$(MAKE) --no-print-directory test-oldest
 
 # Rules, import, getters, the daily table and what starts servers: where versions differ.
@@ -52,6 +54,9 @@ test-oldest-servers: $(STAMP)  ## what depends on their versions, against the ol
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
+
+test-pythons: $(STAMP)  ## the suite's core against the wheel, on every supported Python at hand
+	@scripts/pythons.sh
 
 visual: $(STAMP) servers  ## draw every dashboard as Grafana would, and look at the pictures (needs Node; build/visual)
 	@$(PYTHON) scripts/visual.py
@@ -76,4 +81,4 @@ up:  ## the whole stack in containers
 	@scripts/up.sh
 
 clean:  ## remove the virtual environment and what tools left behind; keeps the cached servers
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -27,6 +27,7 @@ from otel_metrics.assets import daily, rulefile
 from otel_metrics.naming import series_name
 from otel_metrics.promql import Histograms
 from tests.daily.simulation import DAY, HOUR, MINUTE, delimited, gauge, serving
+from tests.dialects import AT_HAND
 from tests.exporter.prometheus_proto import MetricFamily
 from tests.servers import Servers, fetch, wait_until
 
@@ -148,7 +149,7 @@ def filled(servers: Servers, rows: int, histograms: Histograms, now: Now) -> Pro
         wait_until(read, PATIENCE, what="all of the past read")
     server.stop()
     rules = server.config.with_name("daily.yml")
-    groups = (replace(group, interval="15s") for group in daily.groups(histograms))
+    groups = (replace(group, interval="15s") for group in daily.groups(AT_HAND.storing(histograms)))
     rules.write_text(rulefile.text(*groups), encoding="utf-8")
     server.config.write_text(f"{storage}rule_files: [{rules}]\n", encoding="utf-8")
     server.start()

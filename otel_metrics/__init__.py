@@ -9,9 +9,12 @@ for the reader alone. All other modules are internal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+TYPE_CHECKING = False
+"""As type checkers know it. Nothing is loaded here, so that Ctrl-C finds the command ready for it."""
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from otel_metrics import exporter, results, testing
     from otel_metrics.errors import (
         BadAnswerError,

@@ -82,6 +82,8 @@ class Result(Section, _Warnings):
     """Who answered: this process (``local``), or the server."""
     window: TimeWindow
     """The time really covered."""
+    scope: dict[str, str]
+    """Labels of the series that were asked for, such as ``{"job": "shop"}``. Empty: everything that the source knows."""
 
 
 class ValueStatistics(TypedDict):
@@ -161,6 +163,8 @@ class SatisfactionOfType(ScoreStatistics):
     total_responses: int
     satisfaction_rate: float
     """Share of scores at or above the threshold, 0 to 1."""
+    doubtful_responses: int
+    """Scores of exactly 1 that came before the scale of their type was known, counted as the worst; see ``satisfaction_scales``."""
 
 
 class SatisfactionSection(ScoreStatistics, Section):
@@ -171,6 +175,8 @@ class SatisfactionSection(ScoreStatistics, Section):
     """Scores at or above the threshold."""
     satisfaction_rate: float
     """Share of scores at or above the threshold, 0 to 1."""
+    doubtful_responses: int
+    """Scores of exactly 1 that came before the scale of their type was known, counted as the worst; see ``satisfaction_scales``."""
     by_type: dict[str, SatisfactionOfType]
     """By satisfaction type."""
 

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, CollectorRegistry
 
+import otel_metrics.exporter.apps  # noqa: F401 (a child forked while another thread imports would wait for it for ever)
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.configured import answer_with
@@ -24,6 +25,7 @@ from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.fallback_source import FallbackSource
 from otel_metrics.querying.local_source import LocalSource
 from otel_metrics.querying.prometheus_source import PrometheusSource
+from otel_metrics.querying.scope import Scope
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views
@@ -57,9 +59,9 @@ class Runtime:
     def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
         self.settings = settings
         # What settings can be wrong about comes first: a configuration that fails must not have taken the other's place.
-        events = Events(settings.logger_provider)
-        server = _server(settings)
+        events = Events.of(settings)
         self.resource: Resource = resource(parent)
+        server = _server(settings, self.resource)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
@@ -122,7 +124,7 @@ class Runtime:
         self.recorder.close()
 
 
-def _server(settings: Settings) -> PrometheusSource | None:
+def _server(settings: Settings, own: Resource) -> PrometheusSource | None:
     """Return the server that answers getters, if it is not this process."""
     if settings.prometheus_url is None:
         return None
@@ -133,7 +135,9 @@ def _server(settings: Settings) -> PrometheusSource | None:
         settings.prometheus_ca_file,
     )
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
-    return PrometheusSource(client, settings.clock)
+    # On a provider of the application's own the instance id is that provider's, which is not ours to know.
+    instance = None if settings.meter_provider else str(own.attributes[INSTANCE])
+    return PrometheusSource(client, settings.clock, Scope(settings.prometheus_matchers, instance))
 
 
 def _source(server: PrometheusSource | None, local: LocalSource, settings: Settings) -> Source:
@@ -172,9 +176,18 @@ def _following() -> Iterator[Facade]:
             yield follower
 
 
+_left: Callable[[Runtime], None] | None = None
+"""Told, inside a recording of a test, of each runtime that another one takes the place of; it is not closed yet."""
+
+_inherited: dict[str, Any] = {}
+"""What settings have inside a recording of a test unless they say otherwise."""
+
+
 def _use(runtime: Runtime) -> Runtime:
     """Make ``runtime`` the process's."""
     global _current
+    if _left is not None and _current is not None:
+        _left(_current)
     _current = runtime
     for facade in _following():
         facade.attach(runtime.backend)
@@ -184,6 +197,8 @@ def _use(runtime: Runtime) -> Runtime:
 def _use_none() -> None:
     """Have the next call make the process's runtime anew."""
     global _current
+    if _left is not None and _current is not None:
+        _left(_current)
     _current = None
     for facade in _following():
         facade.detach()
@@ -206,7 +221,7 @@ PROCESS.attach = _follow
 def current() -> Runtime:
     """Return the process's runtime, made from the environment at its first use."""
     with _lock:
-        return _current or _use(Runtime(Settings.from_env(), _objects))
+        return _current or _use(Runtime(Settings.from_env(**_inherited), _objects))
 
 
 def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
@@ -224,7 +239,7 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise ConfigurationError(
             f"settings={settings!r} is not allowed; allowed: an otel_metrics.Settings, or keywords"
         )
-    settings = settings or Settings.from_env(**overrides)
+    settings = settings or Settings.from_env(**{**_inherited, **overrides})
     with _lock:
         old = _current
         _use(Runtime(settings, _objects))
@@ -337,20 +352,31 @@ def shutdown() -> None:
 
 
 @contextmanager
-def replaced_by(settings: Settings) -> Iterator[Runtime]:
-    """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`."""
+def replaced_by(settings: Settings, left: Callable[[Runtime], None]) -> Iterator[Runtime]:
+    """Use another runtime inside the block, for the whole process; see :func:`otel_metrics.testing.recording`.
+
+    ``left`` is called with every runtime that the block used, before it is closed: the application may configure, too.
+    """
+    global _left, _inherited
+    outer = _left, _inherited
     with _lock:
         before, made = _current, Runtime(settings, _objects)
+        _left = None  # the runtime from before goes on after the block
         _use(made)
+        _left, _inherited = left, {"strict": settings.strict, "clock": settings.clock}
     try:
         yield made
     finally:
         with _lock:
             last = _current
+            if last is not None:
+                left(last)
+            _left = None
             if before is None:
                 _use_none()
             else:
                 _use(before)
+            _left, _inherited = outer
         made.close()
         if last is not None:  # another one, if the application was configured inside the block
             last.close()
@@ -358,8 +384,9 @@ def replaced_by(settings: Settings) -> Iterator[Runtime]:
 
 def _after_fork_in_child() -> None:
     """Start anew in a forked child: its parent's totals are not its own, and the parent's locks may be held by nobody."""
-    global _lock
+    global _lock, _left
     _lock = RLock()  # type: ignore[misc]
+    _left = None  # a recording is the parent's
     REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
         _use(Runtime(_current.settings, _objects, _current.resource))

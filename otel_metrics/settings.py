@@ -27,11 +27,18 @@ Temporality = Literal["cumulative", "delta"]
 
 WhenUnavailable = Literal["local", "raise"]
 
+EventsTo = Literal["off", "log", "otel"]
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 TEMPORALITIES: Final[tuple[Temporality, ...]] = get_args(Temporality)
 WHEN_UNAVAILABLE: Final[tuple[WhenUnavailable, ...]] = get_args(WhenUnavailable)
+_EVENTS_TO: Final[tuple[EventsTo, ...]] = get_args(EventsTo)
+_LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
 _LONGEST_TIMEOUT: Final = 3600
+_LABEL_NAME: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -51,11 +58,23 @@ class Settings:
     """Record into this provider instead of a private one. Give it ``views=otel_metrics.views()`` for speed and buckets;
     its readers are yours, so ``serve()`` is not available."""
 
+    events: EventsTo | None = None
+    """Where users' text goes, feedback, error messages, interaction ids and metadata (``OTM_EVENTS``): ``off``, nowhere; ``log``, the
+    standard library's logger ``otel_metrics.events``; ``otel``, OpenTelemetry log events. By default ``otel`` if there is a
+    ``logger_provider``, otherwise ``off``."""
+
+    events_level: LogLevel = "DEBUG"
+    """Level of the log records with ``events="log"`` (``OTM_EVENTS_LEVEL``)."""
+
     logger_provider: LoggerProvider | None = None
-    """Send events (feedback, error messages, metadata) here as OpenTelemetry log events instead of to :mod:`logging`."""
+    """Emit OpenTelemetry log events here; by default into OpenTelemetry's global logger provider."""
 
     prometheus_url: str | None = None
     """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
+
+    prometheus_matchers: Mapping[str, str] = field(default_factory=dict)
+    """Labels that series must have for getters to count them, such as ``{"env": "prod"}`` (``OTM_PROMETHEUS_MATCHERS``, as
+    ``env=prod,team=shop``). By default those of this process's ``job``, which the server tells of its instance id."""
 
     prometheus_timeout: float = 10.0
     """Seconds that a getter waits for the server, retries included, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
@@ -94,7 +113,8 @@ class Settings:
     """Scores at or above this, on the 0 to 1 scale, count as satisfied (``OTM_SATISFACTION_THRESHOLD``)."""
 
     satisfaction_scales: Mapping[str, Scale] = field(default_factory=dict)
-    """The scale that a satisfaction type is recorded on, where a score of 1 would be ambiguous."""
+    """The scale that a satisfaction type is recorded on, as a score of 1 is ambiguous: ``{"overall": "1-5"}``
+    (``OTM_SATISFACTION_SCALES=overall=1-5,answers=0-1``)."""
 
     label_caps: Mapping[str, int] = field(default_factory=dict)
     """Distinct values kept per label name, instead of the catalogue's caps."""
@@ -129,6 +149,14 @@ class Settings:
             self.otlp,
             "None with a meter_provider of your own: give that one an otel_metrics.exporter.otlp_reader()",
         )
+        for label, value in self.prometheus_matchers.items():
+            _require(
+                _LABEL_NAME.fullmatch(str(label)) is not None,
+                "prometheus_matchers",
+                label,
+                "label names of letters, digits and underscores",
+            )
+            _require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
         for kind, scale in self.satisfaction_scales.items():
             _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
         for name, cap in self.label_caps.items():
@@ -165,8 +193,24 @@ def _boolean(text: str) -> bool:
     return lowered in _TRUE
 
 
+def _pairs(text: str) -> dict[str, str]:
+    """Return ``a=b,c=d`` as a mapping."""
+    pairs = [pair.strip().rpartition("=") for pair in text.split(",") if pair.strip()]
+    if not all(name for name, _, _ in pairs):
+        raise ValueError("expected NAME=VALUE, several with commas between them")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _scales(text: str) -> dict[str, str]:
+    scales = _pairs(text)
+    if not set(scales.values()) <= set(SCALES):
+        raise ValueError(f"expected TYPE=SCALE, several with commas between them; scales: {', '.join(SCALES)}")
+    return scales
+
+
 _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_url": ("OTM_PROMETHEUS_URL", str),
+    "prometheus_matchers": ("OTM_PROMETHEUS_MATCHERS", _pairs),
     "prometheus_timeout": ("OTM_PROMETHEUS_TIMEOUT", float),
     "prometheus_unavailable": ("OTM_PROMETHEUS_UNAVAILABLE", str),
     "prometheus_username": ("OTM_PROMETHEUS_USERNAME", str),
@@ -174,10 +218,13 @@ _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_token_file": ("OTM_PROMETHEUS_TOKEN_FILE", str),
     "prometheus_ca_file": ("OTM_PROMETHEUS_CA_FILE", str),
     "otlp": ("OTM_OTLP", str),
+    "events": ("OTM_EVENTS", str),
+    "events_level": ("OTM_EVENTS_LEVEL", str),
     "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
     "strict": ("OTM_STRICT", _boolean),
     "satisfaction_threshold": ("OTM_SATISFACTION_THRESHOLD", float),
+    "satisfaction_scales": ("OTM_SATISFACTION_SCALES", _scales),
 }
 
 
@@ -207,8 +254,11 @@ def _has(method: str) -> Callable[[object], bool]:
 
 _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "meter_provider": (_has("get_meter"), "an OpenTelemetry MeterProvider, or None"),
+    "events": (lambda value: value is None or value in _EVENTS_TO, f"{', '.join(_EVENTS_TO)}, or None"),
+    "events_level": (lambda value: value in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
     "logger_provider": (_has("get_logger"), "an OpenTelemetry LoggerProvider, or None"),
     "prometheus_url": (_is_text_or_none, "an http:// or https:// address, or None"),
+    "prometheus_matchers": (_is_mapping, "a mapping of label names to values"),
     "prometheus_timeout": (
         lambda value: _within(value, Real, 0.001, _LONGEST_TIMEOUT),
         f"seconds from 0.001 to {_LONGEST_TIMEOUT}",
@@ -232,7 +282,9 @@ _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 
 
 def _check_url(url: str) -> None:
-    shown = re.sub("(?s)//.*@", "//...@", url)  # it may hold a password
+    # A password, or a token in a query, is not shown, also where the address is mistyped.
+    shown = re.sub(r"(?s)^(https?://)?.*@", r"\1...@", url)
+    shown = re.sub(r"(?s)[?#].*", "?...", shown)
     allowed = "an http:// or https:// address, with a path at most"
     try:
         parts = urlsplit(url)

@@ -161,6 +161,8 @@ READER_ALONE = [
     "otel_metrics.exporter.series",
     "otel_metrics.exporter.server",
     "otel_metrics.exporter.text",
+    "otel_metrics.exporter.tls",
+    "otel_metrics.exporter.watched_files",
     "otel_metrics.forks",
     "otel_metrics.log",
     "otel_metrics.naming",

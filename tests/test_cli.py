@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_metrics.cli import main
+from otel_metrics.cli import daily, main
 from tests.command import COMMAND, Running, environment, otel_metrics
 from tests.servers import ROOT, fetch
 
@@ -146,6 +146,29 @@ def test_unreachable_server_is_status_1_and_one_message(command: str) -> None:
 # --------------------------------------------------------------------------------------------------------------- render
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t'=1"),
+        ("\u3000=1", "'\u3000=1"),  # spaces of any width
+        ("\uff1d1", "'\uff1d1"),  # signs of full width
+        ("\uff20SUM(1)", "'\uff20SUM(1)"),
+        ('"=1"', '\'"=1"'),
+        ("x;=cmd|' /C calc'!A0", "x;'=cmd|' /C calc'!A0"),  # European spreadsheets split at semicolons
+        ("x; +1,-1", "x;' +1,'-1"),
+        ("a\n=1", "a\n'=1"),
+        ("R&D #1 = fun - mostly", "R&D #1 = fun - mostly"),
+        ("a;b", "a;b"),
+        (-1.5, -1.5),
+        (None, None),
+    ],
+)
+def test_no_cell_of_a_csv_file_is_a_formula(text: object, written: object) -> None:
+    assert daily.cell(text) == written
+
+
 def test_render_check_accepts_the_committed_files() -> None:
     done = otel_metrics("render", "--check")
     assert (done.returncode, done.stdout) == (0, "")
@@ -232,6 +255,26 @@ def test_an_error_of_the_application_is_shown_with_its_place(tmp_path: Path, err
     done = otel_metrics("serve", "--port", "0", "kiosk_application:main", cwd=tmp_path)
     assert done.returncode == 1
     assert "in open_shop" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["otel_metrics.cli", "argparse", "rich", "otel_metrics.cli.stack", "yaml", "opentelemetry.sdk"]
+)
+def test_interrupted_while_it_is_being_loaded(module: str) -> None:
+    """The signal comes when Python looks for ``module``."""
+    code = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+from otel_metrics.__main__ import main
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["otel-metrics", "dashboard"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

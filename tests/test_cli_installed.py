@@ -30,13 +30,13 @@ def test_a_wheel_carries_the_shipped_files_and_the_example(tmp_path: Path) -> No
     (site / "otel_metrics" / "_shipped" / "prometheus" / "rules" / "daily.yml").write_text("")
     assert run("render", "--check").returncode == 1, "it looked at other files than its own"
 
-    refused = run("render", "--histograms", "native")
+    refused = run("render", "--histograms", "classic")
     assert refused.returncode == 2
     assert "--root" in refused.stderr
     assert run("render").returncode == 2, "an installation is not written to"
 
     own = tmp_path / "deep" / "own"
-    made = run("render", "--root", str(own), "--histograms", "native", "--grafana-url", "https://grafana.example")
+    made = run("render", "--root", str(own), "--histograms", "classic", "--grafana-url", "https://grafana.example")
     assert made.returncode == 0, made.stderr
     for name in (
         "prometheus/prometheus.yml",

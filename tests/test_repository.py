@@ -75,7 +75,9 @@ def test_package_is_marked_as_typed() -> None:
     assert (ROOT / "otel_metrics" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "servers", "servers-current", "up"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "test-pythons", "check", "bench", "servers", "servers-current", "up"]
+)
 def test_makefile_has_the_target_and_explains_it(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 import otel_metrics
 from otel_metrics import ConfigurationError, testing
+from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.exporter import PrometheusReader
 from tests.recording.streams import only
 
@@ -117,6 +118,41 @@ def test_configuring_late_warns_about_what_is_no_longer_exported(caplog: pytest.
             assert "configure first, then record" in caplog.text
         finally:
             otel_metrics.shutdown()
+
+
+def test_a_recording_sees_what_is_recorded_before_and_after_the_application_configures() -> None:
+    with testing.recording() as metrics:
+        otel_metrics.get_advanced_metrics().record_error("billing", "Overdrawn")
+        otel_metrics.configure(satisfaction_threshold=0.5)
+        otel_metrics.get_advanced_metrics().record_error("billing", "Overdrawn")
+        metrics.advanced.record_satisfaction("billing", "overall", 0.6)
+        assert metrics.value("feature_errors_total", error_type="Overdrawn") == 2
+        assert metrics.value("feature_satisfaction_responses_total", satisfied="true") == 1
+        with pytest.raises(InvalidArgumentError):
+            metrics.advanced.record_error("", "")
+        otel_metrics.shutdown()
+        assert metrics.value("feature_errors_total", error_type="Overdrawn") == 2
+        otel_metrics.get_advanced_metrics().record_error("billing", "Overdrawn")
+    assert metrics.value("feature_errors_total", error_type="Overdrawn") == 3
+
+
+def test_what_the_application_says_itself_is_stronger_than_the_recording() -> None:
+    with testing.recording() as metrics:
+        otel_metrics.configure(strict=False)
+        metrics.advanced.record_error("", "")
+    assert metrics.value("otel_metrics_rejected_total", call="record_error") == 1
+
+
+def test_a_recording_inside_another_keeps_its_own() -> None:
+    with testing.recording() as outer:
+        outer.advanced.record_error("billing", "Outer")
+        with testing.recording() as inner:
+            otel_metrics.configure()
+            inner.advanced.record_error("billing", "Inner")
+        outer.advanced.record_error("billing", "Outer")
+        otel_metrics.configure()
+    assert (outer.value("feature_errors_total", error_type="Outer"), inner.value("feature_errors_total")) == (2, 1)
+    assert outer.value("feature_errors_total", error_type="Inner") is None
 
 
 def test_configuring_after_serving_warns_about_what_is_closed(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,7 +319,7 @@ def test_nothing_is_lost_or_hung_at_exit() -> None:
 
 
 def test_events_carry_what_cannot_be_a_label(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "otel_metrics.events"), testing.recording() as metrics:
+    with caplog.at_level(logging.DEBUG, "otel_metrics.events"), testing.recording(events="log") as metrics:
         metrics.advanced.record_satisfaction(
             "engine", "accuracy", 0.9, feedback="Great\n[ERROR] forged\x1b[2J", interaction_id="i-1"
         )
@@ -294,6 +330,63 @@ def test_events_carry_what_cannot_be_a_label(caplog: pytest.LogCaptureFixture) -
     assert record.__dict__["event_attributes"]["interaction_id"] == "i-1"
     assert "\n" not in record.getMessage()
     assert "\x1b" not in record.getMessage()
+
+
+def test_text_of_users_goes_nowhere_unless_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), testing.recording() as metrics:
+        metrics.advanced.record_satisfaction("engine", "speed", 0.2, feedback="my name is Ada", interaction_id="i-1")
+        metrics.advanced.record_error("engine", "Timeout", "error", "ada@example.org", metadata={"user": "ada"})
+
+    assert "ada" not in caplog.text.lower()
+
+
+@pytest.mark.parametrize(("level", "shown"), [("DEBUG", []), ("WARNING", ["feature.usage.recorded"])])
+def test_log_records_of_events_have_the_level_that_was_chosen(
+    level: str, shown: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), testing.recording(events="log", events_level=level) as metrics:
+        metrics.advanced.record_feature_usage("engine", "train", metadata={"run": 7})
+
+    assert [record.__dict__["event_name"] for record in caplog.records] == shown
+
+
+def test_a_log_handler_that_records_is_not_told_of_its_own_events() -> None:
+    """One that turns every log record into an error with the record's text: the error's event is another log record."""
+    with testing.recording(events="log", events_level="ERROR") as metrics:
+        log = logging.getLogger("otel_metrics.events")
+        heard: list[str] = []
+
+        class Counting(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                heard.append(record.getMessage())
+                metrics.advanced.record_satisfaction("engine", "logs", 0.1, feedback=record.getMessage())
+
+        handler = Counting()
+        log.addHandler(handler)
+        try:
+            metrics.advanced.record_error("engine", "Timeout", "error", "took too long")
+            metrics.advanced.record_error("engine", "Timeout", "error", "again")
+        finally:
+            log.removeHandler(handler)
+
+        assert len(heard) == 2
+        assert metrics.value("feature_satisfaction_responses_total", satisfied="false") == 2
+
+
+def test_events_go_to_the_global_logger_provider_by_one_setting() -> None:
+    printed = python(
+        "from opentelemetry._logs import set_logger_provider\n"
+        "from opentelemetry.sdk._logs import LoggerProvider\n"
+        "from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor\n"
+        "exporter, provider = InMemoryLogRecordExporter(), LoggerProvider()\n"
+        "provider.add_log_record_processor(SimpleLogRecordProcessor(exporter)); set_logger_provider(provider)\n"
+        "import otel_metrics as m\n"
+        "m.configure(events='otel')\n"
+        "m.get_advanced_metrics().record_error('engine', 'Timeout', 'critical', 'took too long')\n"
+        "print([log.log_record.event_name for log in exporter.get_finished_logs()])"
+    )
+
+    assert printed.split() == ["['feature.error.recorded']"]
 
 
 def test_events_go_to_opentelemetry_logs_instead_when_a_provider_is_given(caplog: pytest.LogCaptureFixture) -> None:
@@ -345,7 +438,10 @@ def test_a_number_that_no_exporter_takes_does_not_take_the_event_along(
     value: int, shown: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An integer of OTLP has 64 bits; Python prints none of more than 4,300 digits."""
-    with caplog.at_level(logging.INFO, "otel_metrics.events"), testing.recording(strict=False) as metrics:
+    with (
+        caplog.at_level(logging.DEBUG, "otel_metrics.events"),
+        testing.recording(strict=False, events="log") as metrics,
+    ):
         metrics.advanced.record_performance_metric("engine", "load", "page", value, metadata={"page": 1})
 
     (event,) = [record.__dict__ for record in caplog.records if record.name == "otel_metrics.events"]
@@ -450,7 +546,7 @@ def test_a_forked_child_of_a_process_that_shut_down_records() -> None:
 def test_metadata_without_json_does_not_take_the_event_along(caplog: pytest.LogCaptureFixture) -> None:
     circle: dict[str, object] = {}
     circle["self"] = circle
-    with caplog.at_level(logging.INFO, "otel_metrics.events"), testing.recording() as metrics:
+    with caplog.at_level(logging.DEBUG, "otel_metrics.events"), testing.recording(events="log") as metrics:
         metrics.advanced.record_error("engine", "Timeout", "warning", "took too long", metadata=circle)
 
     (record,) = caplog.records

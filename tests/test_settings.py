@@ -48,8 +48,8 @@ from otel_metrics import ConfigurationError, Settings
         ({"prometheus_url": "http://[::1"}, "prometheus_url='http://[::1'"),
         ({"prometheus_url": "http://h:99999"}, "prometheus_url='http://h:99999'"),
         ({"prometheus_url": "http://me:secret@h:99999"}, "prometheus_url='http://"),
-        ({"prometheus_url": "http://h/?x"}, "prometheus_url='http://h/?x'"),
-        ({"prometheus_url": "http://h/#a"}, "prometheus_url='http://h/#a'"),
+        ({"prometheus_url": "http://h/?x"}, "prometheus_url='http://h/?...'"),
+        ({"prometheus_url": "http://h/#a"}, "prometheus_url='http://h/?...'"),
         ({"prometheus_url": "http://h /a"}, "prometheus_url='http://h /a'"),
     ],
 )
@@ -69,11 +69,15 @@ def test_the_environment_speaks_the_specifications_names_and_ours() -> None:
             "OTM_PROMETHEUS_URL": "https://prometheus.example",
             "OTM_STRICT": "true",
             "OTM_SATISFACTION_THRESHOLD": "0.8",
+            "OTM_SATISFACTION_SCALES": "stars=1-5, was it=useful=0-1,",
+            "OTM_PROMETHEUS_UNAVAILABLE": "raise",
         }
     )
 
     assert (settings.host, settings.port, settings.strict) == ("0.0.0.0", 9999, True)
     assert (settings.prometheus_url, settings.satisfaction_threshold) == ("https://prometheus.example", 0.8)
+    assert settings.satisfaction_scales == {"stars": "1-5", "was it=useful": "0-1"}
+    assert settings.prometheus_unavailable == "raise"
 
 
 def test_keywords_win_over_the_environment() -> None:
@@ -82,7 +86,12 @@ def test_keywords_win_over_the_environment() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "text"),
-    [("OTEL_EXPORTER_PROMETHEUS_PORT", "http"), ("OTM_STRICT", "maybe"), ("OTM_PROMETHEUS_TIMEOUT", "1s")],
+    [
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "http"),
+        ("OTM_STRICT", "maybe"),
+        ("OTM_PROMETHEUS_TIMEOUT", "1s"),
+        ("OTM_SATISFACTION_SCALES", "stars=1-10"),
+    ],
 )
 def test_a_variable_that_cannot_be_read_is_named(variable: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{variable}='{text}'"):
@@ -103,6 +112,29 @@ def test_configure_takes_nothing_but_settings(settings: Any) -> None:
 @pytest.mark.parametrize("url", ["http://h", "https://h:9090/prefix/", "http://[::1]:9090", "http://me@h"])
 def test_addresses_that_work(url: str) -> None:
     assert Settings(prometheus_url=url).prometheus_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "me:geheim@h:9090",
+        "htp://me:geheim@h",
+        "http:me:geheim@h",
+        "http:/me:geheim@h",
+        "http:\\\\me:geheim@h",
+        "http//me:geheim@h",
+        "http://me:geh@geheim@h",
+        "http://me:geheim?x@h",
+        "https://me:geheim@h:99999",
+        "http://h?token=geheim",
+        "http://h/#geheim",
+        "http://me:geheim@h\n",
+    ],
+)
+def test_a_password_in_an_address_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="prometheus_url") as caught:
+        Settings(prometheus_url=url)
+    assert "geheim" not in str(caught.value)
 
 
 def test_by_default_nothing_leaves_this_machine() -> None:

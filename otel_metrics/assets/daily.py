@@ -1,8 +1,8 @@
 """The daily table as recording rules: what the old system kept in ``daily_aggregates``, one value per key and UTC day.
 
 **When.** Rules run at an offset that the server chooses. A subquery's steps do not: ``(EXPR)[1d:1d]`` evaluates EXPR at
-midnight UTC, whenever the rule runs. All columns turn to the day that ended at midnight E at E + 30 min, together; so the row
-of that day is ``last_over_time(name[23h] @ E+23.5h)``.
+midnight UTC, whenever the rule runs. All columns turn to the day that ended at midnight E between E + 30 min and E + 90 min;
+so the row of that day is ``last_over_time(name[23h] @ E+23.5h)``.
 
 **Count, sum, extremes, deviation** are exact. Every process exposes its own totals of the current and of the previous day.
 What a process says of the previous day within an hour after midnight is final; of a process that did not live to say so, the
@@ -31,7 +31,6 @@ from otel_metrics.catalogue import (
 )
 from otel_metrics.naming import series_name
 from otel_metrics.promql import (
-    Histograms,
     Series,
     aggregate,
     binary,
@@ -42,8 +41,6 @@ from otel_metrics.promql import (
     series,
     sum_by,
     unlike,
-    watched_hour,
-    watched_hour_native,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +48,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Accumulator, Daily, Metric
     from otel_metrics.promql import (
+        Dialect,
         Expression,
     )
 
@@ -72,13 +70,25 @@ _WITHIN: Final = unlike("le", "[+]Inf|0|0[.]0")
 _CURRENT, _PREVIOUS = (equal(DAY, value) for value in DAY.values)
 
 
-def groups(histograms: Histograms) -> tuple[Group, ...]:
+def groups(dialect: Dialect) -> tuple[Group, ...]:
     """Return the rules, the hourly differences first."""
-    hourly = _native_hours if histograms is Histograms.NATIVE else _classic_hours
+    hourly = _native_hours if dialect.native else _classic_hours
     rows = [metric for metric in CATALOGUE if metric.daily]
     return (
-        Group("otel_metrics_hours", "10m", tuple(rule for metric in rows for rule in hourly(metric))),
-        Group("otel_metrics_daily", "30m", (*_accumulated(), *_percentiles(histograms))),
+        Group(
+            "otel_metrics_hours",
+            "10m",
+            tuple(rule for metric in rows for rule in hourly(metric, dialect)),
+            "What every histogram gained in the last full hour, by the key of the daily table. A day is the sum of 24 of them: "
+            "no server needs to read a day of every bucket at once.",
+        ),
+        Group(
+            "otel_metrics_daily",
+            "30m",
+            (*_accumulated(dialect), *_percentiles(dialect)),
+            "The daily table of the last full UTC day: count, average, extremes and deviation from what processes add up "
+            "themselves, exact; percentiles from the hours, kept between the extremes.",
+        ),
     )
 
 
@@ -91,23 +101,28 @@ def _at_the_hour(expression: Expression) -> Expression:
     return last_over(expression.every("1h", "1h", offset="5m"))
 
 
-def _column(name: str) -> Series:
-    return Series(DAILY_TABLE[name].series)
+def _recorded(name: str, dialect: Dialect) -> Expression:
+    """Return what a rule before has recorded about the day.
+
+    Where a rule does not see that in the same evaluation, it reads the one before: it turns to a new day half an hour later.
+    """
+    return Series(name) if dialect.chains else last_over(Series(name).over("1h"))
 
 
 # ------------------------------------------------------------------------------------------- from the day accumulators
 
 
-def _accumulated() -> Iterator[Recording]:
+def _accumulated(dialect: Dialect) -> Iterator[Recording]:
     columns = {"count": DAILY_TABLE["count"].series, "total": SUM, "squares": SQUARES}
     columns |= {"low": DAILY_TABLE["min_value"].series, "high": DAILY_TABLE["max_value"].series}
     for each in DAILY_ACCUMULATORS:
         yield Recording(columns[each.field], _of_all(each))
-    count, total, squares = _column("count"), Series(SUM), Series(SQUARES)
+    count, total, squares = (_recorded(columns[name], dialect) for name in ("count", "total", "squares"))
     yield Recording(DAILY_TABLE["avg_value"].series, total / count)
     # Of a sample, as Python's statistics.stdev: n - 1; rounding must not make it the root of less than nothing.
     spread = call("clamp_min", squares - total**2 / count, 0)
-    yield Recording(DAILY_TABLE["stddev"].series, call("sqrt", spread / call("clamp_min", count - 1, 1)))
+    deviation = call("sqrt", spread / call("clamp_min", count - 1, 1))
+    yield Recording(DAILY_TABLE["stddev"].series, deviation)
 
 
 def _of_all(each: Accumulator) -> Expression:
@@ -119,17 +134,16 @@ def _of_all(each: Accumulator) -> Expression:
 # ----------------------------------------------------------------------------------------------------- from histograms
 
 
-def _classic_hours(metric: Metric) -> Iterator[Recording]:
+def _classic_hours(metric: Metric, dialect: Dialect) -> Iterator[Recording]:
     daily = _daily(metric)
     by = (*_own_labels(daily), "le")
-    labels = {HISTOGRAM: series_name(metric)}
+    labels = _literals(metric, daily)
 
     def added(*matchers: str) -> Expression:
-        return sum_by(by, watched_hour(series(metric, *matchers, suffix="_bucket")))
+        return sum_by(by, dialect.hour(series(metric, *matchers, suffix="_bucket")))
 
     def rule(expression: Expression, **more: str) -> Recording:
-        keyed = sum_by((*DAILY_KEY, "le"), _key_labels(daily, expression))
-        return Recording(BUCKETS_1H, _at_the_hour(keyed), {**labels, **more})
+        return Recording(BUCKETS_1H, _at_the_hour(_typed(daily, expression)), {**labels, **more})
 
     if SIGN not in metric.labels:
         yield rule(added())
@@ -146,33 +160,33 @@ def _classic_hours(metric: Metric) -> Iterator[Recording]:
 _TO_EACH_BOUND: Final = "ignoring (le) group_left ()"
 
 
-def _native_hours(metric: Metric) -> Iterator[Recording]:
+def _native_hours(metric: Metric, dialect: Dialect) -> Iterator[Recording]:
     daily = _daily(metric)
     # A native histogram cannot be mirrored: a day with values below zero has no percentiles (see _percentiles).
-    selector = series(metric, _POSITIVE if SIGN in metric.labels else "")
-    keyed = sum_by(DAILY_KEY, _key_labels(daily, sum_by(_own_labels(daily), watched_hour_native(selector))))
-    yield Recording(NATIVE_1H, _at_the_hour(keyed), {HISTOGRAM: series_name(metric)})
+    added = dialect.hour_of_histograms(series(metric, _POSITIVE if SIGN in metric.labels else ""))
+    yield Recording(NATIVE_1H, _at_the_hour(_typed(daily, sum_by(_own_labels(daily), added))), _literals(metric, daily))
 
 
-def _percentiles(histograms: Histograms) -> Iterator[Recording]:
-    low, high = _column("min_value"), _column("max_value")
-    if histograms is Histograms.NATIVE:
-        yield Recording(NATIVE, _at_midnight(sum_by(DAILY_KEY, _of_the_day(NATIVE_1H))))
-        day = Series(NATIVE)
-        values = (day & (call("histogram_count", day) > 0) & _column("count")).unless(low < 0)
+def _percentiles(dialect: Dialect) -> Iterator[Recording]:
+    columns = DAILY_TABLE["min_value"].series, DAILY_TABLE["max_value"].series
+    if dialect.native:
+        yield Recording(NATIVE, _of_the_day(NATIVE_1H).unless(Series(columns[0]) < 0))
     else:
-        yield Recording(BUCKETS, _at_midnight(sum_by((*DAILY_KEY, "le"), _of_the_day(BUCKETS_1H))))
-        day = Series(BUCKETS)
-        values = day.also(day.where(_ALL) > 0, on=DAILY_KEY).also(_column("count"), on=DAILY_KEY)
+        yield Recording(BUCKETS, _of_the_day(BUCKETS_1H, "le"))
+    values = _recorded(NATIVE if dialect.native else BUCKETS, dialect)
+    low, high = (_recorded(column, dialect) for column in columns)
     for column in DAILY_TABLE.values():
         if column.quantile is not None:
             estimate = call("histogram_quantile", column.quantile, values)
-            yield Recording(column.series, (high < estimate) | (low > estimate) | estimate)
+            # The last condition holds wherever the others do not, unless there were no values: then it is NaN.
+            kept = (high < estimate) | (low > estimate) | (estimate <= high)
+            yield Recording(column.series, kept)
 
 
-def _of_the_day(hourly: str) -> Expression:
+def _of_the_day(hourly: str, *by: str) -> Expression:
     """Return the sum of the 24 hourly differences; the one of the hour that ends at h is recorded from h + 5 min on."""
-    return call("sum_over_time", last_over(Series(hourly).over("24m", offset="-29m")).every("1d", "1h"))
+    hours = last_over(Series(hourly).over("24m", offset="-29m")).every("1d", "1h")
+    return _at_midnight(sum_by((*DAILY_KEY, *by), _named(call("sum_over_time", hours))))
 
 
 def _own_labels(daily: Daily) -> tuple[str, ...]:
@@ -180,19 +194,24 @@ def _own_labels(daily: Daily) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (FEATURE.name, daily.type_label, daily.name_label, daily.unit_label))))
 
 
-def _key_labels(daily: Daily, expression: Expression) -> Expression:
-    """Return ``expression`` with its own labels renamed to those of the key."""
+def _literals(metric: Metric, daily: Daily) -> dict[str, str]:
+    """Return the labels of what is recorded of a histogram that are the same for all its series."""
+    known = {METRIC_TYPE.name: daily.metric_type, UNIT.name: "" if daily.unit_label else daily.unit}
+    return {name: value for name, value in known.items() if value} | {HISTOGRAM: series_name(metric)}
 
-    def named(expression: Expression, target: str, label: str, literal: str) -> Expression:
-        if label == target:
-            return expression
-        if label:
-            return relabel(expression, target, "$1", label, "(.*)")
-        return relabel(expression, target, literal) if literal else expression
 
-    expression = named(expression, METRIC_TYPE.name, daily.type_label, daily.metric_type)
-    expression = named(expression, METRIC_NAME.name, daily.name_label, "")
-    return named(expression, UNIT.name, daily.unit_label, daily.unit)
+def _typed(daily: Daily, expression: Expression) -> Expression:
+    """Return ``expression`` with the label that tells the type also under its name in the key."""
+    if not daily.type_label:
+        return expression
+    return relabel(expression, METRIC_TYPE.name, "$1", daily.type_label, "(.*)")
+
+
+def _named(hours: Expression) -> Expression:
+    """Return hourly differences with the labels that tell the name also under its name in the key."""
+    own = (metric.daily.name_label for metric in CATALOGUE if metric.daily)
+    # Each series has only one of them, so joined without anything in between they are that one.
+    return call("label_join", hours, METRIC_NAME.name, "", *dict.fromkeys((METRIC_NAME.name, *own)))
 
 
 def _daily(metric: Metric) -> Daily:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Final
 
+from otel_metrics.assets import files
 from otel_metrics.errors import ConfigurationError
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
@@ -16,8 +16,9 @@ INSTALLED: Final = _PACKAGE / "_shipped"
 PLACES: Final = (INSTALLED, _PACKAGE.parent)
 """Where to look, one after the other: inside an installed package, at the top of a checkout."""
 
+_PROMETHEUS: Final = "prometheus/prometheus.yml"
 _BY_HAND: Final = (
-    "prometheus/prometheus.yml",
+    _PROMETHEUS,
     "prometheus/alertmanager.yml",
     "grafana/provisioning/dashboards/otel_metrics.yml",
     "grafana/provisioning/datasources/prometheus.yml",
@@ -53,12 +54,15 @@ def folder_to_write(given: Path | None) -> Path:
     return place
 
 
-def copy_missing(target: Path) -> list[Path]:
-    """Copy what is shipped and not generated to ``target``, unless it is there already; return what was written."""
+def copy_missing(target: Path, dialect: str) -> list[Path]:
+    """Copy what is shipped and not generated to ``target``, unless it is there already; return what was written.
+
+    Of ``prometheus.yml`` that of the ``dialect`` is taken.
+    """
     source, written = root(), []
     for name in _BY_HAND:
         if not (target / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target / name)
+            own = source / f"prometheus/{dialect}.yml" if name == _PROMETHEUS else source / name
+            files.write(target / name, own.read_text(encoding="utf-8"), below=target)
             written.append(target / name)
     return written

@@ -77,4 +77,5 @@ def group() -> Group:
                 silence.keep,
             ),
         ),
+        "Does a feature fail, displease, slow down or fall silent? One hour back, per feature.",
     )

@@ -16,12 +16,11 @@ from otel_metrics.catalogue import (
     USAGE,
 )
 from otel_metrics.naming import series_name
-from otel_metrics.promql import HistogramChange, Histograms, rate, total, watched_hour, watched_hour_native
+from otel_metrics.promql import HistogramChange, rate, total
 
 if TYPE_CHECKING:
-    from otel_metrics.catalogue import (
-        Metric,
-    )
+    from otel_metrics.catalogue import Metric
+    from otel_metrics.promql import Change, Dialect
 
 _NOW: Final = rate("5m")
 
@@ -47,24 +46,27 @@ DURATIONS_1H: Final = recorded(PERFORMANCE_DURATION, "count1h", *BY_CATEGORY)
 DURATION_P95_5M: Final = recorded(PERFORMANCE_DURATION, "p95_5m", *BY_CATEGORY)
 
 
-def groups(histograms: Histograms) -> tuple[Group, ...]:
+def groups(dialect: Dialect) -> tuple[Group, ...]:
     """Return the rules."""
-    hour = watched_hour_native if histograms is Histograms.NATIVE else watched_hour
-    scores = HistogramChange(SATISFACTION_SCORE, hour, BY_FEATURE, histograms=histograms)
-    durations = HistogramChange(PERFORMANCE_DURATION, hour, BY_CATEGORY, histograms=histograms)
-    durations_now = HistogramChange(PERFORMANCE_DURATION, _NOW, BY_CATEGORY, histograms=histograms)
+
+    def of(metric: Metric, change: Change, by: tuple[str, ...]) -> HistogramChange:
+        return HistogramChange(metric, change, by, native=dialect.native)
+
+    scores = of(SATISFACTION_SCORE, dialect.hour_of_histograms, BY_FEATURE)
+    durations = of(PERFORMANCE_DURATION, dialect.hour_of_histograms, BY_CATEGORY)
     return (
         Group(
             "otel_metrics_hour",
             "1m",
             (
-                Recording(ERRORS_1H, total(ERRORS, watched_hour, BY_FEATURE)),
-                Recording(USES_1H, total(USAGE, watched_hour, BY_FEATURE)),
+                Recording(ERRORS_1H, total(ERRORS, dialect.hour, BY_FEATURE)),
+                Recording(USES_1H, total(USAGE, dialect.hour, BY_FEATURE)),
                 Recording(SATISFACTION_1H, scores.average()),
                 Recording(RESPONSES_1H, scores.count()),
                 Recording(DURATION_1H, durations.average()),
                 Recording(DURATIONS_1H, durations.count()),
             ),
+            "What happened in the last hour, to the last unit: alerts judge by it, the overview shows it.",
         ),
         Group(
             "otel_metrics_now",
@@ -72,7 +74,8 @@ def groups(histograms: Histograms) -> tuple[Group, ...]:
             (
                 Recording(ERRORS_5M, total(ERRORS, _NOW, BY_SEVERITY)),
                 Recording(USES_5M, total(USAGE, _NOW, BY_OUTCOME)),
-                Recording(DURATION_P95_5M, durations_now.quantile(0.95)),
+                Recording(DURATION_P95_5M, of(PERFORMANCE_DURATION, _NOW, BY_CATEGORY).quantile(0.95)),
             ),
+            "How fast it goes now, per second over five minutes: the curves of the overview.",
         ),
     )

@@ -14,58 +14,59 @@ from otel_metrics.assets import (
     rulefile,
     telemetry_alerts,
 )
+from otel_metrics.assets.files import write as write_file
 from otel_metrics.assets.links import SHIPPED
-from otel_metrics.promql import Histograms
+from otel_metrics.promql import PROMETHEUS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_metrics.assets.links import Links
+    from otel_metrics.promql import Dialect
 
 RULES: Final = "prometheus/rules"
 DASHBOARDS: Final = "grafana/dashboards"
 REFERENCE: Final = "docs/metrics.md"
 RESULTS: Final = "docs/results.md"
 
-__all__ = ["Histograms", "check", "files", "write"]
+__all__ = ["check", "files", "write"]
 
 
-def files(histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -> dict[str, str]:
+def files(dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> dict[str, str]:
     """Return every generated file: its path below the root, with ``/``, and its text."""
     rules = {
-        "recording.yml": recording.groups(histograms),
-        "daily.yml": daily.groups(histograms),
+        "recording.yml": recording.groups(dialect),
+        "daily.yml": daily.groups(dialect),
         "feature_alerts.yml": (feature_alerts.group(),),
-        "telemetry_alerts.yml": telemetry_alerts.groups(),
+        "telemetry_alerts.yml": telemetry_alerts.groups(dialect),
     }
     return {
         **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules.items()},
-        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(histograms).items()},
+        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect).items()},
         REFERENCE: reference.text(),
         RESULTS: results_page.text(),
     }
 
 
-def write(root: Path, histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -> list[Path]:
+def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> list[Path]:
     """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted."""
-    changed = check(root, histograms, links)
-    expected = files(histograms, links)
+    changed = check(root, dialect, links)
+    expected = files(dialect, links)
     for path in changed:
         text = expected.get(path.relative_to(root).as_posix())
         if text is None:
             path.unlink()
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_file(path, text, below=root)
     return changed
 
 
-def check(root: Path, histograms: Histograms = Histograms.CLASSIC, links: Links = SHIPPED) -> list[Path]:
+def check(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> list[Path]:
     """Return the paths below ``root`` that ``write`` would change, sorted.
 
     A file that somebody else put beside them is left alone.
     """
-    expected = files(histograms, links)
+    expected = files(dialect, links)
     drifted = {root / path for path, text in expected.items() if _read(root / path) != text}
     for folder, pattern in ((RULES, "*.yml"), (DASHBOARDS, "*.json")):
         for path in (root / folder).glob(pattern):

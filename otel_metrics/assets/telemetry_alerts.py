@@ -34,12 +34,12 @@ from otel_metrics.promql import (
     series,
     sum_by,
     total,
-    watched_hour,
 )
 
 if TYPE_CHECKING:
     from otel_metrics.assets.thresholds import Limit
     from otel_metrics.promql import (
+        Dialect,
         Expression,
     )
 
@@ -51,11 +51,17 @@ _ONE: Final = ("job", "instance")
 _TARGET: Final = "{{ $labels.job }} {{ $labels.instance }}"
 
 
-def groups() -> tuple[Group, ...]:
+def groups(dialect: Dialect) -> tuple[Group, ...]:
     """Return the alerts: on the applications' telemetry, and on the servers that judge and deliver it."""
+    servers = (*(_prometheus() if dialect.exposes_prometheus else ()), _alertmanager())
     return (
-        Group("otel_metrics_telemetry", "1m", (*_targets(), *_bridge())),
-        Group("otel_metrics_servers", "1m", _servers()),
+        Group(
+            "otel_metrics_telemetry",
+            "1m",
+            (*_targets(), *_bridge(dialect)),
+            "Is every application scraped, and is what it tells complete?",
+        ),
+        Group("otel_metrics_servers", "1m", servers, "Do the servers that judge and deliver alerts work themselves?"),
     )
 
 
@@ -132,9 +138,9 @@ def _targets() -> tuple[Alert, ...]:
     )
 
 
-def _bridge() -> tuple[Alert, ...]:
+def _bridge(dialect: Dialect) -> tuple[Alert, ...]:
     rejected, overflow, collisions = thresholds.REJECTED, thresholds.OVERFLOW, thresholds.COLLISIONS
-    by_call = total(REJECTED, watched_hour, ("job", *REJECTED.label_names))
+    by_call = total(REJECTED, dialect.hour_of_observed, ("job", *REJECTED.label_names))
     yesterday = aggregate("group", DAILY_KEY, series(DAILY_COUNT, equal(DAY, "previous")))
     written = last_over(Series(DAILY_TABLE["count"].series).over("2h"))
     return (
@@ -193,18 +199,15 @@ def _share_failed(failed: str, all_: str, *by: str) -> Expression:
     return per_second(failed) / (per_second(all_) > 0)
 
 
-def _servers() -> tuple[Alert, ...]:
+def _prometheus() -> tuple[Alert, ...]:
     dropped, failures, slow = thresholds.SAMPLES_DROPPED, thresholds.RULE_FAILURES, thresholds.RULES_SLOW
-    unreachable, failing = thresholds.UNREACHABLE, thresholds.NOTIFICATIONS_FAILING
+    unreachable = thresholds.UNREACHABLE
     reasons = ("sample_duplicate_timestamp", "sample_out_of_order", "sample_out_of_bounds", "exceeded_sample_limit")
     drops = reduce(add, (_of_server(f"prometheus_target_scrapes_{reason}_total", ("instance",)) for reason in reasons))
     rejected = _share_failed(
         "prometheus_notifications_errors_total", "prometheus_notifications_sent_total", "alertmanager"
     )
     discovered = aggregate("max", ("instance",), Series("prometheus_notifications_alertmanagers_discovered"))
-    undelivered = _share_failed(
-        "alertmanager_notifications_failed_total", "alertmanager_notifications_total", "instance", "integration"
-    )
     duration, interval = (Series(f"prometheus_rule_group_{each}_seconds") for each in ("last_duration", "interval"))
     return (
         _alert(
@@ -247,13 +250,20 @@ def _servers() -> tuple[Alert, ...]:
             "{{ else }}any Alertmanager{{ end }}: nobody is told of anything.",
             severity="critical",
         ),
-        _alert(
-            "AlertmanagerNotificationsFailing",
-            undelivered > failing.bound,
-            failing,
-            "Alertmanager cannot deliver by {{ $labels.integration }}",
-            "{{ $value | humanizePercentage }} of the notifications by {{ $labels.integration }} fail: the receiver's address is "
-            "wrong or it refuses them.",
-            severity="critical",
-        ),
+    )
+
+
+def _alertmanager() -> Alert:
+    failing = thresholds.NOTIFICATIONS_FAILING
+    undelivered = _share_failed(
+        "alertmanager_notifications_failed_total", "alertmanager_notifications_total", "instance", "integration"
+    )
+    return _alert(
+        "AlertmanagerNotificationsFailing",
+        undelivered > failing.bound,
+        failing,
+        "Alertmanager cannot deliver by {{ $labels.integration }}",
+        "{{ $value | humanizePercentage }} of the notifications by {{ $labels.integration }} fail: the receiver's address is "
+        "wrong or it refuses them.",
+        severity="critical",
     )

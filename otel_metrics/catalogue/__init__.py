@@ -39,6 +39,7 @@ from otel_metrics.catalogue.daily import (
 )
 from otel_metrics.catalogue.derived import (
     COLLISIONS,
+    INVALID_FILES,
     LABEL_OVERFLOW,
     REJECTED,
     SCRAPE_DURATION,
@@ -68,6 +69,7 @@ from otel_metrics.catalogue.features import (
     RESOURCE_USED,
     RESOURCE_USED_VALUE,
     RESOURCE_UTILIZATION,
+    SATISFACTION_DOUBTFUL,
     SATISFACTION_RESPONSES,
     SATISFACTION_SCORE,
     USAGE,
@@ -147,6 +149,7 @@ __all__ = [
     "FEATURE",
     "IMPACT_CATEGORY",
     "IMPACT_LEVEL",
+    "INVALID_FILES",
     "LABEL",
     "LABEL_OVERFLOW",
     "LEARNING_ACCURACY",
@@ -184,6 +187,7 @@ __all__ = [
     "RESOURCE_USED",
     "RESOURCE_USED_VALUE",
     "RESOURCE_UTILIZATION",
+    "SATISFACTION_DOUBTFUL",
     "SATISFACTION_RESPONSES",
     "SATISFACTION_SCORE",
     "SATISFACTION_TYPE",

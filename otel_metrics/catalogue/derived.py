@@ -30,3 +30,9 @@ COLLISIONS = Metric(
     Family.BRIDGE,
     "Metrics left out of the exposition in the last five minutes because their exposed name, or labels, are taken.",
 )
+INVALID_FILES = Metric(
+    "otel_metrics.invalid.files",
+    Kind.GAUGE,
+    Family.BRIDGE,
+    "Files of the endpoint (users, certificates) that cannot be used as they are now.",
+)

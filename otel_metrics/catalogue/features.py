@@ -106,6 +106,14 @@ SATISFACTION_RESPONSES = Metric(
     "",
     (FEATURE, SATISFACTION_TYPE, SATISFIED),
 )
+SATISFACTION_DOUBTFUL = Metric(
+    "feature.satisfaction.doubtful",
+    Kind.COUNTER,
+    Family.SATISFACTION,
+    "Scores of exactly 1 received before the scale of their type was known; counted as the lowest from 1 to 5.",
+    "",
+    (FEATURE, SATISFACTION_TYPE),
+)
 USAGE = Metric(
     "feature.usage",
     Kind.COUNTER,

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from otel_metrics.catalogue.schema import Label
-
-LONGEST: Final = 200
-"""Characters that a label value may have."""
-
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 FEATURE = Label("feature", cap=200)
 CONTEXT = Label("context", cap=20)
@@ -36,8 +28,3 @@ DAY = Label("day", ("current", "previous"))
 CALL = Label("call", cap=50)
 REASON = Label("reason", cap=50)
 LABEL = Label("label", cap=50)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` as it is recorded, and has to be asked for: characters that no label should hold replaced."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

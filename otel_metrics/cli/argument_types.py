@@ -6,13 +6,12 @@ import argparse
 import datetime as dt
 import math
 import re
-import time
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from otel_metrics.errors import ConfigurationError, InvalidArgumentError
-from otel_metrics.querying.source import Period
+from otel_metrics.errors import ConfigurationError
+from otel_metrics.querying.source import MOST_HOURS
 
 _FIRST_DAY: Final = dt.date(1970, 1, 1)
 _LONGEST: Final = 1_000_000
@@ -60,10 +59,8 @@ def days_in_order(first: dt.date | None, last: dt.date | None) -> None:
 def hours(text: str) -> float:
     """Return how far to look back."""
     value = _number(text)
-    try:
-        Period.last(value, time.time(), "--hours")
-    except InvalidArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 < value <= MOST_HOURS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number above 0, up to {MOST_HOURS}")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import re
 import sys
 from itertools import chain
 from pathlib import Path
@@ -42,7 +43,9 @@ _COLUMNS: Final = (
     "estimated",
 )
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = re.compile(r"(^|[;,|\t\r\n])(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
+"""Where a spreadsheet would find a formula: at the beginning, and where some split a line; with signs of either width."""
+
 _WIDE: Final = 120
 _COMPLETE: Final = {True: "yes", False: "no", None: terminal.ABSENT}
 _FEW_DAYS: Final = 3
@@ -197,8 +200,8 @@ FORMATS: Final[dict[str, Callable[[Sequence[Row], str], None]]] = {"table": _as_
 
 
 def cell(value: object) -> object:
-    """Return ``value`` for a CSV file: text that a spreadsheet would take for a formula has an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+    """Return ``value`` for a CSV file: what a spreadsheet would take for a formula has an apostrophe before it."""
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def _flat(value: object) -> object:

@@ -20,8 +20,8 @@ from otel_metrics.cli import (
     daily,
     dashboard,
     demo_view,
+    processes,
     server_option,
-    server_processes,
     stack,
     terminal,
     view,
@@ -94,22 +94,22 @@ def _serve(port: int | None) -> ServerHandle:
         return otel_metrics.serve(port=0)
 
 
-def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> server_processes.Server | None:
-    program = server_processes.find("prometheus", root)
+def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> processes.Server | None:
+    program = processes.find("prometheus", root)
     if program is None:
         terminal.say(
-            "Prometheus: none in OTM_SERVERS, on PATH or in .cache/servers (`make servers` fetches it); going on without.",
+            "Prometheus: none on PATH, in OTM_SERVERS or in .cache/servers (`make servers` fetches it); going on without.",
             style="yellow",
         )
         return None
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="otel-metrics-")))
-    application = f"{server_processes.HOST}:{server.port}"
+    application = f"{processes.HOST}:{server.port}"
     try:
         started = stack.prometheus(
-            program, root, folder, application=application, port=server_processes.free_port(), interval="1s"
+            program, root, folder, application=application, port=processes.free_port(), interval="1s"
         )
         return cleanup.enter_context(started)
-    except server_processes.ServerError as error:
+    except processes.ServerError as error:
         terminal.say(f"Prometheus: {error}; going on without.", style="yellow")
         return None
 
@@ -135,7 +135,7 @@ def _work(engine: Any, arguments: argparse.Namespace) -> None:
         raise failed[0]
 
 
-def _report(prometheus: server_processes.Server | None, svg: Path | None) -> int:
+def _report(prometheus: processes.Server | None, svg: Path | None) -> int:
     metrics, console = otel_metrics.get_advanced_metrics(), terminal.console
     shown, origin = metrics.get_comprehensive_dashboard(hours=_HOURS), ""
     console.print(view.dashboard(shown, width=console.width))

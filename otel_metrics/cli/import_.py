@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from otel_metrics.assets import data_files
 from otel_metrics.cli import (
     argument_types,
+    processes,
     server_option,
-    server_processes,
     sqlite_export,
     terminal,
     view,
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             _say_what_was_found(history)
         terminal.say("Nothing was written: name the server's data directory with --data.", style="yellow")
         return 0
-    promtool = server_processes.find("promtool", data_files.root())
+    promtool = processes.find("promtool", data_files.root())
     if promtool is None:
         raise ConfigurationError("promtool is not on PATH; it comes with Prometheus (make servers)")
     directory = DataDirectory(arguments.data, promtool)
@@ -188,6 +188,17 @@ def _say_what_was_found(history: OldHistory) -> None:
         f"{len(history.builder.series):,} series a day at most; values per label:",
         ", ".join(f"{name} {number:,}" for name, number in cardinality.items()) or "one each",
     )
+    _say_scales(history)
+    _say_reasons("Rows that do not fit", report.rejected)
+    _say_reasons("Values and labels that do not fit, in rows that do", report.left_out)
+    for label, bindings in history.builder.labels.overflow().items():
+        terminal.say(f"Label {label}: past its cap, {bindings} label combinations became 'other'.", style="yellow")
+    if all(found.unreadable for found in database.found):
+        raise ImportFailedError(f"{database.path}: none of its documented tables can be read")
+
+
+def _say_scales(history: OldHistory) -> None:
+    """Say on which scales scores are, and what the live system has to be told so that it sees them as the same."""
     for kind, scales in sorted(history.reader.scales.items()):
         if len(scales) > 1:
             terminal.say(f"Satisfaction type {kind}: scores on both scales; --scale says which.", style="yellow")
@@ -196,12 +207,15 @@ def _say_what_was_found(history: OldHistory) -> None:
                 f"Satisfaction type {kind}: scores from 1 to 5. They are kept from 0 to 1, as live ones; "
                 f"daily --format sqlite --scale {kind}={FIVE} writes them back."
             )
-    _say_reasons("Rows that do not fit", report.rejected)
-    _say_reasons("Values and labels that do not fit, in rows that do", report.left_out)
-    for label, bindings in history.builder.labels.overflow().items():
-        terminal.say(f"Label {label}: past its cap, {bindings} label combinations became 'other'.", style="yellow")
-    if all(found.unreadable for found in database.found):
-        raise ImportFailedError(f"{database.path}: none of its documented tables can be read")
+    for kind in history.of_unknown_scale():
+        terminal.say(
+            f"Satisfaction type {kind}: all scores are 1, the best from 0 to 1 and the worst from 1 to 5. They count as the "
+            f"worst; --scale {kind}=0-1 says otherwise.",
+            style="yellow",
+        )
+    if known := history.scales():
+        line = ",".join(f"{kind}={scale}" for kind, scale in known.items())
+        terminal.say(f"Tell the live system, as its first scores may not: OTM_SATISFACTION_SCALES={line}")
 
 
 def _say_reasons(title: str, reasons: Iterable[Reason]) -> None:
@@ -261,7 +275,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _read_with_progress(history: OldHistory) -> None:
     """Read the old database, with a progress bar."""
-    names = [found.table.name for found in history.database.found]
+    names = [found.table.name for found in history.database.found if not found.view]
     with Progress(console=terminal.errors, transient=True) as bar:
         task = bar.add_task("Reading rows", total=sum(map(history.database.count, names)))
         history.read(lambda number: bar.advance(task, number))

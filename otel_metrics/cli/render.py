@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets import data_files, render
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.cli import argument_types, terminal
-from otel_metrics.promql import Histograms
+from otel_metrics.errors import ConfigurationError
+from otel_metrics.promql import DIALECTS, PROMETHEUS, Histograms
 
 if TYPE_CHECKING:
     import argparse
@@ -24,10 +25,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written"
     )
     command.add_argument(
+        "--dialect",
+        choices=DIALECTS,
+        default=PROMETHEUS.name,
+        help="; ".join(f"{dialect.name}: {dialect.server}" for dialect in DIALECTS.values())
+        + " (default: %(default)s)",
+    )
+    command.add_argument(
         "--histograms",
         choices=[kind.value for kind in Histograms],
-        default=Histograms.CLASSIC.value,
-        help="what the Prometheus server stores (default: %(default)s, as shipped)",
+        help="what the server stores (default: native, where it can)",
     )
     command.add_argument(
         "--grafana-url",
@@ -48,14 +55,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
-    histograms, links = Histograms(arguments.histograms), Links(arguments.grafana_url, arguments.runbook_url)
+    dialect, links = DIALECTS[arguments.dialect], Links(arguments.grafana_url, arguments.runbook_url)
+    if arguments.histograms:
+        try:
+            dialect = dialect.storing(Histograms(arguments.histograms))
+        except ValueError as error:
+            raise ConfigurationError(f"--histograms: {error}") from None
     if not arguments.check:
         root = data_files.folder_to_write(arguments.root)
-        for path in (*data_files.copy_missing(root), *render.write(root, histograms, links)):
+        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, dialect, links)):
             terminal.say("wrote", path.relative_to(root))
         return 0
     root = data_files.root(arguments.root)
-    drifted = render.check(root, histograms, links)
+    drifted = render.check(root, dialect, links)
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
     return 1 if drifted else 0

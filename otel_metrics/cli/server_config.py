@@ -26,12 +26,13 @@ def prometheus(
     application: str,
     alertmanager: str | None = None,
     interval: str | None = None,
+    rules: Path | None = None,
 ) -> str:
     """Return the text of the ``prometheus.yml`` at ``shipped`` with its addresses replaced.
 
     ``addresses`` are host:port per job; a job that it does not name scrapes the ``application``. Without an
-    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules. Native histograms are
-    stored and the classic ones kept: the shipped rules read those, ``get_*`` the more exact ones.
+    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules; ``rules`` is the folder of
+    the rules, if it is not the one beside ``shipped``.
 
     What the server's ``version`` has no settings for is in :func:`prometheus_flags`.
 
@@ -39,16 +40,19 @@ def prometheus(
         ConfigurationError: ``shipped`` is no configuration of Prometheus.
     """
     config = _loaded(shipped, "scrape_configs")
-    config["rule_files"] = [str(shipped.parent / pattern) for pattern in config.get("rule_files") or ()]
+    config["rule_files"] = (
+        [str(rules / "*.yml")]
+        if rules
+        else [str(shipped.parent / pattern) for pattern in config.get("rule_files") or ()]
+    )
     common = config["global"] = config.get("global") or {}
-    if version >= _NATIVE_SETTING:
-        common["scrape_native_histograms"] = True
+    if version < _NATIVE_SETTING:
+        common.pop("scrape_native_histograms", None)
     if version >= _RETENTION_SETTING:
         config["storage"] = {"tsdb": {"retention": {"time": retention}}}
     if interval:
         common.update(scrape_interval=interval, scrape_timeout=interval, evaluation_interval=interval)
     for job in config["scrape_configs"]:
-        job["always_scrape_classic_histograms"] = True
         if interval:
             job.pop("scrape_interval", None)
             job.pop("scrape_timeout", None)

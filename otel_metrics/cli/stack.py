@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import data_files
-from otel_metrics.cli import argument_types, server_config, server_processes, terminal
+from otel_metrics.assets import data_files, files, render
+from otel_metrics.cli import argument_types, processes, server_config, terminal
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.promql import PROMETHEUS, of_prometheus
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +28,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "stack",
         help="run Prometheus and Alertmanager without containers",
-        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from the folder in "
-        "OTM_SERVERS, from PATH, or from the project's cache, which `make servers` fills.",
+        description=f"{__doc__} They listen on loopback and end on Ctrl-C. The programs come from PATH, from the folder in "
+        "OTM_SERVERS, or from the project's cache, which `make servers` fills.",
     )
     argument_types.add_root(command)
     command.add_argument(
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = data_files.root(arguments.root)
     state = (arguments.state or _state()).resolve()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with server_processes.locked(state):
+    with processes.locked(state):
         alerts = alertmanager(
             _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
         )
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             state / "prometheus",
             application=arguments.application,
             port=arguments.prometheus_port,
-            alerts=f"{server_processes.HOST}:{arguments.alertmanager_port}",
+            alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
             retention=arguments.retention,
         )
         receiver = _receiver(state / "alertmanager")
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
                 while alerts.running and metrics.running:
                     time.sleep(_LOOK)
                 ended = alerts if not alerts.running else metrics
-                raise server_processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
+                raise processes.ServerError(f"{ended.name} ended by itself; see {ended.log}")
         except KeyboardInterrupt:
             terminal.say("Stopped.")
             return 0
@@ -96,8 +97,7 @@ def _receiver(folder: Path) -> Path:
     """Return the file with the address that alerts are sent to; a new one holds a placeholder, as that of `make up`."""
     file = folder / "alert_webhook_url"
     if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(f"{_NOBODY}\n", encoding="utf-8")
+        files.write(file, f"{_NOBODY}\n", below=folder, mode=files.PRIVATE)
     if file.read_text(encoding="utf-8").strip() == _NOBODY:
         terminal.say("Alerts go nowhere yet: write your receiver's address into", file, style="yellow")
     return file
@@ -113,46 +113,57 @@ def prometheus(
     alerts: str | None = None,
     interval: str | None = None,
     retention: str = _RETENTION,
-) -> server_processes.Server:
+) -> processes.Server:
     """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    own = f"{server_processes.HOST}:{port}"
+    own = f"{processes.HOST}:{port}"
     config = folder / "prometheus.yml"
-    version = server_processes.version(program)
+    version = processes.version(program)
     text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
         version=version,
+        rules=_rules(version, folder),
         retention=retention,
         addresses={"prometheus": own},
         application=application,
         alertmanager=alerts,
         interval=interval,
     )
-    config.write_text(text, encoding="utf-8")
+    files.write(config, text, below=folder.parent, mode=files.PRIVATE)
     arguments = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         *server_config.prometheus_flags(version, retention),
     ]
-    return server_processes.Server(program, arguments, port=port, folder=folder)
+    return processes.Server(program, arguments, port=port, folder=folder)
 
 
-def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> server_processes.Server:
+def _rules(version: tuple[int, ...], folder: Path) -> Path | None:
+    """Write the rules for a Prometheus that does not understand the shipped ones, and return their folder."""
+    dialect = of_prometheus(version)
+    if dialect is PROMETHEUS:
+        return None
+    rules = folder / "rules"
+    for path, content in render.files(dialect).items():
+        if path.startswith(f"{render.RULES}/"):
+            files.write(rules / Path(path).name, content, below=folder.parent, mode=files.PRIVATE)
+    return rules
+
+
+def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> processes.Server:
     """Return Alertmanager, not yet started, with the shipped routes, its data and secrets in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "alertmanager.yml"
     text = server_config.alertmanager(root / "prometheus" / "alertmanager.yml", folder)
-    config.write_text(text, encoding="utf-8")
+    files.write(config, text, below=folder.parent, mode=files.PRIVATE)
     # Alone on this machine: without an address it does not look for a cluster.
     arguments = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
-    return server_processes.Server(program, arguments, port=port, folder=folder)
+    return processes.Server(program, arguments, port=port, folder=folder)
 
 
 def _program(name: str, root: Path) -> Path:
-    found = server_processes.find(name, root)
+    found = processes.find(name, root)
     if found is None:
         raise ConfigurationError(
-            f"{name} is not in OTM_SERVERS, on PATH or in .cache/servers; in a checkout `make servers` fetches it"
+            f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"
         )
     return found
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -15,12 +16,15 @@ from otel_metrics.cli.terminal import ABSENT, clean, number, percent, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     Section = Mapping[str, Any]
 
 ESTIMATE: Final = "≈"
 _NARROW: Final = 100
+_LEAST_WORDS: Final = 10
+_BESIDE: Final = 3
+"""Characters between two columns."""
 _STATISTICS: Final = ("avg", "p50", "p95", "p99", "min", "max")
 _BYTES: Final = frozenset({"bytes", "byte", "B", "By"})
 _SEVERE: Final = {"critical": "bold red", "error": "red", "warning": "yellow"}
@@ -55,13 +59,36 @@ def footer(data: Section, origin: str = "") -> Text:
     return text
 
 
+class _Table(Table):
+    """A table that has no more columns of numbers than fit beside those of text: numbers without a name would be of no use."""
+
+    words = 1
+    """Columns of text, the first ones."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        every = self.columns
+        while len(self.columns) > self.words and self._least_width() > options.max_width:
+            self.columns = self.columns[:-1]
+        try:
+            yield from super().__rich_console__(console, options)
+        finally:
+            self.columns = every
+
+    def _least_width(self) -> int:
+        """Return the width at which every number is whole."""
+        natural = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in self.columns]
+        words = [min(width, _LEAST_WORDS) for width in natural[: self.words]]
+        return sum(words) + sum(natural[self.words :]) + _BESIDE * len(self.columns)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, words: int = 1) -> Table:
     """Return a table whose first ``words`` columns are text and whose others are numbers."""
-    drawn = Table(
+    drawn = _Table(
         title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD, pad_edge=False, expand=False
     )
+    drawn.words = words
     for column in columns[:words]:
-        drawn.add_column(column, overflow="fold", min_width=10)
+        drawn.add_column(column, overflow="fold", min_width=_LEAST_WORDS)
     for column in columns[words:]:
         # A number that lost digits would be another number: where there is no room, an ellipsis says so.
         drawn.add_column(column, justify="right", no_wrap=True, overflow="ellipsis")

@@ -24,6 +24,7 @@ _logger = logging.getLogger(__name__)
 
 HOST: Final = "OTEL_EXPORTER_PROMETHEUS_HOST"
 PORT: Final = "OTEL_EXPORTER_PROMETHEUS_PORT"
+ALLOWED_HOSTS: Final = "OTM_ALLOWED_HOSTS"
 _DEFAULT_PORT: Final = 9464
 
 _STRATEGIES: Final[Mapping[str, Strategy]] = {
@@ -62,7 +63,8 @@ class AutoPrometheusReader(PrometheusReader):
     Args:
         host: address to listen on; by default ``OTEL_EXPORTER_PROMETHEUS_HOST``, or ``localhost``.
         port: by default ``OTEL_EXPORTER_PROMETHEUS_PORT``, or 9464.
-        serve: further arguments of :meth:`PrometheusReader.serve`.
+        serve: further arguments of :meth:`PrometheusReader.serve`; ``allowed_hosts`` by default from ``OTM_ALLOWED_HOSTS``,
+            separated by commas.
         options: those of :class:`PrometheusReader`.
 
     Raises:
@@ -82,13 +84,17 @@ class AutoPrometheusReader(PrometheusReader):
         self.handle: ServerHandle | None = None
         """The running server, if there is one."""
         try:
-            self.handle = self.serve(host=host, port=port, **(serve or {}))
+            self.handle = self.serve(host=host, port=port, **{"allowed_hosts": _allowed_hosts(), **(serve or {})})
         except (OSError, ValueError) as error:
             _logger.warning("the metrics are not served at %s, port %s: %s", host, port, error)
 
     def _scrape(self, form: Format) -> Iterator[bytes]:
         whole = _whole() if self.registry is REGISTRY else None
         return super()._scrape(form) if whole is None else whole._scrape(form)  # noqa: SLF001 (same class)
+
+
+def _allowed_hosts() -> list[str]:
+    return [name.strip() for name in environ.get(ALLOWED_HOSTS, "").split(",") if name.strip()]
 
 
 def _port_of_environment() -> int:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import logging
+import re
+import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.exporter.gc_guard import gc_guard
 from otel_metrics.exporter.negotiation import choose_compression, choose_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from otel_metrics.exporter.auth import Users
     from otel_metrics.exporter.negotiation import Compressor, Format
@@ -25,6 +28,24 @@ _logger = logging.getLogger(__name__)
 MAX_SCRAPES: Final = 4
 RESPONSE_TIMEOUT: Final = 60.0
 """Seconds for receiving the whole response."""
+
+STALL_TIMEOUT: Final = 5.0
+"""Seconds for which a client may take nothing of a response."""
+
+STALLED: Final = 0.5
+"""Seconds after which a scrape that its client takes nothing of gives way, if others have no place."""
+
+_PATIENCE: Final = 2.0
+"""Seconds to wait for a place among the scrapes."""
+
+_KNOWN: Final = 64
+"""Clients remembered to have taken a whole scrape."""
+
+_PATH: Final = re.compile(r"(?!/.*/\.{1,2}(/|$)|/\.{1,2}(/|$)|//)/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
+"""A path that clients send as it is written, and web servers hand on as it was sent."""
+
+_NO_NAME: Final = "."
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:\d*)?")
 
 BURST: Final = 1 << 19
 """Bytes that are made in one go, with the garbage collector held back, before any of them is sent."""
@@ -43,11 +64,19 @@ class Body(Iterator[bytes]):
     Bytes are made in bursts; a client that takes its time over them holds neither the garbage collector nor a lock.
     """
 
-    def __init__(self, chunks: Iterable[bytes] = (), done: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        chunks: Iterable[bytes] = (),
+        done: Callable[[], None] | None = None,
+        taken: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``done`` is called when there is nothing left to make, ``taken`` when the client has taken it all."""
         self._chunks = iter(chunks)
         self._done = done
+        self._taken = taken
         self._expired = False
         self._ready: list[bytes] = []
+        self._offered: float | None = None
         self.complete = False
         """Whether everything that will be sent has been made."""
 
@@ -56,14 +85,18 @@ class Body(Iterator[bytes]):
         if not self._ready and not self.complete:
             self._ready = self._burst()
             self._ready.reverse()
+            self._offered = time.monotonic()
 
     def __next__(self) -> bytes:
         if self._expired:
             # Not the end: what breaks off must not be taken for complete.
             raise TimeoutError("the client took too long")
+        self._offered = None
         self.prepare()
+        self._offered = time.monotonic()
         if not self._ready:
             self.close()
+            self._taken()
             raise StopIteration
         return self._ready.pop()
 
@@ -90,6 +123,12 @@ class Body(Iterator[bytes]):
     def length(self) -> int | None:
         """Number of bytes still to be sent, or None if that is not known yet."""
         return sum(map(len, self._ready)) if self.complete else None
+
+    @property
+    def waiting(self) -> float:
+        """Seconds since the client was last offered something that it has not taken yet."""
+        offered = self._offered
+        return 0.0 if offered is None else time.monotonic() - offered
 
     def expire(self) -> None:
         """Close, and fail when more is asked for."""
@@ -145,14 +184,18 @@ class Endpoint:
         max_scrapes: int = MAX_SCRAPES,
         response_timeout: float = RESPONSE_TIMEOUT,
         users: Users | None = None,
+        serves: Callable[[str], bool] = lambda _: True,
         title: str = "OpenTelemetry metrics",
     ) -> None:
         """``max_scrapes``: how many may be under way at once; further ones are answered with 503.
-        ``response_timeout``: seconds after which a scrape whose client does not take it gives way to others.
+        ``response_timeout``: seconds after which a scrape gives way to others, even if its client takes something now and then.
         ``users``: who may see more than the health check.
+        ``serves``: tells whether a ``Host`` header names this endpoint; asked where no password is.
         """
-        if not metrics_path.startswith("/"):
-            raise ValueError(f"metrics_path={metrics_path!r} is not allowed: it starts with a slash")
+        if not _PATH.fullmatch(metrics_path):
+            raise ValueError(
+                f"metrics_path={metrics_path!r} is not allowed: a path as it stands in an address, such as /metrics"
+            )
         if max_scrapes < 1:
             raise ValueError(f"max_scrapes={max_scrapes!r} is not allowed: at least 1")
         if not response_timeout > 0:
@@ -161,9 +204,11 @@ class Endpoint:
         self.metrics_path = metrics_path
         self.response_timeout = response_timeout
         self._max_scrapes = max_scrapes
-        self._running: dict[Body, float] = {}  # until when
-        self._lock = threading.Lock()
+        self._running: dict[Body, tuple[str, float]] = {}  # whose, and until when
+        self._known: dict[str, None] = {}  # who has taken a whole scrape, the last one last
+        self._changed = threading.Condition()
         self._users = users
+        self._serves = serves
         self._title = title
 
     def respond(
@@ -185,20 +230,25 @@ class Endpoint:
             return _plain(405, "method not allowed\n", ("Allow", "GET, HEAD"))
         if path == HEALTHY and path != self.metrics_path:
             return _plain(200, "healthy\n")
-        allowed = self._users is None or self._users.admit(headers.get("authorization", ""), client)
+        if self._users is None or not self._users.required:
+            if not self._serves(headers.get("host", "")):
+                return _plain(421, "this name is not served here; see allowed_hosts\n")
+            allowed: bool | None = True
+        else:
+            allowed = self._users.admit(headers.get("authorization", ""), client)
         if allowed is None:
             return _plain(429, "too many passwords are being tried\n", ("Retry-After", "1"))
         if not allowed:
             return _plain(401, "unauthorized\n", ("WWW-Authenticate", 'Basic realm="metrics", charset="UTF-8"'))
         admitted()
         if path == self.metrics_path:
-            return self._metrics(method, headers)
+            return self._metrics(method, headers, client)
         # Relative, so that the links hold where the application is mounted below a path.
         links = {"metrics": "." + self.metrics_path, "healthy": "." + HEALTHY, "title": self._title}
         page = _INDEX.format(**{name: html.escape(text) for name, text in links.items()})
         return _plain(200, page, kind="text/html")
 
-    def _metrics(self, method: str, headers: Mapping[str, str]) -> Response:
+    def _metrics(self, method: str, headers: Mapping[str, str], client: str) -> Response:
         form = choose_format(headers.get("accept", ""))
         compression = choose_compression(headers.get("accept-encoding", ""))
         stated = [
@@ -210,7 +260,7 @@ class Endpoint:
             stated.append(("Content-Encoding", compression[0]))
         if method == "HEAD":
             return Response(200, tuple(stated), Body())
-        body = self._begin(self._chunks(form, None if compression is None else compression[1]))
+        body = self._begin(self._chunks(form, None if compression is None else compression[1]), client)
         if body is None:
             return _plain(503, "too many scrapes at once\n", ("Retry-After", "1"))
         try:
@@ -219,9 +269,6 @@ class Endpoint:
             _logger.exception("a scrape failed")
             body.close()
             return _plain(500, "the scrape failed, see the log of the application\n")
-        with self._lock:
-            if body in self._running:
-                self._running[body] = time.monotonic() + self.response_timeout
         if body.length is not None:
             stated.append(("Content-Length", str(body.length)))
         return Response(200, tuple(stated), body)
@@ -230,23 +277,85 @@ class Endpoint:
         blocks = iter(self._scrape(form))
         yield from blocks if compressor is None else _compressed(blocks, compressor())
 
-    def _begin(self, chunks: Iterator[bytes]) -> Body | None:
-        """Return the body of one more scrape, None if there are too many. Those whose time is up end here."""
-        with self._lock:
-            now = time.monotonic()
-            overdue = [body for body, until in self._running.items() if until < now]
-        for body in overdue:
-            body.expire()
-        with self._lock:
-            if len(self._running) >= self._max_scrapes:
-                return None
-            body = Body(chunks, lambda: self._end(body))
-            self._running[body] = inf
+    def knows(self, client: str) -> bool:
+        """Return whether a client has taken a whole scrape lately."""
+        with self._changed:
+            return client in self._known
+
+    def _begin(self, chunks: Iterator[bytes], client: str) -> Body | None:
+        """Return the body of one more scrape; None if there are too many for a while."""
+        patience = time.monotonic() + _PATIENCE
+        with self._changed:
+            while len(self._running) >= self._max_scrapes:
+                dispensable = self._dispensable(client)
+                if dispensable is not None:
+                    dispensable.expire()
+                elif time.monotonic() > patience:
+                    return None
+                else:
+                    self._changed.wait(0.1)
+            body = Body(chunks, lambda: self._end(body), lambda: self._learn(client))
+            self._running[body] = client, time.monotonic() + self.response_timeout
             return body
 
+    def _dispensable(self, client: str) -> Body | None:
+        """Return the scrape that gives way to one of ``client``'s, if any does.
+
+        First one that stalls, then one of a client that has never taken a whole one, if this one has, then one of a client that
+        has several places more.
+        """
+        now = time.monotonic()
+        running = self._running
+        found = [body for body, (_, until) in running.items() if body.waiting >= STALLED or until < now]
+        if not found and client in self._known:
+            found = [body for body, (other, _) in running.items() if other not in self._known]
+        if not found:
+            places = Counter(other for other, _ in running.values())
+            busiest, most = places.most_common(1)[0]
+            if most >= places[client] + 2:
+                found = [body for body, (other, _) in running.items() if other == busiest]
+        return max(found, key=lambda body: body.waiting, default=None)
+
     def _end(self, body: Body) -> None:
-        with self._lock:
+        with self._changed:
             self._running.pop(body, None)
+            self._changed.notify_all()
+
+    def _learn(self, client: str) -> None:
+        with self._changed:
+            self._known.pop(client, None)
+            self._known[client] = None
+            if len(self._known) > _KNOWN:
+                del self._known[next(iter(self._known))]
+
+
+def named_by(host: str, allowed: Collection[str] = ()) -> Callable[[str], bool]:
+    """Return what tells whether a ``Host`` header names a server that listens on ``host``.
+
+    A page in a browser can make its own name lead here (DNS rebinding), and would then read what is served. It has to be a name that
+    somebody can register: addresses, names without a dot and ``localhost`` are nobody's. ``allowed``: further names; ``*`` for any.
+    """
+    names = {_name(name) for name in (*allowed, host, socket.gethostname())} - {_NO_NAME}
+
+    def serves(header: str) -> bool:
+        name = _name(header)
+        return name in names or "." not in name or name.endswith(".localhost") or _is_address(name)
+
+    return (lambda _: True) if "*" in allowed else serves
+
+
+def _name(host: str) -> str:
+    """Return the name in a ``Host`` header, in one spelling; one that no server has, if it is malformed."""
+    found = _HOST.fullmatch(host.strip())
+    return _NO_NAME if found is None else found[1].strip("[]").lower().rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _compressed(blocks: Iterator[bytes], compressor: Compressor) -> Iterator[bytes]:

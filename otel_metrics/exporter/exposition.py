@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.sdk.metrics.export import NumberDataPoint
 
-from otel_metrics.catalogue import COLLISIONS, SCRAPE_DURATION, SCRAPES
+from otel_metrics.catalogue import COLLISIONS, INVALID_FILES, SCRAPE_DURATION, SCRAPES
 from otel_metrics.exporter import other_collectors
 from otel_metrics.exporter.families import Claims, MetricFamily, MetricStream, group
 from otel_metrics.exporter.names import escaped_metric, translated_metric
@@ -21,7 +21,7 @@ from otel_metrics.exporter.series import Series
 from otel_metrics.exporter.text import TextRenderer, text_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.metrics.export import MetricsData
     from prometheus_client import CollectorRegistry
@@ -54,12 +54,14 @@ class Exposition:
         *,
         created: bool,
         self_metrics: bool,
+        invalid_files: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """``collect`` is that of the reader this exposition belongs to."""
+        """``collect`` is that of the reader this exposition belongs to; so are ``invalid_files``, None without any."""
         self._registry = registry
         self._collect = collect
         self._options = options
         self._collisions = collisions
+        self._invalid_files = invalid_files
         self._created = created
         self._self_metrics = self_metrics
         self._text_series = Series(text_labels, ladders, collisions)
@@ -175,11 +177,14 @@ class Exposition:
 
     def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:
         """Return the bridge's figures about itself, as of the scrape before this one."""
-        values: Mapping[Metric, float] = {
+        values: dict[Metric, float] = {
             SCRAPES: self._scrapes,
             SCRAPE_DURATION: self._duration,
             COLLISIONS: self._collisions.count,
         }
+        invalid = self._invalid_files()
+        if invalid is not None:
+            values[INVALID_FILES] = invalid
         families = []
         for metric, value in values.items():
             type_: MetricType = "counter" if metric is SCRAPES else "gauge"

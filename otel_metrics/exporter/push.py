@@ -40,6 +40,9 @@ COARSE_SCALE: Final = 3
 
 _MAX_BUCKETS: Final = 640
 
+_FAREWELL: Final = 1.0
+"""Seconds that the last push may take."""
+
 _MONOTONIC: Final = (Counter, Histogram, ObservableCounter)
 _OTHERS: Final = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)
 
@@ -101,7 +104,7 @@ def otlp_reader(
             {Histogram: ExponentialBucketHistogramAggregation(_MAX_BUCKETS, max_scale)} if exponential else None
         ),
     )
-    return PeriodicExportingMetricReader(exporter, None if interval is None else interval * 1000)
+    return _Reader(exporter, None if interval is None else interval * 1000)
 
 
 def _preferred(temporality: str | None) -> dict[type, AggregationTemporality] | None:
@@ -110,6 +113,13 @@ def _preferred(temporality: str | None) -> dict[type, AggregationTemporality] | 
     chosen = AggregationTemporality.DELTA if temporality == "delta" else AggregationTemporality.CUMULATIVE
     # What goes up and down is cumulative either way, as the specification has it.
     return {**dict.fromkeys(_MONOTONIC, chosen), **dict.fromkeys(_OTHERS, AggregationTemporality.CUMULATIVE)}
+
+
+class _Reader(PeriodicExportingMetricReader):
+    """Does not hold up the application's end for a receiver that is dead."""
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        super().shutdown(min(timeout_millis, _FAREWELL * 1000), **kwargs)
 
 
 class _Exporter(OTLPMetricExporter):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import ssl
 import threading
+import weakref
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -21,13 +24,14 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReade
 from prometheus_client import REGISTRY
 
 from otel_metrics.exporter.auth import Users
-from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint
+from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint, named_by
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
 from otel_metrics.exporter.families import Collisions, ReaderOptions
 from otel_metrics.exporter.names import STRATEGIES
 from otel_metrics.exporter.registry import RegistryCollector
-from otel_metrics.exporter.server import ServerHandle, ServerLimits, tls_context
+from otel_metrics.exporter.server import ServerHandle, ServerLimits
+from otel_metrics.exporter.tls import TlsConfig, watched_tls
 from otel_metrics.sdk.lazy_points import attach
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from otel_metrics.exporter.apps import ASGIApp, WSGIApp
     from otel_metrics.exporter.names import Strategy
     from otel_metrics.exporter.negotiation import Format
+    from otel_metrics.exporter.watched_files import WatchedFiles
 
 MAX_PORT: Final = 65535
 
@@ -112,6 +117,7 @@ class PrometheusReader(PrometheusMetricReader):
             translation_strategy,
         )
         self.registry = registry
+        self._files: weakref.WeakSet[WatchedFiles[Any]] = weakref.WeakSet()
         self._exposition = Exposition(
             registry,
             self._collected,
@@ -120,6 +126,7 @@ class PrometheusReader(PrometheusMetricReader):
             self._collisions,
             created=created_samples,
             self_metrics=self_metrics,
+            invalid_files=self._invalid_files,
         )
         self._registered: RegistryCollector | None = RegistryCollector(
             registry, self._collected, options, ladders, self._collisions
@@ -136,6 +143,8 @@ class PrometheusReader(PrometheusMetricReader):
         keyfile: str | None = None,
         client_cafile: str | None = None,
         users_file: str | os.PathLike[str] | None = None,
+        web_config_file: str | os.PathLike[str] | None = None,
+        allowed_hosts: Collection[str] = (),
         metrics_path: str = "/metrics",
         max_scrapes: int = MAX_SCRAPES,
         limits: ServerLimits | None = None,
@@ -145,10 +154,14 @@ class PrometheusReader(PrometheusMetricReader):
         Args:
             host: address to listen on; loopback unless told otherwise.
             port: 0 for any free one, see the handle's ``port``.
-            certfile: certificate chain, which turns TLS on; with ``keyfile`` and ``client_cafile`` see `tls_context`.
-            keyfile: private key.
+            certfile: certificate chain, PEM, which turns TLS on. It is read again when it changes, as all these files are.
+            keyfile: private key, not encrypted, unless it is in ``certfile`` too.
             client_cafile: authorities of the clients that are let in (mutual TLS).
             users_file: lines of ``user:hash`` for basic authentication, see `otel_metrics.exporter.auth`.
+            web_config_file: TLS and users as in the ``web.config.yml`` of other exporters, in place of the four above. Needs the
+                extra ``web-config``.
+            allowed_hosts: names with a dot, besides ``host`` and this machine's, that clients may ask for where there is neither
+                TLS nor a password; ``*`` for any.
             metrics_path: where the metrics are.
             max_scrapes: scrapes at once; further ones are answered with 503.
             limits: what clients may take of the application.
@@ -156,7 +169,7 @@ class PrometheusReader(PrometheusMetricReader):
         Raises:
             OSError: the address is taken, or a file cannot be read.
             RuntimeError: the reader has been shut down.
-            ValueError: no port, the file of users is malformed, or ``keyfile`` or ``client_cafile`` comes without ``certfile``.
+            ValueError: no port, a file is malformed, the key is encrypted, or arguments do not go together.
         """
         if self._registered is None:
             raise RuntimeError("the reader has been shut down: its metrics are no longer collected")
@@ -165,10 +178,29 @@ class PrometheusReader(PrometheusMetricReader):
             raise ValueError(f"port={port!r} is not allowed: 0 to {MAX_PORT}")
         if certfile is None and (keyfile or client_cafile):
             raise ValueError("keyfile and client_cafile need a certfile")
-        tls = None if certfile is None else tls_context(certfile, keyfile, client_cafile)
+        if web_config_file is None:
+            users = _users(users_file)
+            client_auth = ssl.CERT_NONE if client_cafile is None else ssl.CERT_REQUIRED
+            tls = None
+            if certfile is not None:
+                config = TlsConfig(certfile, keyfile, client_cafile, client_auth)
+                tls = watched_tls(lambda: config)
+        elif certfile or users_file:
+            raise ValueError("web_config_file goes without certfile and users_file: it names them itself")
+        else:
+            try:
+                from otel_metrics.exporter import web_config
+            except ImportError as error:
+                raise ValueError(
+                    "web_config_file needs its extra: pip install 'otel-metrics-bridge[web-config]'"
+                ) from error
+            users, tls = web_config.read(Path(web_config_file))
         limits = limits or ServerLimits()
-        endpoint = self._endpoint(metrics_path, max_scrapes, users_file, limits.response_timeout)
-        handle = ServerHandle(endpoint, host, port, tls=tls, limits=limits)
+        serves = named_by(host, ("*",) if tls is not None else allowed_hosts)
+        endpoint = self._endpoint(metrics_path, max_scrapes, users, limits.response_timeout, serves)
+        handle = ServerHandle(endpoint, host, port, tls=None if tls is None else tls.current, limits=limits)
+        if tls is not None:
+            self._files.add(tls)
         self._handles.append(handle)
         return handle
 
@@ -183,7 +215,7 @@ class PrometheusReader(PrometheusMetricReader):
         """Return a WSGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
         from otel_metrics.exporter.apps import wsgi_app
 
-        return wsgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
+        return wsgi_app(self._endpoint(metrics_path, max_scrapes, _users(users_file), response_timeout))
 
     def asgi_app(
         self,
@@ -196,7 +228,7 @@ class PrometheusReader(PrometheusMetricReader):
         """Return an ASGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
         from otel_metrics.exporter.apps import asgi_app  # loads asyncio
 
-        return asgi_app(self._endpoint(metrics_path, max_scrapes, users_file, response_timeout))
+        return asgi_app(self._endpoint(metrics_path, max_scrapes, _users(users_file), response_timeout))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)
         """Stop all servers, and take the metrics out of the registry. Called by the provider's ``shutdown``."""
@@ -216,16 +248,25 @@ class PrometheusReader(PrometheusMetricReader):
         self,
         metrics_path: str,
         max_scrapes: int,
-        users_file: str | os.PathLike[str] | None,
+        users: Users | None,
         response_timeout: float,
+        serves: Callable[[str], bool] = lambda _: True,
     ) -> Endpoint:
+        if users is not None:
+            self._files.add(users.file)
         return Endpoint(
             self._scrape,
             metrics_path=metrics_path,
             max_scrapes=max_scrapes,
             response_timeout=response_timeout,
-            users=None if users_file is None else Users(users_file),
+            users=users,
+            serves=serves,
         )
+
+    def _invalid_files(self) -> int | None:
+        """Return how many files of the endpoints cannot be used as they are; None: there are no files."""
+        files = list(self._files)
+        return sum(not each.valid for each in files) if files else None
 
     def _receive_metrics(self, metrics_data: MetricsData, *_: Any, **__: Any) -> None:
         # Only for the scrape that asked, in this thread: what ``force_flush`` collects goes nowhere.
@@ -255,6 +296,10 @@ def _chosen(filter_: Callable[[str], bool] | None, patterns: Collection[str]) ->
         return any(fnmatchcase(key, pattern) for pattern in patterns) or (filter_ is not None and filter_(key))
 
     return chosen
+
+
+def _users(users_file: str | os.PathLike[str] | None) -> Users | None:
+    return None if users_file is None else Users(users_file)
 
 
 def _supported(cardinality_limits: Mapping[Any, int] | None) -> dict[str, Any]:

@@ -14,13 +14,15 @@ import ssl
 import threading
 import time
 import weakref
+from collections import Counter
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT, joined
+from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT, STALL_TIMEOUT, joined
 from otel_metrics.forks import Part, renew_after_fork
 
 if TYPE_CHECKING:
@@ -45,14 +47,15 @@ class ServerLimits:
     """What a client may take of the application."""
 
     connections: int = 32
-    """Connections at once. A further one takes the place of the oldest that has not sent its request yet, or whose password
-    is not found right yet; if there is none, it is closed unanswered."""
+    """Connections at once. A further one takes the place of one that has not sent its request yet, or whose password is not
+    found right yet; else of one whose address never took a whole scrape, if its own did, or has several connections more;
+    if there is none, it is closed unanswered."""
 
     request_timeout: float = 10.0
     """Seconds for the TLS handshake and the head of the request together."""
 
     response_timeout: float = RESPONSE_TIMEOUT
-    """Seconds for receiving the whole response."""
+    """Seconds for receiving the whole response. A client that takes nothing of it is cut off after five."""
 
     def __post_init__(self) -> None:
         """Reject limits that nobody would be answered with.
@@ -69,31 +72,35 @@ class ServerLimits:
                 )
 
 
-def tls_context(certfile: str, keyfile: str | None = None, client_cafile: str | None = None) -> ssl.SSLContext:
-    """Return a server's TLS settings: Python's secure defaults, TLS 1.2 at least.
+class _Stage(IntEnum):
+    """How far a connection has come."""
 
-    Args:
-        certfile: the certificate chain, PEM.
-        keyfile: its private key, unless it is in ``certfile`` too.
-        client_cafile: certificates of the authorities whose clients are let in; all others are rejected (mutual TLS).
+    ASKING = 0
+    """Its request is not there yet."""
+    PROVING = 1
+    """Its password is not found right yet."""
+    ADMITTED = 2
 
-    Raises:
-        OSError: a file cannot be read, or is not what it should be (`ssl.SSLError`).
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_cafile)
-    if client_cafile is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(certfile, keyfile)
-    return context
+
+@dataclass(slots=True)
+class _Connection:
+    client: str
+    stage: _Stage = _Stage.ASKING
 
 
 class ServerHandle:
     """A running server: where it listens, and how to stop it. Also a context manager."""
 
     def __init__(
-        self, endpoint: Endpoint, host: str, port: int, *, tls: ssl.SSLContext | None, limits: ServerLimits
+        self,
+        endpoint: Endpoint,
+        host: str,
+        port: int,
+        *,
+        tls: Callable[[], ssl.SSLContext] | None,
+        limits: ServerLimits,
     ) -> None:
-        """Listen and answer, from daemon threads.
+        """Listen and answer, from daemon threads; ``tls`` gives what the next connection is secured with.
 
         Raises:
             OSError: the address is taken, or not one of this machine's.
@@ -102,7 +109,7 @@ class ServerHandle:
         self._tls = tls
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.connections)
-        self._open: dict[socket.socket, bool] = {}  # from the oldest on; true as long as it may not have the metrics
+        self._open: dict[socket.socket, _Connection] = {}  # from the oldest on
         self._lock = threading.Lock()
         self._closed = False
         self._listener = _listen(host, port)
@@ -158,7 +165,7 @@ class ServerHandle:
                     if self._closed:
                         return
                 try:
-                    connection, _ = self._listener.accept()
+                    connection, address = self._listener.accept()
                 except (BlockingIOError, ConnectionError):
                     continue
                 except OSError:
@@ -168,33 +175,51 @@ class ServerHandle:
                     selector.select(1.0)
                     selector.register(self._listener, selectors.EVENT_READ)
                     continue
-                self._start(connection)
+                self._start(connection, address[0])
 
-    def _start(self, connection: socket.socket) -> None:
-        if not self._slots.acquire(blocking=False) and not (self._make_room() and self._slots.acquire(timeout=1.0)):
+    def _start(self, connection: socket.socket, client: str) -> None:
+        if not self._slots.acquire(blocking=False) and not (
+            self._make_room(client) and self._slots.acquire(timeout=1.0)
+        ):
             connection.close()
             return
         try:
             with self._lock:
-                self._open[connection] = True
+                self._open[connection] = _Connection(client)
             threading.Thread(target=self._serve, args=(connection,), name="otel-metrics-scrape", daemon=True).start()
         except Exception:
             # Out of threads or memory, or the interpreter is finishing. Whatever it is, the next connection is accepted.
             _logger.warning("cannot serve a connection", exc_info=True)
             self._end(connection)
 
-    def _make_room(self) -> bool:
-        """Cut the oldest connection that still owes its request or its password, so that it keeps no scraper out."""
+    def _make_room(self, client: str) -> bool:
+        """Cut the connection that gives way to one of ``client``'s, if any does."""
         with self._lock:
-            idle = next((connection for connection, owes in self._open.items() if owes), None)
-            if idle is not None:
-                self._open[idle] = False
-                _shut(idle)
-            return idle is not None
+            places = Counter(each.client for each in self._open.values())
+            known = {each: self._endpoint.knows(each) for each in (client, *places)}
 
-    def _admitted(self, connection: socket.socket) -> None:
+            def order(item: tuple[socket.socket, _Connection]) -> tuple[int, bool, int]:
+                each = item[1]
+                return each.stage, known[each.client], -places[each.client]
+
+            found = min(self._open.items(), key=order, default=None)  # the oldest of those that are alike
+            if found is None:
+                return True  # all of them are ending
+            connection, each = found
+            gives_way = (
+                each.stage is not _Stage.ADMITTED
+                or (known[client] and not known[each.client])
+                or places[each.client] >= places[client] + 2
+            )
+            if gives_way:
+                _shut(connection)
+                del self._open[connection]
+            return gives_way
+
+    def _reached(self, connection: socket.socket, stage: _Stage) -> None:
         with self._lock:
-            self._open[connection] = False
+            if connection in self._open:
+                self._open[connection].stage = stage
 
     def _secured(self, tls: ssl.SSLContext, plain: socket.socket) -> socket.socket:
         """Return the TLS socket that takes the place of ``plain``.
@@ -204,16 +229,17 @@ class ServerHandle:
         """
         with self._lock:
             secure = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
-            self._open[secure] = self._open.pop(plain)
+            if plain in self._open:
+                self._open[secure] = self._open.pop(plain)
             return secure
 
     def _serve(self, connection: socket.socket) -> None:
         limits = self._limits
         try:
             if self._tls is not None:
-                connection = self._secured(self._tls, connection)
-            admitted = partial(self._admitted, connection)
-            _answer(self._endpoint, connection, admitted, limits.request_timeout, limits.response_timeout)
+                connection = self._secured(self._tls(), connection)
+            reached = partial(self._reached, connection)
+            _answer(self._endpoint, connection, reached, limits.request_timeout, limits.response_timeout)
         except OSError:
             # Clients come and go; that is no news.
             _logger.debug("a connection broke", exc_info=True)
@@ -294,7 +320,7 @@ class _ResponseStream(io.RawIOBase):
         # Not sendall(): over TLS, that one allows the whole time for each of its pieces.
         rest = memoryview(data)
         while rest:
-            self._connection.settimeout(_remaining(self._deadline))
+            self._connection.settimeout(min(_remaining(self._deadline), STALL_TIMEOUT))
             rest = rest[self._connection.send(rest) :]
         return len(data)
 
@@ -310,20 +336,23 @@ class _Handler(BaseHTTPRequestHandler):
     """Reads one request with the standard library's parser, and sends what the endpoint says."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # HTTP/0.9 has no status line, which nobody can read today
     server_version = "otel-metrics"
     sys_version = ""
+    error_content_type = "text/plain; charset=utf-8"
+    error_message_format = "%(message)s\n"
 
     def __init__(
         self,
         endpoint: Endpoint,
         connection: socket.socket,
-        admitted: Callable[[], None],
+        reached: Callable[[_Stage], None],
         request_deadline: float,
         response_timeout: float,
     ) -> None:
         # Not the base class's: that one wants a socketserver, and makes its own streams.
         self._endpoint = endpoint
-        self._admitted = admitted
+        self._reached = reached
         self.client_address = connection.getpeername()
         self.rfile = io.BufferedReader(_RequestStream(connection, request_deadline))
         self.wfile = _ResponseStream(connection, response_timeout)  # type: ignore[assignment] # all that is needed of it
@@ -344,13 +373,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(431 if self.command else 414)
 
     def answer(self) -> None:
+        self._reached(_Stage.PROVING)
         path, _, _ = self.path.partition("?")
-        if path.lower().startswith(
-            ("http://", "https://")
-        ):  # what is asked of a proxy, and every server must understand
-            path = "/" + "".join(path.split("/", 3)[3:])
         headers = joined(self.headers.items())
-        response = self._endpoint.respond(self.command, path, headers, self.client_address[0], self._admitted)
+        if path.lower().startswith(("http://", "https://")):
+            # What is asked of a proxy, and every server must understand.
+            _, _, headers["host"], *rest = path.split("/", 3)
+            path = "/" + "".join(rest)
+        admitted = partial(self._reached, _Stage.ADMITTED)
+        response = self._endpoint.respond(self.command, path, headers, self.client_address[0], admitted)
         try:
             self._send(response)
         finally:
@@ -384,13 +415,13 @@ class _Handler(BaseHTTPRequestHandler):
 def _answer(
     endpoint: Endpoint,
     connection: socket.socket,
-    admitted: Callable[[], None],
+    reached: Callable[[_Stage], None],
     request_timeout: float,
     response_timeout: float,
 ) -> None:
     """Read a request from ``connection`` and answer it; the caller closes the connection.
 
-    ``admitted`` is called when the request has been read, and may have the metrics.
+    ``reached`` is called with how far the connection has come.
 
     Raises:
         OSError: the client went away, or took longer than the time-outs (in seconds) allow.
@@ -399,7 +430,7 @@ def _answer(
     if isinstance(connection, ssl.SSLSocket):
         connection.settimeout(request_timeout)
         connection.do_handshake()
-    handler = _Handler(endpoint, connection, admitted, deadline, response_timeout)
+    handler = _Handler(endpoint, connection, reached, deadline, response_timeout)
     handler.handle_one_request()
     _drain(connection)
 

@@ -57,7 +57,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer.append(value)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.PERFORMANCE,
                 feature=feature,
@@ -83,7 +83,8 @@ class AdvancedMetrics(AdvancedGetters):
         """Record a satisfaction ``score`` of 0 to 1, or of 1 to 5.
 
         A score above 1 is on 1 to 5, one below 1 on 0 to 1. Exactly 1 is ambiguous: ``scale``, the setting
-        ``satisfaction_scales`` or else the scale last seen for this type decides, otherwise 0 to 1.
+        ``satisfaction_scales`` or else the scale last seen for this type decides. Before any of these it counts as the
+        worst, and results count it in ``doubtful_responses``.
         """
         key = (feature, satisfaction_type, scale)
         try:
@@ -95,7 +96,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer.append(score)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if feedback is not None or interaction_id is not None or metadata is not None:
+        if self._events is not None and (feedback is not None or interaction_id is not None or metadata is not None):
             self._events.emit(
                 Event.SATISFACTION,
                 feature=feature,
@@ -126,7 +127,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer.append(duration_ms)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.USAGE,
                 feature=feature,
@@ -159,7 +160,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer += row
             if len(buffer) >= 4 * self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.LEARNING,
                 feature=feature,
@@ -192,7 +193,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer += row
             if len(buffer) >= 4 * self._limit:
                 self._fold(buffer)
-        if self._events.enabled():  # always: the id may be past its cap
+        if self._events is not None:  # always: the id may be past its cap
             self._events.emit(
                 Event.OPTIMIZATION,
                 feature=feature,
@@ -227,7 +228,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer += row
             if len(buffer) >= 3 * self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.RESOURCE,
                 resource_type=resource_type,
@@ -261,7 +262,7 @@ class AdvancedMetrics(AdvancedGetters):
             call_counter = self._bind(self._errors, key, LiveBinding.error, REJECTED_COUNT)
         if not (current_context() and self._offered_hit(call_counter)):
             call_counter.hit()
-        if error_message is not None or metadata is not None:
+        if self._events is not None and (error_message is not None or metadata is not None):
             self._events.emit(
                 Event.ERROR,
                 severity=error_severity,

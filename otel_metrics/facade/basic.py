@@ -45,7 +45,7 @@ class MetricsCollector(BasicGetters):
             buffer.append(value)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.PERFORMANCE, feature=feature, metric_name=metric_name, value=value, metadata=metadata
             )
@@ -63,7 +63,7 @@ class MetricsCollector(BasicGetters):
             buffer.append(value)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(Event.LEARNING, feature=feature, metric_name=metric_name, value=value, metadata=metadata)
 
     def record_optimization_metric(
@@ -79,7 +79,7 @@ class MetricsCollector(BasicGetters):
             buffer.append(value)
             if len(buffer) >= self._limit:
                 self._fold(buffer)
-        if metadata is not None:
+        if metadata is not None and self._events is not None:
             self._events.emit(
                 Event.OPTIMIZATION, feature=feature, metric_name=metric_name, value=value, metadata=metadata
             )

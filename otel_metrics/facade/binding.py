@@ -7,17 +7,17 @@ what is bound, exemplars, and that no call ever breaks its caller.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from otel_metrics import catalogue as c
-from otel_metrics.catalogue.labels import printable
 from otel_metrics.errors import ConfigurationError, InvalidArgumentError
 from otel_metrics.facade.scales import Scales, from_one_to_five
+from otel_metrics.label_text import printable
 from otel_metrics.log import say
 from otel_metrics.recording.arguments import as_number
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer
-from otel_metrics.recording.events import Events
-from otel_metrics.recording.labels import RejectedCallError
+from otel_metrics.recording.labels import RejectedCallError, given
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.sinks import ThresholdSplit
 from otel_metrics.sdk.context import current_context, sampled
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.querying.source import Source
+    from otel_metrics.recording.events import Events
     from otel_metrics.recording.flusher import Flusher
     from otel_metrics.recording.recorder import Converter, SeriesMaker
     from otel_metrics.recording.rejections import Rejections
@@ -49,6 +50,9 @@ _ARGUMENTS: Final = {
     ("record_feature_usage", c.CONTEXT.name): "user_context",
 }
 """Arguments that are not called what their label is called."""
+
+_REQUIRED: Final = frozenset({"value", "before_value", "after_value", "utilization_percent"})
+"""Numbers that may not be ``None``."""
 
 Labels = dict[str, str]
 
@@ -70,13 +74,13 @@ class Binding(Generic[Buffer, Counter]):
         self._buffers: dict[tuple[object, ...], Buffer] = {}
         self._counters: dict[tuple[object, ...], Counter] = {}
         self._scales: dict[tuple[object, ...], Scales[Buffer]] = {}
-        self._scales_seen: dict[str, Scale] = {}
+        self._scales_seen: dict[str, Scale | None] = {}
 
     def performance(self, feature: object, category: object, name: object, unit: object, context: object) -> Buffer:
         """Bind ``record_performance_metric``; without a unit, the metric's name tells it."""
         call = "record_performance_metric"
         required = {c.FEATURE: feature, c.METRIC_CATEGORY: category, c.METRIC_NAME: name}
-        measured = self._unit(call, unit) if unit else unit_of_name(name if isinstance(name, str) else "")
+        measured = self._unit(call, unit) if given(unit) else unit_of_name(name if isinstance(name, str) else "")
         labels = self._labels(call, required, {c.CONTEXT: context}, {c.UNIT: measured.name})
         labels[c.METRIC_CATEGORY.name] = c.category_label(labels[c.METRIC_CATEGORY.name])
         measured = _within(labels, measured)
@@ -101,7 +105,7 @@ class Binding(Generic[Buffer, Counter]):
         """Bind ``record_satisfaction``."""
         call = "record_satisfaction"
         labels = self._labels(call, {c.FEATURE: feature, c.SATISFACTION_TYPE: kind})
-        asked = next((known for known in SCALES if known == scale), None)
+        asked = next((known for known in SCALES if isinstance(scale, str) and known == scale), None)
         if scale is not None and asked is None:
             self._maker.rejections.reject(call, "scale", scale, "unknown", " or ".join(SCALES))
         satisfaction_type = labels[c.SATISFACTION_TYPE.name]
@@ -112,11 +116,15 @@ class Binding(Generic[Buffer, Counter]):
         if key not in self._scales:
             sinks = (*self._maker.histogram(c.SATISFACTION_SCORE, labels), self._satisfied(labels))
             scores = (
-                self._maker.argument(call, "score", c.SATISFACTION_SCORE, None, "0-1"),
-                self._maker.argument(call, "score", c.SATISFACTION_SCORE, from_one_to_five, "1-5"),
+                self._maker.argument(call, "score", c.SATISFACTION_SCORE, None, "0-1", required=True),
+                self._maker.argument(call, "score", c.SATISFACTION_SCORE, from_one_to_five, "1-5", required=True),
             )
             one, five = (self._maker.buffer((score,), (sinks,)) for score in scores)
-            self._scales[key] = Scales(one, five, fixed, satisfaction_type, self._scales_seen)
+            unknown = five
+            if fixed is None:
+                doubtful = self._maker.counter(c.SATISFACTION_DOUBTFUL, labels)
+                unknown = self._maker.buffer((scores[1],), (sinks,), doubtful)
+            self._scales[key] = Scales(one, five, unknown, fixed, satisfaction_type, self._scales_seen)
         return self._scales[key]
 
     def usage(self, feature: object, action: object, success: object, error_type: object, context: object) -> Buffer:
@@ -179,7 +187,7 @@ class Binding(Generic[Buffer, Counter]):
     def resource(self, kind: object, name: object, unit: object) -> Buffer:
         """Bind ``record_resource_utilization``: percent, allocated, used."""
         call = "record_resource_utilization"
-        measured = self._unit(call, unit) if unit else unit_of("")
+        measured = self._unit(call, unit) if given(unit) else unit_of("")
         required = {c.RESOURCE_TYPE: kind, c.RESOURCE_NAME: name}
         labels = self._labels(call, required, None, {c.UNIT: measured.name})
         measured = _within(labels, measured)
@@ -207,7 +215,7 @@ class Binding(Generic[Buffer, Counter]):
         known = self._maker.labels.kept(call, c.SEVERITY, severity, _ARGUMENTS[call, c.SEVERITY.name])
         recovery = self._recovery(call, attempted, successful)
         fixed = {c.SEVERITY: known, c.RECOVERY: recovery}
-        labels = self._labels(call, required, {c.IMPACT_LEVEL: impact or "unknown"}, fixed)
+        labels = self._labels(call, required, {c.IMPACT_LEVEL: impact if given(impact) else "unknown"}, fixed)
         key = (call, *labels.values())
         if key not in self._counters:
             for seeded in c.RECOVERY.values:
@@ -244,13 +252,16 @@ class Binding(Generic[Buffer, Counter]):
             known = unit_of(str.__str__(unit))
             if known.metric is not c.PERFORMANCE_VALUE:
                 return known  # whatever the cap: there are few, and a time without its unit would be no time any more
-        return unit_of(self._maker.labels.required(call, c.UNIT, unit))
+        return unit_of(self._maker.labels.kept(call, c.UNIT, unit))
 
     def _flag(self, call: str, argument: str, value: object) -> bool | None:
         # By equality, as 1 and True are the same key of a call cache; the old table held 0 and 1.
-        for known in (None, True, False):
-            if value is known or value == known:
-                return known
+        if value is None:
+            return None
+        with suppress(Exception):  # whatever a foreign __eq__ raises, or returns that is neither true nor false
+            for known in (True, False):
+                if value == known:
+                    return known
         self._maker.rejections.reject(call, argument, value, "type", "True, False or None")
         return None
 
@@ -288,7 +299,8 @@ class Binding(Generic[Buffer, Counter]):
                     convert, spelling = conversion.converter, conversion.name
                 else:
                     convert, spelling = conversion, ""
-                specs.append(self._maker.argument(str(key[0]), name, metric, convert, spelling))
+                required = name in _REQUIRED and metric is not c.OPTIMIZATION_CHANGE  # which may not be there
+                specs.append(self._maker.argument(str(key[0]), name, metric, convert, spelling, required=required))
                 sinks.append(self._sinks(metric, _pick(metric, labels)))
             self._buffers[key] = self._maker.buffer(tuple(specs), tuple(sinks), calls, same_gauges)
         return self._buffers[key]
@@ -333,7 +345,7 @@ class Backend(NamedTuple):
     binding: LiveBinding
     flusher: Flusher
     rejections: Rejections
-    events: Events
+    events: Events | None
     source: Source
     clock: Callable[[], float]
 
@@ -356,17 +368,8 @@ REJECTED: Final[SeriesBuffer] = _RejectedBuffer((), ())
 REJECTED_COUNT: Final = CallCounter(())
 """The same for a call that is only counted: one that nobody reads."""
 
-REJECTED_SCORE: Final = Scales(REJECTED, REJECTED, "0-1", "", {})
+REJECTED_SCORE: Final = Scales(REJECTED, REJECTED, REJECTED, "0-1", "", {})
 """The same for a score."""
-
-
-class _NoEvents(Events):
-    def enabled(self) -> bool:
-        """Return no: what is not recorded is no event."""
-        return False
-
-
-_NO_EVENTS: Final = _NoEvents()
 
 
 class Process:
@@ -409,7 +412,7 @@ class Facade:
     def attach(self, backend: Backend) -> None:
         """Record into and read from ``backend`` from now on."""
         self._backend: Backend | None = backend
-        self._events = backend.events
+        self._events: Events | None = backend.events
         self._change: Callable[[Any, Any], float | None] = backend.binding.change
         self._fold: Callable[[SeriesBuffer], None] = backend.flusher.fold
         for cache in self._caches:
@@ -418,7 +421,7 @@ class Facade:
     def detach(self) -> None:
         """Use the process's configuration from the next call on."""
         self._backend = None
-        self._events = _NO_EVENTS
+        self._events = None
         self._change = _no_change
         for cache in self._caches:
             cache.clear()

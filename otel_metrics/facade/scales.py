@@ -16,16 +16,24 @@ Buffer = TypeVar("Buffer")
 
 
 class Scales(Generic[Buffer]):
-    """The two buffers of a satisfaction type, one per scale, and which of them a score belongs to."""
+    """The buffers of a satisfaction type, one per scale, and which of them a score belongs to.
 
-    __slots__ = ("five", "fixed", "kind", "one", "seen")
+    A score of 1 is the best on one scale and the worst on the other. While nothing tells which, it goes to ``unknown``, which
+    counts it as the worst, and as doubtful: who hears of it too early can look, who hears of nothing cannot.
+    """
 
-    def __init__(self, one: Buffer, five: Buffer, fixed: Scale | None, kind: str, seen: dict[str, Scale]) -> None:
+    __slots__ = ("five", "fixed", "kind", "one", "seen", "unknown")
+
+    def __init__(
+        self, one: Buffer, five: Buffer, unknown: Buffer, fixed: Scale | None, kind: str, seen: dict[str, Scale | None]
+    ) -> None:
         self.one = one
         self.five = five
+        self.unknown = unknown
         self.fixed = fixed
         self.kind = kind
         self.seen = seen
+        """By satisfaction type: the scale last seen; None after a score that told none."""
 
     def buffer_for(self, score: float) -> Buffer:
         """Return the buffer of the scale that ``score`` is on."""
@@ -37,6 +45,8 @@ class Scales(Generic[Buffer]):
                     return self.five
                 if score != 1:
                     if score >= 0:  # NaN is neither
+                        if self.seen.get(self.kind, "0-1") is None:
+                            self._were_best()
                         self.seen[self.kind] = "0-1"
                     return self.one
             except Exception:  # whatever a foreign __gt__ raises
@@ -47,14 +57,30 @@ class Scales(Generic[Buffer]):
     def _ambiguous(self) -> Buffer:
         seen = self.seen.get(self.kind)
         if seen is None:
-            self.seen[self.kind] = seen = "0-1"
-            say(
-                logging.WARNING,
-                "satisfaction type %r: a score of 1 is taken to be on the scale 0 to 1; "
-                "pass scale= or set satisfaction_scales to say otherwise",
-                self.kind,
-            )
+            if self.kind not in self.seen:
+                self.seen[self.kind] = None
+                say(
+                    logging.WARNING,
+                    "satisfaction type %r: a score of 1 is the best from 0 to 1 and the worst from 1 to 5; until another "
+                    "score tells which, it counts as the worst. Pass scale=, or set %s",
+                    self.kind,
+                    _setting(self.kind),
+                )
+            return self.unknown
         return self.five if seen == "1-5" else self.one
+
+    def _were_best(self) -> None:
+        say(
+            logging.WARNING,
+            "satisfaction type %r is on the scale from 0 to 1: its scores of 1 so far were counted as the worst, see "
+            "doubtful_responses. Set %s",
+            self.kind,
+            _setting(self.kind),
+        )
+
+
+def _setting(kind: str) -> str:
+    return f"satisfaction_scales or OTM_SATISFACTION_SCALES={kind}=0-1 (or 1-5)"
 
 
 def from_one_to_five(scores: list[float]) -> list[float]:

@@ -163,10 +163,17 @@ class DayBuilder:
     # ------------------------------------------------------------------------------------ as the recorder and its flusher
 
     def argument(
-        self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
+        self,
+        call: str,
+        argument: str,
+        metric: Metric,
+        convert: Converter | None = None,
+        spelling: str = "",
+        *,
+        required: bool = False,
     ) -> ArgumentSpec:
         """Return how an argument becomes values of ``metric``."""
-        del call, spelling
+        del call, spelling, required  # a row without any value is rejected as a whole
         return ArgumentSpec(
             convert, max(metric.low, -LARGEST), min(metric.high, LARGEST), partial(self._reject, argument)
         )

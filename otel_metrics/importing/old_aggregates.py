@@ -137,10 +137,10 @@ class AggregatesReader:
         return None
 
     def _scale(self, kind: str, known: Statistics) -> Scale:
-        """Return the scale of a row; a day of nothing but ones is on the one that the type has elsewhere."""
+        """Return the scale of a row; a day of nothing but ones is on the one that the type has elsewhere, else on 1 to 5."""
         scale = self._builder.settings.satisfaction_scales.get(kind)
         if scale is None:
-            ones = known.min == known.max == 1 and self._scales[kind] == {"1-5"}
+            ones = known.min == known.max == 1 and self._scales[kind] != {"0-1"}
             scale = "1-5" if ones or (known.max is not None and known.max > 1) else "0-1"
         self._scales[kind].add(scale)
         return scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -44,7 +45,9 @@ class OldHistory:
         shutil.rmtree(work, ignore_errors=True)
         self.database = database
         self.report = report
-        self.builder = DayBuilder(settings)
+        # The whole history tells the scale, not the first scores: a score of 1 is the best on one and the worst on the other.
+        scales = {**database.scales(), **settings.satisfaction_scales}
+        self.builder = DayBuilder(replace(settings, satisfaction_scales=scales))
         self.day_files = DayFiles(work)
         self.reader = RowReader(self.builder, self.day_files, report, Timestamps(zone))
         self.aggregates: old_aggregates.AggregatedRows = {}
@@ -125,6 +128,10 @@ class OldHistory:
     def scales(self) -> dict[str, Scale]:
         """Return the scale of every satisfaction type that was on one only."""
         return {kind: next(iter(seen)) for kind, seen in sorted(self.reader.scales.items()) if len(seen) == 1}
+
+    def of_unknown_scale(self) -> list[str]:
+        """Return the satisfaction types of which nothing tells the scale: all their scores are 1."""
+        return sorted(self.reader.doubtful - self.reader.scales.keys())
 
     def close(self, work: Path) -> None:
         """Remove the work folder."""

@@ -78,7 +78,12 @@ class RowSpan:
 
 def reject_all(database: OldDatabase, found: FoundTable, report: ImportReport) -> None:
     """Account for a table that cannot be read."""
-    name, rows = found.table.name, database.count(found.table.name)
+    name = found.table.name
+    rows = database.count_view(name) if found.view else database.count(name)
+    if rows is None:
+        report.read[name] += 1
+        report.reject(name, "all", f"{found.unreadable}; how many there are could not be counted")
+        return
     report.read[name] += rows
     if rows:
         report.reject(name, "all", str(found.unreadable), rows)
@@ -119,6 +124,8 @@ class RowReader:
         """Rows that fit, by day and table."""
         self.scales: defaultdict[str, set[Scale]] = defaultdict(set)
         """Scales that scores of a satisfaction type were on."""
+        self.doubtful: set[str] = set()
+        """Satisfaction types with scores of 1 that nothing told the scale of."""
         self.cardinality: Counter[str] = Counter()
         """Label combinations by table."""
         self.first: dict[int, int] = {}
@@ -207,10 +214,12 @@ class RowReader:
             self._take_rows(table, day, buffer, rows)
             if isinstance(bound.target, Scales):
                 scores = [row.values[0] for row in rows if type(row.values[0]) in _NUMBERS]
-                if buffer is not bound.target.five:
+                if buffer is bound.target.one:
                     self.scales[bound.target.kind].add("0-1")
-                elif any(1 <= score <= HIGHEST for score in scores):
+                elif buffer is bound.target.five and any(1 <= score <= HIGHEST for score in scores):
                     self.scales[bound.target.kind].add("1-5")
+                elif buffer is bound.target.unknown:
+                    self.doubtful.add(bound.target.kind)
         pending.clear()
         self._day_files.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,8 @@ from otel_metrics.errors import ImportFailedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from otel_metrics.settings import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,23 @@ _AGGREGATES: Final = Table(
     DAILY_SQL_KEY[0],
 )
 
+_LONGEST_VIEW: Final = 5.0
+"""Seconds that counting the rows of a view may take: it is any query, also one without an end."""
+
+_STEPS: Final = 100_000
+"""Of SQLite's machine, between two looks at the clock."""
+
 PORTION: Final = 50_000
 """Rows that are read at a time."""
+
+END_OF_PORTION: Final = (
+    'SELECT max(n) FROM (SELECT {rowid} AS n FROM "{table}" WHERE {rowid} > ? ORDER BY {rowid} LIMIT {portion})'
+)
+_SCORES: Final = """
+SELECT satisfaction_type, min(score), max(score) FROM "{table}"
+WHERE {rowid} > ? AND {rowid} <= ? AND typeof(score) IN ('integer', 'real') AND score BETWEEN 0 AND 5
+GROUP BY satisfaction_type COLLATE BINARY
+"""
 
 _IGNORED: Final = frozenset({"id", "created_at", "metadata", "feedback", "interaction_id", "error_message"})
 """Columns that hold what is no number and no label: they stay in the old database."""
@@ -227,10 +245,39 @@ class OldDatabase:
             if last == start:
                 return
 
+    def scales(self) -> dict[str, Scale]:
+        """Return the scale of every satisfaction type whose scores all fit one scale, and not the other."""
+        found = next((found for found in self.tables if found.table.call == "satisfaction"), None)
+        if found is None or found.unreadable:
+            return {}
+        below, above = set[str](), set[str]()
+        start: int | None = -(2**63)
+        while start is not None:  # in portions, as the old system may still be at work
+            names = {"rowid": found.rowid, "table": found.table.name}
+            ((end,),) = self.ask(END_OF_PORTION.format(portion=PORTION, **names), start)
+            if end is not None:
+                for kind, low, high in self.ask(_SCORES.format(**names), start, end):
+                    if isinstance(kind, str):
+                        below |= {kind} if low < 1 else set()
+                        above |= {kind} if high > 1 else set()
+            start = end
+        return {**dict.fromkeys(below - above, "0-1"), **dict.fromkeys(above - below, "1-5")}
+
     def count(self, name: str) -> int:
         """Return how many rows a table has."""
         ((count,),) = self.ask(f'SELECT count(*) FROM "{name}"')  # noqa: S608
         return int(count)
+
+    def count_view(self, name: str) -> int | None:
+        """Return how many rows a view has; None: counting them fails, takes too long, or never ends."""
+        deadline = time.monotonic() + _LONGEST_VIEW
+        self.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        try:
+            return self.count(name)
+        except ImportFailedError:
+            return None
+        finally:
+            self.connection.set_progress_handler(None, 0)
 
     def ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return what a query finds.

@@ -21,7 +21,7 @@ from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.importing.old_aggregates import contains
 from otel_metrics.importing.old_history import date_of
-from otel_metrics.importing.source_db import PORTION
+from otel_metrics.importing.source_db import END_OF_PORTION, PORTION
 from otel_metrics.importing.timestamps import MS_PER_DAY
 from otel_metrics.querying.source import Period, TotalQuery
 from otel_metrics.querying.statistics import Statistics
@@ -69,9 +69,6 @@ SELECT day, written, side, count(*), count(value), total(value), min(value), max
     FROM "{table}" WHERE {rowid} > ? AND {rowid} <= ? AND is_kept({rowid}))
 GROUP BY day, written, side, {groups}
 """
-_PORTION: Final = (
-    'SELECT max(n) FROM (SELECT {rowid} AS n FROM "{table}" WHERE {rowid} > ? ORDER BY {rowid} LIMIT {portion})'
-)
 
 
 Numbers = dict[str, float]
@@ -246,7 +243,7 @@ class TableCheck:
         groups = ", ".join(f'"{name}" COLLATE BINARY' for name in present)
         names = {"table": table.name, "rowid": found.rowid}
         query = _SUMS.format(labels=labels, groups=groups, value=value, **names)
-        portion = _PORTION.format(portion=PORTION, **names)
+        portion = END_OF_PORTION.format(portion=PORTION, **names)
         database = self._history.database
         start, last = -(2**63), database.last[table.name]
         while start < last:  # in portions, as the old system may still be at work

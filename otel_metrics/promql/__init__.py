@@ -1,17 +1,21 @@
-"""PromQL for rules, panels and getters: ``syntax`` is the language, ``changes`` what is asked of cumulative series."""
+"""PromQL for rules, panels and getters.
+
+``syntax`` is the language, ``dialects`` what servers understand of it, ``changes`` what is asked of cumulative series.
+"""
 
 from __future__ import annotations
 
-from otel_metrics.promql.changes import (
+from otel_metrics.promql.changes import Change, HistogramChange, rate, total
+from otel_metrics.promql.dialects import (
+    DIALECTS,
     INSTANCE,
-    Change,
-    HistogramChange,
+    PROMETHEUS,
+    PROMETHEUS_3_5,
+    VICTORIAMETRICS,
+    Dialect,
     Histograms,
-    exact,
-    rate,
-    total,
-    watched_hour,
-    watched_hour_native,
+    difference,
+    of_prometheus,
 )
 from otel_metrics.promql.syntax import (
     Expression,
@@ -36,8 +40,13 @@ from otel_metrics.promql.syntax import (
 )
 
 __all__ = [
+    "DIALECTS",
     "INSTANCE",
+    "PROMETHEUS",
+    "PROMETHEUS_3_5",
+    "VICTORIAMETRICS",
     "Change",
+    "Dialect",
     "Expression",
     "HistogramChange",
     "Histograms",
@@ -47,12 +56,13 @@ __all__ = [
     "aggregate",
     "binary",
     "call",
+    "difference",
     "equal",
-    "exact",
     "last_over",
     "like",
     "milliseconds",
     "number",
+    "of_prometheus",
     "pretty",
     "quoted",
     "rate",
@@ -62,6 +72,4 @@ __all__ = [
     "total",
     "unequal",
     "unlike",
-    "watched_hour",
-    "watched_hour_native",
 ]

@@ -99,6 +99,11 @@ class Expression:
         """Return how strongly the outermost operator binds."""
         return _ATOM
 
+    def narrowed(self, *matchers: str) -> Expression:
+        """Return the expression with more matchers on every series in it."""
+        del matchers
+        return self
+
     def broken(self, width: int) -> list[str]:
         """Return the expression in several lines, where it has places to break."""
         del width
@@ -184,6 +189,10 @@ class Series(Expression):
     def _when(self) -> str:
         return _when(self.offset, self.at)
 
+    def narrowed(self, *matchers: str) -> Series:
+        """Return those of the series that match, too."""
+        return self.where(*matchers)
+
     def where(self, *matchers: str) -> Series:
         """Return those of the series that match, too."""
         return replace(self, matchers=(*self.matchers, *filter(None, matchers)))
@@ -211,15 +220,19 @@ class Range(Expression):
     def _tail(self) -> str:
         return f"[{self.window}]{_when(self.offset, self.at)}" + (f" {self.modifier}" if self.modifier else "")
 
+    def narrowed(self, *matchers: str) -> Range:
+        """Return the samples of those of the series that match, too."""
+        return replace(self, of=self.of.narrowed(*matchers))
+
     def __str__(self) -> str:
-        inside = str(self.of)
-        return (inside if isinstance(self.of, Series) and ":" not in self.window else f"({inside})") + self._tail
+        return (f"({self.of})" if isinstance(self.of, Binary) else str(self.of)) + self._tail
 
     def broken(self, width: int) -> list[str]:
-        """Return a subquery with what is evaluated between its brackets."""
-        if isinstance(self.of, Series):
-            return [str(self)]
-        return ["(", *_indented(self.of, width), ")" + self._tail]
+        """Return a subquery with what is evaluated on lines of its own."""
+        if isinstance(self.of, Binary):
+            return ["(", *_indented(self.of, width), ")" + self._tail]
+        *above, last = lines(self.of, width - len(self._tail))
+        return [*above, last + self._tail]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,15 +257,19 @@ class Call(Expression):
     def _head(self) -> str:
         return f"{self.function} by ({', '.join(self.by)}) (" if self.by else f"{self.function}("
 
+    def narrowed(self, *matchers: str) -> Call:
+        """Return the same function of narrowed arguments."""
+        return replace(self, arguments=tuple(each.narrowed(*matchers) for each in self.arguments))
+
     def __str__(self) -> str:
         return f"{self._head}{', '.join(map(str, self.arguments))})"
 
     def broken(self, width: int) -> list[str]:
         """Return what the parentheses hold on lines of their own."""
         *first, last = self.arguments
-        if isinstance(last, Range):
-            head, *inside, tail = last.broken(width) if not isinstance(last.of, Series) else [str(last), ""]
-            return [self._head + head, *inside, tail + ")"] if inside else [f"{self._head}{head})"]
+        if isinstance(last, Range) and isinstance(last.of, Binary):
+            head, *inside, tail = last.broken(width)
+            return [self._head + head, *inside, tail + ")"]
         lead = "".join(f"{argument}, " for argument in first)
         if not any(isinstance(argument, (Binary, Call)) for argument in first):
             return [(self._head + lead).rstrip(), *_indented(last, width), ")"]
@@ -290,6 +307,10 @@ class Binary(Expression):
         associates = side is self.left and self.operator != "^"
         return side.precedence < self.precedence or (side.precedence == self.precedence and not associates)
 
+    def narrowed(self, *matchers: str) -> Binary:
+        """Return the same of both sides narrowed."""
+        return replace(self, left=self.left.narrowed(*matchers), right=self.right.narrowed(*matchers))
+
     def __str__(self) -> str:
         left, right = (f"({side})" if self._needs(side) else str(side) for side in (self.left, self.right))
         return f"{left} {self._middle} {right}"
@@ -299,6 +320,8 @@ class Binary(Expression):
         right = self._side(self.right, width - len(self._middle) - 1)
         chain = self.left.precedence == self.precedence and not self._needs(self.left)
         left = self.left.broken(width) if chain else self._side(self.left, width)
+        if left[-1] == ")" and isinstance(self.right, Number):
+            return [*left[:-1], f") {self._middle} {right[0]}"]
         return [*left, f"{self._middle} {right[0]}", *right[1:]]
 
     def _side(self, side: Expression, width: int) -> list[str]:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     Numbers = Mapping[str, Mapping[DayKey, float]]
 
-RECORDED_AFTER: Final = 1800.0
-"""Seconds after midnight from which on the recorded table may hold the day before."""
+RECORDED_AFTER: Final = 5400.0
+"""Seconds after midnight from which on the recorded table holds the day before, all columns of it."""
 
 _READ_AT: Final = 23.5 * 3600
 _READ_BACK: Final = 23 * 3600

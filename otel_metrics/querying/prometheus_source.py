@@ -6,6 +6,7 @@ Metrics are read as the server stores them: native histograms where it has them,
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from otel_metrics.promql import INSTANCE
 from otel_metrics.querying import days, expressions
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Irregular, Moment
+from otel_metrics.querying.scope import Scope
 from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, Period
 
 if TYPE_CHECKING:
@@ -49,24 +51,30 @@ class PrometheusSource:
     Args:
         client: for the server.
         clock: unix time in seconds.
+        scope: whose series are asked for.
     """
 
     name: SourceName = "prometheus"
 
-    def __init__(self, client: PrometheusClient, clock: Callable[[], float]) -> None:
+    def __init__(self, client: PrometheusClient, clock: Callable[[], float], scope: Scope | None = None) -> None:
         self._client = client
         self._clock = clock
+        self._scope = scope or Scope()
         self._unknown: tuple[str, ...] = ()  # forms that this server's engine does not know
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
         with self._client.within_one_timeout():
-            return self._fetch(plan, period)
+            remarks = self._scope.find(self._client, self._clock())
+            answer = self._fetch(plan, period)
+            return replace(answer, scope=self._scope.labels, warnings=(*remarks, *answer.warnings))
 
     def day(self, day: date) -> DayTable:
         """Return the daily table's rows: of a past day from the recorded table, if it has any, else computed."""
         with self._client.within_one_timeout():
-            return self._day(day)
+            remarks = self._scope.find(self._client, self._clock())
+            table = self._day(day)
+            return replace(table, scope=self._scope.labels, warnings=(*remarks, *table.warnings))
 
     def _fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
 
@@ -166,7 +174,8 @@ class PrometheusSource:
         """Ask several expressions, in as few requests as engines take; return samples by name, and the server's warnings."""
         parts: defaultdict[str, list[Sample]] = defaultdict(list)
         remarks: dict[str, None] = {}
-        for batch in expressions.batches(asked):
+        matchers = self._scope.matchers
+        for batch in expressions.batches({name: each.narrowed(*matchers) for name, each in asked.items()}):
             samples, warnings = self._client.query(batch, when)
             remarks.update(dict.fromkeys(warnings))
             for sample in samples:

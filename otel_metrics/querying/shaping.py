@@ -252,6 +252,7 @@ def _result(answer: Answer, has_data: object, estimated: Iterable[str]) -> r.Res
         "has_data": bool(has_data),
         "source": answer.source,
         "window": {"start": _iso(answer.period.start), "end": _iso(answer.period.end)},
+        "scope": dict(answer.scope),
         "estimated": sorted(estimated),
     }
     if answer.warnings:
@@ -299,16 +300,19 @@ def satisfaction_section(answer: Answer) -> r.SatisfactionSection:
         kind = labels.get(c.SATISFACTION_TYPE.name, "")
         responses[kind] += number
         satisfied[kind] += number if labels.get(c.SATISFIED.name) == _SATISFIED else 0
+    doubtful = {labels.get(c.SATISFACTION_TYPE.name, ""): number for labels, number in answer.numbers("doubtful")}
     known = _together(scores.values())
     return {
         **_scores(known),
         "total_responses": round(sum(responses.values())),
         "satisfied_responses": round(sum(satisfied.values())),
         "satisfaction_rate": _rate(sum(satisfied.values()), sum(responses.values())),
+        "doubtful_responses": round(sum(doubtful.values())),
         "by_type": {
             kind: {
                 "total_responses": round(number),
                 "satisfaction_rate": _rate(satisfied[kind], number),
+                "doubtful_responses": round(doubtful.get(kind, 0)),
                 **_scores(_known(scores.get(kind))),
             }
             for kind, number in sorted(responses.items())

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from otel_metrics.results import SourceName
 
 SECONDS_PER_DAY: Final = 86_400
-_CENTURY: Final = 36_525 * 24
+MOST_HOURS: Final = 36_525 * 24
+"""A century."""
+
 _EPOCH: Final = date(1970, 1, 1)  # not every server knows times before it
 
 
@@ -36,8 +38,8 @@ class Period:
         Raises:
             InvalidArgumentError: ``hours`` is not a positive number, or more than a century.
         """
-        if isinstance(hours, bool) or not isinstance(hours, Real) or not 0 < hours < _CENTURY:  # type: ignore[operator]
-            raise InvalidArgumentError(call, "hours", hours, "range", "a positive number")
+        if isinstance(hours, bool) or not isinstance(hours, Real) or not 0 < hours <= MOST_HOURS:  # type: ignore[operator]
+            raise InvalidArgumentError(call, "hours", hours, "range", f"a number above 0, up to {MOST_HOURS}")
         return cls(max(now - float(hours) * 3600, 0.0), now)
 
     @classmethod
@@ -123,6 +125,8 @@ class Answer:
     period: Period
     """What is really covered."""
     warnings: tuple[str, ...] = ()
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Labels that all series have that were asked for; none of them: everything that the source knows."""
 
     def distributions(self, name: str) -> list[tuple[Mapping[str, str], ValueSummary]]:
         """Return the rows of a :class:`DistributionQuery` that hold any values."""
@@ -164,6 +168,8 @@ class DayTable:
     warnings: tuple[str, ...] = ()
     completeness: Mapping[DayKey, Completeness] = field(default_factory=dict)
     """Of every row, unless this process alone answers for all."""
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Labels that all series have that were asked for."""
 
     def known_of(self, key: DayKey) -> Completeness:
         """Return how much of a row is known."""

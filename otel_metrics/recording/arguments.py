@@ -23,12 +23,13 @@ class ArgumentSpec:
         low: smallest admissible value, in the base unit.
         high: largest admissible value, in the base unit.
         reject: called as ``reject(value, reason)`` with each value that does not fit; the reason is one of ``type``,
-            ``nan``, ``infinite``, ``negative``, ``range``. ``None`` is an absent value and skipped silently.
+            ``nan``, ``infinite``, ``negative``, ``range``, ``missing``.
         latest: only the value recorded last is of interest, as to a gauge; batches hold it and the extremes, which tell
             whether all fit.
+        required: ``None`` is rejected; otherwise it is an absent value, and skipped silently.
     """
 
-    __slots__ = ("convert", "high", "latest", "low", "reject")
+    __slots__ = ("convert", "high", "latest", "low", "reject", "required")
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class ArgumentSpec:
         reject: Callable[[Any, str], object] | None = None,
         *,
         latest: bool = False,
+        required: bool = False,
     ) -> None:
         self.convert = convert
         self.low = low
         self.high = high
         self.reject = reject
         self.latest = latest
+        self.required = required
 
     def batch(self, raw: list[Any], context: Context | None = None) -> Batch | None:
         """Return the values of ``raw`` (in call order) that fit, summed up, or None if there are none."""
@@ -51,8 +54,8 @@ class ArgumentSpec:
         kinds = set(map(type, raw))
         if not kinds <= _NUMBERS:
             values = [value for value in raw if value is not None]
-            if not set(map(type, values)) <= _NUMBERS:
-                return self._one_by_one(values, context)
+            if not set(map(type, values)) <= _NUMBERS or (self.required and len(values) < len(raw)):
+                return self._one_by_one(raw, context)
         if not values:
             return None
         try:
@@ -72,19 +75,24 @@ class ArgumentSpec:
 
     def check(self, value: object) -> str | None:
         """Return why ``value`` would be rejected, or None."""
-        return None if value is None else self._judge(value)[0]
+        if value is None:
+            return "missing" if self.required else None
+        return self._judge(value)[0]
 
     def _one_by_one(self, raw: list[Any], context: Context | None) -> Batch | None:
         """Keep what fits, reject the rest: the slow way, taken only when a value of the batch is wrong."""
         fitting: list[float] = []
         rejected: list[tuple[Any, str]] = []
         for value in raw:
-            if value is not None:
-                reason, number = self._judge(value)
-                if reason is None:
-                    fitting.append(number)
-                else:
-                    rejected.append((value, reason))
+            if value is None:
+                if self.required:
+                    rejected.append((None, "missing"))
+                continue
+            reason, number = self._judge(value)
+            if reason is None:
+                fitting.append(number)
+            else:
+                rejected.append((value, reason))
         if self.reject is not None:
             for value, reason in rejected:
                 self.reject(value, reason)

@@ -1,8 +1,8 @@
 """What cannot be a label leaves as a log event: feedback, error messages, interaction ids, metadata.
 
 One event per call that carries such a thing, named after the call (``feature.satisfaction.recorded``, …), attributes as
-documented in ``docs/events.md``. By default it is a record of the standard library's logger ``otel_metrics.events`` at level
-INFO, with ``event_name`` and ``event_attributes`` on the record; with ``Settings.logger_provider`` it is an OpenTelemetry log event.
+documented in ``docs/events.md``. They hold users' text, so there are none unless ``Settings.events`` says where to: records of the
+standard library's logger ``otel_metrics.events``, with ``event_name`` and ``event_attributes``, or OpenTelemetry log events.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import inspect
 import json
 import logging
 import re
+import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry._logs import SeverityNumber
+from opentelemetry._logs import SeverityNumber, get_logger_provider
 
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.log import say
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
+
+    from otel_metrics.settings import Settings
 
 LONGEST: Final = 16_384
 """Characters of one attribute that are kept."""
@@ -49,37 +52,57 @@ _SEVERITIES: Final = {
 
 
 class Events:
-    """Emits events to one destination, chosen when the package is configured."""
+    """Emits events to one destination, chosen when the package is configured.
 
-    def __init__(self, provider: LoggerProvider | None = None) -> None:
+    Args:
+        provider: emit OpenTelemetry log events; None for records of the standard library's logger.
+        level: of these records.
+
+    Raises:
+        ConfigurationError: the provider's loggers know no event names.
+    """
+
+    def __init__(self, provider: LoggerProvider | None = None, level: int = logging.DEBUG) -> None:
         self._logger = provider.get_logger("otel_metrics") if provider else None
+        self._level = level
+        self._emitting = threading.local()
         if self._logger and "event_name" not in inspect.signature(self._logger.emit).parameters:
             raise ConfigurationError(
                 "logger_provider is not allowed: its Logger.emit() has no event_name; update opentelemetry-sdk"
             )
 
-    def enabled(self) -> bool:
-        """Return whether anybody listens."""
-        return self._logger is not None or _log.isEnabledFor(logging.INFO)
+    @classmethod
+    def of(cls, settings: Settings) -> Events | None:
+        """Return where ``settings`` send events to, None for nowhere."""
+        if settings.events == "log":
+            return cls(level=getattr(logging, settings.events_level))
+        if settings.events == "otel" or (settings.events is None and settings.logger_provider is not None):
+            return cls(settings.logger_provider or get_logger_provider())
+        return None
 
     def emit(self, event: Event, severity: object = "info", **attributes: object) -> None:
         """Emit ``event`` with those of ``attributes`` that are not ``None``; never raises.
 
-        ``severity`` is one of the documented error severities; it becomes the OpenTelemetry severity. Others are INFO.
+        ``severity`` is one of the documented error severities; it becomes the OpenTelemetry severity. Others are INFO. A record
+        call that a log handler makes meanwhile, in the same thread, emits nothing: it would be asked for without end.
         """
-        if not self.enabled():
+        if (self._logger is None and not _log.isEnabledFor(self._level)) or getattr(self._emitting, "now", False):
             return
+        self._emitting.now = True
         try:
             cleaned = {key: _clean(value) for key, value in attributes.items() if value is not None}
             if self._logger is None:
                 text = json.dumps(cleaned, ensure_ascii=False)
-                _log.info("%s %s", event.value, text, extra={"event_name": event.value, "event_attributes": cleaned})
+                about = {"event_name": event.value, "event_attributes": cleaned}
+                _log.log(self._level, "%s %s", event.value, text, extra=about)
             else:
                 known = severity if isinstance(severity, str) else ""
                 number = _SEVERITIES.get(known, SeverityNumber.INFO)
                 self._logger.emit(event_name=event.value, severity_number=number, attributes=cleaned)
         except Exception as error:
             say(logging.WARNING, "%s could not be emitted", event.value, error=error)
+        finally:
+            self._emitting.now = False
 
 
 def _clean(value: object) -> Any:

@@ -7,7 +7,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import CATALOGUE, OTHER
-from otel_metrics.catalogue.labels import LONGEST, printable
+from otel_metrics.label_text import LONGEST, printable, text_of
 from otel_metrics.log import say
 from otel_metrics.recording.rejections import Counts
 
@@ -21,6 +21,11 @@ EVERY: Final = "*"
 """The label name that overflow of a whole call's series is counted under."""
 
 _CLOSED: Final = frozenset(label.name for metric in CATALOGUE for label in metric.labels if label.values)
+
+
+def given(value: object) -> bool:
+    """Return whether an optional argument was given: it is neither ``None`` nor empty. Its own truth is not asked for."""
+    return value is not None and not (isinstance(value, str) and not value)
 
 
 class RejectedCallError(Exception):
@@ -50,18 +55,18 @@ class Labels:
         """Return the label value for an argument that a series cannot do without.
 
         Raises:
-            RejectedCallError: ``value`` is no string, or an empty one.
+            RejectedCallError: ``value`` is nothing that has a text of its own, or that is empty.
             InvalidArgumentError: instead, in strict mode.
         """
         argument = argument or label.name
-        if not isinstance(value, str):
+        text = text_of(value)
+        if text is None:
             self._rejections.reject(call, argument, value, "type", "a string")
             raise RejectedCallError
-        value = str.__str__(value)  # an Enum of strings prints as something else
-        if not value or value.isspace():
+        if not text or text.isspace():
             self._rejections.reject(call, argument, value, "empty", "a string that is not empty")
             raise RejectedCallError
-        return self._bounded(label, self._clean(call, label, value, argument))
+        return self._bounded(label, self._clean(call, label, text, argument))
 
     def kept(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
         """Return the label value for an argument that the event is worth more than: an unusable one becomes ``other``."""
@@ -72,7 +77,7 @@ class Labels:
 
     def optional(self, call: str, label: Label, value: object, argument: str | None = None) -> str:
         """Return the label value for an argument that may be ``None`` or empty: then the empty string, Prometheus's "absent"."""
-        return "" if value is None or value == "" else self.kept(call, label, value, argument)
+        return self.kept(call, label, value, argument) if given(value) else ""
 
     def within(self, call: str, labels: dict[str, str]) -> dict[str, str]:
         """Return ``labels``, or, once ``call`` is bound to as many series as the limit allows, with every open label ``other``."""

@@ -67,7 +67,14 @@ class SeriesMaker(Protocol[Buffer_co, Counter_co]):
         """What cleans label values and bounds how many there are."""
 
     def argument(
-        self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
+        self,
+        call: str,
+        argument: str,
+        metric: Metric,
+        convert: Converter | None = None,
+        spelling: str = "",
+        *,
+        required: bool = False,
     ) -> ArgumentSpec:
         """Return how ``argument`` of ``call`` becomes values of ``metric``; ``spelling`` tells units apart."""
 
@@ -133,7 +140,14 @@ class Recorder:
             recorders.remove(self)
 
     def argument(
-        self, call: str, argument: str, metric: Metric, convert: Converter | None = None, spelling: str = ""
+        self,
+        call: str,
+        argument: str,
+        metric: Metric,
+        convert: Converter | None = None,
+        spelling: str = "",
+        *,
+        required: bool = False,
     ) -> ArgumentSpec:
         """Return how ``argument`` of ``call`` becomes values of ``metric``; shared by all series (``spelling`` tells units apart)."""
         key = (call, argument, metric.name, spelling)
@@ -143,7 +157,9 @@ class Recorder:
             if found is None:
                 reject = partial(self._reject, call, argument, _allowed(low, high))
                 bounds = max(low, -LARGEST), min(high, LARGEST)
-                found = self._arguments[key] = ArgumentSpec(convert, *bounds, reject, latest=metric.kind is Kind.GAUGE)
+                found = self._arguments[key] = ArgumentSpec(
+                    convert, *bounds, reject, latest=metric.kind is Kind.GAUGE, required=required
+                )
             return found
 
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.servers import ROOT, promtool
+from tests.dialects import AT_HAND, rules
+from tests.servers import promtool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from otel_metrics.promql import Dialect
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -53,17 +56,17 @@ class History:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def impatient_rules(folder: Path, *, root: Path = ROOT, interval: str = "1s") -> list[Path]:
-    """Copy the rules below ``root``, the shipped ones: the same expressions, every ``interval``, firing at once."""
+def impatient_rules(folder: Path, dialect: Dialect = AT_HAND, *, interval: str = "1s") -> list[Path]:
+    """Write the shipped rules: the same expressions, every ``interval``, firing at once."""
     written = []
-    for path in sorted((root / "prometheus/rules").glob("*.yml")):
-        groups = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, text in sorted(rules(dialect).items()):
+        groups = yaml.safe_load(text)
         for group in groups["groups"]:
             group["interval"] = interval
             for rule in group["rules"]:
                 rule.pop("for", None)
                 rule.pop("keep_firing_for", None)
-        copy = folder / path.name
+        copy = folder / name
         copy.write_text(yaml.safe_dump(groups, sort_keys=False, width=10_000), encoding="utf-8")
         written.append(copy)
     return written

@@ -7,13 +7,12 @@ import math
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from otel_metrics.catalogue import CATALOGUE, Kind
 from otel_metrics.naming import series_name
 from tests.assets.history import DAY, HOUR, MINUTE, History, expositions, impatient_rules
+from tests.dialects import CLASSIC, groups
 from tests.servers import ROOT, Process, Prometheus, fetch, free_port, routing_to, scraping, wait_until
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def observe(servers: Servers, folder: Path) -> Prometheus:
     server.stop()
 
     # The last day's rows, by the shipped rules; then as many days like it.
-    server = servers.prometheus(rules=impatient_rules(rules), data=data, flags=[RETENTION])
+    server = servers.prometheus(rules=impatient_rules(rules, CLASSIC), data=data, flags=[RETENTION])
     rows = server.wait_for('{__name__=~"feature_type_name:value:p99_1d"}') and server.query(
         '{__name__=~"feature_type_name:value:(avg|min|max|stddev|count|p50_|p95_|p99_)1?d"}'
     )
@@ -148,19 +147,13 @@ def _days(history: History, exposition: list[tuple[str, float]], noon: float, mi
 def _remember_hours(server: Prometheus, times: list[float]) -> History:
     """Return what the rules of the first tier would have recorded at some times."""
     history = History()
-    groups = [group for group in shipped_groups() if group["name"] == "otel_metrics_hours"]
-    for rule, when in itertools.product(groups[0]["rules"], times):
+    [hours] = [group for group in groups(CLASSIC) if group["name"] == "otel_metrics_hours"]
+    for rule, when in itertools.product(hours["rules"], times):
         for result in server.query(rule["expr"], when):
             labels = {**result["metric"], **rule.get("labels", {}), "__name__": rule["record"]}
             for after in (0, 10 * MINUTE):
                 history.add(_series(labels), [(when + after, float(result["value"][1]))])
     return history
-
-
-def shipped_groups() -> list[dict[str, Any]]:
-    """Return the groups of the shipped rules."""
-    paths = sorted((ROOT / "prometheus/rules").glob("*.yml"))
-    return [group for path in paths for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
 
 
 def _series(labels: dict[str, str]) -> str:

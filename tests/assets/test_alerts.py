@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.assets.history import DAY, HOUR, MINUTE, History, impatient_rules
+from tests.dialects import CLASSIC
 from tests.servers import ROOT, Servers, routing_to, wait_until
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, di
         trouble(time.time()).write(folder / "data")
         servers.prometheus(
             # TelemetryDailyTableMissing: without the rules that write the table.
-            rules=[path for path in impatient_rules(rules) if path.name != "daily.yml"],
+            rules=[path for path in impatient_rules(rules, CLASSIC) if path.name != "daily.yml"],
             alertmanagers=[alertmanager.address],
             data=folder / "data",
             # The alerts fire before Alertmanager is discovered, and would be sent again only after a minute.

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.assets.history import impatient_rules
-from tests.servers import ROOT, Process, routing_to, wait_until
+from tests.dialects import START_TIMES
+from tests.servers import ROOT, Process, routing_to, scraping, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,10 +53,15 @@ def test_the_documented_monitor_tells_of_trouble_and_not_of_low_traffic(servers:
     alertmanager = servers.alertmanager(routing_to(webhook.url))
     application = servers._started(Application(tmp_path))
     (tmp_path / "rules").mkdir()
-    prometheus = servers.prometheus(
-        targets=[application.address],
+    config = scraping(
+        [application.address],
         rules=impatient_rules(tmp_path / "rules"),
         alertmanagers=[alertmanager.address],
+    )
+    prometheus = servers.prometheus(
+        config,
+        native=True,
+        features=[START_TIMES],
         flags=["--rules.alert.resend-delay=1s"],
     )
     expected = {

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_metrics.assets import render
 from otel_metrics.assets.dashboards import texts
-from otel_metrics.assets.render import Histograms
 from tests.assets.asking import without_finite_numbers
 from tests.assets.history import impatient_rules
 from tests.assets.observed import Example
+from tests.dialects import AT_HAND, START_TIMES
 from tests.servers import Servers, scraping
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.servers import Prometheus
 
-DASHBOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in texts(Histograms.NATIVE).items()}
+DASHBOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in texts(AT_HAND).items()}
 # The daily table needs a past, which promtool cannot make of native histograms; the health of servers has none in it.
 OF_FEATURES = [name for name in DASHBOARDS if name not in {"daily", "telemetry"}]
 
@@ -32,12 +31,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("native")
     rules = folder / "rules"
     rules.mkdir()
-    render.write(folder, Histograms.NATIVE)
     with contextlib.closing(Servers(folder / "servers")) as servers:
         example = servers._started(Example(folder))
         server = servers.prometheus(
-            scraping([example.address], interval="1s", rules=impatient_rules(rules, root=folder)),
+            scraping([example.address], interval="1s", rules=impatient_rules(rules)),
             native=True,
+            features=[START_TIMES],
         )
         example.wait_for_every_metric()
         server.wait_for("min(count_over_time(up[5m])) >= 20", timeout=90)

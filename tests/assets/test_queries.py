@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_metrics.assets.dashboards import texts
 from tests.assets import faults
 from tests.assets.asking import substituted, without_finite_numbers
-from tests.assets.observed import observe, shipped_groups
-from tests.servers import ROOT, Servers, fetch
+from tests.assets.observed import observe
+from tests.dialects import CLASSIC, groups
+from tests.servers import Servers, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +27,8 @@ if TYPE_CHECKING:
 # One start for all of them, and every query within the time of one test.
 pytestmark = pytest.mark.timeout(400)
 
-DASHBOARDS: dict[str, dict[str, Any]] = {
-    path.stem: json.loads(path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))
-}
-RECORDINGS = [rule for group in shipped_groups() for rule in group["rules"] if "record" in rule]
+DASHBOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in texts(CLASSIC).items()}
+RECORDINGS = [rule for group in groups(CLASSIC) for rule in group["rules"] if "record" in rule]
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +81,11 @@ def test_every_recording_rule_records_finite_numbers(prometheus: Prometheus, rul
 
 
 def test_no_rule_fails(prometheus: Prometheus) -> None:
-    groups = prometheus.api("rules")["groups"]
-    assert {group["name"] for group in groups} == {group["name"] for group in shipped_groups()}
+    found = prometheus.api("rules")["groups"]
+    assert {group["name"] for group in found} == {group["name"] for group in groups(CLASSIC)}
     failed = {
         (group["name"], rule["name"]): rule.get("lastError")
-        for group in groups
+        for group in found
         for rule in group["rules"]
         if rule["health"] != "ok"
     }

@@ -8,7 +8,7 @@ import pytest
 
 from otel_metrics.assets import render
 from otel_metrics.assets.links import Links
-from otel_metrics.assets.render import Histograms
+from otel_metrics.promql import DIALECTS, PROMETHEUS, Histograms
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def test_what_somebody_else_put_there_stays(tmp_path: Path) -> None:
 
 
 def test_native_histograms_are_read_without_their_classic_series(tmp_path: Path) -> None:
-    render.write(tmp_path)
-    changed = {path.relative_to(tmp_path).as_posix() for path in render.write(tmp_path, Histograms.NATIVE)}
+    render.write(tmp_path, PROMETHEUS.storing(Histograms.CLASSIC))
+    changed = {path.relative_to(tmp_path).as_posix() for path in render.write(tmp_path)}
     assert {"prometheus/rules/daily.yml", "prometheus/rules/recording.yml", "grafana/dashboards/usage.json"} <= changed
     for path in tmp_path.rglob("*.yml"):
         text = path.read_text(encoding="utf-8")
@@ -95,3 +95,18 @@ def test_native_histograms_are_read_without_their_classic_series(tmp_path: Path)
         assert "feature_satisfaction_score_sum" not in text, path
     for path in tmp_path.rglob("*.json"):
         assert "_bucket" not in path.read_text(encoding="utf-8"), path
+
+
+def test_a_dialect_uses_what_its_server_knows(tmp_path: Path) -> None:
+    text = {}
+    for name, dialect in DIALECTS.items():
+        render.write(tmp_path / name, dialect)
+        text[name] = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / name).rglob("*.yml"))
+    assert [name for name in DIALECTS if " anchored)" in text[name]] == ["prometheus"]
+    assert [name for name in DIALECTS if "histogram_count(" in text[name]] == ["prometheus", "prometheus-3.5"]
+    assert [name for name in DIALECTS if "prometheus_rule_" in text[name]] == ["prometheus", "prometheus-3.5"]
+
+
+def test_victoria_metrics_stores_no_native_histograms() -> None:
+    with pytest.raises(ValueError, match="stores no native histograms"):
+        DIALECTS["victoriametrics"].storing(Histograms.NATIVE)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import shutil
+import statistics
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from otel_metrics.assets import render
-from otel_metrics.assets.render import Histograms
-from tests.servers import ROOT, promtool
+from otel_metrics.assets import data_files, render
+from otel_metrics.promql import VICTORIAMETRICS, Histograms, of_prometheus
+from tests.servers import ROOT, program, promtool, version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RULES = sorted((ROOT / "prometheus/rules").glob("*.yml"))
-TESTS = sorted((ROOT / "prometheus/tests").glob("*.test.yml"))
-NATIVE_TESTS = sorted((ROOT / "prometheus/tests/native").glob("*.test.yml"))
+TESTS = sorted((ROOT / "prometheus/tests").rglob("*.test.yml"))
+NATIVE = [path for path in TESTS if path.parent.name == "tests"]
+CLASSIC = [path for path in TESTS if path not in NATIVE]
+# What the promtool at hand understands; CI has both.
+DIALECT = of_prometheus(version("promtool"))
 # It always fires, so it has no other case.
 ALWAYS = "TelemetryHeartbeat"
 
@@ -40,35 +46,77 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for rule in rules() if "alert" in rule]
 
 
-def test_rules_are_linted() -> None:
-    done = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[Histograms, Path]:
+    """Rules and configuration for the promtool at hand, with the tests typed for them."""
+    folders = {}
+    for histograms in Histograms:
+        folder = tmp_path_factory.mktemp(histograms.value)
+        render.write(folder, DIALECT.storing(histograms))
+        data_files.copy_missing(folder, DIALECT.name)
+        shutil.copytree(ROOT / "prometheus/tests", folder / "prometheus/tests")
+        folders[histograms] = folder / "prometheus"
+    return folders
+
+
+@pytest.mark.parametrize("histograms", Histograms)
+def test_rules_are_linted(rendered: dict[Histograms, Path], histograms: Histograms) -> None:
+    rules = sorted((rendered[histograms] / "rules").glob("*.yml"))
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", *rules)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_configuration_is_valid_with_its_rules() -> None:
-    done = promtool("check", "config", "--lint=all", ROOT / "prometheus/prometheus.yml")
+def test_the_configuration_is_valid_with_its_rules(rendered: dict[Histograms, Path]) -> None:
+    done = promtool("check", "config", "--lint=all", rendered[Histograms.NATIVE] / "prometheus.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"SUCCESS: {len(RULES)} rule files found" in done.stdout
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
-def test_rule_tests_typed_by_hand(path: Path) -> None:
-    done = promtool("test", "rules", path)
+@pytest.mark.parametrize(
+    ("histograms", "path"),
+    [
+        *((Histograms.NATIVE, path) for path in NATIVE),
+        *((Histograms.CLASSIC, path) for path in (*CLASSIC, ROOT / "prometheus/tests/feature_alerts.test.yml")),
+    ],
+    ids=lambda value: value.name,
+)
+def test_rule_tests_typed_by_hand(rendered: dict[Histograms, Path], histograms: Histograms, path: Path) -> None:
+    done = promtool("test", "rules", rendered[histograms] / path.relative_to(ROOT / "prometheus"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", NATIVE_TESTS, ids=lambda path: path.name)
-def test_rule_tests_typed_by_hand_for_native_histograms(path: Path, tmp_path: Path) -> None:
-    render.write(tmp_path, Histograms.NATIVE)
-    native = tmp_path / "prometheus/tests/native" / path.name
-    native.parent.mkdir(parents=True)
-    shutil.copy(path, native)
-    checked = promtool(
-        "check", "rules", "--lint=all", "--lint-fatal", *sorted((tmp_path / "prometheus/rules").glob("*"))
+def test_the_rules_of_victoria_metrics_are_understood(tmp_path: Path) -> None:
+    render.write(tmp_path, VICTORIAMETRICS)
+    done = subprocess.run(
+        [program("vmalert"), "-dryRun", f"-rule={tmp_path}/prometheus/rules/*.yml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    done = promtool("test", "rules", native)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_rule_is_what_a_person_would_write(capsys: pytest.CaptureFixture[str]) -> None:
+    lengths = sorted((len(_one_line(rule["expr"])), rule.get("record") or rule["alert"]) for rule in rules())
+    median, (longest, name) = statistics.median(length for length, _ in lengths), lengths[-1]
+    with capsys.disabled():
+        print(f"\n{len(lengths)} rules: median {median:.0f} characters, longest {longest} ({name})")
+    assert median < 120
+    assert longest < 400
+    lines = [line for path in RULES for line in path.read_text(encoding="utf-8").splitlines() if '"' not in line]
+    assert max(map(len, lines)) <= 120
+
+
+def _one_line(expression: str) -> str:
+    return " ".join(expression.split()).replace("( ", "(").replace(" )", ")")
+
+
+def test_every_group_says_what_it_answers() -> None:
+    for path in RULES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for above, line in itertools.pairwise(lines):
+            assert not line.startswith("  - name: ") or above.startswith("  # "), line
 
 
 @pytest.mark.parametrize("name", [rule["alert"] for rule in alerts() if rule["alert"] != ALWAYS])

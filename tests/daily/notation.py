@@ -30,6 +30,11 @@ def input_series(day: Simulation, days: int, metric_name: str) -> list[dict[str,
                 for metric in family.metric:
                     if prometheus_proto.labels_of(metric).get("metric_name") == metric_name:
                         found[_series(name, metric)][place] = _value(metric)
+    for values in found.values():
+        # What servers make of the start time of a process that was born meanwhile.
+        first = next(place for place, value in enumerate(values) if value != "_")
+        if first and "{{" in values[first]:
+            values[first - 1] = values[first].partition(" ")[0] + "}}"  # of the same schema
     found['up{job="shop"}'] = ["1"] * length
     return [{"series": series, "values": " ".join(values)} for series, values in found.items()]
 

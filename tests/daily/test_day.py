@@ -16,12 +16,13 @@ import pytest
 
 from otel_metrics.assets import daily, rulefile
 from otel_metrics.catalogue import SECONDS
-from otel_metrics.promql import Histograms
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.daily import notation, rules
 from tests.daily.simulation import DAY, DISTRIBUTIONS, HOUR, MINUTE, Clock, Simulation, exactly, gauge, serving
-from tests.servers import ROOT, promtool, wait_until
+from tests.dialects import AT_HAND, CLASSIC, START_TIMES
+from tests.dialects import rules as rule_files
+from tests.servers import promtool, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +92,9 @@ def scraped(day: Simulation, servers: Servers) -> Prometheus:
     expositions["up"] = gauge("up", {"job": "shop"}, ((START - 2 * HOUR + n * MINUTE, 1) for n in range(29 * 60)))
     with serving(expositions) as address:
         jobs = "".join(JOB.format(name=name, address=address) for name in expositions)
-        server = servers.prometheus(CONFIG.format(jobs=jobs), native=True, flags=["--storage.tsdb.retention.time=100y"])
+        server = servers.prometheus(
+            CONFIG.format(jobs=jobs), native=True, features=[START_TIMES], flags=["--storage.tsdb.retention.time=100y"]
+        )
         server.wait_until_scraped()
     # From here on it only answers; what it was told is over.
     server.stop()
@@ -171,7 +174,10 @@ def test_the_day_from_the_process_itself(days: Days, values: int) -> None:
 def test_the_day_through_the_shipped_rules(days: Days, tmp_path: Path) -> None:
     """Classic histograms: percentiles are off by the width of a bucket at most, everything else is exact."""
     day, server = days.day(MANY), days.server(MANY)
-    rules.backfill(server, ROOT / "prometheus" / "rules" / "daily.yml", START, END + 2 * HOUR, tmp_path)
+    file = tmp_path / "classic" / "daily.yml"
+    file.parent.mkdir()
+    file.write_text(rule_files(CLASSIC)["daily.yml"], encoding="utf-8")
+    rules.backfill(server, file, START, END + 2 * HOUR, tmp_path)
     for name in DISTRIBUTIONS:
         labels = f'{{feature="shop",metric_type="response_time",metric_name="{name}_ms",unit="seconds"}}'
         found = {}
@@ -195,7 +201,7 @@ def test_the_rows_do_not_depend_on_when_the_server_evaluates(days: Days, tmp_pat
     server = days.server(FEW)
     for name in ("daily.yml", "elsewhere.yml"):
         file = tmp_path / name
-        file.write_text((ROOT / "prometheus" / "rules" / "daily.yml").read_text(encoding="utf-8"), encoding="utf-8")
+        file.write_text(rule_files(CLASSIC)["daily.yml"], encoding="utf-8")
         (tmp_path / "work").mkdir(exist_ok=True)
         rules.backfill(server, file, START, END + 3 * HOUR, tmp_path / "work")
         for out in (tmp_path / "work").iterdir():
@@ -214,7 +220,7 @@ def test_native_percentiles_through_the_rules_expressions(days: Days, values: in
     day, server = days.day(values), days.server(values)
     found = {(rule.record, rule.labels.get(daily.HISTOGRAM)): str(rule.expr) for rule in native_rules()}
     hour = found[daily.NATIVE_1H, "feature_performance_duration_seconds"]
-    inner = hour.removeprefix("last_over_time((").removesuffix(")[1h:1h] offset 5m)")
+    inner = hour.removeprefix("last_over_time(").removesuffix("[1h:1h] offset 5m)")
     whole = found[daily.NATIVE, None].replace(f"last_over_time({daily.NATIVE_1H}[24m] offset -29m)", f"({inner})")
     assert len(inner) < len(hour)
     assert daily.NATIVE_1H not in whole
@@ -227,19 +233,14 @@ def test_native_percentiles_through_the_rules_expressions(days: Days, values: in
 
 
 def native_rules() -> list[rulefile.Recording]:
-    return [
-        rule
-        for group in daily.groups(Histograms.NATIVE)
-        for rule in group.rules
-        if isinstance(rule, rulefile.Recording)
-    ]
+    return [rule for group in daily.groups(AT_HAND) for rule in group.rules if isinstance(rule, rulefile.Recording)]
 
 
 def test_the_day_through_the_native_rules(days: Days, tmp_path: Path) -> None:
     """All of it by promtool's test of rules; promtool cannot backfill native histograms, and tests may not load many."""
     day, folder = days.day(FEW), tmp_path
     file = folder / "daily.yml"
-    file.write_text(rulefile.text(*daily.groups(Histograms.NATIVE)), encoding="utf-8")
+    file.write_text(rulefile.text(*daily.groups(AT_HAND)), encoding="utf-8")
     tests = []
     for name in DISTRIBUTIONS:
         labels = f'{{feature="shop",metric_type="response_time",metric_name="{name}_ms",unit="seconds"}}'

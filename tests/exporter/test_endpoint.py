@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -26,11 +26,15 @@ from opentelemetry.sdk.metrics.export import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.core import Exemplar as OwnExemplar
 
-from otel_metrics.exporter.endpoint import Endpoint
+from otel_metrics.exporter import endpoint as endpoint_module
+from otel_metrics.exporter.endpoint import Endpoint, named_by
 from otel_metrics.exporter.names import STRATEGIES
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, parsed
 from tests.servers import promtool
+
+if TYPE_CHECKING:
+    from otel_metrics.exporter.endpoint import Response
 
 
 def endpoint(**arguments: Any) -> Endpoint:
@@ -83,37 +87,145 @@ def test_another_path() -> None:
         endpoint(max_scrapes=0)
 
 
+BIG = b"x" * (1 << 19)
+"""A burst: what comes after it is not made before it has been taken."""
+
+
+def limited(places: int, **options: Any) -> Endpoint:
+    """An endpoint whose scrapes take three bursts."""
+    return Endpoint(lambda _: iter([BIG, BIG, BIG]), max_scrapes=places, **options)
+
+
+def asked(endpoint: Endpoint, client: str) -> Response:
+    return endpoint.respond("GET", "/metrics", {}, client)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a place, and nobody counts as stalled."""
+    monkeypatch.setattr(endpoint_module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(endpoint_module, "STALLED", 3600.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_scrapes_beyond_the_bound_are_rejected_and_the_others_finish() -> None:
-    # Three bursts: what is not sent yet has not been made yet.
-    big = b"x" * (1 << 19)
-    limited = Endpoint(lambda _: iter([big, big, big]), max_scrapes=2)
-    first, second = (limited.respond("GET", "/metrics", {}) for _ in range(2))
-    rejected = limited.respond("GET", "/metrics", {})
+    endpoint = limited(2)
+    first, second = asked(endpoint, "a"), asked(endpoint, "b")
+    rejected = asked(endpoint, "c")
     assert (rejected.status, dict(rejected.headers)["Retry-After"]) == (503, "1")
-    assert len(body(first)) == 3 * len(big)
-    assert limited.respond("HEAD", "/metrics", {}).status == 200
-    third = limited.respond("GET", "/metrics", {})
+    assert len(body(first)) == 3 * len(BIG)
+    assert endpoint.respond("HEAD", "/metrics", {}).status == 200
+    third = asked(endpoint, "c")
     assert third.status == 200
     second.body.close()
     third.body.close()
-    assert [limited.respond("GET", "/metrics", {}).status for _ in range(3)] == [200, 200, 503]
+    assert [asked(endpoint, client).status for client in "def"] == [200, 200, 503]
 
 
-def test_a_scrape_that_is_not_taken_gives_way_and_breaks_off() -> None:
-    big = b"x" * (1 << 19)
-    limited = Endpoint(lambda _: iter([big, big, big]), max_scrapes=1, response_timeout=1e-6)
-    first = limited.respond("GET", "/metrics", {})
-    assert limited.respond("GET", "/metrics", {}).status == 200
+def test_a_scrape_waits_a_moment_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "STALLED", 3600.0)
+    monkeypatch.setattr(endpoint_module, "_PATIENCE", 30.0)
+    endpoint = limited(1)
+    first = asked(endpoint, "a")
+    timer = threading.Timer(0.1, first.body.close)
+    timer.start()
+    assert asked(endpoint, "b").status == 200
+    timer.join()
+
+
+def test_a_scrape_that_its_client_takes_nothing_of_gives_way_and_breaks_off() -> None:
+    endpoint = limited(4)
+    stalled = [asked(endpoint, f"192.0.2.{n}") for n in range(4)]
+    assert asked(endpoint, "127.0.0.1").status == 200
+    assert sum(_breaks_off(response) for response in stalled) == 1
+
+
+def _breaks_off(response: Response) -> bool:
+    try:
+        body(response)
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_has_taken_a_whole_scrape_before_always_finds_a_place() -> None:
+    endpoint = limited(2)
+    body(asked(endpoint, "known"))
+    for n in range(10):
+        others = [asked(endpoint, f"new{n}"), asked(endpoint, f"another{n}")]
+        assert len(body(asked(endpoint, "known"))) == 3 * len(BIG)
+        for other in others:
+            other.body.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_client_does_not_keep_all_places_from_another() -> None:
+    endpoint = limited(3)
+    assert [asked(endpoint, "greedy").status for _ in range(4)] == [200, 200, 200, 503]
+    assert asked(endpoint, "modest").status == 200
+    assert asked(endpoint, "third").status == 200
+    assert asked(endpoint, "fourth").status == 503  # nobody has two more than it
+
+
+def test_a_scrape_that_takes_too_long_gives_way_and_breaks_off() -> None:
+    endpoint = limited(1, response_timeout=1e-6)
+    first = asked(endpoint, "a")
+    assert asked(endpoint, "b").status == 200
     with pytest.raises(TimeoutError):
         body(first)
     with pytest.raises(ValueError, match="response_timeout=0"):
-        endpoint(response_timeout=0)
+        limited(1, response_timeout=0)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "metrics", "//m", "/a b", "/x?y", "/m#x", "/é", "/a%20b", "/./m", "/a/..", "/m\r\nX: y", "/m\n"]
+)
+def test_a_path_that_no_client_can_ask_for_is_an_error(path: str) -> None:
+    with pytest.raises(ValueError, match="metrics_path="):
+        endpoint(metrics_path=path)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/a/b.c", "/m/", "/team:app/@x,y;z=(1)", "/..m/.n"])
+def test_a_path_that_clients_can_ask_for_is_served(path: str) -> None:
+    assert endpoint(metrics_path=path).respond("GET", path, {}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("", 200),  # no browser leaves it out
+        ("localhost", 200),
+        ("LOCALHOST:9464", 200),
+        ("app.localhost:9464", 200),
+        ("127.0.0.1:9464", 200),
+        ("192.0.2.7", 200),
+        ("[::1]:9464", 200),
+        ("application:9464", 200),  # no dot: nobody can register it
+        ("metrics.example.org.:9464", 200),
+        ("other.example:443", 200),
+        ("evil.example", 421),
+        ("evil.example:9464", 421),
+        ("127.0.0.1.evil.example:9464", 421),
+        ("localhost.evil.example", 421),
+        ("evil.example, localhost", 421),
+        ("localhost@evil.example", 421),
+        ("[evil.example]", 421),
+    ],
+)
+def test_a_name_that_leads_here_by_rebinding_is_not_served(host: str, status: int) -> None:
+    served = endpoint(serves=named_by("metrics.example.org", ["Other.example"]))
+    for path in ("/metrics", "/"):
+        assert served.respond("GET", path, {"host": host}).status == status
+    assert served.respond("GET", "/-/healthy", {"host": host}).status == 200
+    assert endpoint(serves=named_by("::1", ["*"])).respond("GET", "/metrics", {"host": host}).status == 200
+    assert endpoint(serves=named_by("::1")).respond("GET", "/metrics", {"host": "[::1"}).status == 421
 
 
 def test_a_small_exposition_is_made_before_it_is_sent() -> None:
     """So slow clients hold no slot."""
-    limited = endpoint(max_scrapes=1)
-    responses = [limited.respond("GET", "/metrics", {}) for _ in range(10)]
+    one_place = endpoint(max_scrapes=1)
+    responses = [one_place.respond("GET", "/metrics", {}) for _ in range(10)]
     assert [response.status for response in responses] == [200] * 10
     assert {body(response) for response in responses} == {b"a 1\nb 2\n"}
 
@@ -122,9 +234,9 @@ def test_a_failing_scrape_is_an_error_and_gives_its_slot_back() -> None:
     def fail(_: Any) -> Any:
         raise RuntimeError("boom")
 
-    limited = Endpoint(fail, max_scrapes=1)
+    failing = Endpoint(fail, max_scrapes=1)
     for _ in range(3):
-        response = limited.respond("GET", "/metrics", {})
+        response = failing.respond("GET", "/metrics", {})
         assert response.status == 500
         assert b"boom" not in body(response)
 

@@ -118,7 +118,7 @@ def guessing(handle: ServerHandle, users: Users) -> Iterator[None]:
     """Try passwords over 40 connections, from a process of its own."""
     with subprocess.Popen([sys.executable, "-c", GUESS, str(handle.port)]) as process:
         try:
-            wait_until(lambda: len(users._pending) == 2, what="guesses that wait")
+            wait_until(lambda: len(users._waiting) == 2, what="guesses that wait")
             yield
         finally:
             process.kill()
@@ -170,11 +170,11 @@ def test_a_guess_that_waits_gives_its_connection_to_a_scraper(reader: Prometheus
         socket.create_connection((handle.host, handle.port), timeout=10) as second,
     ):
         users: Any = handle._endpoint._users
-        with users._turn:  # as if another guess were being tried
+        with users._turn("192.0.2.1"):  # as if another guess were being tried
             for guess in (first, second):
                 header = f"Authorization: {basic('prometheus', 'guess')}"
                 guess.sendall(f"GET /metrics HTTP/1.1\r\n{header}\r\n\r\n".encode())
-            wait_until(lambda: len(users._pending) == 2, what="guesses that wait")
+            wait_until(lambda: len(users._waiting) == 2, what="guesses that wait")
             with socket.create_connection((handle.host, handle.port), timeout=10):
                 assert closed(first, wait=10)
         right = basic("prometheus", "s3cret")

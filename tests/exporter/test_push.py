@@ -7,6 +7,7 @@ import http.server
 import math
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -247,3 +248,26 @@ def test_the_read_api_answers_from_what_was_pushed(servers: Servers) -> None:
     finally:
         shutdown()
         pushing.shutdown()
+
+
+SHUTDOWN = """
+import sys, time
+import otel_metrics
+otel_metrics.configure(otlp="cumulative")
+otel_metrics.get_advanced_metrics().record_error("engine", "Broken", "error")
+started = time.monotonic()
+otel_metrics.shutdown()
+print(time.monotonic() - started)
+"""
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["rejects connections", "never answers"])
+def test_shutdown_does_not_wait_for_a_dead_receiver(answers: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dead:
+        port = dead.getsockname()[1]
+        if answers:
+            dead.close()
+        environment = {**os.environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"http://127.0.0.1:{port}/v1/metrics"}
+        command = [sys.executable, "-c", SHUTDOWN]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout) < 2

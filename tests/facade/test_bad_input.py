@@ -7,8 +7,10 @@ import math
 import threading
 from decimal import Decimal
 from enum import Enum
+from http import HTTPStatus
 from itertools import product
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from otel_metrics import InvalidArgumentError, testing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -151,6 +153,129 @@ def test_a_call_that_belongs_to_nothing_is_refused_as_a_whole(
         "record_learning_metric": 1,
     }
     assert metrics.value("otel_metrics_series") == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda m, v: m.advanced.record_performance_metric("api", "latency", "lookup", v, "s"), "value"),
+        (lambda m, v: m.advanced.record_satisfaction("api", "speed", v, scale="1-5"), "score"),
+        (lambda m, v: m.advanced.record_optimization_impact("api", "cache", "latency", v, 7), "before_value"),
+        (lambda m, v: m.advanced.record_optimization_impact("api", "cache", "latency", 7, v), "after_value"),
+        (lambda m, v: m.advanced.record_resource_utilization("disk", "sda1", v, 10, 5, "GB"), "utilization_percent"),
+        (lambda m, v: m.basic.record_performance_metric("api", "lookup_ms", v), "value"),
+        (lambda m, v: m.basic.record_learning_metric("api", "loss", v), "value"),
+        (lambda m, v: m.basic.record_optimization_metric("api", "saved", v), "value"),
+    ],
+)
+def test_none_for_a_number_that_must_be_there_is_rejected(
+    metrics: testing.Recording, call: Callable[[testing.Recording, Any], None], argument: str
+) -> None:
+    for value in (2, None, 3, None):
+        call(metrics, value)
+    assert rejected(metrics) == {f"{argument}_missing": 2}
+    with testing.recording() as strict, pytest.raises(InvalidArgumentError, match=f"{argument}=None .*missing"):
+        call(strict, None)
+
+
+def test_none_for_a_number_that_may_be_absent_is_no_mistake() -> None:
+    with testing.recording() as metrics:
+        metrics.advanced.record_feature_usage("api", "search", None, success=None)
+        metrics.advanced.record_learning_effectiveness("api", "ranking", 0.5, None, None, None)
+        metrics.advanced.record_resource_utilization("disk", "sda1", 50.0, None, None)
+        metrics.advanced.record_optimization_impact("api", "cache", "latency", 2.0, 1.0, None)
+    assert rejected(metrics) == {}
+
+
+class Unknowable:
+    """Equal to nothing and neither true nor false, as missing values and arrays of other libraries are."""
+
+    def __init__(self, *, hashable: bool) -> None:
+        self._hashable = hashable
+
+    def __hash__(self) -> int:
+        if not self._hashable:
+            raise TypeError("unhashable")
+        return 7
+
+    def __eq__(self, other: object) -> Any:
+        raise ValueError("the truth value of an array with more than one element is ambiguous")
+
+    def __bool__(self) -> bool:
+        raise ValueError("neither")
+
+    def __len__(self) -> int:
+        raise ValueError("no length")
+
+
+@pytest.mark.parametrize("hashable", [True, False])
+@pytest.mark.parametrize(
+    ("call", "series"),
+    [
+        (lambda a, v: a.record_feature_usage("api", "search", 2.0, success=v), "feature_usage_total"),
+        (lambda a, v: a.record_feature_usage("api", "search", 2.0, error_type=v), "feature_usage_total"),
+        (lambda a, v: a.record_feature_usage("api", "search", 2.0, user_context=v), "feature_usage_total"),
+        (lambda a, v: a.record_satisfaction("api", "speed", 0.25, scale=v), "feature_satisfaction_score_count"),
+        (lambda a, v: a.record_error("api", "Timeout", error_severity=v), "feature_errors_total"),
+        (lambda a, v: a.record_error("api", "Timeout", impact_level=v), "feature_errors_total"),
+        (lambda a, v: a.record_error("api", "Timeout", recovery_attempted=v), "feature_errors_total"),
+        (
+            lambda a, v: a.record_error("api", "Timeout", recovery_attempted=True, recovery_successful=v),
+            "feature_errors_total",
+        ),
+        (lambda a, v: a.record_resource_utilization("disk", "sda1", 5.0, unit=v), "resource_utilization_ratio"),
+        (
+            lambda a, v: a.record_performance_metric("api", "latency", "lookup", 2.0, unit=v),
+            "feature_performance_value_count",
+        ),
+        (
+            lambda a, v: a.record_performance_metric("api", "latency", "lookup", 2.0, "ms", context=v),
+            "feature_performance_duration_seconds_count",
+        ),
+    ],
+)
+def test_an_argument_that_cannot_be_told_is_rejected_and_the_event_kept(
+    metrics: testing.Recording, call: Callable[[Any, Any], None], series: str, hashable: bool
+) -> None:
+    call(metrics.advanced, Unknowable(hashable=hashable))
+    assert metrics.value(series)
+    assert all(reason.endswith(("_type", "_unknown")) for reason in rejected(metrics))
+    assert sum(rejected(metrics).values()) == 1
+    with testing.recording() as strict, pytest.raises(InvalidArgumentError):
+        call(strict.advanced, Unknowable(hashable=hashable))
+
+
+class Status(Enum):
+    GONE = 410
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (503, "503"),
+        (HTTPStatus.CONFLICT, "409"),
+        (Status.GONE, "410"),
+        (-7, "-7"),
+        (2.5, "2.5"),
+        (Decimal("1.50"), "1.50"),
+        (UUID(int=255), "00000000-0000-0000-0000-0000000000ff"),
+    ],
+)
+def test_a_label_that_has_a_text_of_its_own_is_that_text(value: Any, text: str) -> None:
+    with testing.recording() as metrics:
+        metrics.advanced.record_error(value, value)
+        metrics.advanced.record_feature_usage("api", value, 2.0, error_type=value, user_context=value)
+        metrics.advanced.record_resource_utilization(value, value, 5.0)
+        metrics.basic.record_learning_metric(value, value, 1.0)
+        assert metrics.advanced.get_error_stats(value)["by_type"] == {text: 1}
+    assert metrics.value("feature_errors_total", feature=text, error_type=text) == 1
+    assert metrics.value("feature_usage_total", action=text, error_type=text, context=text) == 1
+
+
+@pytest.mark.parametrize("value", [True, math.nan, math.inf, Decimal("NaN"), b"api", object(), ["api"], 1j])
+def test_what_has_no_text_of_its_own_is_no_label(metrics: testing.Recording, value: Any) -> None:
+    metrics.advanced.record_error(value, "Timeout")
+    assert rejected(metrics) == {"feature_type": 1}
 
 
 def test_ten_megabytes_in_a_label_become_other(metrics: testing.Recording) -> None:

@@ -93,19 +93,38 @@ def test_scores_of_one_to_five_are_mapped_to_zero_to_one(metrics: testing.Record
     assert metrics.value("feature_satisfaction_score_sum") == 1.0 + 0.75 + 0.0
 
 
-def test_a_score_of_exactly_one_is_taken_from_zero_to_one_unless_told_otherwise(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with testing.recording(satisfaction_scales={"stars": "1-5"}) as metrics:
-        metrics.advanced.record_satisfaction("engine", "speed", 1)
-        metrics.advanced.record_satisfaction("engine", "speed", 1)
-        metrics.advanced.record_satisfaction("engine", "stars", 1)
+def test_a_score_of_exactly_one_is_the_worst_until_something_tells_its_scale(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording(satisfaction_scales={"stars": "1-5", "answers": "0-1"}) as metrics:
+        for kind in ("speed", "speed", "stars", "answers"):
+            metrics.advanced.record_satisfaction("engine", kind, 1)
         metrics.advanced.record_satisfaction("engine", "ease", 1, scale="1-5")
+        found = metrics.advanced.get_satisfaction_metrics("engine")
+        told = {kind: (of["avg_score"], of["doubtful_responses"]) for kind, of in found["by_type"].items()}
 
-    assert metrics.value("feature_satisfaction_score_sum", satisfaction_type="speed") == 2
-    assert metrics.value("feature_satisfaction_score_sum", satisfaction_type="stars") == 0
-    assert metrics.value("feature_satisfaction_score_sum", satisfaction_type="ease") == 0
-    assert caplog.text.count("a score of 1 is taken to be on the scale 0 to 1") == 1
+    assert told == {"speed": (0.0, 2), "stars": (0.0, 0), "answers": (1.0, 0), "ease": (0.0, 0)}
+    assert found["doubtful_responses"] == 2
+    assert metrics.value("feature_satisfaction_doubtful_total") == 2
+    assert caplog.text.count("until another score tells which, it counts as the worst") == 1
+    assert "OTM_SATISFACTION_SCALES=speed=0-1" in caplog.text
+
+
+def test_stars_that_begin_with_the_worst_are_right_from_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording() as metrics:
+        for stars in (1, 1.0, 5, 1):
+            metrics.advanced.record_satisfaction("engine", "stars", stars)
+    assert metrics.value("feature_satisfaction_score_sum") == 1.0
+    assert metrics.value("feature_satisfaction_responses_total", satisfied="true") == 1
+    assert metrics.value("feature_satisfaction_doubtful_total") == 2, "the last one came when the scale was known"
+    assert "were counted as the worst" not in caplog.text
+
+
+def test_shares_that_begin_with_the_best_are_told_when_the_scale_shows(caplog: pytest.LogCaptureFixture) -> None:
+    with testing.recording() as metrics:
+        for share in (1.0, 1.0, 0.25, 1.0, 0.5):
+            metrics.advanced.record_satisfaction("engine", "answers", share)
+    assert metrics.value("feature_satisfaction_score_sum") == 0.0 + 0.0 + 0.25 + 1.0 + 0.5
+    assert metrics.value("feature_satisfaction_doubtful_total") == 2
+    assert caplog.text.count("its scores of 1 so far were counted as the worst") == 1
 
 
 def test_usage_counts_outcomes_and_keeps_durations(metrics: testing.Recording) -> None:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from otel_metrics.errors import ImportFailedError
+from otel_metrics.importing import source_db
 from otel_metrics.importing.old_history import OldHistory
 from otel_metrics.importing.report import ImportReport
 from otel_metrics.importing.source_db import OldDatabase
@@ -134,6 +135,37 @@ def test_scores_are_mapped_in_the_order_of_the_rows(database: Path, read: Read) 
         "a": [0.0, 0.25, 0.5, 1.0],
         "b": [0.75, 1.0],
     }
+
+
+def test_the_whole_history_tells_the_scale_of_its_first_scores(database: Path, tmp_path: Path) -> None:
+    scores = [("stars", 1), ("stars", 1.0), ("share", 1), ("stars", 3), ("share", 0.5), ("ones", 1), ("mixed", 1)]
+    scores += [("mixed", 0.5), ("mixed", 4)]
+    old.insert(
+        database,
+        "user_satisfaction",
+        [{"timestamp": NOON, "feature": "a", "satisfaction_type": kind, "score": score} for kind, score in scores],
+    )
+    with reading(database, tmp_path) as rows:
+        assert {key[2]: sorted(values) for key, values in day_of(rows).items()} == {
+            "stars": [0.0, 0.0, 0.5],
+            "share": [0.5, 1.0],
+            "ones": [0.0],
+            "mixed": [0.0, 0.5, 0.75],
+        }
+        assert rows.scales() == {"share": "0-1", "stars": "1-5"}
+        assert rows.of_unknown_scale() == ["ones"]
+    printed = " ".join(otel_metrics("import", str(database)).stdout.split())
+    assert "OTM_SATISFACTION_SCALES=share=0-1,stars=1-5" in printed
+    assert "Satisfaction type ones: all scores are 1" in printed
+    assert "Satisfaction type mixed: scores on both scales" in printed
+
+
+def test_the_scale_of_the_environment_is_stronger_than_the_scores(database: Path, read: Read) -> None:
+    row = {"timestamp": NOON, "feature": "a", "satisfaction_type": "ones", "score": 1}
+    old.insert(database, "user_satisfaction", [row])
+    rows = read(satisfaction_scales={"ones": "0-1"})
+    assert list(day_of(rows).values()) == [[1.0]]
+    assert rows.of_unknown_scale() == []
 
 
 def test_scores_of_a_mended_label_keep_their_scales(database: Path, read: Read) -> None:
@@ -433,6 +465,23 @@ def test_a_view_in_place_of_a_table_is_rejected_as_a_whole(database: Path, read:
     assert rejected(rows) == {"system_performance: a view, and rows of views have no row ids": ["all"]}
     assert rows.report.read["system_performance"] == 2
     assert rows.database.unknown == ["archive"]
+
+
+@pytest.mark.parametrize("query", ["SELECT * FROM n", "SELECT max(i) FROM n"])
+def test_a_view_that_never_ends_stops_nothing(
+    database: Path, read: Read, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_db, "_LONGEST_VIEW", 0.2)
+    old.insert(database, "system_performance", [performance(1.0)])
+    with closing(sqlite3.connect(database)) as connection:
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+        connection.execute("DROP TABLE error_metrics")
+        connection.execute(f"CREATE VIEW error_metrics AS {endless} {query}")
+        connection.execute(f"CREATE VIEW of_others AS {endless} SELECT * FROM n")
+    rows = read()
+    (reason,) = rejected(rows)
+    assert reason.endswith("could not be counted")
+    assert rows.report.read["system_performance"] == 1
 
 
 def test_what_cannot_be_read_is_told_in_full_on_a_narrow_terminal(tmp_path: Path) -> None:

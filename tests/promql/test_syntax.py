@@ -38,7 +38,8 @@ A, B, C = Series("a"), Series("b"), Series("c")
         (A.when(offset="1d"), "a offset 1d"),
         (call("increase", A.over("1h", modifier="anchored")), "increase(a[1h] anchored)"),
         (last_over(A.over("5m", at="17.000")), "last_over_time(a[5m] @ 17.000)"),
-        (last_over(A.every("1d", "1d", offset="30m")), "last_over_time((a)[1d:1d] offset 30m)"),
+        (last_over(A.every("1d", "1d", offset="30m")), "last_over_time(a[1d:1d] offset 30m)"),
+        (last_over((A + B).every("1d", "1d")), "last_over_time((a + b)[1d:1d])"),
         (sum_by(("x",), A), "sum by (x) (a)"),
         (aggregate("topk", (), 10, A), "topk(10, a)"),
         (relabel(A, "x", "y"), 'label_replace(a, "x", "y", "", "")'),
@@ -75,9 +76,12 @@ def test_what_parentheses_hold_is_indented() -> None:
 
 
 def test_a_subquery_is_closed_where_its_window_stands() -> None:
-    inner = sum_by(("feature",), Series("a_name_of_some_length"))
-    assert pretty(last_over(inner.every("1d", "1d", offset="30m")), 60) == (
-        "last_over_time((\n  sum by (feature) (a_name_of_some_length)\n)[1d:1d] offset 30m)"
+    name = Series("a_name_of_some_length")
+    assert pretty(last_over((name + name).every("1d", "1d", offset="30m")), 40) == (
+        "last_over_time((\n  a_name_of_some_length\n  + a_name_of_some_length\n)[1d:1d] offset 30m)"
+    )
+    assert pretty(last_over(sum_by(("feature",), name).every("1d", "1d", offset="30m")), 70) == (
+        "last_over_time(\n  sum by (feature) (a_name_of_some_length)[1d:1d] offset 30m\n)"
     )
 
 

@@ -30,7 +30,7 @@ def test_a_dashboard_takes_few_requests_however_much_there_is(servers: Servers, 
     with closing(Runtime(Settings())) as application:
         endpoint = application.serve(port=0)
         server = servers.prometheus(scraping([endpoint.url]), native=native)
-        with closing(Runtime(Settings(prometheus_url=server.url))) as reading:
+        with closing(Runtime(Settings(prometheus_url=server.url, prometheus_matchers={"job": "test"}))) as reading:
 
             def taken(feature: str | None) -> int:
                 before = queries(server.url)

@@ -44,6 +44,7 @@ FORMATS = {
 HOUR = 3600.0
 DAY_ONE, DAY_TWO, DAY_THREE = (1_772_323_200.0 + 24 * HOUR * day for day in range(3))
 """Midnights before 2026-03-01, -02 and -03, UTC."""
+EVENTS: Any = {"events": "log", "events_level": "INFO"}
 SETTINGS: dict[str, Any] = {
     "label_caps": {"action": 3, "optimization_id": 3, "context": 2, "resource_name": 4},
     "series_limit": 12,
@@ -324,7 +325,7 @@ def answer(write: Write, file: str, call: str, ask: Callable[[], Any]) -> None:
 def with_even_deviations(value: Any, key: str = "") -> Any:
     """Return ``value`` with standard deviations as every version of Python has them: since 3.12 sums lose less."""
     if isinstance(value, dict):
-        return {name: with_even_deviations(inner, name) for name, inner in value.items()}
+        return {name: with_even_deviations(value[name], name) for name in value}
     if isinstance(value, list):
         return [with_even_deviations(inner) for inner in value]
     return float(f"{value:.12g}") if key.startswith("stddev") else value
@@ -383,7 +384,12 @@ def listen(write: Write) -> Listening:
 
 def tell(clock: Clock, write: Write, *, one_more: bool) -> None:
     """Play all of it. ``one_more``: with one record call more at the end of the second day."""
-    os.environ.update(OTEL_SERVICE_NAME="shop", OTEL_RESOURCE_ATTRIBUTES="service.instance.id=shop-1,zone=ä")
+    os.environ.update(
+        OTM_EVENTS="log",
+        OTM_EVENTS_LEVEL="INFO",
+        OTEL_SERVICE_NAME="shop",
+        OTEL_RESOURCE_ATTRIBUTES="service.instance.id=shop-1,zone=ä",
+    )
     for own in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         REGISTRY.unregister(own)
     clock.now = DAY_ONE - 30 * 60
@@ -396,7 +402,7 @@ def tell(clock: Clock, write: Write, *, one_more: bool) -> None:
 
 def the_process(clock: Clock, write: Write, listening: Listening, *, one_more: bool) -> None:
     """The default configuration over three midnights, with a fork in between."""
-    otel_metrics.configure(clock=clock, **SETTINGS)
+    otel_metrics.configure(clock=clock, **EVENTS, **SETTINGS)
     app = otel_metrics.wsgi_app()
     every_call()
     drained()
@@ -519,7 +525,7 @@ def an_own_provider(clock: Clock, write: Write, *, one_more: bool) -> None:
         app = reader.wsgi_app()
         instruments = Instruments(provider.get_meter("plain", "1.2", "https://example.org/schema", {"team": "ä"}))
         provider.get_meter("another").create_counter("plain.counter").add(1)
-        with testing.recording(meter_provider=provider, clock=clock, strict=False, **SETTINGS):
+        with testing.recording(**EVENTS, meter_provider=provider, clock=clock, strict=False, **SETTINGS):
 
             def use(number: int, instruments: Instruments = instruments) -> None:
                 exemplary_calls(number)
@@ -537,15 +543,15 @@ def an_own_provider(clock: Clock, write: Write, *, one_more: bool) -> None:
 
 def apart(clock: Clock, write: Write) -> None:
     """What tests record stays apart: units, bad input in production mode, and in strict mode."""
-    with testing.recording(clock=clock) as units:
+    with testing.recording(**EVENTS, clock=clock) as units:
         unit_calls()
         ask_everything(write, "units.getters.txt")
-    with testing.recording(clock=clock, strict=False) as bad:
+    with testing.recording(**EVENTS, clock=clock, strict=False) as bad:
         bad_calls()
     for name, recording in (("units", units), ("bad", bad)):
         kept = [sample for sample in recording.samples() if not sample.name.endswith("_bucket")]
         write(f"{name}.samples.txt", "".join(f"{s.name} {s.labels} {s.value}\n" for s in kept))
-    with testing.recording(clock=clock) as strict:
+    with testing.recording(**EVENTS, clock=clock) as strict:
         call: Any = strict.advanced.record_feature_usage
         for value in (math.nan, -1, "12"):
             answer(write, "strict.txt", f"duration_ms={value!r}", lambda: call("search", "open", value))  # noqa: B023

@@ -26,18 +26,18 @@ from otel_metrics.assets.dashboards.queries import Values
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Dashboard
-    from otel_metrics.promql import Histograms
+    from otel_metrics.promql import Dialect
 
 __all__ = ["GENERATED", "all_dashboards", "texts"]
 
 
-def all_dashboards(histograms: Histograms) -> dict[str, Dashboard]:
+def all_dashboards(dialect: Dialect) -> dict[str, Dashboard]:
     """Return every dashboard by the name of its file."""
     values = (performance, satisfaction, usage, learning, optimization, resources, errors, daily)
     modules = (overview, feature, product, *values, telemetry, runbook)
-    return {module.__name__.rpartition(".")[2]: module.dashboard(Values(histograms)) for module in modules}
+    return {module.__name__.rpartition(".")[2]: module.dashboard(Values(dialect)) for module in modules}
 
 
-def texts(histograms: Histograms) -> dict[str, str]:
+def texts(dialect: Dialect) -> dict[str, str]:
     """Return the text of every dashboard's file, by its name without suffix."""
-    return {name: dashboard.text() for name, dashboard in all_dashboards(histograms).items()}
+    return {name: dashboard.text() for name, dashboard in all_dashboards(dialect).items()}

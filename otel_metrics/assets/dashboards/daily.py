@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _WHERE: Final = (chosen(FEATURE), chosen(METRIC_TYPE), chosen(METRIC_NAME))
 _LABELS: Final = {"feature": "Feature", "metric_type": "Type", "metric_name": "Name"}
 _UNIT: Final = {"unit": "Unit"}
-_SETTLED: Final = "1h"
+_SETTLED: Final = "90m"
 """How long after midnight the row of the day before is there for certain."""
 
 _MONTH: Final = "30d"
@@ -72,7 +72,7 @@ def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
 
 def _week(series: str, operator: str = "sum_over_time", *, before: bool = False) -> Expression:
     """Return what an operator makes of the last seven full days, or of the seven before."""
-    offset = "169h" if before else _SETTLED
+    offset = "169h30m" if before else _SETTLED
     return aggregate("max", DAILY_KEY, call(operator, _row(series).every("7d", "1d", offset=offset)))
 
 
@@ -83,7 +83,7 @@ def dashboard(_values: Values) -> Dashboard:
     return Dashboard(
         uids.DAILY,
         "otel_metrics / Daily table",
-        "The table of the old daily_aggregates, one row per UTC day and metric. A day's rows appear half an hour to one hour "
+        "The table of the old daily_aggregates, one row per UTC day and metric. A day's rows appear half an hour to an hour and a half "
         "after midnight. Count, average, minimum, maximum and deviation are exact, percentiles estimated from histograms.",
         variables(
             label_variable(METRIC_TYPE.name, METRIC_TYPE.name, known, "Type"),
@@ -120,7 +120,7 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
         ],
         links=_LINKS,
         unseen=() if unit == "none" else ("unit",),
-        none="no full day yet: rows appear half an hour to one hour after midnight UTC",
+        none="no full day yet: rows are complete an hour and a half after midnight UTC",
         sort="Count",
         height=height,
         time_from=_MONTH,

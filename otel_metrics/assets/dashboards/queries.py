@@ -30,12 +30,10 @@ from otel_metrics.catalogue import (
 )
 from otel_metrics.promql import (
     HistogramChange,
-    Histograms,
     Series,
     aggregate,
     call,
     equal,
-    exact,
     last_over,
     like,
     rate,
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.promql import (
         Change,
+        Dialect,
         Expression,
     )
 
@@ -191,23 +190,23 @@ def count(expression: Expression) -> Expression:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Queries about histograms, as the server stores them."""
+    """Queries in the dialect of the server."""
 
-    histograms: Histograms
+    dialect: Dialect
 
     @property
     def native(self) -> bool:
-        """Whether they are native."""
-        return self.histograms is Histograms.NATIVE
+        """Whether histograms are native."""
+        return self.dialect.native
 
     @property
     def period(self) -> Change:
         """The exact change over the dashboard's period."""
-        return exact("$__range")
+        return self.dialect.period("$__range")
 
     def of(self, metric: Metric, change: Change, by: tuple[str, ...] = (), *matchers: str) -> HistogramChange:
         """Return the values of a histogram of the chosen features."""
-        return HistogramChange(metric, change, by, (chosen(FEATURE), *matchers), self.histograms)
+        return HistogramChange(metric, change, by, (chosen(FEATURE), *matchers), self.native)
 
     def most(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
         """Return the averages over time of what had most values in the period."""
@@ -215,11 +214,16 @@ class Values:
 
     def signed_average(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
         """Return the mean of values that may be below zero, which are recorded without their sign."""
-        both = self.of(metric, change, by, *matchers)
-        positive = self.of(metric, change, by, equal(SIGN, "positive"), *matchers).total()
-        negative = self.of(metric, change, by, equal(SIGN, "negative"), *matchers).total()
-        total_ = both.total()
-        return ((positive | total_ * 0) - (negative | total_ * 0)) / (both.count() > 0)
+        both = (chosen(FEATURE), *matchers)
+        positive, negative = (self._sums(metric, change, *both, equal(SIGN, sign)) for sign in SIGN.values)
+        count = HistogramChange(metric, change, by, both, self.native).count()
+        return sum_by(by, positive | negative * -1) / (count > 0)
+
+    def _sums(self, metric: Metric, change: Change, *matchers: str) -> Expression:
+        """Return the sums of a histogram's series, each by itself."""
+        if self.native:
+            return call("histogram_sum", change(series(metric, *matchers)))
+        return change(series(metric, *matchers, suffix="_sum"))
 
     def selector(self, metric: Metric, *matchers: str) -> Series:
         """Return a selector that finds every label set of a metric once."""

@@ -10,7 +10,7 @@ from otel_metrics.assets.dashboards.model import JOB_VARIABLE, Dashboard, Sectio
 from otel_metrics.assets.dashboards.panels import GREEN, RED, Bound, Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.promql import Series, aggregate, exact, like, series, sum_by, total
+from otel_metrics.promql import Series, aggregate, difference, like, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -46,7 +46,7 @@ def dashboard(_values: Values) -> Dashboard:
 
 
 def _tiles() -> tuple[Panel, ...]:
-    rejected = total(REJECTED, exact("1h"), ("call", "reason"), _JOB)
+    rejected = total(REJECTED, difference("1h"), ("call", "reason"), _JOB)
     return (
         firing_count(_ALERTS),
         stat(
@@ -166,7 +166,7 @@ def _rejected() -> tuple[Panel, ...]:
             "Rejected arguments in this period",
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
-            [Column("Rejected", total(REJECTED, exact("$__range"), ("job", *labels), _JOB) > 0, width=96)],
+            [Column("Rejected", total(REJECTED, difference("$__range"), ("job", *labels), _JOB) > 0, width=96)],
             widths={"Job": 110, "Reason": 120},
             none="nothing was rejected",
             width=10,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import urllib3
 
+from otel_metrics.assets import files
 from otel_metrics.errors import MetricsError
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class ServerError(MetricsError):
 
 
 def find(name: str, root: Path) -> Path | None:
-    """Return the program ``name`` from the folder in ``OTM_SERVERS``, from PATH, or from the project's cache."""
-    chosen = [str(Path(given) / "bin")] if (given := os.environ.get("OTM_SERVERS")) else []
-    path = os.pathsep.join([*chosen, os.environ.get("PATH", os.defpath), str(root / ".cache" / "servers" / "bin")])
+    """Return the program ``name`` from PATH, from the folder in ``OTM_SERVERS``, or from the project's cache."""
+    caches = [Path(given)] if (given := os.environ.get("OTM_SERVERS")) else []
+    folders = [str(cache / "bin") for cache in (*caches, root / ".cache" / "servers")]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
     for candidate in (name, *_OTHER_NAMES.get(name, ())):
         if found := shutil.which(candidate, path=path):
             return Path(found)
@@ -84,12 +86,13 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep ``folder`` to ourselves inside the block; it ends with us, whatever ends us.
 
     Raises:
+        ConfigurationError: it, or the lock in it, is a symbolic link.
         ServerError: another process has it.
     """
     import fcntl  # not on every system, and the other commands do without
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    files.make_folder(folder, below=folder.parent, mode=0o700)
+    with files.open_own(folder / "lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -123,8 +126,9 @@ class Server:
         """
         if _taken(self._port):
             raise ServerError(f"{self.name} cannot listen on {HOST}:{self._port}: address already in use")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        files.make_folder(self._folder, below=self._folder.parent, mode=0o700)
+        with files.open_own(self.log) as log:
+            log.truncate()
             # A session of its own: Ctrl-C reaches us alone, and we end our children in order.
             self._child = subprocess.Popen(
                 [*_ends_with_us(), *self._command],

@@ -1,0 +1,87 @@
+"""The rules of the daily table by a real vmalert, whose rules do not see what the ones before have just recorded."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from otel_metrics.promql import VICTORIAMETRICS
+from tests import dialects
+from tests.processes import Process, program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Servers
+
+# Every 20 s instead of every 30 min, and with as much less of what a query looks back.
+INTERVAL, STEP = "20s", "3300ms"
+KEY = 'feature="chat",metric_type="response_time",metric_name="reply_ms",unit="seconds"'
+ROW = {
+    "count1d": 4,
+    "avg1d": 2.5,
+    "min1d": 1,
+    "max1d": 4,
+    # Squares 30: sqrt((30 - 10^2 / 4) / 3)
+    "stddev1d": 1.2909944487358056,
+    # Of 100 values an hour 10 are up to 1, 60 up to 2.5, all up to 5: the median is at 40/50 of the bucket from 1 to 2.5.
+    "p50_1d": 2.2,
+    # At 35/40 of the bucket up to 5 that is 4.6875, at 39/40 more: kept at the largest value.
+    "p95_1d": 4,
+    "p99_1d": 4,
+}
+
+
+class VMAlert(Process):
+    """vmalert with a file of rules, reading from and writing to a VictoriaMetrics."""
+
+    name = "vmalert"
+    ready_path = "/health"
+
+    def __init__(self, folder: Path, rules: Path, server: str) -> None:
+        super().__init__(folder)
+        self.rules, self.server = rules, server
+
+    def command(self) -> list[str]:
+        return [
+            program("vmalert"),
+            f"-rule={self.rules}",
+            f"-datasource.url={self.server}",
+            f"-remoteWrite.url={self.server}",
+            f"-datasource.queryStep={STEP}",
+            "-remoteWrite.flushInterval=1s",
+            "-rule.evalDelay=0s",
+            "-notifier.blackhole",
+            f"-httpListenAddr={self.address}",
+        ]
+
+
+def samples(midnight: float) -> str:
+    """The accumulators of a process before and after midnight, and what the hours' rules have recorded."""
+    found = []
+    for name, value in (("values", 4), ("sum_of_values", 10), ("sum_of_squares", 30), ("min", 1), ("max", 4)):
+        series = f'feature_daily_{name}{{{KEY},service_instance_id="a",day="%s"}} {value} %d'
+        found += [series % ("current", (midnight - minute * 60) * 1000) for minute in range(120, 0, -1)]
+        found += [series % ("previous", (midnight + minute * 60) * 1000) for minute in range(1, 30)]
+    hours = 'feature_type_name_histogram_le:value_bucket:increase1h{%s,histogram="h",le="%s"} %d %d'
+    for hour in range(24):
+        for minute in (10, 20):
+            when = (midnight - hour * 3600 + minute * 60) * 1000
+            for bound, value in (("1.0", 10), ("2.5", 60), ("5.0", 100), ("+Inf", 100)):
+                found.append(hours % (KEY, bound, value, when))
+    return "\n".join(found) + "\n"
+
+
+def test_all_columns_of_the_daily_table_are_recorded(servers: Servers, tmp_path: Path) -> None:
+    server = servers.victoria_metrics()
+    server.import_text(samples((time.time() - 1800) // 86_400 * 86_400))
+    [daily] = [group for group in dialects.groups(VICTORIAMETRICS) if group["name"] == "otel_metrics_daily"]
+    rules = tmp_path / "daily.yml"
+    rules.write_text(yaml.safe_dump({"groups": [{**daily, "interval": INTERVAL}]}), encoding="utf-8")
+    servers._started(VMAlert(tmp_path, rules, server.url))
+    for column, expected in ROW.items():
+        [row] = server.wait_for(f"last_over_time(feature_type_name:value:{column}[2m])", timeout=120)
+        assert float(row["value"][1]) == pytest.approx(expected, rel=1e-9), column

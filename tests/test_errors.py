@@ -1,0 +1,56 @@
+"""Errors travel between processes, and can be copied, whole."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import copy
+import multiprocessing
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+
+import otel_metrics
+from otel_metrics.cli.processes import ServerError
+from otel_metrics.errors import ImportFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_metrics.errors import MetricsError
+
+ERRORS = [
+    otel_metrics.InvalidArgumentError("record_error", "feature", b"\xff", "type", "a string"),
+    otel_metrics.RefusedError("http://prometheus:9090 cannot answer: HTTP status 503", 503),
+    otel_metrics.BadQueryError("http://prometheus:9090: bad_data: parse error", "bad_data"),
+    otel_metrics.BadAnswerError("no vector"),
+    otel_metrics.QueryTimeoutError("no answer within 10 s"),
+    otel_metrics.UnreachableError("nobody"),
+    otel_metrics.ConfigurationError("port=99999 is not allowed"),
+    ImportFailedError("old.db is damaged"),
+    ServerError("prometheus did not start"),
+]
+
+
+def pickled(error: MetricsError) -> MetricsError:
+    found: MetricsError = pickle.loads(pickle.dumps(error))
+    return found
+
+
+@pytest.mark.parametrize("how", [pickled, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_copy_is_the_same(error: MetricsError, how: Callable[[MetricsError], MetricsError]) -> None:
+    same = how(error)
+    assert type(same) is type(error)
+    assert (str(same), same.args, vars(same)) == (str(error), error.args, vars(error))
+
+
+def fails(number: int) -> None:
+    raise ERRORS[number]
+
+
+def test_a_pool_passes_them_on() -> None:
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        found = [pool.submit(fails, number).exception(timeout=30) for number in range(len(ERRORS))]
+    assert [(type(error), str(error)) for error in found] == [(type(error), str(error)) for error in ERRORS]
