@@ -1,7 +1,9 @@
 """Several processes, one answer: rows of shared totals against prometheus_client's multiprocess mode.
 
 Four processes make n histograms (15 buckets) and n counters and add three values to each; a fifth reads what all have added
-and formats it as text. Every figure is the processor time of one process, so that the ratios hold on a busy machine.
+and formats it as text. *rows* are the bare rows, *endpoint* is what users have: record calls, and a scrape of the mounted
+endpoint, with native buckets, the day's sums and counters at zero that the others lack. Every figure is the processor time of
+one process, so that the ratios hold on a busy machine. Last, what a record call costs with a directory and without.
 
     python -m benchmarks.bench_multiprocess [SERIES...]
 """
@@ -18,19 +20,26 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from otel_metrics.runtime import Runtime
+from otel_metrics.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZES = (1_000, 10_000)
 WORKERS = 4
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-SIDES = ("prometheus_client", "ours")
+SIDES = ("prometheus_client", "rows", "endpoint")
+CALLS = (500, 200)
+"""Series, and calls for each, that a record call is measured with."""
+MOST_PER_CALL = 1.5
+"""What a record call may cost with a directory, in parts of one without."""
 LIMITS = {"scrape": 1 / 20, "new": 1.0, "disk": 1 / 10}
 """What is asked of ours, as a part of prometheus_client's."""
 
 
 def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
-    """Measure both sides at every size; times in seconds, sizes in bytes."""
+    """Measure all sides at every size; times in seconds, sizes in bytes."""
     results = []
     for size in sizes:
         for side in SIDES:
@@ -63,16 +72,29 @@ def report(results: list[dict[str, Any]]) -> str:
         f" {row['counter'] * 1e6:9.2f} µs {row['scrape'] * 1e3:9.1f} ms {row['files']:>6} {row['disk'] / 1e6:7.1f} MB"
         for row in results
     )
-    for theirs, ours in zip(results[::2], results[1::2], strict=True):
-        ratios = {name: ours[name] / theirs[name] for name in LIMITS}
-        shown = ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items())
-        missed = [name for name, ratio in ratios.items() if ratio > LIMITS[name]]
-        verdict = f"missed: {', '.join(missed)}" if missed else "all limits met"
-        lines.append(f"{ours['series']:>8} ours as a part of theirs: {shown}; {verdict}")
+    theirs = {row["series"]: row for row in results if row["side"] == SIDES[0]}
+    for row in results:
+        if row["side"] != SIDES[0]:
+            ratios = {name: row[name] / theirs[row["series"]][name] for name in LIMITS}
+            shown = ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items())
+            missed = [name for name, ratio in ratios.items() if ratio > LIMITS[name]]
+            verdict = f"missed: {', '.join(missed)}" if missed else "all limits met"
+            lines.append(f"{row['series']:>8} {row['side']} as a part of theirs: {shown}; {verdict}")
     lines.append(
         "histogram and counter: theirs one value; ours one row with news, however many values that is, once a second"
     )
+    shared, single = (min(_calls(directory) for _ in range(3)) for directory in (True, False))
+    lines.append(
+        f"record_performance_metric: {shared * 1e6:.2f} µs a call with a directory, {single * 1e6:.2f} without: "
+        f"{shared / single:.2f}, at most {MOST_PER_CALL}"
+    )
     return "\n".join(lines)
+
+
+def _calls(shares: bool) -> float:
+    """Return the seconds that a record call takes, what comes later included."""
+    with tempfile.TemporaryDirectory() as directory:
+        return float(json.loads(_measure("endpoint", "calls", CALLS[0], directory if shares else ""))["call"])
 
 
 def _measure(side: str, what: str, size: int, directory: str) -> str:
@@ -193,11 +215,77 @@ def _our_scrape(size: int, directory: str) -> dict[str, float]:
     return {"scrape": min(_timed(scrape) for _ in range(5)), "output": len(text)}
 
 
+def _endpoint(size: int, directory: str) -> Runtime:
+    names = size // 100 + 1
+    return Runtime(
+        Settings(
+            multiprocess_directory=directory or None,
+            series_limit=2 * size,
+            label_caps={"metric_name": names, "error_type": names},
+            prometheus_url="http://127.0.0.1:9",  # answers getters, so that values are not kept here as well
+            prometheus_unavailable="raise",
+        )
+    )
+
+
+def _endpoint_work(size: int, directory: str) -> dict[str, float]:
+    runtime = _endpoint(size, directory)
+    series = [_labels(index) for index in range(size)]
+
+    def observe() -> None:
+        for feature, name in series:
+            runtime.advanced.record_performance_metric(feature, "response_time", name, 0.2, "s")
+        runtime.recorder.flusher.flush()
+
+    def count() -> None:
+        for feature, name in series:
+            runtime.advanced.record_error(feature, name, "warning")
+        runtime.recorder.flusher.flush()
+
+    figures = {
+        "new": (_timed(observe) + _timed(count)) / (2 * size),
+        "histogram": min(_timed(observe) for _ in range(3)) / size,
+        "counter": min(_timed(count) for _ in range(3)) / size,
+    }
+    runtime.close()
+    return figures
+
+
+def _endpoint_scrape(size: int, directory: str) -> dict[str, float]:
+    application = _endpoint(size, directory).reader.wsgi_app()
+
+    def scrape() -> bytes:
+        return b"".join(application({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None))
+
+    text = scrape()
+    assert text.count(b"feature_performance_duration_seconds_count{") == size
+    return {"scrape": min(_timed(scrape) for _ in range(5)), "output": len(text)}
+
+
+def _endpoint_calls(size: int, directory: str) -> dict[str, float]:
+    runtime = _endpoint(size, directory)
+    series = [_labels(index) for index in range(size)]
+
+    def record() -> None:
+        for _ in range(CALLS[1]):
+            for feature, name in series:
+                runtime.advanced.record_performance_metric(feature, "response_time", name, 0.2, "s")
+        runtime.recorder.flusher.flush()
+
+    record()
+    figures = {"call": min(_timed(record) for _ in range(3)) / (size * CALLS[1])}
+    runtime.close()
+    return figures
+
+
 _MEASURED: dict[tuple[str, str], Callable[[int, str], dict[str, float]]] = {
     ("prometheus_client", "work"): _their_work,
     ("prometheus_client", "scrape"): _their_scrape,
-    ("ours", "work"): _our_work,
-    ("ours", "scrape"): _our_scrape,
+    ("rows", "work"): _our_work,
+    ("rows", "scrape"): _our_scrape,
+    ("endpoint", "work"): _endpoint_work,
+    ("endpoint", "scrape"): _endpoint_scrape,
+    ("endpoint", "calls"): _endpoint_calls,
 }
 
 

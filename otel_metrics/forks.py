@@ -26,11 +26,13 @@ class Part(IntEnum):
     """The locks that guard folding, what is pending (the parent's), and the thread that ticks."""
     TOTALS = 3
     """The totals of the day and the counts of rejections, per meter."""
-    SERVERS = 4
+    SHARED_TOTALS = 4
+    """What is on its way into the totals of all processes (the parent's), and the lock that shows that the parent lives."""
+    SERVERS = 5
     """Ports and threads that serve scrapes: the parent's."""
-    GARBAGE_COLLECTION = 5
+    GARBAGE_COLLECTION = 6
     """Garbage collection that a scrape of the parent held back."""
-    RUNTIME = 6
+    RUNTIME = 7
     """The process's provider, recorder and reader: made anew, of parts that work again."""
 
 

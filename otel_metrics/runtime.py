@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import SERVICE_NAME
 from prometheus_client import REGISTRY, CollectorRegistry
 
 import otel_metrics.exporter.apps  # noqa: F401 (a child forked while another thread imports would wait for it for ever)
@@ -17,6 +19,7 @@ from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.configured import answer_with
 from otel_metrics.exporter.registry import OtherRegistry
+from otel_metrics.exporter.shared import SharedReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import PROCESS, Backend, Binding
@@ -28,6 +31,7 @@ from otel_metrics.querying.prometheus_source import PrometheusSource
 from otel_metrics.querying.scope import Scope
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
+from otel_metrics.recording.shared import SharedSinks
 from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views
 from otel_metrics.settings import Settings
 from otel_metrics.version import __version__
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.exporter import ServerHandle
     from otel_metrics.facade.binding import Facade
+    from otel_metrics.multiprocess.totals import SharedTotals
     from otel_metrics.querying.source import Source
 
     Objects = tuple[MetricsCollector, AdvancedMetrics]
@@ -53,29 +58,42 @@ class Runtime:
     Args:
         settings: the configuration.
         objects: what ``basic`` and ``advanced`` are; by default new ones.
-        parent: the resource of the parent process, in a forked child.
+        parent: that of the parent process, in a forked child.
     """
 
-    def __init__(self, settings: Settings, objects: Objects | None = None, parent: Resource | None = None) -> None:
+    def __init__(self, settings: Settings, objects: Objects | None = None, parent: Runtime | None = None) -> None:
         self.settings = settings
         # What settings can be wrong about comes first: a configuration that fails must not have taken the other's place.
         events = Events.of(settings)
-        self.resource: Resource = resource(parent)
-        server = _server(settings, self.resource)
+        self.resource: Resource = resource(parent.resource if parent else None)
+        # On a provider of the application's own the instance id is that provider's, which is not ours to know.
+        server = _server(settings, self._instance_id if settings.meter_provider is None else None)
+        self.totals: SharedTotals | None = parent.totals if parent else _shared_totals(settings, self.resource)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
         if settings.meter_provider is None:
-            registry = CollectorRegistry()
-            self._reader = PrometheusReader(registry=registry, resource_constant_labels=(INSTANCE,))
-            registry.register(
-                OtherRegistry(registry, REGISTRY)
-            )  # after our reader: what the application registered itself comes last
+            readers: list[MetricReader] = _push(settings)
+            if self.totals is None:
+                self._reader = _reader_of_process()
+                readers.insert(0, self._reader)
             # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
-            self._private = MeterProvider([self._reader, *_push(settings)], self.resource, exemplars, views=views())
-        self.recorder = Recorder(self._private or settings.meter_provider, settings, __version__)  # type: ignore[arg-type]
-        self.source = _source(server, LocalSource(self.recorder.local_store), settings)
+            self._private = MeterProvider(readers, self.resource, exemplars, views=views())
+        provider: MeterProvider = self._private or settings.meter_provider  # type: ignore[assignment]
+        self.recorder = Recorder(provider, settings, __version__, SharedSinks(self.totals) if self.totals else None)
+        if self.totals is not None:
+            # Its registry holds nothing else: what an application registered itself is of this process alone.
+            self._reader = SharedReader(
+                self.totals,
+                self.recorder.share,
+                self.resource,
+                settings.clock,
+                registry=CollectorRegistry(),
+                resource_constant_labels=(INSTANCE,),
+            )
+        local = LocalSource(self.recorder.local_store, () if self.totals is None else (_ONE_OF_MANY,))
+        self.source = _source(server, local, settings)
         self.backend = Backend(
             Binding(self.recorder),
             self.recorder.flusher,
@@ -87,6 +105,9 @@ class Runtime:
         self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
         self.basic.attach(self.backend)
         self.advanced.attach(self.backend)
+
+    def _instance_id(self) -> str:
+        return str(self.resource.attributes[INSTANCE]) if self.totals is None else self.totals.read().instance_id
 
     @property
     def reader(self) -> PrometheusReader:
@@ -122,10 +143,37 @@ class Runtime:
         if private is not None:
             private.shutdown()  # a reader that pushes collects once more, so the recorder has to be there yet
         self.recorder.close()
+        if self.totals is not None:
+            self.reader.shutdown()
+            self.totals.close()
 
 
-def _server(settings: Settings, own: Resource) -> PrometheusSource | None:
-    """Return the server that answers getters, if it is not this process."""
+_ONE_OF_MANY: Final = (
+    "answered from this process alone, which is one of several: ask a Prometheus server for all of them"
+)
+
+
+def _reader_of_process() -> PrometheusReader:
+    registry = CollectorRegistry()
+    reader = PrometheusReader(registry=registry, resource_constant_labels=(INSTANCE,))
+    registry.register(OtherRegistry(registry, REGISTRY))  # after it: what the application registered itself comes last
+    return reader
+
+
+def _shared_totals(settings: Settings, resource: Resource) -> SharedTotals | None:
+    """Return the totals that all processes of the application share, if they have a directory for them."""
+    if settings.multiprocess_directory is None:
+        return None
+    try:
+        from otel_metrics.multiprocess.totals import SharedTotals
+    except ImportError as error:
+        raise ConfigurationError("multiprocess_directory needs flock, which this system does not have") from error
+    application = str(resource.attributes.get(SERVICE_NAME, ""))
+    return SharedTotals(settings.multiprocess_directory, application, schema=__version__)
+
+
+def _server(settings: Settings, instance: Callable[[], str] | None) -> PrometheusSource | None:
+    """Return the server that answers getters, if it is not this process. ``instance`` tells whose job they are about."""
     if settings.prometheus_url is None:
         return None
     access = Access(
@@ -135,8 +183,6 @@ def _server(settings: Settings, own: Resource) -> PrometheusSource | None:
         settings.prometheus_ca_file,
     )
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
-    # On a provider of the application's own the instance id is that provider's, which is not ours to know.
-    instance = None if settings.meter_provider else str(own.attributes[INSTANCE])
     return PrometheusSource(client, settings.clock, Scope(settings.prometheus_matchers, instance))
 
 
@@ -244,7 +290,7 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         old = _current
         _use(Runtime(settings, _objects))
     if old is not None:
-        if old.recorder.labels.series():
+        if old.recorder.labels.series() and settings.multiprocess_directory is None:
             _log.warning("configure(): what was recorded before is no longer exported; configure first, then record")
         for url in old.served():
             _log.warning("configure(): %s is closed, as it belongs to what was configured before; serve() again", url)
@@ -332,8 +378,10 @@ def _reader() -> PrometheusReader | None:
 
 
 def _private_reader() -> PrometheusReader | None:
-    """Return the reader of the moment that has all metrics of the process; none where the provider is the application's."""
-    return None if _current is None or _current.settings.meter_provider is not None else _current.reader
+    """Return the reader of the moment that has all metrics of the process; none where another reader has some of them."""
+    if _current is None or _current.settings.meter_provider is not None:
+        return None
+    return _current.reader if _current.settings.multiprocess_directory is None else None
 
 
 answer_with(_private_reader)
@@ -389,7 +437,15 @@ def _after_fork_in_child() -> None:
     _left = None  # a recording is the parent's
     REGISTRY._lock = Lock()  # noqa: SLF001  # every scrape of ours holds it for a moment; the fork may fall into that
     if _current is not None:
-        _use(Runtime(_current.settings, _objects, _current.resource))
+        _use(Runtime(_current.settings, _objects, _current))
 
 
 renew_after_fork(Part.RUNTIME, _after_fork_in_child)
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Let the other processes have what was recorded last. Readers that push do so by themselves."""
+    if _current is not None and _current.totals is not None:
+        _current.recorder.close()
+        _current.totals.close()

@@ -100,6 +100,10 @@ class Settings:
     """Push by OTLP as well, ``cumulative`` or ``delta`` (``OTM_OTLP``); the specification's ``OTEL_EXPORTER_OTLP_*`` variables
     say where to, how often and with what headers. Needs the extra ``otlp``."""
 
+    multiprocess_directory: str | os.PathLike[str] | None = None
+    """Where all processes of this application meet (``OTM_MULTIPROCESS_DIR``): with it, the endpoint of any of them answers for all,
+    living and dead, as one instance; see docs/workers.md. One directory per application, on a file system of this machine."""
+
     host: str = "localhost"
     """Address that ``serve()`` listens on (``OTEL_EXPORTER_PROMETHEUS_HOST``)."""
 
@@ -127,7 +131,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every value, and those that go together."""
-        for name, (fits, allowed) in _ALLOWED.items():
+        for name, (fits, allowed) in ALLOWED.items():
             _require(fits(getattr(self, name)), name, getattr(self, name), allowed)
         if self.prometheus_url is not None:
             _check_url(self.prometheus_url)
@@ -157,6 +161,12 @@ class Settings:
                 "label names of letters, digits and underscores",
             )
             _require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
+        _require(
+            self.multiprocess_directory is None or self.meter_provider is None,
+            "multiprocess_directory",
+            self.multiprocess_directory,
+            "None with a meter_provider of your own, whose readers know this process only",
+        )
         for kind, scale in self.satisfaction_scales.items():
             _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
         for name, cap in self.label_caps.items():
@@ -176,7 +186,7 @@ class Settings:
         if unknown := overrides.keys() - known:
             raise ConfigurationError(f"unknown setting {sorted(unknown)}; allowed: {', '.join(sorted(known))}")
         values: dict[str, Any] = {}
-        for name, (variable, convert) in _ENVIRONMENT.items():
+        for name, (variable, convert) in ENVIRONMENT.items():
             text = environ.get(variable, "")
             if text and name not in overrides:
                 try:
@@ -208,7 +218,7 @@ def _scales(text: str) -> dict[str, str]:
     return scales
 
 
-_ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
+ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_url": ("OTM_PROMETHEUS_URL", str),
     "prometheus_matchers": ("OTM_PROMETHEUS_MATCHERS", _pairs),
     "prometheus_timeout": ("OTM_PROMETHEUS_TIMEOUT", float),
@@ -220,6 +230,7 @@ _ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "otlp": ("OTM_OTLP", str),
     "events": ("OTM_EVENTS", str),
     "events_level": ("OTM_EVENTS_LEVEL", str),
+    "multiprocess_directory": ("OTM_MULTIPROCESS_DIR", str),
     "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
     "strict": ("OTM_STRICT", _boolean),
@@ -252,7 +263,7 @@ def _has(method: str) -> Callable[[object], bool]:
     return lambda value: value is None or callable(getattr(value, method, None))
 
 
-_ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "meter_provider": (_has("get_meter"), "an OpenTelemetry MeterProvider, or None"),
     "events": (lambda value: value is None or value in _EVENTS_TO, f"{', '.join(_EVENTS_TO)}, or None"),
     "events_level": (lambda value: value in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
@@ -269,6 +280,7 @@ _ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "prometheus_token_file": (_is_path_or_none, "a path, or None"),
     "prometheus_ca_file": (_is_path_or_none, "a path, or None"),
     "otlp": (lambda value: value is None or value in TEMPORALITIES, f"{' or '.join(TEMPORALITIES)}, or None"),
+    "multiprocess_directory": (_is_path_or_none, "a path, or None"),
     "host": (_is_text, "a string"),
     "port": (lambda value: _within(value, Integral, 0, 65535), "an integer from 0 to 65535"),
     "strict": (lambda value: isinstance(value, bool), "True or False"),

@@ -47,6 +47,7 @@ def test_a_wheel_carries_the_shipped_files_and_the_example(tmp_path: Path) -> No
         "grafana/dashboards/runbook.json",
         "docs/metrics.md",
         "docs/results.md",
+        "docs/settings.md",
     ):
         assert f"wrote {name}\n" in made.stdout
         assert (own / name).read_text()

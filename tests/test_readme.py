@@ -73,7 +73,7 @@ def test_its_commands_exist() -> None:
     lines = re.findall(r"^\$ otel-metrics (.*)$", README, re.MULTILINE)
     assert lines
     for line in lines:
-        arguments = shlex.split(line.partition("|")[0])
+        arguments = shlex.split(line.partition("|")[0], comments=True)
         assert isinstance(parser().parse_args(arguments), argparse.Namespace), line
 
 

@@ -12,6 +12,7 @@ from otel_metrics.assets import (
     reference,
     results_page,
     rulefile,
+    settings_page,
     telemetry_alerts,
 )
 from otel_metrics.assets.files import write as write_file
@@ -28,6 +29,7 @@ RULES: Final = "prometheus/rules"
 DASHBOARDS: Final = "grafana/dashboards"
 REFERENCE: Final = "docs/metrics.md"
 RESULTS: Final = "docs/results.md"
+SETTINGS: Final = "docs/settings.md"
 
 __all__ = ["check", "files", "write"]
 
@@ -45,6 +47,7 @@ def files(dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> dict[str, st
         **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect).items()},
         REFERENCE: reference.text(),
         RESULTS: results_page.text(),
+        SETTINGS: settings_page.text(),
     }
 
 

@@ -46,12 +46,12 @@ class _Type:
 
 def text() -> str:
     """Return the page."""
-    types = {found.name: found for found in _types(Path(results.__file__).read_text(encoding="utf-8"))}
+    types = {found.name: found for found in classes(Path(results.__file__).read_text(encoding="utf-8"))}
     return "\n".join([_HEAD, *_getters(types), *(line for found in types.values() for line in _section(found, types))])
 
 
-def _types(source: str) -> Iterator[_Type]:
-    """Yield the dictionaries that a module defines; the text after a key says what it means."""
+def classes(source: str) -> Iterator[_Type]:
+    """Yield the classes that a module defines; the text after a key says what it means."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
             keys = []
@@ -81,9 +81,9 @@ def _section(found: _Type, types: Mapping[str, _Type]) -> list[str]:
     if found.name.startswith("_"):
         return []
     shared = [name for name in _SHARED if name in _ancestors(found, types)]
-    rows = [f"| `{key.name}` | {_linked(key.type, types)} | {_prose(key.about)} |" for key in _keys(found, types)]
+    rows = [f"| `{key.name}` | {_linked(key.type, types)} | {prose(key.about)} |" for key in _keys(found, types)]
     table = ["| key | type | meaning |\n|---|---|---|", *rows] if rows else []
-    return [f"## {found.name}\n\n{_prose(found.about)}", *([_SHARED[shared[0]]] if shared else []), "", *table, ""]
+    return [f"## {found.name}\n\n{prose(found.about)}", *([_SHARED[shared[0]]] if shared else []), "", *table, ""]
 
 
 def _keys(found: _Type, types: Mapping[str, _Type]) -> Iterator[_Key]:
@@ -104,5 +104,7 @@ def _linked(annotation: str, types: Mapping[str, _Type]) -> str:
     return re.sub(r"\w+", lambda word: f"[{word[0]}](#{word[0].lower()})" if word[0] in types else word[0], plain)
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
+    """Return a docstring as one line of Markdown."""
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"``\1``", text)
     return " ".join(text.split()).replace("``", "`")

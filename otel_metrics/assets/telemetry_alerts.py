@@ -24,6 +24,7 @@ from otel_metrics.catalogue import (
     REJECTED,
     SCRAPES,
     SERIES,
+    SHARED_ERRORS,
 )
 from otel_metrics.promql import (
     Series,
@@ -151,6 +152,15 @@ def _bridge(dialect: Dialect) -> tuple[Alert, ...]:
             f"{{{{ $labels.call }}}}: {COUNTED} arguments refused in an hour",
             f"{{{{ $labels.job }}}} gave {{{{ $labels.call }}}} {COUNTED} arguments in the last hour that were refused "
             "({{ $labels.reason }}). Those values are in no metric.",
+        ),
+        _alert(
+            "TelemetrySharingFailed",
+            total(SHARED_ERRORS, dialect.hour_of_observed, ("job", *SHARED_ERRORS.label_names))
+            > thresholds.SHARED_ERRORS.bound,
+            thresholds.SHARED_ERRORS,
+            "{{ $labels.job }}: the multiprocess directory has a problem: {{ $labels.reason }}",
+            f"Processes of {{{{ $labels.job }}}} could not read or write what they share {COUNTED} times in the last hour "
+            "({{ $labels.reason }}). What they record waits in each of them, or is left out; docs/workers.md has the reasons.",
         ),
         _alert(
             "TelemetryLabelOverflow",

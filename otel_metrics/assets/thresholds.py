@@ -51,6 +51,9 @@ SCRAPE_SECONDS: Final = Limit(5.0, hold="10m")
 REJECTED: Final = Limit(10, hold="5m")
 """Refused arguments an hour per call and reason."""
 
+SHARED_ERRORS: Final = Limit(1, hold="5m")
+"""Times an hour, per reason, that the multiprocess directory could not be read or written."""
+
 OVERFLOW: Final = Limit(10, hold="5m")
 """Series of one label that were bound to ``other`` since a process started."""
 

@@ -41,10 +41,12 @@ from otel_metrics.catalogue.derived import (
     COLLISIONS,
     INVALID_FILES,
     LABEL_OVERFLOW,
+    PROCESSES,
     REJECTED,
     SCRAPE_DURATION,
     SCRAPES,
     SERIES,
+    SHARED_ERRORS,
 )
 from otel_metrics.catalogue.features import (
     ERRORS,
@@ -175,6 +177,7 @@ __all__ = [
     "PERFORMANCE_SIZE",
     "PERFORMANCE_UNIT",
     "PERFORMANCE_VALUE",
+    "PROCESSES",
     "RATES",
     "RATIOS",
     "REASON",
@@ -198,6 +201,7 @@ __all__ = [
     "SECONDS",
     "SERIES",
     "SEVERITY",
+    "SHARED_ERRORS",
     "SIGN",
     "UNIT",
     "USAGE",

@@ -21,7 +21,18 @@ LABEL_OVERFLOW = Metric(
     "",
     (LABEL,),
 )
-SERIES = Metric("otel_metrics.series", Kind.GAUGE, Family.BRIDGE, "Series that record calls are bound to.")
+SERIES = Metric("otel_metrics.series", Kind.GAUGE, Family.BRIDGE, "Series that record calls are bound to.", merge="max")
+PROCESSES = Metric(
+    "otel_metrics.processes", Kind.GAUGE, Family.BRIDGE, "Living processes that share the multiprocess directory."
+)
+SHARED_ERRORS = Metric(
+    "otel_metrics.shared.errors",
+    Kind.COUNTER,
+    Family.BRIDGE,
+    "Times that something could not be read from, or written to, the multiprocess directory.",
+    "",
+    (REASON,),
+)
 SCRAPES = Metric("otel_metrics.scrapes", Kind.COUNTER, Family.BRIDGE, "Scrapes answered.")
 SCRAPE_DURATION = Metric("otel_metrics.scrape.duration", Kind.GAUGE, Family.BRIDGE, "Duration of the last scrape.", "s")
 COLLISIONS = Metric(
@@ -29,6 +40,7 @@ COLLISIONS = Metric(
     Kind.GAUGE,
     Family.BRIDGE,
     "Metrics left out of the exposition in the last five minutes because their exposed name, or labels, are taken.",
+    merge="max",
 )
 INVALID_FILES = Metric(
     "otel_metrics.invalid.files",

@@ -240,6 +240,7 @@ RESOURCE_UTILIZATION = Metric(
     "Share of a resource in use (1 is 100 %).",
     "1",
     (RESOURCE_TYPE, RESOURCE_NAME),
+    merge="max",
 )
 RESOURCE_ALLOCATED = Metric(
     "resource.allocated",
@@ -248,6 +249,7 @@ RESOURCE_ALLOCATED = Metric(
     "Size of a resource.",
     "By",
     (RESOURCE_TYPE, RESOURCE_NAME),
+    merge="max",
 )
 RESOURCE_USED = Metric(
     "resource.used",
@@ -256,6 +258,7 @@ RESOURCE_USED = Metric(
     "Part of a resource in use.",
     "By",
     (RESOURCE_TYPE, RESOURCE_NAME),
+    merge="max",
 )
 RESOURCE_ALLOCATED_VALUE = Metric(
     "resource.allocated.value",
@@ -264,6 +267,7 @@ RESOURCE_ALLOCATED_VALUE = Metric(
     "Size of a resource that is not counted in bytes.",
     "",
     (RESOURCE_TYPE, RESOURCE_NAME, UNIT),
+    merge="max",
 )
 RESOURCE_USED_VALUE = Metric(
     "resource.used.value",
@@ -272,6 +276,7 @@ RESOURCE_USED_VALUE = Metric(
     "Part of a resource in use that is not counted in bytes.",
     "",
     (RESOURCE_TYPE, RESOURCE_NAME, UNIT),
+    merge="max",
 )
 ERRORS = Metric(
     "feature.errors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
 OTHER: Final = "other"
 """What a label value past its cap, or outside its declared values, collapses to."""
@@ -55,6 +55,11 @@ class Daily:
     unit_label: str = ""
 
 
+Merge = Literal["latest", "sum", "max", "min", "mean"]
+"""How several processes' values of a gauge become one: ``latest`` is the newest, also of a process that has ended; the others
+are of living processes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One row of the catalogue."""
@@ -70,6 +75,7 @@ class Metric:
     low: float = 0.0
     """Smallest admissible value, in the base unit."""
     high: float = float("inf")
+    merge: Merge = "latest"
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> process
     application = f"{processes.HOST}:{server.port}"
     try:
         started = stack.prometheus(
-            program, root, folder, application=application, port=processes.free_port(), interval="1s"
+            program, root, folder, applications=[application], port=processes.free_port(), interval="1s"
         )
         return cleanup.enter_context(started)
     except processes.ServerError as error:

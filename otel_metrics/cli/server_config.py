@@ -10,7 +10,7 @@ import yaml
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # The first versions of Prometheus with a setting for what was a flag; older ones reject the setting.
 _NATIVE_SETTING: Final = (3, 8)
@@ -23,15 +23,16 @@ def prometheus(
     version: tuple[int, ...],
     retention: str,
     addresses: Mapping[str, str],
-    application: str,
+    applications: Sequence[str],
+    job: str | None = None,
     alertmanager: str | None = None,
     interval: str | None = None,
     rules: Path | None = None,
 ) -> str:
     """Return the text of the ``prometheus.yml`` at ``shipped`` with its addresses replaced.
 
-    ``addresses`` are host:port per job; a job that it does not name scrapes the ``application``. Without an
-    ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules; ``rules`` is the folder of
+    ``addresses`` are host:port per job. A job that it does not name scrapes the ``applications``; ``job`` is its new name. Without
+    an ``alertmanager`` alerts stay in Prometheus. ``interval`` replaces those for scrapes and rules; ``rules`` is the folder of
     the rules, if it is not the one beside ``shipped``.
 
     What the server's ``version`` has no settings for is in :func:`prometheus_flags`.
@@ -52,15 +53,19 @@ def prometheus(
         config["storage"] = {"tsdb": {"retention": {"time": retention}}}
     if interval:
         common.update(scrape_interval=interval, scrape_timeout=interval, evaluation_interval=interval)
-    for job in config["scrape_configs"]:
+    servers = {**addresses, **({"alertmanager": alertmanager} if alertmanager else {})}
+    for scraped in config["scrape_configs"]:
         if interval:
-            job.pop("scrape_interval", None)
-            job.pop("scrape_timeout", None)
-        if job["job_name"] == "alertmanager" and not alertmanager:
-            job["static_configs"] = []
+            scraped.pop("scrape_interval", None)
+            scraped.pop("scrape_timeout", None)
+        if scraped["job_name"] == "alertmanager" and not alertmanager:
+            scraped["static_configs"] = []
             continue
-        address = alertmanager if job["job_name"] == "alertmanager" else addresses.get(job["job_name"], application)
-        job["static_configs"] = [{**group, "targets": [address]} for group in job.get("static_configs") or [{}]]
+        of_application = scraped["job_name"] not in servers
+        if of_application and job:
+            scraped["job_name"] = job
+        targets = list(applications) if of_application else [servers[scraped["job_name"]]]
+        scraped["static_configs"] = [{**group, "targets": targets} for group in scraped.get("static_configs") or [{}]]
     alerting = config.pop("alerting", None) or {}
     if alertmanager:
         config["alerting"] = {**alerting, "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}

@@ -1,4 +1,4 @@
-"""``otel-metrics stack``: Prometheus and Alertmanager as plain processes with the shipped server_config."""
+"""``otel-metrics stack``: Prometheus and Alertmanager as plain processes with the shipped configuration."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from otel_metrics.promql import PROMETHEUS, of_prometheus
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 _RETENTION: Final = "400d"
 """As in docker-compose.yml: the daily table compares weeks, and a year is cheap."""
 
+_APPLICATION: Final = "localhost:9464"
 _LOOK: Final = 0.5
 _NOBODY: Final = "http://alert-receiver.invalid/"
 
@@ -35,9 +37,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--application",
         type=argument_types.target,
-        default="localhost:9464",
+        action="append",
         metavar="HOST:PORT",
-        help="what to scrape (default: localhost:9464)",
+        help="a process of the application to scrape; may be given again (default: localhost:9464)",
+    )
+    command.add_argument(
+        "--job", metavar="NAME", help="what Prometheus calls the application (default: as in prometheus/prometheus.yml)"
     )
     command.add_argument(
         "--state",
@@ -61,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run both until Ctrl-C or until one of them ends."""
     root = data_files.root(arguments.root)
     state = (arguments.state or _state()).resolve()
+    applications = arguments.application or [_APPLICATION]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with processes.locked(state):
         alerts = alertmanager(
@@ -70,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
             _program("prometheus", root),
             root,
             state / "prometheus",
-            application=arguments.application,
+            applications=applications,
+            job=arguments.job,
             port=arguments.prometheus_port,
             alerts=f"{processes.HOST}:{arguments.alertmanager_port}",
             retention=arguments.retention,
@@ -80,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             with alerts, metrics:
                 terminal.say("Prometheus:  ", metrics.url)
                 terminal.say("Alertmanager:", alerts.url)
-                terminal.say("Scraping:    ", arguments.application)
+                terminal.say("Scraping:    ", ", ".join(applications))
                 terminal.say("Alerts go to the webhook whose address is in", receiver)
                 terminal.say("State:       ", state)
                 terminal.say("Ctrl-C ends both.", style="dim")
@@ -108,8 +115,9 @@ def prometheus(
     root: Path,
     folder: Path,
     *,
-    application: str,
+    applications: Sequence[str],
     port: int,
+    job: str | None = None,
     alerts: str | None = None,
     interval: str | None = None,
     retention: str = _RETENTION,
@@ -124,7 +132,8 @@ def prometheus(
         rules=_rules(version, folder),
         retention=retention,
         addresses={"prometheus": own},
-        application=application,
+        applications=applications,
+        job=job,
         alertmanager=alerts,
         interval=interval,
     )

@@ -68,8 +68,10 @@ class Exposition:
         self._protobuf_series = Series(label_pairs, ladders, collisions)
         self._lock = threading.Lock()
         self._start = time.time_ns()
-        self._scrapes = 0
-        self._duration = 0.0
+        self.scrapes = 0
+        """Answered so far."""
+        self.duration = 0.0
+        """Seconds that the last one took."""
 
     def scrape(self, form: Format) -> Iterator[bytes]:
         """Collect now, and return the exposition, rendered while it is iterated."""
@@ -172,14 +174,14 @@ class Exposition:
                 break
             yield block
         with self._lock:
-            self._scrapes += 1
-            self._duration = spent
+            self.scrapes += 1
+            self.duration = spent
 
     def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:
         """Return the bridge's figures about itself, as of the scrape before this one."""
         values: dict[Metric, float] = {
-            SCRAPES: self._scrapes,
-            SCRAPE_DURATION: self._duration,
+            SCRAPES: self.scrapes,
+            SCRAPE_DURATION: self.duration,
             COLLISIONS: self._collisions.count,
         }
         invalid = self._invalid_files()

@@ -66,7 +66,8 @@ class Process:
 
     def leave(self) -> None:
         """Remove the file: this process shows nothing any more."""
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # the directory may be gone
+            self._path.unlink()
 
 
 class Directory:

@@ -164,7 +164,7 @@ class Files:
         """Whether the file of keys is still this one, and the rows are whole."""
         try:
             return os.path.samestat(keys.stat(), os.fstat(self._keys)) and self.whole
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     @contextmanager

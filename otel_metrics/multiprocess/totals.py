@@ -10,8 +10,10 @@ from threading import Lock, RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import uuid4
+from weakref import WeakSet
 
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.forks import Part, renew_after_fork
 from otel_metrics.multiprocess.directory import Directory
 from otel_metrics.multiprocess.values import (
     COUNTER,
@@ -37,6 +39,10 @@ AT_ONCE: Final = 64
 
 MOST_BYTES: Final = 256 << 20
 """Bytes that the rows may take, unless told otherwise."""
+
+
+RowId = tuple[str, "Key"]
+"""The kind of a row, and its key."""
 
 
 class Row(Generic[V]):
@@ -97,32 +103,37 @@ class Snapshot:
         self._files = files
         self._data = data
         self._gauges = gauges
-        self._alone: dict[str, list[Sample]] = {}
-        for row, value in alone.items():
-            if row.layout is not EXEMPLARS:
-                self._alone.setdefault(row.key[0], []).append(Sample(row.key, row.layout.kind, value, 0, ()))
+        self._alone = {row.id: value for row, value in alone.items()}
+        self._ids: dict[str, list[RowId]] = {}
+        for row in alone:
+            self._ids.setdefault(row.key[0], []).append(row.id)
+        if files is not None:
+            self._ids = files.metrics
 
     @property
     def metrics(self) -> list[str]:
         """The names of all metrics that have rows."""
-        return list(self._alone) if self._files is None else list(self._files.metrics)
+        return list(self._ids)
+
+    def ids(self, metric: str) -> list[RowId]:
+        """Return what :meth:`sample` takes for each row of a metric."""
+        return [each for each in self._ids.get(metric, ()) if each[0] != EXEMPLARS.kind]
 
     def rows(self, metric: str) -> Iterator[Sample]:
         """Yield the rows of a metric, those without a value left out."""
-        files = self._files
+        return filter(None, map(self.sample, self.ids(metric)))
+
+    def sample(self, row: RowId) -> Sample | None:
+        """Return a row; None if it has no value."""
+        files, (kind, key) = self._files, row
         if files is None:
-            yield from self._alone.get(metric, ())
-            return
-        for kind, key in list(files.metrics.get(metric, ())):
-            entry = files.entries[kind, key]
-            if kind == "gauge":
-                values = [gauges[entry.offset] for gauges in self._gauges if entry.offset in gauges]
-                if values:
-                    yield Sample(key, kind, GAUGE_MODES[entry.layout.shape[1]](values), 0, ())
-            elif kind != EXEMPLARS.kind:
-                stored = files.value(self._data, entry)
-                if stored is not None:
-                    yield Sample(key, kind, *stored, self._exemplars(files, key))
+            return Sample(key, kind, self._alone[row], 0, ())
+        entry = files.entries[row]
+        if kind == "gauge":
+            values = [gauges[entry.offset] for gauges in self._gauges if entry.offset in gauges]
+            return Sample(key, kind, GAUGE_MODES[entry.layout.shape[1]](values), 0, ()) if values else None
+        stored = files.value(self._data, entry)
+        return None if stored is None else Sample(key, kind, *stored, self._exemplars(files, key))
 
     def _exemplars(self, files: Files, key: Key) -> Exemplars:
         entry = files.entries.get((EXEMPLARS.kind, key))
@@ -160,6 +171,7 @@ class SharedTotals:
         self._rows: dict[tuple[str, Key], Row[Any]] = {}
         self._renewals: dict[int, Lock] = {}
         self._begin()
+        _all.add(self)
         try:
             self._join()
         except OSError as error:
@@ -274,6 +286,8 @@ class SharedTotals:
         self._changed: set[Row[float]] = set()
         self._joined = None
         self._own_id = str(uuid4())
+        self._since = time.time_ns()  # before anything that is pending was recorded
+        self.problems.clear()
         self._pid = os.getpid()
 
     def _renew_in_child(self) -> None:
@@ -318,12 +332,15 @@ class SharedTotals:
     # in here: the next flush goes on from what these attributes say, so nothing is lost, and nothing added twice.
     def _add_to(self, files: Files) -> None:
         self._recover()
+        since = self._since
         with self._lock:
+            now = time.time_ns()
             self._left, self._pending = self._pending, {}
         rows = sorted(self._left, key=lambda row: entry.offset if (entry := files.entries.get(row.id)) else files.end)
         for start in range(0, len(rows), AT_ONCE):
             with files.locked():
-                self._add_some(files, rows[start : start + AT_ONCE])
+                self._add_some(files, rows[start : start + AT_ONCE], since)
+        self._since = now
 
     def _recover(self) -> None:
         """Have what an earlier flush left wait with what came since."""
@@ -340,8 +357,8 @@ class SharedTotals:
                 self._left.pop(self._rows[entry.layout.kind, entry.key], None)
             self._addition = None
 
-    def _add_some(self, files: Files, rows: Sequence[Row[Any]]) -> None:
-        """Add to some rows, the lock held. Those that have been added to, or never can be, are taken out of ``_left``."""
+    def _add_some(self, files: Files, rows: Sequence[Row[Any]], since: int) -> None:
+        """Add to some rows, the lock held; new ones begin at ``since``. Those that have been added to, or never can be, are taken out of ``_left``."""
         left = self._left
         files.add_rows([(row.key, row.layout.fitting(left[row])) for row in rows if row.id not in files.entries])
         news: list[tuple[Entry[Any], Any]] = []
@@ -354,7 +371,7 @@ class SharedTotals:
                 del left[row]
             else:
                 news.append((entry, left[row]))
-        addition = self._addition = files.addition(news, time.time_ns())
+        addition = self._addition = files.addition(news, since)
         addition.write()
         self._settle()
         cramped = dict(addition.cramped)
@@ -367,8 +384,18 @@ class SharedTotals:
                     del left[row]
                 else:
                     moved.append(row)
-            self._add_some(files, moved)
+            self._add_some(files, moved, since)
 
+
+_all: Final[WeakSet[SharedTotals]] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for totals in list(_all):
+        totals.after_fork_in_child()
+
+
+renew_after_fork(Part.SHARED_TOTALS, _after_fork_in_child)
 
 _REASONS: Final = {
     errno.EBUSY: "busy",

@@ -46,17 +46,20 @@ class LocalSource:
 
     Args:
         store: what this process recorded.
+        warnings: what every answer has to say about itself.
     """
 
     name: SourceName = "local"
 
-    def __init__(self, store: LocalValues) -> None:
+    def __init__(self, store: LocalValues, warnings: tuple[str, ...] = ()) -> None:
         self._store = store
+        self._warnings = warnings
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``; the answer says which period it covers, see :meth:`LocalValues.covered`."""
         covered = Period(*self._store.covered({query.metric for query in plan.values()}, period.start, period.end))
-        return Answer({name: self._rows(query, covered) for name, query in plan.items()}, self.name, covered)
+        rows = {name: self._rows(query, covered) for name, query in plan.items()}
+        return Answer(rows, self.name, covered, self._warnings)
 
     def day(self, day: date) -> DayTable:
         """Return the daily table's rows of a day; partial unless this process saw all of it and it is over."""
@@ -70,7 +73,8 @@ class LocalSource:
                     found[DayKey.of(metric.daily, labels)] += parts
         rows = {key: RecordedValues(tuple(parts)).statistics() for key, parts in found.items() if parts}
         units = [labels for labels, _, _ in self._store.latest(c.PERFORMANCE_UNIT, _LAST)]
-        return DayTable(day, rows, units, self.name, partial=covered != period)
+        partial = covered != period or bool(self._warnings)
+        return DayTable(day, rows, units, self.name, partial, self._warnings)
 
     def _rows(self, query: Query, period: Period) -> list[AnswerRow]:
         groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)

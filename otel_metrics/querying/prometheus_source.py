@@ -102,7 +102,14 @@ class PrometheusSource:
         if now <= whole.start:
             return DayTable(day, {}, (), self.name, partial=True)
         recorded = self._recorded(day, whole) if now >= whole.end + days.RECORDED_AFTER else None
-        return recorded or self._computed(day, whole, now)
+        if recorded is None:
+            return self._computed(day, whole, now)
+        # Rules cannot mirror native histograms: days with values below zero come without percentiles.
+        lacking = [key for key, row in recorded.rows.items() if row.p50 is None]
+        if not lacking:
+            return recorded
+        computed = self._computed(day, whole, now).rows
+        return replace(recorded, rows={**recorded.rows, **{key: computed[key] for key in lacking if key in computed}})
 
     def _recorded(self, day: date, whole: Period) -> DayTable | None:
         """Read what the recording rules stored about a day."""

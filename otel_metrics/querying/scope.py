@@ -10,7 +10,7 @@ from otel_metrics.promql import INSTANCE, aggregate, equal, like, series
 from otel_metrics.querying.expressions import PART, batches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from otel_metrics.promql import Expression
     from otel_metrics.querying.client import PrometheusClient
@@ -27,10 +27,10 @@ class Scope:
 
     Args:
         labels: chosen by the user: label name -> value. Without any, the job of ``instance``, once the server knows it.
-        instance: this process's instance id; without one and without labels, everything is asked for.
+        instance: tells this process's instance id; without it and without labels, everything is asked for.
     """
 
-    def __init__(self, labels: Mapping[str, str] | None = None, instance: str | None = None) -> None:
+    def __init__(self, labels: Mapping[str, str] | None = None, instance: Callable[[], str] | None = None) -> None:
         self._chosen = bool(labels)
         self.labels: Mapping[str, str] = dict(labels or {})
         self._instance = instance
@@ -49,11 +49,11 @@ class Scope:
         Raises:
             QueryError: the server did not answer.
         """
-        if self.labels or not self._instance:
+        if self.labels or self._instance is None:
             return ()
         jobs: dict[str, set[str]] = {_OWN: set(), _ALL: set()}
         asked: dict[str, Expression] = {
-            _OWN: aggregate("count", (JOB,), series(c.SERIES, equal(INSTANCE, self._instance))),
+            _OWN: aggregate("count", (JOB,), series(c.SERIES, equal(INSTANCE, self._instance()))),
             _ALL: aggregate("count", (JOB,), series(c.SERIES)),
         }
         for batch in batches(asked):

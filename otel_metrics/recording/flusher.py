@@ -58,6 +58,8 @@ class Flusher:
         tick: seconds between the folds of the ticker thread; None for no ticker.
         rejections: told what fails and must not reach a record call; if they are strict, buffers reject what does not fit at once
             instead of when it is folded.
+        share: called (with the clock's time) when sinks have handed over. With it, the ticker has them hand over every second and
+            waits for no collection.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Flusher:
         clock: Callable[[], float] = time.time,
         tick: float | None = 1.0,
         rejections: Rejections | None = None,
+        share: Callable[[float], object] | None = None,
     ) -> None:
         self.clock = clock
         self.epoch = 0
@@ -76,6 +79,7 @@ class Flusher:
         self._buffers: list[SeriesBuffer | CallCounter] = []
         self._dirty: deque[SeriesBuffer | CallCounter] = deque()
         self._tick = tick
+        self._share = share
         self.ticker = self._new_ticker()
         _hook(meter, self)
 
@@ -130,12 +134,14 @@ class Flusher:
         # A buffer that looked empty may have been with another thread, which is done with it when the lock is free.
         self._alone(lambda: None)
 
-    def flush(self) -> None:
-        """Fold everything and hand it to the instruments: what happens before every collection."""
+    def flush(self, now: float | None = None) -> None:
+        """Fold everything and have sinks hand it over: what happens before every collection."""
         self.epoch += 1
-        self.drain()
+        self.drain(now)
         for _ in range(0, len(self._dirty), _AT_ONCE):
             self._alone(self._hand_over_some)
+        if self._share is not None:
+            self._share(self.clock())
 
     def close(self) -> None:
         """Stop the ticker and hand over what is pending; nothing that is recorded later is."""
@@ -232,6 +238,9 @@ class Flusher:
         return mine
 
     def _on_tick(self, now: float) -> None:
+        if self._share is not None:
+            self.flush(now)
+            return
         self.epoch += 1
         self.drain(now)
         for buffer in self._dirty.copy():  # values that wait one by one are handed over: no collection may be near

@@ -1,7 +1,8 @@
 """Binds a catalogue row and its label values to everything that keeps the row's values: one series, three sinks.
 
-The OpenTelemetry instrument (what readers export), the day accumulator (the daily table), the local store (``get_*``; only
-without a server that answers them). A series is bound once; after that a record call touches nothing of this module.
+An :class:`Outlet` (what is exported: OpenTelemetry's instruments, or the totals that all processes share), the day accumulator
+(the daily table), the local store (``get_*``; only without a server that answers them). A series is bound once; after that a
+record call touches nothing of this module.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from math import inf
 from operator import methodcaller
 from threading import RLock
 from time import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Observation
@@ -29,12 +30,13 @@ from otel_metrics.recording.rejections import Counts, Rejections
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink, SignSplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
+    from otel_metrics.recording.shared import SharedSinks
     from otel_metrics.recording.sinks import Sink
     from otel_metrics.settings import Settings
 
@@ -109,10 +111,73 @@ class SeriesMaker(Protocol[Buffer_co, Counter_co]):
         """Make what only counts calls."""
 
 
-class Recorder:
-    """All series of one process and one meter provider: a :class:`SeriesMaker`."""
+class Outlet(Protocol):
+    """Makes the sinks through which the values of a series leave the process."""
 
-    def __init__(self, provider: MeterProvider, settings: Settings, version: str) -> None:
+    def histogram(self, metric: Metric, attributes: Attributes) -> Sink:
+        """Return the sink of one series of a histogram."""
+
+    def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> Sink:
+        """Return the sink of one series of a counter: of rows, or (``total``) of the sum of values."""
+
+    def gauge(self, metric: Metric, attributes: Attributes) -> Sink:
+        """Return the sink of one series of a gauge."""
+
+    def day(self, key: DayKey) -> Sink:
+        """Return the sink of one row of the daily table."""
+
+
+class Instruments:
+    """OpenTelemetry's instruments, whose readers see this process alone: an :class:`Outlet`."""
+
+    def __init__(self, meter: Meter, days: Days) -> None:
+        self._meter = meter
+        self._lock = RLock()
+        self._made: dict[str, Any] = {}
+        self.day = days.sink
+
+    def histogram(self, metric: Metric, attributes: Attributes) -> Sink:
+        """Return the sink of one series of a histogram."""
+        return HistogramSink(self._instrument(metric), attributes)
+
+    def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> Sink:
+        """Return the sink of one series of a counter."""
+        return CounterSink(self._instrument(metric), attributes, total=total)
+
+    def gauge(self, metric: Metric, attributes: Attributes) -> Sink:
+        """Return the sink of one series of a gauge."""
+        return GaugeSink(self._instrument(metric), attributes)
+
+    def _instrument(self, metric: Metric) -> Any:
+        with self._lock:
+            found = self._made.get(metric.name)
+            if found is None:
+                found = self._made[metric.name] = self._create(metric)
+            return found
+
+    def _create(self, metric: Metric) -> Any:
+        if metric.kind is Kind.COUNTER:
+            return self._meter.create_counter(metric.name, metric.unit, metric.description)
+        if metric.kind is Kind.GAUGE:
+            return self._meter.create_gauge(metric.name, metric.unit, metric.description)
+        return self._meter.create_histogram(
+            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
+        )
+
+
+class Recorder:
+    """All series of one process and one meter provider: a :class:`SeriesMaker`.
+
+    Args:
+        provider: whose instruments are recorded into.
+        settings: the configuration.
+        version: of this package.
+        shared: what goes to the totals that all processes share. Instruments are only fed then where OTLP pushes them.
+    """
+
+    def __init__(
+        self, provider: MeterProvider, settings: Settings, version: str, shared: SharedSinks | None = None
+    ) -> None:
         self.settings = settings
         self._meter = provider.get_meter(METER_NAME, version)
         self._shared = _states.get(self._meter) or _MeterState()
@@ -121,12 +186,16 @@ class Recorder:
         self.local_store = LocalStore(settings.clock)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.keeps_values
-        self.flusher = Flusher(self._meter, settings.clock, 1.0, self.rejections)
+        share = None if shared is None else self._share
+        self.flusher = Flusher(self._meter, settings.clock, 1.0, self.rejections, share)
         self._lock = RLock()
         self._arguments: dict[tuple[object, ...], ArgumentSpec] = {}
         self._same_gauges: dict[tuple[str, ...], list[SeriesBuffer]] = {}
-        self._instruments: dict[str, Any] = {}
-        self._gauges: dict[tuple[str, ...], GaugeSink] = {}
+        self._shared_sinks = shared
+        self._outlets: list[Outlet] = [] if shared is None else [shared]
+        if shared is None or settings.otlp is not None:
+            self._outlets.append(Instruments(self._meter, self._shared.days))
+        self._gauges: dict[tuple[str, ...], list[Sink]] = {}
         if self._meter not in _states:
             _states[self._meter] = self._shared
             _observe(self._meter, self._shared)  # made, and so asked, after the flusher's hook, which hands over
@@ -164,26 +233,35 @@ class Recorder:
 
     def histogram(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
         """Return the sinks of one series of a histogram."""
-        instrument = self._instrument(metric)
-        others: list[Sink] = [self.local_store.histogram(metric, attributes)] if self._local else []
+        sinks: list[Sink] = []
+        for outlet in self._outlets:
+            if catalogue.SIGN in metric.labels:
+                signs = (
+                    outlet.histogram(metric, {**attributes, catalogue.SIGN.name: s}) for s in catalogue.SIGN.values
+                )
+                sinks.append(SignSplit(*signs))
+            else:
+                sinks.append(outlet.histogram(metric, attributes))
+        if self._local:
+            sinks.append(self.local_store.histogram(metric, attributes))
         if metric.daily:
-            others.append(self._shared.days.sink(DayKey.of(metric.daily, attributes)))
-        if catalogue.SIGN in metric.labels:
-            signs = (HistogramSink(instrument, {**attributes, catalogue.SIGN.name: s}) for s in catalogue.SIGN.values)
-            return (SignSplit(*signs), *others)
-        return (HistogramSink(instrument, attributes), *others)
+            key = DayKey.of(metric.daily, attributes)
+            sinks += [outlet.day(key) for outlet in self._outlets]
+        return tuple(sinks)
 
     def counter(self, metric: Metric, attributes: Attributes, *, total: bool = False) -> tuple[Sink, ...]:
         """Return the sinks of one series of a counter: of rows, or (``total``) of the sum of values."""
-        sink = CounterSink(self._instrument(metric), attributes, total=total)
-        return (sink, self.local_store.counter(metric, attributes, total=total)) if self._local else (sink,)
+        sinks: list[Sink] = [outlet.counter(metric, attributes, total=total) for outlet in self._outlets]
+        if self._local:
+            sinks.append(self.local_store.counter(metric, attributes, total=total))
+        return tuple(sinks)
 
     def gauge(self, metric: Metric, attributes: Attributes) -> tuple[Sink, ...]:
         """Return the sinks of one series of a gauge: the same for all buffers that set it, or an older value could win."""
-        instrument, key = self._instrument(metric), (metric.name, *attributes.values())
+        key = (metric.name, *attributes.values())
         with self._lock:
-            sink = self._gauges.setdefault(key, GaugeSink(instrument, attributes))
-        return (sink, self.local_store.gauge(metric, attributes)) if self._local else (sink,)
+            sinks = self._gauges.setdefault(key, [outlet.gauge(metric, attributes) for outlet in self._outlets])
+        return (*sinks, self.local_store.gauge(metric, attributes)) if self._local else tuple(sinks)
 
     def buffer(
         self,
@@ -206,35 +284,36 @@ class Recorder:
     def seed(self, metric: Metric, attributes: Attributes) -> None:
         """Make one series of a counter appear at zero, so that its first increment is seen as one."""
         try:
-            CounterSink(self._instrument(metric), attributes).seed()  # which has nothing to do with the caller's span
+            for outlet in self._outlets:
+                outlet.counter(metric, attributes).seed()  # which has nothing to do with the caller's span
         except Exception:  # of the application's exemplar filter: no reason to lose the call
             self.rejections.failed("hand_over", later=True)
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
         # As a buffer, because an SDK may have to be told again before every collection.
-        self.flusher.buffer((ArgumentSpec(),), ((GaugeSink(self._instrument(metric), attributes),),)).append(1)
+        sinks = [outlet.gauge(metric, attributes) for outlet in self._outlets]
+        self.flusher.buffer((ArgumentSpec(),), (sinks,)).append(1)
         if self._local:
             self.local_store.gauge(metric, attributes).set(1.0, self.settings.clock())
 
     def _reject(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
         self.rejections.reject(call, argument, value, reason, allowed, later=True)  # the flusher's lock is held
 
-    def _instrument(self, metric: Metric) -> Any:
-        with self._lock:
-            found = self._instruments.get(metric.name)
-            if found is None:
-                found = self._instruments[metric.name] = self._create(metric)
-            return found
+    def share(self, figures: Mapping[Metric, float]) -> None:
+        """Have all processes see what this one has recorded, and ``figures``: what it has counted so far, and its gauges."""
+        if self._shared_sinks is not None:
+            for metric, value in figures.items():
+                self._shared_sinks.observed(metric, {}, value, self.settings.clock())
+        self.flusher.flush()
 
-    def _create(self, metric: Metric) -> Any:
-        if metric.kind is Kind.COUNTER:
-            return self._meter.create_counter(metric.name, metric.unit, metric.description)
-        if metric.kind is Kind.GAUGE:
-            return self._meter.create_gauge(metric.name, metric.unit, metric.description)
-        return self._meter.create_histogram(
-            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
-        )
+    def _share(self, now: float) -> None:
+        """Have all processes see what was recorded, and what a reader would observe."""
+        if self._shared_sinks is not None:
+            for metric in _COUNTED:
+                for each in _OBSERVED[metric](self):
+                    self._shared_sinks.observed(metric, cast("Attributes", each.attributes), each.value, now)
+            self._shared_sinks.share(now)
 
     def daily(self, field: str) -> Iterable[Observation]:
         """Yield one of the sums of each day that is kept."""
@@ -290,6 +369,9 @@ _OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
     catalogue.LABEL_OVERFLOW: lambda recorder: recorder.overflowed(),
     catalogue.SERIES: lambda recorder: recorder.series_count(),
 }
+
+_COUNTED: Final = (catalogue.REJECTED, catalogue.LABEL_OVERFLOW, catalogue.SERIES)
+"""Those that are shared as they are; days have rows of their own."""
 
 
 def _observe(meter: Meter, state: _MeterState) -> None:

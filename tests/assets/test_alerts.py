@@ -64,6 +64,7 @@ def trouble(now: float) -> History:
     history.hold('scrape_duration_seconds{job="app",instance="a"}', 7, start, now)
     history.hold(f'otel_metrics_rejected_total{{call="record_error",reason="nan",{me}}}', 11, now - 5 * MINUTE, now)
     history.hold(f'otel_metrics_label_overflow_total{{label="action",{me}}}', 11, start, now)
+    history.hold(f'otel_metrics_shared_errors_total{{reason="disk_full",{me}}}', 2, now - 5 * MINUTE, now)
     history.hold(f"otel_metrics_collisions{{{me}}}", 1, start, now)
     row = 'feature="chat",metric_type="usage",metric_name="ask",unit="seconds"'
     history.hold(f'feature_daily_values{{day="previous",{row},{me}}}', 5, start, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from otel_metrics.assets import render
 from otel_metrics.assets.links import Links
 from otel_metrics.promql import DIALECTS, PROMETHEUS, Histograms
+from otel_metrics.settings import Settings
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -36,14 +38,32 @@ def test_links_in_alerts_lead_where_one_says(tmp_path: Path) -> None:
     assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path)
 
 
+def test_every_setting_is_explained_with_its_variable_and_default(tmp_path: Path) -> None:
+    render.write(tmp_path)
+    page = (tmp_path / "docs/settings.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows] == [f"`{field.name}`" for field in fields(Settings)]
+    assert [row for row in rows if not all(row)] == []
+    (port,) = (row for row in rows if row[0] == "`port`")
+    assert port[1:4] == ["an integer from 0 to 65535", "`9464`", "`OTEL_EXPORTER_PROMETHEUS_PORT`"]
+    assert "any free one" in port[4]
+
+
 @pytest.mark.parametrize(
-    "name", ["prometheus/rules/daily.yml", "grafana/dashboards/overview.json", "docs/metrics.md", "docs/results.md"]
+    "name",
+    [
+        "prometheus/rules/daily.yml",
+        "grafana/dashboards/overview.json",
+        "docs/metrics.md",
+        "docs/results.md",
+        "docs/settings.md",
+    ],
 )
 def test_an_edited_file_is_named_and_put_right(tmp_path: Path, name: str) -> None:
     render.write(tmp_path)
     path = tmp_path / name
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("feature", "faeture", 1), encoding="utf-8")
+    path.write_text(text.replace("e", "E", 1), encoding="utf-8")
     assert render.check(tmp_path) == [path]
     assert render.write(tmp_path) == [path]
     assert path.read_text(encoding="utf-8") == text

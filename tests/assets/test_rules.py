@@ -97,6 +97,17 @@ def test_the_rules_of_victoria_metrics_are_understood(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_configuration_of_victoria_metrics_is_understood() -> None:
+    done = subprocess.run(
+        [program("victoria-metrics"), "-dryRun", f"-promscrape.config={ROOT}/prometheus/victoriametrics.yml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_rule_is_what_a_person_would_write(capsys: pytest.CaptureFixture[str]) -> None:
     lengths = sorted((len(_one_line(rule["expr"])), rule.get("record") or rule["alert"]) for rule in rules())
     median, (longest, name) = statistics.median(length for length, _ in lengths), lengths[-1]

@@ -51,6 +51,9 @@ def client(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
     better = 'feature="chat",metric_type="learning_improvement",metric_name="words",unit="ratio"'
     recorded(better, 0, **{**COLUMNS, "avg1d": 1.25, "min1d": 0.75})
     recorded('feature="chat",metric_type="usage",metric_name="ask",unit="seconds"', 0, count1d=1.0, avg1d=2.0)
+    _values_below_zero(lines)
+    drift = 'feature="chat",metric_type="learning",metric_name="drift"'
+    recorded(drift, 2, avg1d=-0.25, min1d=-3.0, max1d=2.0, stddev1d=2.2, count1d=4.0)
     info = (
         'feature_performance_unit_info{feature="chat",metric_category="response_time",metric_name="reply",unit="us"} 1 '
     )
@@ -59,6 +62,22 @@ def client(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
     server = session_servers.prometheus(data=data, flags=["--storage.tsdb.retention.time=100y"])
     with closing(PrometheusClient(server.url)) as made:
         yield made
+
+
+def _values_below_zero(lines: defaultdict[str, list[str]]) -> None:
+    """What a process exposed of two days later: -3, -1, 1 and 2."""
+    start, end = MIDNIGHT + 2 * DAY + 60, MIDNIGHT + 3 * DAY - 60
+    of = 'service_instance_id="a",feature="chat",metric_name="drift"'
+    counts = {"negative": {"1.0": 1, "2.2": 1, "4.7": 2, "+Inf": 2}, "positive": {"1.0": 1, "2.2": 2, "+Inf": 2}}
+    for sign, total in (("negative", 4), ("positive", 3)):
+        values = {f'bucket{{{of},sign="{sign}",le="{le}"}}': value for le, value in counts[sign].items()}
+        values |= {f'count{{{of},sign="{sign}"}}': 2, f'sum{{{of},sign="{sign}"}}': total}
+        for series, value in values.items():
+            name = f"feature_learning_value_{series}"
+            lines[name.partition("{")[0]] += [f"{name} 0 {start:.3f}\n", f"{name} {value} {end:.3f}\n"]
+    for what, value in (("values", 4), ("sum_of_values", -1), ("sum_of_squares", 15), ("min", -3), ("max", 2)):
+        name = f"feature_daily_{what}"
+        lines[name].append(f'{name}{{{of},metric_type="learning",day="current"}} {value} {end:.3f}\n')
 
 
 @pytest.mark.parametrize("later", [1.6 * HOUR, 12 * HOUR, 23.9 * HOUR, 40 * HOUR, 300 * DAY])
@@ -86,6 +105,15 @@ def test_a_day_is_the_same_whenever_it_is_read(client: PrometheusClient, later: 
 def test_neighbouring_days_are_not_mixed_up(client: PrometheusClient) -> None:
     source = PrometheusSource(client, lambda: MIDNIGHT + 10 * DAY)
     counts = {
-        day: [row["count"] for row in shaping.daily(source.day(date(2025, 12, day)))] for day in (12, 13, 14, 15, 16)
+        day: [row["count"] for row in shaping.daily(source.day(date(2025, 12, day)))]
+        for day in (12, 13, 14, 15, 16, 17)
     }
-    assert counts == {12: [], 13: [39], 14: [40, 40, 1], 15: [41], 16: []}
+    assert counts == {12: [], 13: [39], 14: [40, 40, 1], 15: [41], 16: [4], 17: []}
+
+
+def test_a_day_with_values_below_zero_has_percentiles_although_rules_record_none(client: PrometheusClient) -> None:
+    source = PrometheusSource(client, lambda: MIDNIGHT + 10 * DAY)
+    [row] = shaping.daily(source.day(date(2025, 12, 16)))
+    assert (row["count"], row["avg_value"], row["min_value"], row["max_value"]) == (4, -0.25, -3, 2)
+    assert -1 <= row["percentile_50"] <= 1
+    assert 1 < row["percentile_99"] <= 2
