@@ -49,7 +49,7 @@ SCRAPE_SECONDS: Final = Limit(5.0, hold="10m")
 """Average duration of a scrape; prometheus.yml gives up after 10 s."""
 
 REJECTED: Final = Limit(10, hold="5m")
-"""Refused arguments an hour per call and reason."""
+"""Rejected arguments an hour per call and reason."""
 
 SHARED_ERRORS: Final = Limit(1, hold="5m")
 """Times an hour, per reason, that the multiprocess directory could not be read or written."""
