@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from otel_metrics.cli import comparison, demo_view, terminal, view
 from otel_metrics.results import json_safe
@@ -36,6 +38,24 @@ from otel_metrics.results import json_safe
 )
 def test_numbers_have_four_digits_and_no_data_is_a_dash(value: object, shown: str) -> None:
     assert terminal.number(value) == shown
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_is_drawn_live_makes_room_for_a_warning(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    """Printed by another console it would be painted over; where standard error goes elsewhere, it goes there."""
+    screen, other = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(terminal, "errors", Console(file=other, force_terminal=shared, width=80))
+    record = logging.LogRecord("otel_metrics", logging.WARNING, "", 0, "a value was rejected", None, None)
+    with Live("round 1", console=terminal.console, auto_refresh=False) as live:
+        live.update("round 2", refresh=True)
+        terminal.log_handler().emit(record)
+        live.update("round 3", refresh=True)
+    assert ("a value was rejected" in screen.getvalue()) == shared
+    assert ("a value was rejected" in other.getvalue()) != shared
+    # The frame that was there is drawn anew, on a line below the warning.
+    below = screen.getvalue().partition("a value was rejected")[2]
+    assert not shared or below.startswith("\x1b[0m\nround ")
 
 
 @pytest.mark.parametrize(

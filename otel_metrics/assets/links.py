@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from otel_metrics.assets import uids
+from otel_metrics.assets import runbook, uids
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,10 @@ class Links:
         return f"{self.grafana}/d/{uid}"
 
     def runbook_of(self, alert: str) -> str:
-        """Return the address of what to do about an alert."""
-        return f"{self.runbook or self.dashboard(uids.RUNBOOK)}#{alert.lower()}"
+        """Return the address of what to do about an alert: its heading on the page, or its panel alone."""
+        if self.runbook:
+            return f"{self.runbook}#{alert.lower()}"
+        return f"{self.dashboard(uids.RUNBOOK)}?viewPanel=panel-{runbook.numbers()[alert]}"
 
 
 SHIPPED: Final = Links()

@@ -149,8 +149,8 @@ def _bridge(dialect: Dialect) -> tuple[Alert, ...]:
             "TelemetryArgumentsRejected",
             by_call > rejected.bound,
             rejected,
-            f"{{{{ $labels.call }}}}: {COUNTED} arguments refused in an hour",
-            f"{{{{ $labels.job }}}} gave {{{{ $labels.call }}}} {COUNTED} arguments in the last hour that were refused "
+            f"{{{{ $labels.call }}}}: {COUNTED} arguments rejected in an hour",
+            f"{{{{ $labels.job }}}} gave {{{{ $labels.call }}}} {COUNTED} arguments in the last hour that were rejected "
             "({{ $labels.reason }}). Those values are in no metric.",
         ),
         _alert(

@@ -49,7 +49,7 @@ SCRAPE_SECONDS: Final = Limit(5.0, hold="10m")
 """Average duration of a scrape; prometheus.yml gives up after 10 s."""
 
 REJECTED: Final = Limit(10, hold="5m")
-"""Refused arguments an hour per call and reason."""
+"""Rejected arguments an hour per call and reason."""
 
 SHARED_ERRORS: Final = Limit(1, hold="5m")
 """Times an hour, per reason, that the multiprocess directory could not be read or written."""
@@ -74,11 +74,3 @@ UNREACHABLE: Final = Limit(0.5, hold="5m")
 
 NOTIFICATIONS_FAILING: Final = Limit(0.1, hold="5m")
 """Share of Alertmanager's notifications by one integration that fail."""
-
-# ------------------------------------------- colours without an alert
-
-SUCCESS_RATE: Final = (0.9, 0.99)
-"""Below the first red, below the second orange."""
-
-UTILIZATION: Final = (0.75, 0.9)
-"""Above the first orange, above the second red."""

@@ -8,6 +8,8 @@ DATASOURCE: Final = "otel-metrics-prometheus"
 """The uid in grafana/provisioning/datasources."""
 
 OVERVIEW: Final = "otel-metrics-overview"
+FEATURE: Final = "otel-metrics-feature"
+PRODUCT: Final = "otel-metrics-product"
 PERFORMANCE: Final = "otel-metrics-performance"
 SATISFACTION: Final = "otel-metrics-satisfaction"
 USAGE: Final = "otel-metrics-usage"

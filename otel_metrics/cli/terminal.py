@@ -91,7 +91,9 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             style = "red" if record.levelno >= logging.ERROR else "yellow"
-            errors.print(
+            # On a terminal that shows both, what is drawn live makes room only for what its own console prints.
+            shared = console.is_terminal and errors.is_terminal
+            (console if shared else errors).print(
                 Text(f"{record.levelname.lower()}: ", style) + plain(record.getMessage(), longest=1000), soft_wrap=True
             )
         except Exception:

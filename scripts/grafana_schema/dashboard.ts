@@ -18,6 +18,7 @@ interface Target {
   instant: boolean;
   format: 'time_series' | 'table' | 'heatmap';
   interval?: string;
+  exemplar?: boolean;
 }
 
 interface PanelOf<Type extends string, Options, Custom>
@@ -37,13 +38,24 @@ export type TablePanel = PanelOf<'table', table.Options, table.FieldConfig>;
 export type HeatmapPanel = PanelOf<'heatmap', heatmap.Options, heatmap.FieldConfig>;
 export type BargaugePanel = PanelOf<'bargauge', bargauge.Options, {}>;
 export type TextPanel = PanelOf<'text', text.Options, {}>;
-export type RowPanel = Omit<raw.RowPanel, 'type' | 'panels'> & { type: 'row'; panels: [] };
+type Asking = StatPanel | TimeseriesPanel | TablePanel | HeatmapPanel | BargaugePanel | TextPanel;
+export type RowPanel = Omit<raw.RowPanel, 'type' | 'panels'> & { type: 'row'; panels: Asking[] };
+
+// What the plugin for Prometheus reads of an annotation.
+interface AnnotationQuery extends raw.AnnotationQuery {
+  expr?: string;
+  step?: string;
+  titleFormat?: string;
+  textFormat?: string;
+  useValueForTime?: boolean;
+}
 
 // `definition` is written by Grafana and not in its types.
 type Variable = Omit<raw.VariableModel, 'query'> & { query: string | { query: string; refId: string }; definition?: string };
 
-export interface Dashboard extends Omit<raw.Dashboard, 'panels' | 'templating'> {
+export interface Dashboard extends Omit<raw.Dashboard, 'panels' | 'templating' | 'annotations'> {
   uid: string;
-  panels: Array<StatPanel | TimeseriesPanel | TablePanel | HeatmapPanel | BargaugePanel | TextPanel | RowPanel>;
+  panels: Array<Asking | RowPanel>;
+  annotations: { list: AnnotationQuery[] };
   templating: { list: Variable[] };
 }

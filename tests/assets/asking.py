@@ -8,31 +8,35 @@ import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from tests.assets.history import DAY
+from tests.assets import faults
+from tests.assets.history import DAY, HOUR
 from tests.servers import fetch
 
 if TYPE_CHECKING:
     from tests.servers import Prometheus
 
 PERIOD, RATE_INTERVAL = 600, 60
+_SECONDS = {"m": 60, "h": HOUR, "d": DAY}
 
 
-def substituted(text: str) -> str:
+def substituted(text: str, step: float = 0) -> str:
     """Put in what Grafana would: long names first."""
-    for name, value in (("$__rate_interval", f"{RATE_INTERVAL}s"), ("$__range", f"{PERIOD}s")):
+    interval = max(RATE_INTERVAL, round(step + RATE_INTERVAL / 4))
+    for name, value in (("$__rate_interval", f"{interval}s"), ("$__range", f"{PERIOD}s")):
         text = text.replace(name, value)
     return re.sub(r"\$\{?\w+\}?", ".*", text)
 
 
-def ask(prometheus: Prometheus, target: dict[str, Any], now: float) -> list[float]:
-    """Return the values of a panel's query, asked as Grafana asks."""
-    expr = substituted(target["expr"])
+def ask(prometheus: Prometheus, target: dict[str, Any], now: float, least: str = "") -> list[float]:
+    """Return the values of a panel's query, asked as Grafana asks; ``least`` is the panel's least step."""
     if target["instant"]:
-        return [float(result["value"][1]) for result in prometheus.query(expr, now)]
-    if target.get("interval") == "1d":
-        start, end, step = (now - 12 * DAY) // DAY * DAY, now // DAY * DAY, DAY
-    else:
-        start, end, step = now - PERIOD, now, 10
+        return [float(result["value"][1]) for result in prometheus.query(substituted(target["expr"]), now)]
+    interval = target.get("interval") or least
+    step = int(interval[:-1]) * _SECONDS[interval[-1]] if interval else 10
+    expr = substituted(target["expr"], step)
+    start, end = now - max(PERIOD, step), now
+    if step == DAY:
+        start, end = (now - 12 * DAY) // DAY * DAY, now // DAY * DAY
     fields = urllib.parse.urlencode({"query": expr, "start": start, "end": end, "step": step}).encode()
     answer = json.loads(fetch(f"{prometheus.url}/api/v1/query_range", fields))["data"]["result"]
     # A native histogram counts as the number of its values.
@@ -43,9 +47,15 @@ def ask(prometheus: Prometheus, target: dict[str, Any], now: float) -> list[floa
 def without_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any], now: float) -> dict[tuple[str, str], Any]:
     """Return the panels (title and query) that show nothing, or something that is no finite number."""
     wrong = {}
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", ()):
-            values = ask(prometheus, target, now)
-            if not values or not all(map(math.isfinite, values)):
+    for panel in faults.panels(dashboard):
+        for target in panel["targets"]:
+            values = ask(prometheus, target, now, panel.get("interval", ""))
+            if not all(map(math.isfinite, values)) or not (values or _may_be_empty(panel, target)):
                 wrong[panel["title"], target["refId"]] = (values[:5], substituted(target["expr"]))
     return wrong
+
+
+def _may_be_empty(panel: dict[str, Any], target: dict[str, Any]) -> bool:
+    """Whether there is nothing to show when nothing is wrong: no alert, no failure, nothing a week ago."""
+    titles = {"Alerts, firing and pending", "Rejected arguments in this period"}
+    return panel["title"] in titles or "a week before" in target["legendFormat"] or "failed" in target["legendFormat"]

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from otel_metrics.catalogue import CATALOGUE, INVALID_FILES, SATISFACTION_DOUBTFUL, Kind
+from otel_metrics.catalogue import CATALOGUE, INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS, Kind
 from otel_metrics.naming import series_name
 from tests.assets.history import DAY, HOUR, MINUTE, History, expositions, impatient_rules
 from tests.dialects import CLASSIC, groups
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from tests.servers import Servers
 
-DAYS = 9
+DAYS = 15
 _UP = 'up{job="history",instance="past"}'
-_WITHOUT_REASON = {INVALID_FILES, SATISFACTION_DOUBTFUL}
-"""It says on which scale its scores are, and serves without passwords and certificates."""
+_WITHOUT_REASON = {INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS}
+"""It says on which scale its scores are, serves without passwords and certificates, and is one process."""
 RETENTION = "--storage.tsdb.retention.time=60d"
 
 

@@ -47,7 +47,7 @@ def test_alerts_go_to_the_address_in_the_secret_and_the_heartbeat_does_not(
     alertmanager, webhook = shipped_routes
     send(alertmanager, {"alertname": "TelemetryHeartbeat", "severity": "heartbeat"})
     send(alertmanager, {"alertname": "FeatureErrorsHigh", "severity": "critical", "feature": "chat"})
-    send(alertmanager, {"alertname": "FeatureSatisfactionLow", "severity": "warning", "feature": "chat"})
+    send(alertmanager, {"alertname": "FeatureSatisfactionLow", "severity": "warning", "feature": "search"})
     wait_until(lambda: {"FeatureErrorsHigh", "FeatureSatisfactionLow"} <= names(webhook), what="both alerts")
     assert "TelemetryHeartbeat" not in names(webhook)
 
@@ -76,6 +76,25 @@ def test_what_follows_from_another_alert_is_held_back(shipped_routes: tuple[Proc
         "b"
     ]
     assert "FeatureSilent" not in names(webhook)
+
+
+def test_the_trouble_of_one_feature_is_one_notification(shipped_routes: tuple[Process, Webhook]) -> None:
+    alertmanager, webhook = shipped_routes
+    names_ = ("FeatureResponseTimeHigh", "FeatureSatisfactionLow")
+    send(
+        alertmanager,
+        {"alertname": "FeatureErrorsHigh", "severity": "critical", "feature": "chat"},
+        *({"alertname": name, "severity": "warning", "feature": "chat"} for name in names_),
+        *({"alertname": name, "severity": "warning", "feature": "search"} for name in names_),
+    )
+    wait_until(lambda: len(webhook.alerts()) >= 3, what="the alerts that are not held back")
+    told = [(alert["labels"]["feature"], alert["labels"]["alertname"]) for alert in webhook.alerts()]
+    assert sorted(set(told)) == [
+        ("chat", "FeatureErrorsHigh"),
+        ("search", "FeatureResponseTimeHigh"),
+        ("search", "FeatureSatisfactionLow"),
+    ]
+    assert any(len(post["alerts"]) == 2 for post in webhook.posts)
 
 
 def test_the_configuration_of_alertmanager_is_valid() -> None:

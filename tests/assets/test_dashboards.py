@@ -16,10 +16,11 @@ from otel_metrics.assets.dashboards import texts
 from otel_metrics.catalogue import CATALOGUE, DAILY_TABLE, Kind
 from otel_metrics.naming import series_name
 from otel_metrics.promql import PROMETHEUS, Histograms
+from tests.assets import faults
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Json = dict[str, Any]
 
@@ -35,13 +36,13 @@ every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=
 
 # What every Prometheus, Alertmanager and scrape has.
 SERVERS = re.compile(
-    r"up|ALERTS|scrape_(duration_seconds|samples_scraped)|(prometheus|alertmanager)_(rule|notifications|config)\w+"
+    r"up|ALERTS(_FOR_STATE)?|scrape_(duration_seconds|samples_scraped)|(prometheus|alertmanager)_(rule|notifications|config)\w+"
 )
 
 
 def panels(dashboard: Json) -> list[Json]:
-    """Panels that ask something."""
-    return [panel for panel in dashboard["panels"] if panel["type"] not in {"row", "text"}]
+    """Panels that ask something, those in folded rows too."""
+    return list(faults.panels(dashboard))
 
 
 def queries(dashboard: Json) -> Iterator[tuple[str, str]]:
@@ -84,6 +85,8 @@ def test_there_is_one_for_everything_that_was_asked_for() -> None:
         "daily",
         "telemetry",
         "runbook",
+        "feature",
+        "product",
     }
     assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
 
@@ -106,9 +109,10 @@ def test_panels_neither_overlap_nor_stick_out(dashboard: Json) -> None:
 
 @every_dashboard
 def test_panels_are_numbered_titled_and_explained(dashboard: Json) -> None:
-    numbers = [panel["id"] for panel in dashboard["panels"]]
+    everything = [panel for one in dashboard["panels"] for panel in (one, *one.get("panels", ()))]
+    numbers = [panel["id"] for panel in everything]
     assert len(set(numbers)) == len(numbers)
-    titles = [(panel["type"], panel["title"]) for panel in dashboard["panels"]]
+    titles = [(panel["type"], panel["title"]) for panel in everything]
     assert len(set(titles)) == len(titles)
     for panel in panels(dashboard):
         defaults = panel["fieldConfig"]["defaults"]
@@ -123,8 +127,8 @@ def test_panels_are_numbered_titled_and_explained(dashboard: Json) -> None:
 def test_every_variable_that_is_used_is_defined(dashboard: Json) -> None:
     defined = {variable["name"] for variable in dashboard["templating"]["list"]}
     assert {"datasource", "feature"} <= defined
-    used = {name for _, expr in queries(dashboard) for name in re.findall(r"\$\{?(\w+)", expr)}
-    assert used - {"__range", "__rate_interval"} <= defined
+    used = {name for _, expr in queries(dashboard) for name in re.findall(r"\$\{?([a-z_]\w*)", expr)}
+    assert used - {"__range", "__rate_interval", "__interval"} <= defined
     chained = {
         name
         for variable in dashboard["templating"]["list"]
@@ -137,7 +141,7 @@ def test_every_variable_that_is_used_is_defined(dashboard: Json) -> None:
 def test_a_variable_with_many_values_is_matched_as_a_pattern(dashboard: Json) -> None:
     """`All` becomes `.*`, which an equals sign would take literally."""
     for _, expr in queries(dashboard):
-        assert re.findall(r'[^~]"\$\w+', expr) == []
+        assert re.findall(r'[^~]"\$[a-z_]+', expr) == []
 
 
 @every_dashboard
@@ -149,17 +153,38 @@ def test_links_lead_to_dashboards_that_exist(dashboard: Json) -> None:
         assert uid in uids
         assert "${__url_time_range}" in parameters
         assert "${datasource:queryparam}" in parameters
-    [menu] = dashboard["links"]
+    menu, runbook = dashboard["links"]
     assert menu["keepTime"]
     assert menu["includeVars"]
+    assert runbook["url"].startswith("/d/otel-metrics-runbook?")
 
 
 @every_dashboard
 def test_a_name_with_any_characters_stays_whole_in_a_link(dashboard: Json) -> None:
     """``R&D #1`` would end the value, and then the address."""
     for address in re.findall(r'"url": "([^"]+)"', json.dumps(dashboard)):
-        values = re.findall(r"=(\$\{[^}]*\})", address)
+        values = re.findall(r"var-\w+=(\$\{[^}]*\})", address)
         assert all(value.endswith(":percentencode}") for value in values), address
+
+
+@every_dashboard
+def test_a_page_is_no_higher_than_a_screen(dashboard: Json) -> None:
+    """A unit of the grid has 38 pixels, Grafana's head about 100."""
+    bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
+    assert 100 + bottom * 38 <= 1400
+
+
+@every_dashboard
+def test_graphs_tell_when_processes_started(dashboard: Json) -> None:
+    [starts] = [one for one in dashboard["annotations"]["list"] if one["name"] == "Process starts"]
+    assert starts["enable"]
+    assert "process_start_time_seconds" in starts["expr"]
+
+
+def test_a_graph_of_histograms_shows_exemplars() -> None:
+    heatmaps = [panel for one in DASHBOARDS.values() for panel in panels(one) if panel["type"] == "heatmap"]
+    assert len(heatmaps) == 4
+    assert all(target["exemplar"] for panel in heatmaps for target in panel["targets"])
 
 
 @every_dashboard
@@ -167,14 +192,21 @@ def test_a_table_shows_every_query_under_a_heading(dashboard: Json) -> None:
     for panel in panels(dashboard):
         if panel["type"] != "table":
             continue
-        renamed = panel["transformations"][-1]["options"]["renameByName"]
-        values = (
-            ["Value"] if len(panel["targets"]) == 1 else [f"Value #{target['refId']}" for target in panel["targets"]]
-        )
-        assert set(values) <= set(renamed), panel["title"]
-        headings = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+        transformations = {one["id"]: one["options"] for one in panel["transformations"]}
+        renamed = transformations["organize"]["renameByName"]
+        trends = {target["refId"] for target in panel["targets"] if not target["instant"]}
+        assert trends == set(transformations.get("timeSeriesTable", {})), panel["title"]
+        values = {
+            f"{'Trend' if target['refId'] in trends else 'Value'} #{target['refId']}" for target in panel["targets"]
+        }
+        assert ({"Value"} if len(values) == 1 else values) <= set(renamed), panel["title"]
+        headings = {
+            override["matcher"]["options"]
+            for override in panel["fieldConfig"]["overrides"]
+            if override["matcher"]["id"] == "byName"
+        }
         assert headings <= set(renamed.values()), panel["title"]
-        assert all(target["format"] == "table" and target["instant"] for target in panel["targets"])
+        assert all(target["format"] == "table" for target in panel["targets"] if target["instant"])
 
 
 @every_dashboard
@@ -200,16 +232,37 @@ def test_every_metric_in_a_query_is_emitted_or_recorded(dashboard: Json) -> None
             assert name in known or SERVERS.fullmatch(name), (title, name)
 
 
-def test_what_the_alerts_judge_has_the_same_bounds_in_the_overview() -> None:
-    bounds = {
-        panel["title"]: [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+def test_a_number_in_colour_is_what_an_alert_judges() -> None:
+    judged = {
+        panel["title"]: (
+            panel["targets"][0]["expr"],
+            panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"],
+        )
         for panel in panels(DASHBOARDS["overview"])
-        if panel["type"] == "stat"
+        if panel["type"] == "stat" and len(panel["fieldConfig"]["defaults"]["thresholds"]["steps"]) > 1
     }
-    # More than 10 errors; below 0.7; above 1000 ms.
-    assert bounds["Errors, last hour"] == [None, 11]
-    assert bounds["Satisfaction, last hour"] == [None, 0.7]
-    assert bounds["Response time, last hour"] == [None, 1.0]
+    # More than 10 errors; above 1000 ms given 20 values; below 0.7 given 10 responses.
+    assert {title: bound for title, (_, bound) in judged.items()} == {
+        "Alerts firing now": 1,
+        "Most errors, 1 h": 11,
+        "Slowest, 1 h": 1.0,
+        "Lowest score, 1 h": 0.7,
+    }
+    assert "count1h >= 10" in judged["Lowest score, 1 h"][0]
+    assert ">= 20" in judged["Slowest, 1 h"][0]
+
+
+@every_dashboard
+def test_a_colour_that_judges_stands_beside_the_name_of_its_alert(dashboard: Json) -> None:
+    """Nothing is judged that no alert judges; the description says which."""
+    for panel in panels(dashboard):
+        fields = panel["fieldConfig"]
+        steps = [fields["defaults"].get("thresholds", {"steps": []})["steps"]]
+        steps += [
+            one["value"]["steps"] for o in fields["overrides"] for one in o["properties"] if one["id"] == "thresholds"
+        ]
+        if any(len(each) > 1 for each in steps):
+            assert re.search(r"(Feature|Telemetry|Prometheus|alert)[A-Za-z]*", panel["description"]), panel["title"]
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
@@ -223,21 +276,48 @@ def test_every_colour_of_a_panel_can_be_seen(dashboard: Json) -> None:
             assert values[1:] == sorted(set(values[1:])), panel["title"]
 
 
-def test_the_runbook_has_a_panel_for_every_alert_and_its_whole_text() -> None:
-    texts_of = {panel["title"]: panel["options"]["content"] for panel in DASHBOARDS["runbook"]["panels"]}
+def test_the_runbook_has_a_panel_for_every_alert_where_its_link_leads() -> None:
+    found = {
+        panel["title"]: panel
+        for one in DASHBOARDS["runbook"]["panels"]
+        for panel in (one, *one.get("panels", ()))
+        if panel["type"] == "text"
+    }
     rules = [
         rule
         for path in (ROOT / "prometheus/rules").glob("*.yml")
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
         for rule in group["rules"]
     ]
-    assert {rule["alert"] for rule in rules if "alert" in rule} <= set(texts_of)
-    assert texts_of["TelemetryNameCollision"] == (
+    links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    assert len(links) > 15
+    for alert, link in links.items():
+        address = f"http://localhost:3000/d/otel-metrics-runbook?viewPanel=panel-{found[alert]['id']}"
+        assert link == address, alert
+    assert found["TelemetryNameCollision"]["options"]["content"] == (
         "Two instruments have one name once exposed (`a.b` and `a_b`), and the later one is left out. "
         "The log names both. Rename one."
     )
     written = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
-    assert all(text in written for text in texts_of.values())
+    assert all(panel["options"]["content"] in written for panel in found.values())
+
+
+def test_an_alert_in_a_list_leads_to_its_panel_of_the_runbook() -> None:
+    """By a column that nobody sees: an alert's name is mapped to the panel's number."""
+    numbers = {
+        panel["title"]: str(panel["id"])
+        for one in DASHBOARDS["runbook"]["panels"]
+        for panel in (one, *one.get("panels", ()))
+    }
+    [listed] = [panel for panel in panels(DASHBOARDS["overview"]) if panel["title"] == "Alerts, firing and pending"]
+    properties = {
+        override["matcher"]["options"]: {one["id"]: one["value"] for one in override["properties"]}
+        for override in listed["fieldConfig"]["overrides"]
+    }
+    assert "viewPanel=panel-${__data.fields.Runbook.text}" in properties["Alert"]["links"][0]["url"]
+    [mapping] = properties["Runbook"]["mappings"]
+    assert mapping["options"]["FeatureErrorsHigh"]["text"] == numbers["FeatureErrorsHigh"]
+    assert properties["Runbook"]["custom.hideFrom"]["viz"]
 
 
 def test_provisioning_finds_what_is_shipped() -> None:
@@ -259,3 +339,20 @@ def test_provisioning_finds_what_is_shipped() -> None:
     )
     config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
     assert default["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
+
+
+@every_dashboard
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.judged_absence,
+        faults.shortened_counts,
+        faults.states_without_colour,
+        faults.bounds_in_a_calm_colour,
+        faults.bars_without_size,
+        faults.filled_cells,
+    ],
+    ids=lambda fault: fault.__name__,
+)
+def test_nobody_misreads_a_panel(dashboard: Json, fault: Callable[[Json], list[str]]) -> None:
+    assert [complaint for panel in faults.panels(dashboard) for complaint in fault(panel)] == []

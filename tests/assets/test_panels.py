@@ -37,17 +37,17 @@ def shown(name: str, title: str, target: int = 0) -> str:
 @pytest.mark.parametrize(
     ("series", "name", "title", "target", "labels", "value"),
     [
-        (RESTARTED, "resources", "Fullest resource", 0, "{}", 0.25),
-        (RESTARTED, "resources", "Nearly full", 0, "{}", 0),
-        (RESTARTED, "resources", "Resources", 0, "{}", 1),
-        (RESTARTED, "resources", "At the end of the period", 0, f"{{{HEAP}}}", 0.25),
-        (RESTARTED, "overview", "Fullest resources", 0, f"{{{HEAP}}}", 0.25),
-        (RESTARTED, "optimization", "Each optimization", 2, f"{{{OPTIMIZATION}}}", -0.5),
-        (ENDED, "resources", "Fullest resource", 0, "{}", 0.95),
+        (RESTARTED, "resources", "Fullest resource now", 0, f"{{{HEAP}}}", 0.25),
+        (RESTARTED, "resources", "Share in use now, the fullest first", 0, f"{{{HEAP}}}", 0.25),
+        (RESTARTED, "resources", "What each process has in use now", 0, f'{{{HEAP},service_instance_id="new"}}', 0.25),
+        (RESTARTED, "overview", "Resources: share in use", 0, f"{{{HEAP}}}", 0.25),
+        (RESTARTED, "optimization", "Each optimization, before and after", 2, f"{{{OPTIMIZATION}}}", -0.5),
+        (ENDED, "resources", "Fullest resource now", 0, "{}", None),
+        (ENDED, "resources", "What each process has in use now", 0, "{}", None),
     ],
 )
 def test_a_process_that_ended_does_not_speak_for_the_one_in_its_place(
-    tmp_path: Path, series: dict[str, str], name: str, title: str, target: int, labels: str, value: float
+    tmp_path: Path, series: dict[str, str], name: str, title: str, target: int, labels: str, value: float | None
 ) -> None:
     test = {
         "interval": "1m",
@@ -56,7 +56,7 @@ def test_a_process_that_ended_does_not_speak_for_the_one_in_its_place(
             {
                 "expr": shown(name, title, target),
                 "eval_time": "9m",
-                "exp_samples": [{"labels": labels, "value": value}],
+                "exp_samples": [] if value is None else [{"labels": labels, "value": value}],
             }
         ],
     }

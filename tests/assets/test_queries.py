@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.assets.dashboards import texts
+from tests.assets import faults
 from tests.assets.asking import substituted, without_finite_numbers
 from tests.assets.observed import observe
 from tests.dialects import CLASSIC, groups
@@ -40,6 +41,21 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 def test_every_panel_shows_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any]) -> None:
     assert without_finite_numbers(prometheus, dashboard, time.time()) == {}
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_a_table_has_one_row_for_every_key_and_a_heading_for_every_column(
+    prometheus: Prometheus, dashboard: dict[str, Any]
+) -> None:
+    """Joined as Grafana joins the answers."""
+    now = time.time()
+    complaints = []
+    for panel in faults.panels(dashboard):
+        if panel["type"] == "table":
+            tables = [target for target in panel["targets"] if target["format"] == "table"]
+            answers = {one["refId"]: prometheus.query(substituted(one["expr"]), now) for one in tables}
+            complaints += faults.split_rows(panel, answers) + faults.columns_without_heading(panel, answers)
+    assert complaints == []
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)

@@ -1,4 +1,4 @@
-"""``python -m tests.visual``: draw the committed dashboards as Grafana would, look at every picture, say what is wrong.
+"""``python -m tests.visual``: draw the dashboards as Grafana would, look at every picture, say what is wrong.
 
 Without arguments every picture that is looked at is drawn, which is what ``make visual`` does. Names of dashboards (or
 files) draw these only; ``--state``, ``--width`` and the rest choose what they are drawn with. Pictures, an index and
@@ -16,12 +16,16 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from otel_metrics.assets.dashboards import texts
+from tests.dialects import CLASSIC
 from tests.servers import ROOT
 from tests.visual import gallery, states
 from tests.visual.drawing import Picture, draw
 from tests.visual.past import running
 
-DASHBOARDS = ROOT / "grafana/dashboards"
+DASHBOARDS = texts(CLASSIC)
+"""As the server at hand understands them; past histograms are classic ones."""
+
 OUT = ROOT / "build/visual"
 WIDTH = 1600
 EVERY = [
@@ -35,7 +39,7 @@ EVERY = [
 def main() -> int:
     """Draw and look."""
     parser = argparse.ArgumentParser(prog="python -m tests.visual", description=__doc__)
-    parser.add_argument("dashboards", nargs="*", help="names in grafana/dashboards, or files (default: all)")
+    parser.add_argument("dashboards", nargs="*", help="names, or files (default: all)")
     parser.add_argument("--state", action="append", choices=states.STATES, help="may be repeated (default: all)")
     parser.add_argument("--width", action="append", type=int, help="in pixels; may be repeated (default: 1600)")
     parser.add_argument("--from", dest="begin", help="begin of the period, such as now-7d (default: the dashboard's)")
@@ -46,8 +50,9 @@ def main() -> int:
     parser.add_argument("--accept", action="store_true", help="what is drawn now is what was reviewed")
     arguments = parser.parse_args()
 
-    files = [DASHBOARDS / f"{name}.json" if "/" not in name else Path(name) for name in arguments.dashboards]
-    files = files or sorted(DASHBOARDS.glob("*.json"))
+    drafts = {Path(name).stem: Path(name).read_text(encoding="utf-8") for name in arguments.dashboards if "/" in name}
+    named = {name: DASHBOARDS[name] for name in arguments.dashboards if "/" not in name}
+    chosen = (drafts | named) or DASHBOARDS
     looks = EVERY
     if arguments.state or arguments.width:
         looks = [(state, width) for state in arguments.state or states.STATES for width in arguments.width or [WIDTH]]
@@ -72,10 +77,10 @@ def main() -> int:
         servers = {name: stack.enter_context(running(states.server(name))) for name in names}
         pictures = [
             # The narrow ones show what folded rows hide.
-            Picture(f"{state}-{file.stem}-{width}", servers[state].url, json.loads(file.read_text(encoding="utf-8")), width,
+            Picture(f"{state}-{name}-{width}", servers[state].url, json.loads(text), width,
                     states.SCRAPES.get(state, 60), {"open": arguments.open or (state, width) == ("busy", 1280), **options})
             for state, width in looks
-            for file in files
+            for name, text in chosen.items()
         ]  # fmt: skip
         results = []
         for result in draw(pictures, arguments.out):

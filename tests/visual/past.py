@@ -8,9 +8,8 @@ import urllib.parse
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-import yaml
-
-from tests.servers import ROOT, Process, Prometheus, fetch, promtool
+from tests.dialects import CLASSIC, groups
+from tests.servers import Process, Prometheus, fetch, promtool
 from tests.visual.company import DAY, HOUR, MINUTE, NOW, RECENT
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Past:
         sees new blocks after a minute only. ``promtool tsdb create-blocks-from rules`` shifts evaluations by a hash of
         the file's path, leaves alerts out and needs the same restarts, so queries over a range do it here.
         """
-        rules = [(rule, _seconds(group["interval"])) for group in _groups() for rule in group["rules"]]
+        rules = [(rule, _seconds(group["interval"])) for group in groups(CLASSIC) for rule in group["rules"]]
         waiting = [(rule, interval) for rule, interval in rules if "record" in rule]
         while waiting:
             names = {rule["record"] for rule, _ in waiting}
@@ -104,14 +103,6 @@ def running(server: _P) -> Iterator[_P]:
         yield server
     finally:
         server.stop()
-
-
-def _groups() -> list[Json]:
-    return [
-        group
-        for file in sorted((ROOT / "prometheus/rules").glob("*.yml"))
-        for group in yaml.safe_load(file.read_text())["groups"]
-    ]
 
 
 def _seconds(text: str) -> float:

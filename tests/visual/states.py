@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.command import otel_metrics
+from tests.dialects import CLASSIC, rules
 from tests.importing import old
 from tests.servers import ROOT, Servers, fetch, routing_to, wait_until
 from tests.visual.company import DAY, HOUR, MINUTE, NOW, RECENT, TWENTY_FOUR, Process
@@ -32,11 +33,10 @@ CACHE = ROOT / ".cache/visual/states"
 SOURCES = (
     "otel_metrics/*.py",
     *(f"otel_metrics/{part}/**/*.py" for part in ("catalogue", "exporter", "facade", "importing", "recording", "sdk")),
-    "prometheus/rules/*.yml",
     *(f"tests/visual/{name}.py" for name in ("company", "past", "states")),
     "tests/importing/old.py",
 )
-"""What states are made from; dashboards are not among it."""
+"""What states are made from, beside the rules; dashboards are not among it."""
 
 _OF_SERVERS = re.compile(r"prometheus_(rule|notifications|config|tsdb_head)|alertmanager_(alerts|notifications|config)")
 
@@ -94,6 +94,7 @@ def built(state: str) -> Path:
     digest = hashlib.sha256()
     for file in sorted(file for pattern in SOURCES for file in ROOT.glob(pattern)):
         digest.update(file.read_bytes())
+    digest.update("".join(rules(CLASSIC).values()).encode())
     folder = CACHE / f"{state}-{digest.hexdigest()[:12]}"
     if not folder.is_dir():
         for other in [*CACHE.glob(f"{state}-*"), CACHE / f".{state}"]:
@@ -121,9 +122,12 @@ def _servers() -> list[tuple[float, str]]:
     lines = []
     with tempfile.TemporaryDirectory() as folder, closing(Servers(Path(folder))) as servers:
         alertmanager = servers.alertmanager(routing_to("http://127.0.0.1:9"))
-        rules = sorted((ROOT / "prometheus/rules").glob("*.yml"))
+        for name, text in rules(CLASSIC).items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
         prometheus = servers.prometheus(
-            rules=rules, alertmanagers=[alertmanager.address], targets=[alertmanager.address]
+            rules=sorted(Path(folder).glob("*.yml")),
+            alertmanagers=[alertmanager.address],
+            targets=[alertmanager.address],
         )
         wait_until(lambda: prometheus.api("alertmanagers")["activeAlertmanagers"], what="Alertmanager known")
         for server in (prometheus, alertmanager):
@@ -136,7 +140,7 @@ def _servers() -> list[tuple[float, str]]:
             ]
             for name, own, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.MULTILINE):
                 if _OF_SERVERS.match(name) and value != "NaN":
-                    named = own.replace(str(ROOT / "prometheus"), "/etc/prometheus")
+                    named = own.replace(folder, "/etc/prometheus/rules")
                     lines.append(f"{name}{{{named}{',' if named else ''}{labels}}} {value}")
     return [
         (when, "".join(f"{line} {when}\n" for line in lines)) for when in range(int(NOW - RECENT), int(NOW) + 1, MINUTE)

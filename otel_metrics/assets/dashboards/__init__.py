@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from otel_metrics.assets.dashboards import (
     daily,
     errors,
+    feature,
     learning,
     optimization,
     overview,
     performance,
+    product,
     resources,
     runbook,
     satisfaction,
@@ -32,7 +34,7 @@ __all__ = ["GENERATED", "all_dashboards", "texts"]
 def all_dashboards(dialect: Dialect) -> dict[str, Dashboard]:
     """Return every dashboard by the name of its file."""
     values = (performance, satisfaction, usage, learning, optimization, resources, errors, daily)
-    modules = (overview, *values, telemetry, runbook)
+    modules = (overview, feature, product, *values, telemetry, runbook)
     return {module.__name__.rpartition(".")[2]: module.dashboard(Values(dialect)) for module in modules}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, lines, over_time, table
+from otel_metrics.assets.daily import SUM
+from otel_metrics.assets.dashboards.model import CLICKED, Dashboard, Section, address, label_variable, variables
+from otel_metrics.assets.dashboards.panels import BEFORE, Column, lines, over_time, table
 from otel_metrics.assets.dashboards.queries import chosen
 from otel_metrics.catalogue import (
     DAILY_COUNT,
@@ -19,9 +20,10 @@ from otel_metrics.catalogue import (
     FEATURE,
     METRIC_NAME,
     METRIC_TYPE,
+    UNIT,
 )
 from otel_metrics.naming import series_name
-from otel_metrics.promql import Series, aggregate, call, equal, last_over, like, series, sum_by
+from otel_metrics.promql import Series, aggregate, call, equal, last_over, like, series, sum_by, unlike
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -30,34 +32,53 @@ if TYPE_CHECKING:
     from otel_metrics.promql import Expression
 
 _WHERE: Final = (chosen(FEATURE), chosen(METRIC_TYPE), chosen(METRIC_NAME))
-_LEGEND: Final = "{{feature}} {{metric_type}} {{metric_name}} {{unit}}"
-_LABELS: Final = {"feature": "Feature", "metric_type": "Type", "metric_name": "Name", "unit": "Unit"}
-_COLUMNS: Final = sorted(DAILY_TABLE.values(), key=lambda column: column.name != "count")
+_LABELS: Final = {"feature": "Feature", "metric_type": "Type", "metric_name": "Name"}
+_UNIT: Final = {"unit": "Unit"}
 _SETTLED: Final = "90m"
 """How long after midnight the row of the day before is there for certain."""
 
+_MONTH: Final = "30d"
+_COUNT: Final = DAILY_TABLE["count"].series
+_OTHERS: Final = ("avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99")
+_LINKS: Final = {
+    "Feature": (
+        ("Only this one", address(uids.DAILY, CLICKED)),
+        ("Everything about it", address(uids.FEATURE, CLICKED)),
+    )
+}
+_UNITS: Final = (
+    ("durations", equal(UNIT, "seconds"), "s", 9),
+    ("scores and shares", equal(UNIT, "ratio"), "percentunit", 8),
+    ("sizes", equal(UNIT, "bytes"), "bytes", 4),
+    ("other units", unlike(UNIT, "seconds|ratio|bytes"), "none", 7),
+)
+"""Tables of the last full day: name, rows, Grafana's unit, height."""
 
-def _row(column: str, *, days_later: int = 0) -> Expression:
+
+def _row(series: str, *matchers: str, days_later: int = 0) -> Expression:
     """Return the value of a column, at midnight, for the day that ends then (or so many days later)."""
-    return last_over(Series(DAILY_TABLE[column].series, _WHERE).over("23h", offset=f"-{23 + 24 * days_later}h30m"))
+    return last_over(Series(series, (*_WHERE, *matchers)).over("23h", offset=f"-{23 + 24 * days_later}h30m"))
 
 
-def _last_day(column: str) -> Expression:
-    return last_over(_row(column).every("1d", "1d", offset=_SETTLED))
+def _last_day(series: str, *matchers: str) -> Expression:
+    """Return a column of the last full day, without the name that would keep rows apart."""
+    return aggregate("max", DAILY_KEY, last_over(_row(series, *matchers).every("1d", "1d", offset=_SETTLED)))
 
 
-def _each_day(column: str, offset: str = "") -> Expression:
+def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
     """Return a column over days, each at the midnight that it begins with."""
-    return last_over(_row(column, days_later=1).every("1d", "1d", offset=offset))
+    return last_over(_row(series, *matchers, days_later=1).every("1d", "1d", offset=offset))
 
 
-def _week(expression: Expression, *, before: bool = False, operator: str = "sum_over_time") -> Expression:
-    return call(operator, expression.every("7d", "1d", offset="169h30m" if before else _SETTLED))
+def _week(series: str, operator: str = "sum_over_time", *, before: bool = False) -> Expression:
+    """Return what an operator makes of the last seven full days, or of the seven before."""
+    offset = "169h30m" if before else _SETTLED
+    return aggregate("max", DAILY_KEY, call(operator, _row(series).every("7d", "1d", offset=offset)))
 
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
-    names = like("__name__", f"{DAILY_TABLE['count'].series}|{series_name(DAILY_COUNT)}")
+    names = like("__name__", f"{_COUNT}|{series_name(DAILY_COUNT)}")
     known = Series("", (names, chosen(FEATURE)))
     return Dashboard(
         uids.DAILY,
@@ -69,28 +90,40 @@ def dashboard(_values: Values) -> Dashboard:
             label_variable(METRIC_NAME.name, METRIC_NAME.name, known, "Name"),
         ),
         (
-            Section("", (_yesterday(), _today())),
-            Section("Trends", _trends()),
-            Section("This week against last", _weeks()),
+            Section("", tuple(_day(*unit) for unit in _UNITS)),
+            Section("Today so far", (_today(),), folded=True),
+            Section("This week against last", (_days(), _weeks()), folded=True),
         ),
-        period="now-30d",
+        period=f"now-{_MONTH}",
         refresh="",
+        timezone="utc",
     )
 
 
-def _yesterday() -> Panel:
+def _day(name: str, rows: str, unit: str, height: int) -> Panel:
+    others = {key: DAILY_TABLE[key] for key in _OTHERS}
     return table(
-        "The last full day",
-        "Of the end of the chosen period: choose an earlier end for an earlier day. Values in the unit of their row; "
-        "improvement rates as one plus the rate: 1.05 is 5 %.",
-        _LABELS,
+        f"The last full day: {name}",
+        "Of the end of the chosen period; choose an earlier end for an earlier day. The curve is the average of each day of "
+        "30. Improvement rates are one plus the rate: 1.05 is 5 %.",
+        {**_LABELS, **(_UNIT if unit == "none" else {})},
         [
-            Column(column.title, _last_day(column.name), decimals=0 if column.name == "count" else None)
-            for column in _COLUMNS
+            Column("Count", _last_day(_COUNT, rows), width=76),
+            Column(
+                "Average over days",
+                aggregate("max", DAILY_KEY, _each_day(DAILY_TABLE["avg_value"].series, rows)),
+                trend=True,
+                step="1d",
+                width=130,
+            ),
+            *(Column(column.title, _last_day(column.series, rows), unit, width=82) for column in others.values()),
         ],
-        links={"Feature": address(uids.DAILY, "var-feature=${__value.raw:percentencode}")},
+        links=_LINKS,
+        unseen=() if unit == "none" else ("unit",),
         none="no full day yet: rows are complete an hour and a half after midnight UTC",
-        height=11,
+        sort="Count",
+        height=height,
+        time_from=_MONTH,
     )
 
 
@@ -99,71 +132,60 @@ def _today() -> Panel:
         return aggregate(operator, DAILY_KEY, series(metric, equal(DAY, "current"), *_WHERE))
 
     return table(
-        "Today so far",
+        "Today so far, in the unit of each row",
         "Exact, of the processes that run at the end of the chosen period.",
-        _LABELS,
+        {**_LABELS, **_UNIT},
         [
-            Column("Count", of("sum", DAILY_COUNT), decimals=0),
-            Column("Average", of("sum", DAILY_SUM) / of("sum", DAILY_COUNT)),
-            Column("Minimum", of("min", DAILY_MIN)),
-            Column("Maximum", of("max", DAILY_MAX)),
+            Column("Count", of("sum", DAILY_COUNT)),
+            Column("Average", of("sum", DAILY_SUM) / of("sum", DAILY_COUNT), "none"),
+            Column("Minimum", of("min", DAILY_MIN), "none"),
+            Column("Maximum", of("max", DAILY_MAX), "none"),
         ],
+        links=_LINKS,
         none="nothing recorded today",
+        sort="Count",
     )
 
 
-def _trends() -> tuple[Panel, ...]:
-    return tuple(
-        lines(
-            column.title,
-            f"{column.description} Choose a feature, type and name to see few curves of one unit.",
-            [over_time(_each_day(column.name), _LEGEND, step="1d")],
-            bars=column.name == "count",
-            stacked=column.name == "count",
-            low=0 if column.name in {"count", "stddev"} else None,
-        )
-        for column in _COLUMNS
+def _days() -> Panel:
+    return lines(
+        "Values per day, and those of the same day a week before",
+        "All chosen metrics together; the same weekday one above the other.",
+        [
+            over_time(sum_by((), _each_day(_COUNT)), "this day", step="1d"),
+            over_time(sum_by((), _each_day(_COUNT, offset="7d")), BEFORE, step="1d"),
+        ],
+        low=0,
+        width=24,
+        time_from=_MONTH,
     )
 
 
-def _weeks() -> tuple[Panel, ...]:
-    values = _row("avg_value") * _row("count")
+def _weeks() -> Panel:
+    count, count_before = _week(_COUNT), _week(_COUNT, before=True)
+    average, average_before = _week(SUM) / (count > 0), _week(SUM, before=True) / (count_before > 0)
+    days, days_before = (_week(_COUNT, "count_over_time", before=before) for before in (False, True))
 
-    def both(expression: Expression, operator: str = "sum_over_time") -> tuple[Expression, Expression]:
-        return _week(expression, operator=operator), _week(expression, before=True, operator=operator)
+    def whole(change: Expression) -> Expression:
+        return (change - 1) & days.equals(7) & days_before.equals(7)
 
-    count, count_before = both(_row("count"))
-    total, total_before = both(values)
-    highest, highest_before = both(_row("max_value"), "max_over_time")
-    average, average_before = total / (count > 0), total_before / (count_before > 0)
-    daily = _each_day("count"), _each_day("count", "7d")
-    return (
-        lines(
-            "Values per day, and a week before",
-            "All chosen metrics together; the same weekday one above the other.",
-            [
-                over_time(sum_by((), daily[0]), "this day", step="1d"),
-                over_time(sum_by((), daily[1]), "the same day of the week before", step="1d"),
-            ],
-            low=0,
-            width=24,
-        ),
-        table(
-            "The last seven full days against the seven before",
-            "Averages are weighted by the count of each day. Percentiles of a week do not follow from those of its days, so "
-            "there are none.",
-            _LABELS,
-            [
-                Column("Count", count, decimals=0),
-                Column("Count before", count_before, decimals=0),
-                Column("Count change", count / (count_before > 0) - 1, "percentunit", decimals=1),
-                Column("Average", average),
-                Column("Average before", average_before),
-                Column("Average change", average / average_before.differs(0) - 1, "percentunit", decimals=1),
-                Column("Maximum", highest),
-                Column("Maximum before", highest_before),
-            ],
-            none="two weeks of full days are needed",
-            height=11,
-        ),
+    return table(
+        "The last seven full days against the seven before, in the unit of each row",
+        "Averages are weighted by the count of each day. A change is told only where both weeks have seven days. Percentiles "
+        "of a week do not follow from those of its days, so there are none.",
+        {**_LABELS, **_UNIT},
+        [
+            Column("Days", days, width=60),
+            Column("Days before", days_before, width=96),
+            Column("Count", count),
+            Column("Count before", count_before),
+            Column("Change of count", whole(count / (count_before > 0)), "percentunit", decimals=1),
+            Column("Average", average, "none"),
+            Column("Average before", average_before, "none"),
+            Column("Change of average", whole(average / average_before.differs(0)), "percentunit", decimals=1),
+        ],
+        links=_LINKS,
+        none="no full day yet",
+        sort="Count",
+        height=11,
     )

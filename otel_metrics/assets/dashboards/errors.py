@@ -2,135 +2,139 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, above, below, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, ZERO, added, chosen, most, recorded, recovery_rate
+from otel_metrics.assets.dashboards.alerts import alert_table
+from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import (
+    MANY,
+    SHOWN,
+    ZERO,
+    added,
+    chosen,
+    hour_of_errors,
+    in_each_step,
+    most_of,
+    recorded,
+    recovery_rate,
+    worst,
+)
 from otel_metrics.assets.recording import ERRORS_1H
 from otel_metrics.catalogue import ERROR_TYPE, ERRORS, FEATURE, IMPACT_LEVEL, RECOVERY, SEVERITY
-from otel_metrics.promql import aggregate, equal, series, unequal
+from otel_metrics.promql import aggregate, equal, series
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
 
-_WHERE = chosen(SEVERITY)
-_MANY = above(thresholds.ERRORS.bound + 1)
-_RECOVERED = below(0.5, good=0.9)
-_KEY = (FEATURE.name, ERROR_TYPE.name, SEVERITY.name, IMPACT_LEVEL.name)
+_WHERE: Final = chosen(SEVERITY)
+_KEY: Final = (FEATURE.name, ERROR_TYPE.name, SEVERITY.name, IMPACT_LEVEL.name)
+_ALERT: Final = "FeatureErrorsHigh"
 
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
     selector = series(ERRORS, chosen(FEATURE))
-    bound = f"{thresholds.ERRORS.bound:g}"
     return Dashboard(
         uids.ERRORS,
         "otel_metrics / Errors",
-        "What record_error recorded: what fails, how badly, and whether it recovers.",
+        "What fails, how badly, and does it recover? Of what record_error recorded.",
         variables(label_variable(SEVERITY.name, SEVERITY.name, selector, "Severity")),
         (
-            Section(
-                "",
-                (
-                    stat(
-                        "Last hour, worst feature",
-                        f"What the alert FeatureErrorsHigh looks at. Red above {bound}.",
-                        most(recorded(ERRORS_1H)),
-                        steps=_MANY,
-                    ),
-                    stat("Errors", "All errors in the period.", added(ERRORS, values.period, (), _WHERE), decimals=0),
-                    stat(
-                        "Critical",
-                        "Errors of severity critical in the period.",
-                        added(ERRORS, values.period, (), _WHERE, equal(SEVERITY, "critical")) | ZERO,
-                        steps=above(1),
-                    ),
-                    stat(
-                        "High impact",
-                        "Errors of impact level high in the period.",
-                        added(ERRORS, values.period, (), _WHERE, equal(IMPACT_LEVEL, "high")) | ZERO,
-                        steps=above(1),
-                    ),
-                    stat(
-                        "Recovery rate",
-                        "Share of the attempted recoveries that succeeded.",
-                        recovery_rate(values.period, (), _WHERE),
-                        "percentunit",
-                        _RECOVERED,
-                        none="no recovery attempted",
-                        decimals=1,
-                    ),
-                    stat(
-                        "Recoveries attempted",
-                        "Errors that the application tried to recover from.",
-                        added(ERRORS, values.period, (), _WHERE, unequal(RECOVERY, "none")),
-                    ),
-                ),
-            ),
-            Section(
-                "Over time",
-                (
-                    lines(
-                        "Errors of the last hour, by feature",
-                        f"What the alert FeatureErrorsHigh looks at; the dashed line is its bound, {bound} an hour.",
-                        [over_time(recorded(ERRORS_1H), "{{feature}}")],
-                        steps=_MANY,
-                        low=0,
-                    ),
-                    lines(
-                        "By severity",
-                        "Errors per second.",
-                        [over_time(added(ERRORS, NOW, (SEVERITY.name,), _WHERE), "{{severity}}")],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                    lines(
-                        "By type",
-                        "Errors per second, the ten most frequent types.",
-                        [
-                            over_time(
-                                aggregate("topk", (), 10, added(ERRORS, NOW, (FEATURE.name, ERROR_TYPE.name), _WHERE)),
-                                "{{feature}} {{error_type}}",
-                            )
-                        ],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                    lines(
-                        "By recovery",
-                        "Errors per second: not tried, failed, succeeded.",
-                        [over_time(added(ERRORS, NOW, (RECOVERY.name,), _WHERE), "{{recovery}}")],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                ),
-            ),
-            Section(
-                "In this period",
-                (
-                    table(
-                        "By feature and type",
-                        "Exact counts; only what happened in the period.",
-                        {"feature": "Feature", "error_type": "Type", "severity": "Severity", "impact_level": "Impact"},
-                        [
-                            Column("Errors", added(ERRORS, values.period, _KEY, _WHERE) > 0, decimals=0),
-                            Column(
-                                "Recovery rate",
-                                recovery_rate(values.period, _KEY, _WHERE),
-                                "percentunit",
-                                _RECOVERED,
-                                decimals=1,
-                            ),
-                        ],
-                        links={"Feature": address(uids.ERRORS, "var-feature=${__value.raw:percentencode}")},
-                        height=11,
-                    ),
-                ),
-            ),
+            Section("", (*_tiles(values), _types(values), alert_table(_ALERT, height=11))),
+            Section("Over time", _curves()),
+        ),
+        refresh="1m",
+        alerts=_ALERT,
+    )
+
+
+def _tiles(values: Values) -> tuple[Panel, ...]:
+    bound = thresholds.ERRORS.bound
+    return (
+        stat(
+            "Most errors, last hour",
+            f"Of the worst feature, of any severity. Red above {bound:g}, where {_ALERT} fires.",
+            aggregate("topk", (), 1, hour_of_errors()),
+            bound=MANY,
+            name="{{feature}}",
+            none="no feature known",
+            width=6,
+        ),
+        stat(
+            "Errors in this period",
+            "Exact.",
+            added(ERRORS, values.period, (), _WHERE),
+            none="no feature known",
+            width=6,
+        ),
+        stat(
+            "Critical errors in this period",
+            "Of severity critical, exact. No alert judges them by themselves.",
+            added(ERRORS, values.period, (), _WHERE, equal(SEVERITY, "critical")) | ZERO,
+            width=6,
+        ),
+        stat(
+            "Recoveries that succeeded",
+            "Share of those that the application attempted in this period.",
+            recovery_rate(values.period, (), _WHERE),
+            "percentunit",
+            none="none attempted",
+            decimals=1,
+            width=6,
+        ),
+    )
+
+
+def _types(values: Values) -> Panel:
+    return table(
+        "Errors in this period, by feature and type",
+        "Exact counts; the share of attempted recoveries that succeeded, – where none was attempted. The text of each error "
+        "is in the application's log.",
+        {"feature": "Feature", "error_type": "Type", "severity": "Severity", "impact_level": "Impact"},
+        [
+            Column("Errors", added(ERRORS, values.period, _KEY, _WHERE) > 0, width=76),
+            Column("Recovered", recovery_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=92),
+        ],
+        links={"Feature": feature_menu(uids.ERRORS)},
+        widths=NAMES,
+        none="no errors in this period",
+        sort="Errors",
+        width=15,
+        height=11,
+    )
+
+
+def _curves() -> tuple[Panel, ...]:
+    bound = thresholds.ERRORS.bound
+    by_type = (FEATURE.name, ERROR_TYPE.name)
+    return (
+        lines(
+            "Errors of the last hour, by feature",
+            f"The {SHOWN} worst features, exact. The red line is the bound of {_ALERT}, {bound:g} an hour.",
+            [over_time(worst(recorded(ERRORS_1H)), "{{feature}}")],
+            bound=MANY,
+            low=0,
+            width=12,
+        ),
+        counts(
+            "Errors by severity, per ten minutes",
+            "Bars are longer than ten minutes where the period is long.",
+            [over_time(added(ERRORS, in_each_step, (SEVERITY.name,), _WHERE), "{{severity}}")],
+            width=12,
+        ),
+        counts(
+            "Errors by type, per ten minutes",
+            f"The {SHOWN} most frequent types of the period.",
+            [over_time(most_of(ERRORS, in_each_step, by_type, _WHERE), "{{feature}} {{error_type}}")],
+            width=12,
+        ),
+        counts(
+            "Errors by recovery, per ten minutes",
+            "Not tried, failed, succeeded: mostly succeeded is not urgent.",
+            [over_time(added(ERRORS, in_each_step, (RECOVERY.name,), _WHERE), "{{recovery}}")],
+            width=12,
         ),
     )

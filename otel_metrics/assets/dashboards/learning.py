@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, added, chosen
+from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import NOW, SHOWN, added, chosen, in_each_step, most_of, only, whole
 from otel_metrics.catalogue import (
     FEATURE,
     LEARNING_ACCURACY,
@@ -18,6 +18,7 @@ from otel_metrics.catalogue import (
     LEARNING_VALUE,
     METRIC_NAME,
 )
+from otel_metrics.promql import aggregate
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -25,132 +26,124 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
     from otel_metrics.promql import Expression
 
-_KEY = (FEATURE.name, LEARNING_TYPE.name)
-_LEGEND = "{{feature}} {{learning_type}}"
-_WHERE = chosen(LEARNING_TYPE)
+_KEY: Final = (FEATURE.name, LEARNING_TYPE.name)
+_LEGEND: Final = "{{feature}} {{learning_type}}"
+_WHERE: Final = chosen(LEARNING_TYPE)
 
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-
-    def average(metric: Metric, by: tuple[str, ...] = ()) -> Expression:
-        return values.of(metric, values.period, by, _WHERE).average()
-
-    def curve(title: str, description: str, metric: Metric) -> Panel:
-        query = values.of(metric, NOW, _KEY, _WHERE).average()
-        return lines(title, description, [over_time(query, _LEGEND)], "percentunit", low=0, high=1)
-
-    accuracies = values.of(LEARNING_ACCURACY, NOW, (), _WHERE)
-    each = values.of(LEARNING_ACCURACY, values.period, _KEY, _WHERE)
-    improvement = values.of(LEARNING_IMPROVEMENT, NOW, _KEY, _WHERE).average()
     selector = values.selector(LEARNING_ACCURACY)
     return Dashboard(
         uids.LEARNING,
         "otel_metrics / Learning",
-        "What record_learning_effectiveness and the basic collector's record_learning_metric recorded.",
+        "Does it get better? Of what record_learning_effectiveness and record_learning_metric recorded. No alert judges it.",
         variables(label_variable(LEARNING_TYPE.name, LEARNING_TYPE.name, selector, "Type")),
         (
-            Section(
-                "",
-                (
-                    stat(
-                        "Accuracy",
-                        "Mean accuracy in the period.",
-                        average(LEARNING_ACCURACY),
-                        "percentunit",
-                        decimals=1,
-                        width=6,
-                    ),
-                    stat(
-                        "Confidence",
-                        "Mean confidence in the period.",
-                        average(LEARNING_CONFIDENCE),
-                        "percentunit",
-                        decimals=1,
-                        width=6,
-                    ),
-                    stat(
-                        "Improvement rate",
-                        "Mean improvement rate in the period: above 0 it got better.",
-                        average(LEARNING_IMPROVEMENT) - 1,
-                        "percentunit",
-                        ((None, "orange"), (0, "green")),
-                        decimals=1,
-                        width=6,
-                    ),
-                    stat(
-                        "Samples",
-                        "Samples learnt from in the period.",
-                        added(LEARNING_SAMPLES, values.period, (), _WHERE),
-                        width=6,
-                    ),
-                ),
-            ),
-            Section(
-                "Over time",
-                (
-                    curve("Accuracy", "Mean accuracy by type of learning.", LEARNING_ACCURACY),
-                    curve(
-                        "Confidence",
-                        "Mean confidence by type of learning: far above the accuracy it is misplaced.",
-                        LEARNING_CONFIDENCE,
-                    ),
-                    lines(
-                        "Improvement rate",
-                        "Mean improvement rate: above 0 it got better.",
-                        [over_time(improvement - 1, _LEGEND)],
-                        "percentunit",
-                    ),
-                    lines(
-                        "Samples",
-                        "Samples learnt from per second.",
-                        [over_time(added(LEARNING_SAMPLES, NOW, _KEY, _WHERE), _LEGEND)],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                    heat(
-                        "Distribution of accuracies",
-                        "How many results per second were so accurate.",
-                        over_time(accuracies.buckets()),
-                        "percentunit",
-                        native=values.native,
-                    ),
-                    lines(
-                        "Other learning metrics",
-                        "Mean of what record_learning_metric of the basic collector recorded, by name; may be below zero.",
-                        [
-                            over_time(
-                                values.signed_average(LEARNING_VALUE, NOW, (FEATURE.name, METRIC_NAME.name)),
-                                "{{feature}} {{metric_name}}",
-                            )
-                        ],
-                    ),
-                ),
-            ),
-            Section(
-                "In this period",
-                (
-                    table(
-                        "By feature and type",
-                        "Counts and averages are exact, percentiles estimated from buckets.",
-                        {"feature": "Feature", "learning_type": "Type"},
-                        [
-                            Column("Results", each.count(), decimals=0),
-                            Column("Accuracy", each.average(), "percentunit", decimals=1),
-                            Column("p50", each.quantile(0.5), "percentunit", decimals=1),
-                            Column("Confidence", average(LEARNING_CONFIDENCE, _KEY), "percentunit", decimals=1),
-                            Column(
-                                "Improvement rate",
-                                average(LEARNING_IMPROVEMENT, _KEY) - 1,
-                                "percentunit",
-                                decimals=1,
-                            ),
-                            Column("Samples", added(LEARNING_SAMPLES, values.period, _KEY, _WHERE), decimals=0),
-                        ],
-                        links={"Feature": address(uids.LEARNING, "var-feature=${__value.raw:percentencode}")},
-                    ),
-                ),
-            ),
+            Section("", (*_tiles(values), _types(values))),
+            Section("Over time", _curves(values)),
+            Section("Details", _details(values), folded=True),
+        ),
+    )
+
+
+def _period(values: Values, metric: Metric, by: tuple[str, ...] = _KEY) -> Expression:
+    return values.of(metric, values.period, by, _WHERE).average()
+
+
+def _tiles(values: Values) -> tuple[Panel, ...]:
+    return (
+        stat(
+            "Lowest accuracy in this period",
+            "Mean of the feature and type with the lowest one.",
+            aggregate("bottomk", (), 1, _period(values, LEARNING_ACCURACY)),
+            "percentunit",
+            name=_LEGEND,
+            decimals=1,
+            width=8,
+        ),
+        stat(
+            "Lowest rate of improvement in this period",
+            "Mean of the feature and type with the lowest one: below 0 it got worse.",
+            aggregate("bottomk", (), 1, _period(values, LEARNING_IMPROVEMENT) - 1),
+            "percentunit",
+            name=_LEGEND,
+            decimals=1,
+            width=8,
+        ),
+        stat(
+            "Samples learnt from in this period",
+            "Exact.",
+            added(LEARNING_SAMPLES, values.period, (), _WHERE),
+            width=8,
+        ),
+    )
+
+
+def _types(values: Values) -> Panel:
+    now = values.of(LEARNING_ACCURACY, NOW, _KEY, _WHERE).average()
+    return table(
+        "Learning in this period, by feature and type",
+        "Counts and averages are exact. Confidence far above accuracy is misplaced.",
+        {"feature": "Feature", "learning_type": "Type"},
+        [
+            Column("Accuracy", _period(values, LEARNING_ACCURACY), "percentunit", decimals=1),
+            Column("Accuracy over time", now, trend=True, step="10m", width=200),
+            Column("Confidence", _period(values, LEARNING_CONFIDENCE), "percentunit", decimals=1),
+            Column("Improvement", _period(values, LEARNING_IMPROVEMENT) - 1, "percentunit", decimals=1),
+            Column("Results", values.of(LEARNING_ACCURACY, values.period, _KEY, _WHERE).count()),
+            Column("Samples", added(LEARNING_SAMPLES, values.period, _KEY, _WHERE)),
+        ],
+        links={"Feature": feature_menu(uids.LEARNING)},
+        widths=NAMES,
+        sort="Accuracy",
+        ascending=True,
+    )
+
+
+def _curves(values: Values) -> tuple[Panel, ...]:
+    least = values.of(LEARNING_ACCURACY, whole, _KEY, _WHERE).average()
+
+    def curve(title: str, description: str, metric: Metric, less: float = 0) -> Panel:
+        mean = only(values.of(metric, NOW, _KEY, _WHERE).average(), least, _KEY, best="bottomk")
+        query = over_time(mean - less if less else mean, _LEGEND, step="10m")
+        if less:
+            return lines(title, description, [query], "percentunit")
+        return lines(title, description, [query], "percentunit", soft_low=0.5, high=1)
+
+    return (
+        curve(
+            "Accuracy",
+            f"Mean of ten minutes. Curves are the {SHOWN} types with the lowest accuracy in the period.",
+            LEARNING_ACCURACY,
+        ),
+        curve("Confidence", "Mean of ten minutes: far above the accuracy it is misplaced.", LEARNING_CONFIDENCE),
+        curve("Rate of improvement", "Mean of ten minutes: above 0 it got better.", LEARNING_IMPROVEMENT, 1),
+    )
+
+
+def _details(values: Values) -> tuple[Panel, ...]:
+    other = values.signed_average(LEARNING_VALUE, NOW, (FEATURE.name, METRIC_NAME.name))
+    accuracies = values.of(LEARNING_ACCURACY, NOW, (), _WHERE)
+    return (
+        counts(
+            "Samples learnt from, per hour",
+            f"The {SHOWN} types with most samples.",
+            [over_time(most_of(LEARNING_SAMPLES, in_each_step, _KEY, _WHERE), _LEGEND)],
+            interval="1h",
+        ),
+        heat(
+            "Results by their accuracy",
+            "How many results per second were so accurate.",
+            over_time(accuracies.buckets(), step="10m"),
+            "percentunit",
+            native=values.native,
+            width=8,
+        ),
+        lines(
+            "Other learning metrics",
+            "Mean of what record_learning_metric of the basic collector recorded, by name; may be below zero.",
+            [over_time(other, "{{feature}} {{metric_name}}", step="10m")],
+            "none",
         ),
     )

@@ -1,59 +1,62 @@
-"""What ``get_comprehensive_dashboard`` tells, for somebody who has just been woken up: is it bad, where, since when."""
+"""For somebody who has just been woken up: who is in trouble, since when, what fires."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.alerts import firing_count, firing_table
-from otel_metrics.assets.dashboards.model import Dashboard, Section, address, variables
-from otel_metrics.assets.dashboards.panels import Column, above, bars, below, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.alerts import FIRING, alert_table, firing_count
+from otel_metrics.assets.dashboards.model import CLICKED, Dashboard, Section, address, variables
+from otel_metrics.assets.dashboards.panels import Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
+    MANY,
     NOW,
-    added,
-    latest,
-    most,
+    RESPONSE_TIMES,
+    SHOWN,
+    SLOW,
+    UNLOVED,
+    chosen,
+    hour_of_errors,
+    hour_of_response_times,
+    hour_of_satisfaction,
+    in_each_step,
+    only,
+    per_minute,
     recorded,
-    recovery_rate,
-    success_rate,
+    success,
+    whole,
+    worst,
 )
-from otel_metrics.assets.feature_alerts import RESPONSE_TIME_CATEGORY
-from otel_metrics.assets.recording import (
-    DURATION_1H,
-    DURATION_P95_5M,
-    ERRORS_1H,
-    ERRORS_5M,
-    SATISFACTION_1H,
-    USES_5M,
-)
+from otel_metrics.assets.recording import DURATION_1H, ERRORS_5M, SATISFACTION_1H, USES_5M
 from otel_metrics.catalogue import (
     ERRORS,
     FEATURE,
     LEARNING_ACCURACY,
-    METRIC_CATEGORY,
-    OPTIMIZATION_CHANGE,
-    PERFORMANCE_DURATION,
     RESOURCE_NAME,
     RESOURCE_TYPE,
     RESOURCE_UTILIZATION,
-    SATISFACTION_SCORE,
-    USAGE,
+    SEVERITY,
 )
-from otel_metrics.promql import aggregate, equal, sum_by
+from otel_metrics.promql import aggregate, last_over, series, sum_by
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
-    from otel_metrics.assets.dashboards.queries import (
-        Values,
-    )
+    from otel_metrics.assets.dashboards.queries import Values
+    from otel_metrics.promql import Expression
 
-_BY: Final = (FEATURE.name,)
-_RESPONSES: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
-_MANY: Final = above(thresholds.ERRORS.bound + 1)
-_LOW: Final = below(thresholds.SATISFACTION.bound)
-_SLOW: Final = above(thresholds.RESPONSE_TIME.bound)
-_RATE: Final = below(thresholds.SUCCESS_RATE[0], good=thresholds.SUCCESS_RATE[1])
-_FULL: Final = above(thresholds.UTILIZATION[1], warn=thresholds.UTILIZATION[0])
+BY: Final = (FEATURE.name,)
+NAME: Final = "{{feature}}"
+MENU: Final = tuple(
+    (title, address(uid, CLICKED))
+    for title, uid in (
+        ("Everything about it", uids.FEATURE),
+        ("Errors", uids.ERRORS),
+        ("Usage", uids.USAGE),
+        ("Performance", uids.PERFORMANCE),
+        ("Only this one", uids.OVERVIEW),
+    )
+)
+"""Where the name of a feature leads."""
 
 
 def dashboard(values: Values) -> Dashboard:
@@ -61,157 +64,169 @@ def dashboard(values: Values) -> Dashboard:
     return Dashboard(
         uids.OVERVIEW,
         "otel_metrics / Overview",
-        "Every feature at a glance. The first row is judged by the same numbers as the alerts; click a number for more.",
+        "Who is in trouble, since when, what fires? Tiles and red cells are judged by the alerts, over the last hour.",
         variables(),
         (
-            Section("", _judged(values)),
-            Section("Features in this period", (_features(values),)),
-            Section("Over time", _curves()),
-            Section("Learning, optimization, resources", _rest(values)),
-            Section("Alerts", (firing_table(),)),
+            Section("", (*tiles(), _features(), alert_table())),
+            Section("Rate, errors, duration", _curves()),
+            Section("Users, learning, resources", _rest(values)),
         ),
+        refresh="1m",
+        alerts="Feature.+",
     )
 
 
-def _judged(values: Values) -> tuple[Panel, ...]:
-    errors, satisfaction = thresholds.ERRORS.bound, thresholds.SATISFACTION.bound
-    response_time = thresholds.RESPONSE_TIME.bound
+def tiles() -> tuple[Panel, ...]:
+    """Return the tiles: the worst feature of the last hour by each measure, as the alerts judge it."""
+    errors, satisfaction, slow = thresholds.ERRORS, thresholds.SATISFACTION, thresholds.RESPONSE_TIME
     return (
         firing_count().look(uids.TELEMETRY),
         stat(
-            "Errors, last hour",
-            f"Of the worst feature. Above {errors:g} the alert FeatureErrorsHigh fires.",
-            most(recorded(ERRORS_1H)),
-            steps=_MANY,
+            "Most errors, 1 h",
+            f"Of the worst feature, exact. Red above {errors.bound:g}, where FeatureErrorsHigh fires.",
+            aggregate("topk", (), 1, hour_of_errors()),
+            bound=MANY,
+            name=NAME,
             none="no feature known",
-            decimals=0,
         ).look(uids.ERRORS),
         stat(
-            "Satisfaction, last hour",
-            f"Average of the worst feature. Below {satisfaction:.0%} the alert FeatureSatisfactionLow fires.",
-            aggregate("min", (), recorded(SATISFACTION_1H)),
+            "Slowest, 1 h",
+            f"Average response time of the worst feature with {slow.events} of them. Red above {slow.bound:g} s, where "
+            "FeatureResponseTimeHigh fires.",
+            aggregate("topk", (), 1, hour_of_response_times()),
+            "s",
+            bound=SLOW,
+            name=NAME,
+            none="few or none",
+        ).look(uids.PERFORMANCE),
+        stat(
+            "Lowest score, 1 h",
+            f"Average satisfaction of the worst feature with {satisfaction.events} responses. Red below {satisfaction.bound:.0%}, where "
+            "FeatureSatisfactionLow fires.",
+            aggregate("bottomk", (), 1, hour_of_satisfaction()),
             "percentunit",
-            _LOW,
-            none="no responses in the last hour",
-            decimals=0,
+            bound=UNLOVED,
+            name=NAME,
+            none="few or none",
+            decimals=1,
         ).look(uids.SATISFACTION),
         stat(
-            "Response time, last hour",
-            f"Average of the worst feature. Above {response_time * 1000:g} ms the alert FeatureResponseTimeHigh fires.",
-            most(recorded(DURATION_1H, _RESPONSES)),
-            "s",
-            _SLOW,
-            none="no response times in the last hour",
-        ).look(uids.PERFORMANCE),
-        stat("Uses", "How often features were used in the period.", added(USAGE, values.period), decimals=0).look(
-            uids.USAGE
-        ),
-        stat(
-            "Success rate",
-            f"In the period, of the uses whose outcome is known. Red below {thresholds.SUCCESS_RATE[0]:.0%}.",
-            success_rate(values.period, ()),
+            "Success, 1 h",
+            "Of the worst feature, of the uses whose outcome is known. No alert judges it.",
+            aggregate("bottomk", (), 1, success(BY)),
             "percentunit",
-            _RATE,
+            name=NAME,
+            none="no uses",
+            decimals=1,
+        ).look(uids.USAGE),
+        stat(
+            "Uses a minute",
+            "Of all chosen features, over the last five minutes.",
+            per_minute(sum_by((), recorded(USES_5M))),
+            "none",
+            none="no uses",
             decimals=1,
         ).look(uids.USAGE),
     )
 
 
-def _features(values: Values) -> Panel:
-    scores = values.of(SATISFACTION_SCORE, values.period, _BY)
-    durations = values.of(PERFORMANCE_DURATION, values.period, _BY, _RESPONSES)
+def _features() -> Panel:
+    def each(expression: Expression) -> Expression:
+        return aggregate("max", BY, expression)
+
     return table(
-        "Features",
-        "Counts, averages and shares are exact, the 95th percentile is estimated from buckets.",
-        {"feature": "Feature"},
+        "Features, the worst first",
+        "Of the last hour. Red is what an alert calls too much; too few values for a judgement are shown as –. "
+        "Errors are exact, success follows from rates. The name leads to more.",
+        {FEATURE.name: "Feature"},
         [
-            Column("Uses", added(USAGE, values.period, _BY), decimals=0),
-            Column("Success rate", success_rate(values.period, _BY), "percentunit", _RATE, 1),
-            Column("Errors", added(ERRORS, values.period, _BY), decimals=0),
-            Column("Recovery rate", recovery_rate(values.period, _BY), "percentunit", decimals=1),
-            Column("Satisfaction", scores.average(), "percentunit", _LOW, 0),
-            Column("Responses", scores.count(), decimals=0),
-            Column("Response time", durations.average(), "s", _SLOW),
-            Column("Response time p95", durations.quantile(0.95), "s", _SLOW),
-            Column("Accuracy", values.of(LEARNING_ACCURACY, values.period, _BY).average(), "percentunit", decimals=1),
+            Column("Alerts", aggregate("count", BY, FIRING), width=72),
+            Column("Errors", each(hour_of_errors()), bound=MANY, width=76),
+            Column("Errors, trend", sum_by(BY, recorded(ERRORS_5M)), trend=True, step="5m", color="#F2495C", width=98),
+            Column("Response", each(hour_of_response_times()), "s", SLOW, width=88),
+            Column("Satisfaction", each(hour_of_satisfaction()), "percentunit", UNLOVED, 1, width=98),
+            Column("Success", success(BY), "percentunit", decimals=1, width=76),
+            Column(
+                "Uses a minute",
+                per_minute(sum_by(BY, recorded(USES_5M))),
+                "none",
+                decimals=1,
+                trend=True,
+                step="5m",
+                last=True,
+                width=120,
+            ),
         ],
-        links={"Feature": address(uids.OVERVIEW, "var-feature=${__value.raw:percentencode}")},
-        sort="Errors",
+        links={"Feature": MENU},
+        none="no feature has recorded anything",
+        sort=("Alerts", "Errors"),
+        width=15,
     )
 
 
+_RESOURCE: Final = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
+
+
 def _curves() -> tuple[Panel, ...]:
+    uses = per_minute(sum_by(BY, recorded(USES_5M)))
+    recently = sum_by(BY, last_over(recorded(USES_5M).over("15m", at="end()")))
     return (
         lines(
-            "Uses, by feature",
-            "Uses per second.",
-            [over_time(sum_by(("feature",), recorded(USES_5M)), "{{feature}}")],
-            "ops",
-            stacked=True,
+            "Uses per minute",
+            f"The {SHOWN} features that are used most.",
+            [over_time(only(uses, recently, BY), NAME)],
+            "none",
             low=0,
-        ),
+        ).look(uids.USAGE),
+        counts(
+            "Errors by severity, per ten minutes",
+            "Of all chosen features. Bars are longer than ten minutes where the period is long.",
+            [over_time(sum_by((SEVERITY.name,), in_each_step(series(ERRORS, chosen(FEATURE)))), "{{severity}}")],
+        ).look(uids.ERRORS),
         lines(
-            "Errors, by severity",
-            "Errors per second.",
-            [over_time(sum_by(("severity",), recorded(ERRORS_5M)), "{{severity}}")],
-            "ops",
-            stacked=True,
-            low=0,
-        ),
-        lines(
-            "Satisfaction of the last hour",
-            f"Average by feature; the dashed line is the alert's bound, {thresholds.SATISFACTION.bound:.0%}.",
-            [over_time(recorded(SATISFACTION_1H), "{{feature}}")],
-            "percentunit",
-            steps=_LOW,
-            low=0,
-            high=1,
-        ),
-        lines(
-            "Response time",
-            f"95th percentile of five minutes, and the average of the last hour that the alert looks at (bound: "
-            f"{thresholds.RESPONSE_TIME.bound * 1000:g} ms).",
-            [
-                over_time(recorded(DURATION_P95_5M, _RESPONSES), "{{feature}} p95"),
-                over_time(recorded(DURATION_1H, _RESPONSES), "{{feature}} average of the hour"),
-            ],
+            "Average response time of the last hour",
+            f"The {SHOWN} slowest features. The red line is the bound of FeatureResponseTimeHigh.",
+            [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES)), NAME)],
             "s",
-            steps=_SLOW,
+            bound=SLOW,
             low=0,
-        ),
+        ).look(uids.PERFORMANCE),
     )
 
 
 def _rest(values: Values) -> tuple[Panel, ...]:
-    accuracy = values.of(LEARNING_ACCURACY, NOW, _BY).average()
-    change = values.of(OPTIMIZATION_CHANGE, values.period, _BY).average()
-    fullest = latest(RESOURCE_UTILIZATION, (RESOURCE_TYPE.name, RESOURCE_NAME.name))
+    accuracies = values.of(LEARNING_ACCURACY, NOW, BY).average()
+    accuracy = only(accuracies, values.of(LEARNING_ACCURACY, whole, BY).average(), BY, best="bottomk")
+    fullest = aggregate("max", _RESOURCE, series(RESOURCE_UTILIZATION))
     return (
         lines(
-            "Learning accuracy",
-            "Mean by feature.",
-            [over_time(accuracy, "{{feature}}")],
+            "Average satisfaction of the last hour",
+            f"The {SHOWN} least satisfying features. The red line is the bound of FeatureSatisfactionLow.",
+            [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), NAME)],
+            "percentunit",
+            bound=UNLOVED,
+            soft_low=0.5,
+            high=1,
+        ).look(uids.SATISFACTION),
+        lines(
+            "Accuracy of learning",
+            f"Mean of five minutes, the {SHOWN} least accurate features.",
+            [over_time(accuracy, NAME, step="5m")],
+            "percentunit",
+            soft_low=0.5,
+            high=1,
+        ).look(uids.LEARNING),
+        lines(
+            "Resources: share in use",
+            "The fullest eight, each of its fullest process.",
+            [
+                over_time(
+                    fullest.also(aggregate("topk", (), SHOWN, fullest), on=_RESOURCE),
+                    "{{resource_type}} {{resource_name}}",
+                )
+            ],
             "percentunit",
             low=0,
             high=1,
-            width=8,
-        ).look(uids.LEARNING),
-        bars(
-            "Optimized to",
-            "Mean of after / before in the period, by feature: 80 % says that a fifth was saved.",
-            change,
-            "{{feature}}",
-            "percentunit",
-            ((None, "green"), (1.0, "orange")),
-            width=8,
-        ).look(uids.OPTIMIZATION),
-        bars(
-            "Fullest resources",
-            "The ten that are used most at the end of the period.",
-            aggregate("topk", (), 10, fullest),
-            "{{resource_type}} {{resource_name}}",
-            "percentunit",
-            _FULL,
-            width=8,
         ).look(uids.RESOURCES),
     )

@@ -1,47 +1,79 @@
-"""The kinds of panels that are used, each with the options that make it readable."""
+"""The kinds of panels that are used, each with the options that make it readable.
+
+Five colours mean something, and are used for nothing else: red, the bound of an alert is passed; amber, doubtful; green,
+judged and fine; grey, nothing to judge; the colour of text, not judged.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.assets.dashboards.model import DATASOURCE, NO_DATA, Panel
+from otel_metrics.assets.dashboards.model import COLUMNS, DATASOURCE, NO_DATA, Panel
 from otel_metrics.promql import pretty
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from otel_metrics.assets.dashboards.model import Json
     from otel_metrics.promql import Expression
 
-GREEN: Final = "green"
-ORANGE: Final = "orange"
-RED: Final = "red"
-BLUE: Final = "blue"
+# Dark enough for white figures: Grafana's own green, orange and red are too bright for them.
+GREEN: Final = "#2B5C34"
+AMBER: Final = "#B86B00"
+RED: Final = "#C4162A"
+GREY: Final = "#4A4E57"
+CLEAR: Final = "transparent"
+BLUE: Final = "#5794F2"
+"""Of sparklines and bars that nobody judges."""
+
+NAMES: Final = {"Feature": 246}
+"""Widths for long names."""
+
+EMPTY: Final = "–"
+"""What an empty cell says."""
 
 Steps = tuple[tuple[float | None, str], ...]
 """Colours from a value upwards; the first has no value."""
 
-PLAIN: Final[Steps] = ((None, BLUE),)
+PLAIN: Final[Steps] = ((None, "text"),)
+
+_STATES: Final = {
+    "severity": {"critical": "dark-red", "error": "red", "warning": "orange", "info": "blue"},
+    "outcome": {"success": "green", "failure": "red", "unknown": GREY},
+    "recovery": {"succeeded": "green", "failed": "red", "none": GREY},
+}
+"""Labels whose values are good or bad: each value has one colour wherever it is drawn."""
 
 
-def above(bound: float, *, warn: float | None = None) -> Steps:
-    """Return colours for values that are bad from ``bound`` upwards."""
-    return ((None, GREEN), *(((warn, ORANGE),) if warn is not None else ()), (bound, RED))
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The number that an alert compares with."""
 
+    value: float
+    low: bool = False
+    """Whether values below it are the bad ones."""
 
-def below(bound: float, *, good: float | None = None) -> Steps:
-    """Return colours for values that are bad below ``bound``, and doubtful below ``good``."""
-    if good is None:
-        return ((None, RED), (bound, GREEN))
-    return ((None, RED), (bound, ORANGE), (good, GREEN))
+    def steps(self, fine: str = GREEN) -> Steps:
+        """Return the colours of values on both sides."""
+        return ((None, RED), (self.value, fine)) if self.low else ((None, fine), (self.value, RED))
+
+    def line(self) -> Steps:
+        """Return what a graph draws as a line, which takes the colour of the step that begins there."""
+        return ((None, CLEAR), (self.value, "red"))
 
 
 def _thresholds(steps: Steps) -> Json:
     return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
 
 
-def over_time(expr: Expression, legend: str = "", *, step: str = "") -> Json:
+def _absent(text: str, color: str = GREY) -> Json:
+    """Return what is shown, and in which colour, where there is no value: the first step's colour would judge it."""
+    return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": color, "index": 0}}}
+
+
+def over_time(expr: Expression, legend: str = "", *, step: str = "", exemplars: bool = False) -> Json:
     """Return the target of a query over the dashboard's period."""
     target: Json = {
         "datasource": DATASOURCE,
@@ -52,7 +84,7 @@ def over_time(expr: Expression, legend: str = "", *, step: str = "") -> Json:
         "instant": False,
         "format": "time_series",
     }
-    return {**target, "interval": step} if step else target
+    return {**target, **({"interval": step} if step else {}), **({"exemplar": True} if exemplars else {})}
 
 
 def at_end(expr: Expression, legend: str = "", *, form: str = "time_series") -> Json:
@@ -64,76 +96,143 @@ def stat(
     title: str,
     description: str,
     expr: Expression,
-    unit: str = "short",
-    steps: Steps = PLAIN,
+    unit: str = "locale",
     *,
+    bound: Bound | None = None,
+    name: str = "",
     none: str = NO_DATA,
     decimals: int | None = None,
     width: int = 4,
 ) -> Panel:
-    """Return one big number, coloured by its thresholds."""
-    defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": _thresholds(steps), "noValue": none}
-    if decimals is not None:
-        defaults["decimals"] = decimals
+    """Return one big number, with the ``name`` that its series has."""
+    defaults: Json = {
+        "unit": unit,
+        "color": {"mode": "thresholds"},
+        "thresholds": _thresholds(bound.steps() if bound else PLAIN),
+        "mappings": [_absent(none)],
+        "noValue": none,
+    }
+    if decimals is not None or unit == "locale":
+        defaults["decimals"] = decimals or 0
     options: Json = {
-        "colorMode": "background_solid" if len(steps) > 1 else "value",
+        "colorMode": "background_solid" if bound else "none",
         "graphMode": "none",
-        "justifyMode": "auto",
+        "justifyMode": "center",
         "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "showPercentChange": False,
-        "textMode": "value",
-        "wideLayout": True,
+        "textMode": "value_and_name" if name else "value",
+        "wideLayout": False,
     }
-    return Panel("stat", title, description, (at_end(expr),), width, 4, defaults, options)
+    return Panel("stat", title, description, (at_end(expr, name),), width, 4, defaults, options)
 
 
 def lines(
     title: str,
     description: str,
     targets: Sequence[Json],
-    unit: str = "short",
+    unit: str = "locale",
     *,
-    steps: Steps | None = None,
+    bound: Bound | None = None,
     stacked: bool = False,
-    bars: bool = False,
     low: float | None = None,
     high: float | None = None,
-    width: int = 12,
-    height: int = 8,
+    soft_low: float | None = None,
+    none: str = NO_DATA,
+    width: int = 8,
+    time_from: str = "",
 ) -> Panel:
-    """Return curves over time; ``steps`` are drawn as lines."""
+    """Return curves over time; the bound is drawn as a line. What is called "a week before" is dotted."""
     custom: Json = {
-        "drawStyle": "bars" if bars else "line",
+        "drawStyle": "line",
         "lineInterpolation": "linear",
-        "lineWidth": 1 if bars else 2,
-        "fillOpacity": 60 if bars else (30 if stacked else 5),
+        "lineWidth": 2,
+        "fillOpacity": 30 if stacked else 0,
         "showPoints": "auto",
-        "pointSize": 5,
-        "spanNulls": False,
+        "pointSize": 4,
+        # A restart cuts no curve.
+        "spanNulls": 600_000,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if steps else "off"},
+        "thresholdsStyle": {"mode": "dashed" if bound else "off"},
     }
+    if soft_low is not None:
+        custom["axisSoftMin"] = soft_low
+    panel = _graph(title, description, targets, unit, custom, bound, (low, high), width)
+    return replace(panel, defaults={**panel.defaults, "noValue": none}, time_from=time_from)
+
+
+def counts(
+    title: str,
+    description: str,
+    targets: Sequence[Json],
+    *,
+    none: str = NO_DATA,
+    width: int = 8,
+    interval: str = "10m",
+) -> Panel:
+    """Return stacked bars of how many there were in each interval: what happens less than once a second."""
+    custom: Json = {
+        "drawStyle": "bars",
+        "lineWidth": 0,
+        "fillOpacity": 80,
+        "barWidthFactor": 0.8,
+        "showPoints": "never",
+        "stacking": {"mode": "normal", "group": "A"},
+        "thresholdsStyle": {"mode": "off"},
+    }
+    panel = _graph(title, description, targets, "locale", custom, None, (0, None), width)
+    return replace(panel, defaults={**panel.defaults, "decimals": 0, "noValue": none}, interval=interval)
+
+
+def _graph(
+    title: str,
+    description: str,
+    targets: Sequence[Json],
+    unit: str,
+    custom: Json,
+    bound: Bound | None,
+    ends: tuple[float | None, float | None],
+    width: int,
+) -> Panel:
+    low, high = ends
+    if low == 0 and high is None:
+        # Nothing but zeros would have an axis up to 100.
+        custom["axisSoftMax"] = _LITTLE.get(unit, 1)
     defaults: Json = {
         "unit": unit,
         "color": {"mode": "palette-classic"},
         "custom": custom,
-        "thresholds": _thresholds(steps or PLAIN),
+        "thresholds": _thresholds(bound.line() if bound else PLAIN),
     }
-    if low is not None:
-        defaults["min"] = low
-    if high is not None:
-        defaults["max"] = high
-    options: Json = {
-        "legend": {
-            "displayMode": "table",
-            "placement": "bottom",
-            "showLegend": True,
-            "calcs": ["mean", "max", "lastNotNull"],
-        },
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
-    return Panel("timeseries", title, description, tuple(targets), width, height, defaults, options)
+    defaults |= {name: value for name, value in (("min", low), ("max", high)) if value is not None}
+    legend: Json = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+    if width > COLUMNS // 2:
+        legend |= {"displayMode": "table", "placement": "right", "calcs": ["max", "lastNotNull"]}
+        legend |= {"sortBy": "Last *", "sortDesc": True, "width": 320}
+    options: Json = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc", "maxHeight": 300}}
+    legends = " ".join(target["legendFormat"] for target in targets)
+    states = [_STATES[label] for label in re.findall(r"{{(\w+)}}", legends) if label in _STATES]
+    overrides = [_fixed(state, color) for values in states for state, color in values.items()]
+    if BEFORE in legends:
+        dotted: Json = {"custom.lineStyle": {"fill": "dot", "dash": [0, 6]}}
+        overrides.append(_override(f"/.*{BEFORE}.*/", dotted, matcher="byRegexp"))
+    return Panel(
+        "timeseries",
+        title,
+        description,
+        tuple(targets),
+        width,
+        8,
+        defaults,
+        options,
+        tuple(overrides),
+    )
+
+
+BEFORE: Final = "a week before"
+"""How the legend of a dotted curve ends."""
+
+_LITTLE: Final = {"s": 0.01, "percentunit": 0.01, "bytes": 1024}
 
 
 def heat(title: str, description: str, target: Json, unit: str, *, native: bool = False, width: int = 12) -> Panel:
@@ -158,7 +257,9 @@ def heat(title: str, description: str, target: Json, unit: str, *, native: bool 
         "tooltip": {"mode": "single", "yHistogram": True, "showColorScale": False},
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
     }
-    buckets = target if native else {**target, "format": "heatmap", "legendFormat": "{{le}}"}
+    buckets = {**target, "exemplar": True}
+    if not native:
+        buckets |= {"format": "heatmap", "legendFormat": "{{le}}"}
     custom: Json = {
         "scaleDistribution": {"type": "linear"},
         "hideFrom": {"legend": False, "tooltip": False, "viz": False},
@@ -166,24 +267,29 @@ def heat(title: str, description: str, target: Json, unit: str, *, native: bool 
     return Panel("heatmap", title, description, (buckets,), width, 8, {"custom": custom}, options)
 
 
-def bars(
-    title: str, description: str, expr: Expression, legend: str, unit: str, steps: Steps, *, width: int = 12
-) -> Panel:
+def bars(title: str, description: str, expr: Expression, legend: str, unit: str, *, width: int = 8) -> Panel:
     """Return one horizontal bar for each series at the end of the period."""
-    defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": _thresholds(steps), "min": 0}
+    defaults: Json = {
+        "unit": unit,
+        "color": {"mode": "fixed", "fixedColor": BLUE},
+        "thresholds": _thresholds(PLAIN),
+        "mappings": [_absent(NO_DATA)],
+        "min": 0,
+    }
     if unit == "percentunit":
-        defaults["max"] = 1
+        defaults |= {"max": 1, "decimals": 1}
     options: Json = {
         "displayMode": "basic",
         "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
-        "maxVizHeight": 32,
+        "maxVizHeight": 28,
         "minVizHeight": 16,
         "minVizWidth": 8,
         "namePlacement": "auto",
         "orientation": "horizontal",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "showUnfilled": True,
-        "sizing": "auto",
+        # Heights of bars count only so.
+        "sizing": "manual",
         "valueMode": "color",
     }
     return Panel("bargauge", title, description, (at_end(expr, legend),), width, 8, defaults, options)
@@ -191,76 +297,147 @@ def bars(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of numbers of a table."""
+    """One column of a table: a number, or with ``trend`` a small curve of it over the period."""
 
     title: str
     expr: Expression
-    unit: str = "short"
-    steps: Steps = ()
+    unit: str = "locale"
+    bound: Bound | None = None
     decimals: int | None = None
+    width: int = 0
+    """Pixels; 0 shares what is left."""
+    trend: bool = False
+    step: str = ""
+    """The least step of a trend."""
+    color: str = BLUE
+    """Of a trend."""
+    last: bool = False
+    """Whether a trend's last value is told, too."""
+    more: tuple[tuple[str, Any], ...] = ()
+    """Further properties of Grafana's."""
+
+    def properties(self) -> Json:
+        """Return the properties that Grafana gives the column."""
+        if self.trend:
+            cell: Json = {"type": "sparkline", "hideValue": not self.last, "fillOpacity": 20, "lineWidth": 1}
+            own: Json = {"custom.cellOptions": cell, "color": {"mode": "fixed", "fixedColor": self.color}}
+            if self.last:
+                own |= {"unit": self.unit, "decimals": self.decimals or 0}
+        else:
+            own = {"unit": self.unit}
+            if self.decimals is not None or self.unit == "locale":
+                own["decimals"] = self.decimals or 0
+            if self.bound:
+                own |= {
+                    "thresholds": _thresholds(self.bound.steps(CLEAR)),
+                    "color": {"mode": "thresholds"},
+                    "mappings": [_absent(EMPTY, CLEAR)],
+                    "custom.cellOptions": {"type": "color-background", "mode": "basic"},
+                }
+        return {**own, **({"custom.width": self.width} if self.width else {}), **dict(self.more)}
 
 
 def table(
     title: str,
     description: str,
-    labels: dict[str, str],
+    labels: Mapping[str, str],
     columns: Sequence[Column],
     *,
-    links: dict[str, str] | None = None,
+    links: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    hidden: Mapping[str, Json] | None = None,
+    unseen: Sequence[str] = (),
+    widths: Mapping[str, int] | None = None,
     none: str = NO_DATA,
-    sort: str = "",
+    sort: str | Sequence[str] = "",
+    ascending: bool = False,
+    width: int = COLUMNS,
     height: int = 9,
+    time_from: str = "",
 ) -> Panel:
-    """Return a table: one row for each set of ``labels`` (label to heading), one column for each expression."""
+    """Return a table: one row for each set of ``labels`` (label to heading), one column for each expression.
+
+    Args:
+        title: what rows and columns are about.
+        description: exact or estimated, judged by which alert, what to do next.
+        labels: what rows are about.
+        columns: what is told about them.
+        links: by heading, the menu (title, address) of its cells.
+        hidden: by heading, properties of columns that only links read.
+        widths: by heading, pixels of columns of labels.
+        unseen: labels that are in every row, and told elsewhere.
+        none: what the table says without rows.
+        sort: heading, or headings, by which rows are sorted, the greatest first.
+        ascending: whether it is the least first.
+        width: of the grid's columns.
+        height: in units of the grid.
+        time_from: a period of the table's own, back from the end.
+    """
+    trends = [n for n, column in enumerate(columns) if column.trend]
     # Grafana calls the value of an only query just that.
-    names = ["Value"] if len(columns) == 1 else [f"Value #{chr(ord('A') + n)}" for n in range(len(columns))]
+    names = [f"Trend #{_ref(n)}" if column.trend else f"Value #{_ref(n)}" for n, column in enumerate(columns)]
+    names = ["Value"] if len(columns) == 1 else names
     renamed = {**labels, **dict(zip(names, (column.title for column in columns), strict=True))}
-    overrides = [_override(column.title, _column(column)) for column in columns]
-    for heading, url in (links or {}).items():
-        overrides.append(_override(heading, {"links": [{"title": "Only this one", "url": url, "targetBlank": False}]}))
+    properties: dict[str, Json] = {column.title: column.properties() for column in columns}
+    for heading, menu in (links or {}).items():
+        places = [{"title": name, "url": url, "targetBlank": False} for name, url in menu]
+        properties[heading] = {**properties.get(heading, {}), "links": places}
+    for heading, pixels in (widths or {}).items():
+        properties[heading] = {**properties.get(heading, {}), "custom.width": pixels}
+    nowhere = {"legend": True, "tooltip": True, "viz": True}
+    for heading, own in (hidden or {}).items():
+        properties[heading] = {**own, "custom.hideFrom": nowhere}
+    overrides = [_override("/.*/", {"noValue": EMPTY}, matcher="byRegexp")]
+    overrides += [_override(heading, own) for heading, own in properties.items()]
     organize: Json = {
-        "excludeByName": {"Time": True},
+        "excludeByName": dict.fromkeys(("Time", "__name__", *unseen), True),
         "indexByName": {name: place for place, name in enumerate(renamed)},
         "renameByName": renamed,
     }
+    order = [sort] if isinstance(sort, str) else sort
     options: Json = {
         "cellHeight": "sm",
         "showHeader": True,
-        "sortBy": [{"displayName": sort or columns[0].title, "desc": True}],
+        "sortBy": [{"displayName": heading or columns[0].title, "desc": not ascending} for heading in order],
     }
+    transformations: list[Json] = [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
+    if trends:
+        of_trends = {_ref(n): {"timeField": "Time"} for n in trends}
+        transformations.insert(0, {"id": "timeSeriesTable", "options": of_trends})
     return Panel(
         "table",
         title,
         description,
-        tuple(at_end(column.expr, form="table") for column in columns),
-        24,
+        tuple(
+            over_time(column.expr, step=column.step) if column.trend else at_end(column.expr, form="table")
+            for column in columns
+        ),
+        width,
         height,
         {
-            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True},
+            "unit": "locale",
+            "color": {"mode": "thresholds"},
+            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "minWidth": 60},
+            "mappings": [_absent(EMPTY, CLEAR)],
             "thresholds": _thresholds(PLAIN),
             "noValue": none,
         },
         options,
         tuple(overrides),
-        ({"id": "merge", "options": {}}, {"id": "organize", "options": organize}),
+        tuple(transformations),
+        time_from=time_from,
     )
 
 
-def _column(column: Column) -> Json:
-    properties: Json = {"unit": column.unit}
-    if column.decimals is not None:
-        properties["decimals"] = column.decimals
-    if column.steps:
-        properties |= {
-            "thresholds": _thresholds(column.steps),
-            "color": {"mode": "thresholds"},
-            "custom.cellOptions": {"type": "color-text"},
-        }
-    return properties
+def _ref(place: int) -> str:
+    return chr(ord("A") + place)
 
 
-def _override(heading: str, properties: dict[str, Any]) -> Json:
+def _fixed(name: str, color: str) -> Json:
+    return _override(name, {"color": {"mode": "fixed", "fixedColor": color}})
+
+
+def _override(heading: str, properties: Mapping[str, Any], *, matcher: str = "byName") -> Json:
     return {
-        "matcher": {"id": "byName", "options": heading},
+        "matcher": {"id": matcher, "options": heading},
         "properties": [{"id": name, "value": value} for name, value in properties.items()],
     }

@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.assets import thresholds
+from otel_metrics.assets.dashboards.panels import Bound
+from otel_metrics.assets.feature_alerts import RESPONSE_TIME_CATEGORY
+from otel_metrics.assets.recording import (
+    DURATION_1H,
+    DURATIONS_1H,
+    ERRORS_1H,
+    RESPONSES_1H,
+    SATISFACTION_1H,
+    USES_5M,
+)
 from otel_metrics.catalogue import (
     ERRORS,
     FEATURE,
+    METRIC_CATEGORY,
     OUTCOME,
     RECOVERY,
     SATISFACTION_RESPONSES,
@@ -25,6 +37,7 @@ from otel_metrics.promql import (
     last_over,
     like,
     rate,
+    relabel,
     series,
     sum_by,
     total,
@@ -41,6 +54,14 @@ if TYPE_CHECKING:
 
 NOW: Final = rate("$__rate_interval")
 ZERO: Final = call("vector", 0)
+WEEK: Final = "7d"
+SHOWN: Final = 8
+"""At most so many curves are drawn in one graph."""
+
+
+def in_each_step(selector: Series) -> Expression:
+    """Return the change within each step of a graph, for bars; extrapolated a little."""
+    return call("increase", selector.over("$__rate_interval"))
 
 
 def chosen(label: Label) -> str:
@@ -51,6 +72,85 @@ def chosen(label: Label) -> str:
 def recorded(name: str, *matchers: str) -> Series:
     """Return the selector of a recorded series of the chosen features."""
     return Series(name).where(chosen(FEATURE), *matchers)
+
+
+def per_minute(expression: Expression) -> Expression:
+    """Return a rate in a unit that people count in."""
+    return expression * 60
+
+
+def worst(expression: Series, *, best: str = "topk") -> Expression:
+    """Return the curves of a recorded series that are worst at the end: the same ones at every step."""
+    return expression.also(
+        aggregate(best, (), SHOWN, last_over(expression.over("15m", at="end()"))), on=(FEATURE.name,)
+    )
+
+
+def whole(selector: Series) -> Expression:
+    """Return the change over the whole period at every step of a graph, to choose curves by."""
+    return call("increase", selector.over("$__range", at="end()"))
+
+
+def only(expression: Expression, ranking: Expression, by: tuple[str, ...], *, best: str = "topk") -> Expression:
+    """Return the curves that rank first over the whole period: the same ones at every step."""
+    return expression.also(aggregate(best, (), SHOWN, ranking), on=by)
+
+
+def most_of(metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
+    """Return the curves of a counter that grew most in the period."""
+    selector = series(metric, chosen(FEATURE), *matchers)
+    return only(sum_by(by, change(selector)), sum_by(by, whole(selector)) > 0, by)
+
+
+def named(expression: Expression, label: Label) -> Expression:
+    """Return ``expression`` with a word for the label's absence, so that the legend has one."""
+    return relabel(expression, label.name, "(none)", label.name, "")
+
+
+# ------------------------------------------------------------------------------------------- what the alerts judge, 1 h
+
+
+def hour_of_errors(*matchers: str) -> Series:
+    """Return what FeatureErrorsHigh judges."""
+    return recorded(ERRORS_1H, *matchers)
+
+
+def hour_of_satisfaction() -> Expression:
+    """Return what FeatureSatisfactionLow judges: nothing where too few responses were given."""
+    return recorded(SATISFACTION_1H).also(Series(RESPONSES_1H) >= thresholds.SATISFACTION.events, on=(FEATURE.name,))
+
+
+def hour_of_response_times() -> Expression:
+    """Return what FeatureResponseTimeHigh judges: nothing where there were too few of them."""
+    enough = Series(DURATIONS_1H, (RESPONSE_TIMES,)) >= thresholds.RESPONSE_TIME.events
+    return recorded(DURATION_1H, RESPONSE_TIMES).also(enough, on=(FEATURE.name,))
+
+
+RESPONSE_TIMES: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
+MANY: Final = Bound(thresholds.ERRORS.bound + 1)
+UNLOVED: Final = Bound(thresholds.SATISFACTION.bound, low=True)
+SLOW: Final = Bound(thresholds.RESPONSE_TIME.bound)
+
+
+def success(by: tuple[str, ...]) -> Expression:
+    """Return the share of uses that succeeded in the last hour, of those whose outcome is known, from recorded rates."""
+
+    def uses(matcher: str) -> Expression:
+        return sum_by(by, call("sum_over_time", recorded(USES_5M, matcher).over("1h")))
+
+    return share(uses(equal(OUTCOME, "success")), uses(unequal(OUTCOME, "unknown")))
+
+
+def failures(by: tuple[str, ...], *, offset: str = "") -> Expression:
+    """Return the share of uses that fail, of those whose outcome is known, over half an hour: few uses make it jump."""
+
+    def uses(matcher: str) -> Expression:
+        return sum_by(by, call("sum_over_time", recorded(USES_5M, matcher).over("30m", offset=offset)))
+
+    return share(uses(equal(OUTCOME, "failure")), uses(unequal(OUTCOME, "unknown")))
+
+
+# -------------------------------------------------------------------------------------------- of the dashboard's period
 
 
 def share(part: Expression, whole: Expression) -> Expression:
@@ -83,11 +183,6 @@ def added(metric: Metric, change: Change, by: tuple[str, ...] = (), *matchers: s
     return total(metric, change, by, chosen(FEATURE), *matchers)
 
 
-def most(expression: Expression) -> Expression:
-    """Return the largest value."""
-    return aggregate("max", (), expression)
-
-
 def count(expression: Expression) -> Expression:
     """Return how many series there are; 0, too."""
     return aggregate("count", (), expression) | ZERO
@@ -112,6 +207,10 @@ class Values:
     def of(self, metric: Metric, change: Change, by: tuple[str, ...] = (), *matchers: str) -> HistogramChange:
         """Return the values of a histogram of the chosen features."""
         return HistogramChange(metric, change, by, (chosen(FEATURE), *matchers), self.native)
+
+    def most(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
+        """Return the averages over time of what had most values in the period."""
+        return only(self.of(metric, change, by, *matchers).average(), self.of(metric, whole, by, *matchers).count(), by)
 
     def signed_average(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
         """Return the mean of values that may be below zero, which are recorded without their sign."""

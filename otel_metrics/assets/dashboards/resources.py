@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, above, bars, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import chosen, count, latest, most
+from otel_metrics.assets import uids
+from otel_metrics.assets.dashboards.model import JOB_VARIABLE, Dashboard, Section, label_variable, variables
+from otel_metrics.assets.dashboards.panels import Column, bars, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import SHOWN, chosen
 from otel_metrics.catalogue import (
     RESOURCE_ALLOCATED,
     RESOURCE_ALLOCATED_VALUE,
@@ -18,124 +18,101 @@ from otel_metrics.catalogue import (
     RESOURCE_UTILIZATION,
     UNIT,
 )
-from otel_metrics.promql import INSTANCE, aggregate, like, series
+from otel_metrics.promql import INSTANCE, aggregate, call, like, series
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
-    from otel_metrics.catalogue import (
-        Metric,
-    )
+    from otel_metrics.catalogue import Metric
     from otel_metrics.promql import Expression
 
-_KEY = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
-_EACH = (*_KEY, INSTANCE)
-_LEGEND = "{{resource_type}} {{resource_name}}"
-_WHERE = (chosen(RESOURCE_TYPE), like(INSTANCE, "$instance"))
-_FULL = above(thresholds.UTILIZATION[1], warn=thresholds.UTILIZATION[0])
+_KEY: Final = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
+_EACH: Final = (*_KEY, INSTANCE)
+_LEGEND: Final = "{{resource_type}} {{resource_name}}"
+_WHERE: Final = (like("job", "$job"), chosen(RESOURCE_TYPE), like(INSTANCE, "$instance"))
 
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
-
-    def now(metric: Metric, by: tuple[str, ...] = _KEY) -> Expression:
-        return aggregate("max", by, series(metric, *_WHERE))
-
-    def last(metric: Metric, by: tuple[str, ...] = _EACH) -> Expression:
-        return latest(metric, by, *_WHERE)
-
-    utilization = series(RESOURCE_UTILIZATION)
-    types = label_variable(RESOURCE_TYPE.name, RESOURCE_TYPE.name, utilization, "Type")
-    instances = label_variable("instance", INSTANCE, utilization, "Process")
+    utilization = series(RESOURCE_UTILIZATION, like("job", "$job"))
     return Dashboard(
         uids.RESOURCES,
         "otel_metrics / Resources",
-        "What record_resource_utilization recorded. Where several processes report one resource, curves show the fullest.",
-        variables(types, instances, hide_feature=True),
-        (
-            Section(
-                "",
-                (
-                    stat(
-                        "Fullest resource",
-                        f"The highest utilization at the end of the period. Orange from {thresholds.UTILIZATION[0]:.0%}, "
-                        f"red from {thresholds.UTILIZATION[1]:.0%}.",
-                        most(last(RESOURCE_UTILIZATION, _KEY)),
-                        "percentunit",
-                        _FULL,
-                        decimals=1,
-                        width=8,
-                    ),
-                    stat(
-                        "Resources",
-                        "How many resources were reported in the period.",
-                        aggregate("count", (), last(RESOURCE_UTILIZATION, _KEY)),
-                        width=8,
-                    ),
-                    stat(
-                        "Nearly full",
-                        f"Resources above {thresholds.UTILIZATION[0]:.0%}.",
-                        count(last(RESOURCE_UTILIZATION, _KEY) > thresholds.UTILIZATION[0]),
-                        steps=above(1),
-                        width=8,
-                    ),
-                ),
-            ),
-            Section(
-                "Utilization",
-                (
-                    bars(
-                        "At the end of the period",
-                        "Each resource's share in use.",
-                        last(RESOURCE_UTILIZATION, _KEY),
-                        _LEGEND,
-                        "percentunit",
-                        _FULL,
-                    ),
-                    lines(
-                        "Over time",
-                        "Each resource's share in use.",
-                        [over_time(now(RESOURCE_UTILIZATION), _LEGEND)],
-                        "percentunit",
-                        steps=_FULL,
-                        low=0,
-                    ),
-                    lines(
-                        "Used bytes",
-                        "What is in use, and how much there is.",
-                        [
-                            over_time(now(RESOURCE_USED), f"{_LEGEND} used"),
-                            over_time(now(RESOURCE_ALLOCATED), f"{_LEGEND} allocated"),
-                        ],
-                        "bytes",
-                        low=0,
-                    ),
-                    lines(
-                        "Used, in other units",
-                        "What is in use, and how much there is, in the unit that the caller recorded.",
-                        [
-                            over_time(now(RESOURCE_USED_VALUE, (*_KEY, UNIT.name)), f"{_LEGEND} used {{{{unit}}}}"),
-                            over_time(
-                                now(RESOURCE_ALLOCATED_VALUE, (*_KEY, UNIT.name)), f"{_LEGEND} allocated {{{{unit}}}}"
-                            ),
-                        ],
-                        low=0,
-                    ),
-                ),
-            ),
-            Section(
-                "By process",
-                (
-                    table(
-                        "At the end of the period",
-                        "The last value of every process.",
-                        {"resource_type": "Type", "resource_name": "Resource", INSTANCE: "Process"},
-                        [
-                            Column("Utilization", last(RESOURCE_UTILIZATION), "percentunit", _FULL, decimals=1),
-                            Column("Used", last(RESOURCE_USED), "bytes"),
-                            Column("Allocated", last(RESOURCE_ALLOCATED), "bytes"),
-                        ],
-                    ),
-                ),
-            ),
+        "What is nearly full? Of what record_resource_utilization recorded. Where several processes report one resource, the "
+        "fullest is shown. No alert judges it.",
+        variables(
+            JOB_VARIABLE,
+            label_variable(RESOURCE_TYPE.name, RESOURCE_TYPE.name, utilization, "Type"),
+            label_variable("instance", INSTANCE, utilization, "Process"),
+            hide_feature=True,
         ),
+        (
+            Section("", (_fullest(), _bars(), _shares())),
+            Section("By process", (_processes(),)),
+        ),
+    )
+
+
+def _now(metric: Metric, by: tuple[str, ...] = _KEY) -> Expression:
+    return aggregate("max", by, series(metric, *_WHERE))
+
+
+def _fullest() -> Panel:
+    return stat(
+        "Fullest resource now",
+        "The highest share in use.",
+        aggregate("topk", (), 1, _now(RESOURCE_UTILIZATION)),
+        "percentunit",
+        name=_LEGEND,
+        none="no process reports any",
+        decimals=1,
+        width=24,
+    )
+
+
+def _bars() -> Panel:
+    return bars(
+        "Share in use now, the fullest first",
+        f"The {SHOWN} fullest resources, of processes that live.",
+        call("sort_desc", aggregate("topk", (), SHOWN, _now(RESOURCE_UTILIZATION))),
+        _LEGEND,
+        "percentunit",
+    )
+
+
+def _shares() -> Panel:
+    share = _now(RESOURCE_UTILIZATION)
+    return lines(
+        "Share in use over time",
+        f"The {SHOWN} resources that are fullest at the end.",
+        [over_time(share.also(aggregate("topk", (), SHOWN, _at_end(RESOURCE_UTILIZATION)), on=_KEY), _LEGEND)],
+        "percentunit",
+        low=0,
+        high=1,
+        width=16,
+    )
+
+
+def _at_end(metric: Metric, by: tuple[str, ...] = _KEY) -> Expression:
+    return aggregate("max", by, series(metric, *_WHERE).when(at="end()"))
+
+
+def _processes() -> Panel:
+    units = (*_EACH, UNIT.name)
+    living = _now(RESOURCE_UTILIZATION, _EACH).also(_at_end(RESOURCE_UTILIZATION, _EACH), on=_EACH)
+    return table(
+        "What each process has in use now",
+        "Of processes that live; other units than bytes are the caller's.",
+        {"resource_type": "Type", "resource_name": "Resource", INSTANCE: "Process", UNIT.name: "Unit"},
+        [
+            Column("Share", _now(RESOURCE_UTILIZATION, _EACH), "percentunit", decimals=1),
+            Column("Share over time", living, trend=True, step="5m", width=200),
+            Column("Bytes used", _now(RESOURCE_USED, _EACH), "bytes"),
+            Column("Bytes there are", _now(RESOURCE_ALLOCATED, _EACH), "bytes"),
+            Column("Used", _now(RESOURCE_USED_VALUE, units), "none"),
+            Column("There is", _now(RESOURCE_ALLOCATED_VALUE, units), "none"),
+        ],
+        none="no process reports any",
+        sort="Share",
+        height=11,
     )

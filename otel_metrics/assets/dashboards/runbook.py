@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import uids
+from otel_metrics.assets import runbook, uids
 from otel_metrics.assets.dashboards.model import COLUMNS, Dashboard, Panel, Section, variables
-from otel_metrics.assets.data_files import PLACES
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.queries import Values
 
-_FILE: Final = "docs/runbook.md"
-_HEADING: Final = "\n## "
-_FRAME: Final = 3
-"""Height of a text panel without its text, in units of the grid; a line takes about one."""
+_SECTIONS: Final = {
+    "Feature": "Features: what the application does",
+    "Telemetry": "Telemetry: whether it is seen",
+    "": "Servers: whether anybody is told",
+}
+"""Headings, by how the names of their alerts begin."""
+
+_WIDTH: Final = COLUMNS // 2
+_LETTERS: Final = 95
+"""How many fit into a line of a panel."""
 
 
 def dashboard(_values: Values) -> Dashboard:
-    """Return the dashboard."""
-    file = next((place / _FILE for place in PLACES if (place / _FILE).is_file()), PLACES[0] / _FILE)
-    _, *sections = file.read_text(encoding="utf-8").split(_HEADING)
+    """Return the dashboard: panels in the order of the text, so that their numbers are those that links say."""
+    sections: dict[str, list[Panel]] = {heading: [] for heading in _SECTIONS.values()}
+    for alert, text in runbook.texts().items():
+        start = next(start for start in _SECTIONS if alert.startswith(start))
+        sections[_SECTIONS[start]].append(_panel(alert, text))
     return Dashboard(
         uids.RUNBOOK,
         "otel_metrics / Runbook",
-        "What to do when an alert fires.",
+        "What to do when an alert fires. Every alert links to its own panel here.",
         variables(hide_feature=True),
-        (Section("", tuple(map(_panel, sections))),),
+        tuple(Section(heading, tuple(panels), folded=n > 0) for n, (heading, panels) in enumerate(sections.items())),
         refresh="",
     )
 
 
-def _panel(section: str) -> Panel:
-    alert, _, text = section.partition("\n")
-    content = text.strip()
-    options = {"mode": "markdown", "content": content}
-    height = _FRAME + len(content.splitlines())
-    return Panel("text", alert, f"What to do about {alert}.", (), COLUMNS, height, {}, options)
+def _panel(alert: str, text: str) -> Panel:
+    options = {"mode": "markdown", "content": text}
+    rows = sum(1 + len(line) // _LETTERS for line in text.splitlines())
+    return Panel("text", alert, f"What to do about {alert}.", (), _WIDTH, 2 + (rows * 11 + 19) // 20, {}, options)

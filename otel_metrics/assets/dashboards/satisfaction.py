@@ -2,114 +2,143 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, below, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, added, chosen, recorded, satisfaction_rate
+from otel_metrics.assets.dashboards.alerts import alert_table
+from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import (
+    NOW,
+    SHOWN,
+    UNLOVED,
+    added,
+    chosen,
+    hour_of_satisfaction,
+    in_each_step,
+    most_of,
+    recorded,
+    satisfaction_rate,
+    worst,
+)
 from otel_metrics.assets.recording import SATISFACTION_1H
 from otel_metrics.catalogue import FEATURE, SATISFACTION_RESPONSES, SATISFACTION_SCORE, SATISFACTION_TYPE
+from otel_metrics.promql import aggregate
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
 
-_KEY = (FEATURE.name, SATISFACTION_TYPE.name)
-_LEGEND = "{{feature}} {{satisfaction_type}}"
-_WHERE = chosen(SATISFACTION_TYPE)
-_LOW = below(thresholds.SATISFACTION.bound)
+_KEY: Final = (FEATURE.name, SATISFACTION_TYPE.name)
+_LEGEND: Final = "{{feature}} {{satisfaction_type}}"
+_WHERE: Final = chosen(SATISFACTION_TYPE)
+_ALERT: Final = "FeatureSatisfactionLow"
 
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    period = values.of(SATISFACTION_SCORE, values.period, (), _WHERE)
-    each = values.of(SATISFACTION_SCORE, values.period, _KEY, _WHERE)
-    now = values.of(SATISFACTION_SCORE, NOW, _KEY, _WHERE)
     selector = values.selector(SATISFACTION_SCORE)
-    bound = f"{thresholds.SATISFACTION.bound:.0%}"
     return Dashboard(
         uids.SATISFACTION,
         "otel_metrics / Satisfaction",
-        "What record_satisfaction recorded; scores of any scale are shown from 0 % to 100 %.",
+        "Are users content, and how many of them said so? Scores of any scale are shown from 0 % to 100 %.",
         variables(label_variable(SATISFACTION_TYPE.name, SATISFACTION_TYPE.name, selector, "Type")),
         (
-            Section(
-                "",
-                (
-                    stat(
-                        "Average score",
-                        f"Mean of all scores in the period. Red below {bound}.",
-                        period.average(),
-                        "percentunit",
-                        _LOW,
-                        width=6,
-                    ),
-                    stat(
-                        "Satisfied",
-                        "Share of scores at or above the threshold in force when they were recorded.",
-                        satisfaction_rate(values.period, (), _WHERE),
-                        "percentunit",
-                        _LOW,
-                        width=6,
-                    ),
-                    stat("Median score", "Estimated from buckets.", period.quantile(0.5), "percentunit", _LOW, width=6),
-                    stat("Responses", "How many scores were given in the period.", period.count(), width=6),
-                ),
-            ),
-            Section(
-                "Over time",
-                (
-                    lines(
-                        "Average of the last hour, by feature",
-                        f"What the alert FeatureSatisfactionLow looks at; the dashed line is its bound, {bound}.",
-                        [over_time(recorded(SATISFACTION_1H), "{{feature}}")],
-                        "percentunit",
-                        steps=_LOW,
-                        low=0,
-                        high=1,
-                    ),
-                    lines(
-                        "Average score, by type",
-                        "Mean of the scores of the moment.",
-                        [over_time(now.average(), _LEGEND)],
-                        "percentunit",
-                        low=0,
-                        high=1,
-                    ),
-                    heat(
-                        "Distribution of scores",
-                        "How many scores per second fell between two bounds: two bands are two opinions, which an average hides.",
-                        over_time(values.of(SATISFACTION_SCORE, NOW, (), _WHERE).buckets()),
-                        "percentunit",
-                        native=values.native,
-                    ),
-                    lines(
-                        "Responses",
-                        "Scores per second: few of them say little.",
-                        [over_time(added(SATISFACTION_RESPONSES, NOW, _KEY, _WHERE), _LEGEND)],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                ),
-            ),
-            Section(
-                "In this period",
-                (
-                    table(
-                        "By feature and type",
-                        "Counts, averages and shares are exact, percentiles estimated from buckets.",
-                        {"feature": "Feature", "satisfaction_type": "Type"},
-                        [
-                            Column("Responses", each.count(), decimals=0),
-                            Column("Average", each.average(), "percentunit", _LOW),
-                            Column("Satisfied", satisfaction_rate(values.period, _KEY, _WHERE), "percentunit", _LOW),
-                            Column("p50", each.quantile(0.5), "percentunit", _LOW),
-                            Column("p95", each.quantile(0.95), "percentunit", _LOW),
-                        ],
-                        links={"Feature": address(uids.SATISFACTION, "var-feature=${__value.raw:percentencode}")},
-                    ),
-                ),
-            ),
+            Section("", (*_tiles(values), _types(values), alert_table(_ALERT))),
+            Section("Over time", _curves(values)),
+        ),
+        alerts=_ALERT,
+    )
+
+
+def _tiles(values: Values) -> tuple[Panel, ...]:
+    satisfaction = thresholds.SATISFACTION
+    return (
+        stat(
+            "Lowest satisfaction, last hour",
+            f"Average of the worst feature with {satisfaction.events} responses, exact. Red below {satisfaction.bound:.0%}, "
+            f"where {_ALERT} fires.",
+            aggregate("bottomk", (), 1, hour_of_satisfaction()),
+            "percentunit",
+            bound=UNLOVED,
+            name="{{feature}}",
+            none="few or none",
+            decimals=1,
+            width=8,
+        ),
+        stat(
+            "Responses in this period",
+            "How many scores were given, exact: few of them say little.",
+            added(SATISFACTION_RESPONSES, values.period, (), _WHERE),
+            none="no responses",
+            width=8,
+        ),
+        stat(
+            "Satisfied in this period",
+            "Share of the scores at or above the threshold in force when they were recorded, exact.",
+            satisfaction_rate(values.period, (), _WHERE),
+            "percentunit",
+            none="no responses",
+            decimals=1,
+            width=8,
+        ),
+    )
+
+
+def _types(values: Values) -> Panel:
+    each = values.of(SATISFACTION_SCORE, values.period, _KEY, _WHERE)
+    return table(
+        "Scores in this period, by feature and type",
+        "Counts, averages and shares are exact. One of ten scores was below p10, which is estimated from buckets.",
+        {"feature": "Feature", "satisfaction_type": "Type"},
+        [
+            Column("Satisfied", satisfaction_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1),
+            Column("Average", each.average(), "percentunit", decimals=1),
+            Column("p10", each.quantile(0.1), "percentunit", decimals=1),
+            Column("Responses", each.count()),
+        ],
+        links={"Feature": feature_menu(uids.SATISFACTION)},
+        widths=NAMES,
+        none="no responses in this period",
+        sort="Satisfied",
+        ascending=True,
+        width=15,
+    )
+
+
+def _curves(values: Values) -> tuple[Panel, ...]:
+    return (
+        lines(
+            "Average satisfaction of the last hour",
+            f"The {SHOWN} least satisfying features, exact. The red line is the bound of {_ALERT}.",
+            [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), "{{feature}}")],
+            "percentunit",
+            bound=UNLOVED,
+            soft_low=0.5,
+            high=1,
+            width=12,
+        ),
+        counts(
+            "Responses by feature and type, per hour",
+            f"The {SHOWN} with most responses in the period: few of them say little.",
+            [over_time(most_of(SATISFACTION_RESPONSES, in_each_step, _KEY, _WHERE), _LEGEND)],
+            width=12,
+            interval="1h",
+        ),
+        heat(
+            "Scores by their height",
+            "How many per second fell between two bounds: two bands are two opinions, which an average hides.",
+            over_time(values.of(SATISFACTION_SCORE, NOW, (), _WHERE).buckets(), step="10m"),
+            "percentunit",
+            native=values.native,
+        ),
+        lines(
+            "Average score by feature and type, per hour",
+            f"Mean of the scores of each hour, the {SHOWN} with most of them in the period.",
+            [over_time(values.most(SATISFACTION_SCORE, NOW, _KEY, _WHERE), _LEGEND, step="1h")],
+            "percentunit",
+            soft_low=0.5,
+            high=1,
+            width=12,
         ),
     )

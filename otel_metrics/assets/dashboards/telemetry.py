@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.alerts import firing_count, firing_table
-from otel_metrics.assets.dashboards.model import Dashboard, Section, variables
-from otel_metrics.assets.dashboards.panels import Column, above, below, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, ZERO, count
+from otel_metrics.assets.dashboards.alerts import alert_table, firing_count
+from otel_metrics.assets.dashboards.model import JOB_VARIABLE, Dashboard, Section, variables
+from otel_metrics.assets.dashboards.panels import GREEN, RED, Bound, Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.promql import Series, aggregate, difference, series, sum_by, total
+from otel_metrics.promql import Series, aggregate, difference, like, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
     from otel_metrics.promql import Expression
 
+_ALERTS: Final = "(Telemetry|Prometheus|Alertmanager).+"
+_JOB: Final = like("job", "$job")
 _TARGET: Final = "{{job}} {{instance}}"
-_SLOW: Final = above(thresholds.SCRAPE_SECONDS.bound)
-_OVERFLOW: Final = series(LABEL_OVERFLOW)
-_PERIOD: Final = difference("$__range")
-"""Of observable counters, which have no start time: their first value counts."""
-
+_SLOW: Final = Bound(thresholds.SCRAPE_SECONDS.bound)
+_MANY_SERIES: Final = Bound(thresholds.OVERFLOW.bound + 1)
+_OVERFLOW: Final = series(LABEL_OVERFLOW, _JOB)
+_UP: Final = Series("up", (_JOB,))
 _ONE: Final = ("job", "instance")
 
 
@@ -31,120 +32,145 @@ def dashboard(_values: Values) -> Dashboard:
     return Dashboard(
         uids.TELEMETRY,
         "otel_metrics / Telemetry health",
-        "Scrapes, refused arguments, labels past their cap, rules and notifications: red here means that the other dashboards lie.",
-        variables(hide_feature=True),
+        "Can the other dashboards be trusted? Scrapes, arguments that were rejected, labels past their cap, rules, notifications.",
+        variables(JOB_VARIABLE, hide_feature=True),
         (
-            Section("", _judged()),
+            Section("", (*_tiles(), _targets(), alert_table(_ALERTS, width=10, name=240))),
             Section("Scrapes", _scrapes()),
-            Section("What was not recorded as it was given", _refused()),
-            Section("Rules and notifications", (*_servers(), firing_table())),
+            Section("What was not recorded as it was given", _rejected()),
+            Section("Rules and notifications", _servers(), folded=True),
         ),
+        refresh="1m",
+        alerts=_ALERTS,
     )
 
 
-def _judged() -> tuple[Panel, ...]:
-    rejected = total(REJECTED, _PERIOD, ())
+def _tiles() -> tuple[Panel, ...]:
+    rejected = total(REJECTED, difference("1h"), ("call", "reason"), _JOB)
     return (
-        firing_count(),
-        stat("Targets down", "Targets that cannot be scraped.", count(Series("up").equals(0)), steps=above(1)),
+        firing_count(_ALERTS),
         stat(
-            "Processes reporting",
-            "Processes that expose the metrics of otel_metrics.",
-            aggregate("count", (), series(SERIES)),
-            steps=below(1),
-            none="none: no application is scraped",
+            "Targets down now",
+            "Those that cannot be scraped. Red where TelemetryTargetDown fires.",
+            count(_UP.equals(0)),
+            bound=Bound(1),
         ),
         stat(
-            "Arguments refused",
-            f"In the period; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, the alert's bound for an hour.",
-            rejected | ZERO,
-            steps=above(thresholds.REJECTED.bound + 1, warn=1),
+            "Processes that report",
+            "Processes that expose the metrics of otel_metrics. Red at none, where TelemetryMissing fires.",
+            count(series(SERIES, _JOB)),
+            bound=Bound(1, low=True),
         ),
         stat(
-            "Series under 'other'",
-            f"Series whose label was past its cap. Red above {thresholds.OVERFLOW.bound:g}, as the alert.",
-            sum_by((), _OVERFLOW) | ZERO,
-            steps=above(thresholds.OVERFLOW.bound + 1, warn=1),
+            "Rejected, last hour",
+            f"Arguments of the worst call and reason; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, where "
+            "TelemetryArgumentsRejected fires.",
+            aggregate("max", (), rejected) | ZERO,
+            bound=Bound(thresholds.REJECTED.bound + 1),
         ),
         stat(
-            "Metrics left out",
-            "Metrics whose name was taken by another one.",
-            sum_by((), series(COLLISIONS)),
-            steps=above(1),
+            "Series under 'other' now",
+            f"Of the worst label: its values were more than its cap. Red above {thresholds.OVERFLOW.bound:g}, where "
+            "TelemetryLabelOverflow fires.",
+            aggregate("max", (), sum_by((LABEL.name,), _OVERFLOW)) | ZERO,
+            bound=_MANY_SERIES,
+        ),
+        stat(
+            "Metrics left out now",
+            "Their name was taken by another one. Red where TelemetryNameCollision fires.",
+            sum_by((), series(COLLISIONS, _JOB)),
+            bound=Bound(1),
             none="not reported",
         ),
     )
 
 
+def _targets() -> Panel:
+    samples = aggregate("max", _ONE, Series("scrape_samples_scraped", (_JOB,)))
+    states = {"0": {"text": "DOWN", "color": RED, "index": 0}, "1": {"text": "UP", "color": GREEN, "index": 1}}
+    up = {
+        "mappings": [{"type": "value", "options": states}],
+        "custom.cellOptions": {"type": "color-background", "mode": "basic"},
+        "custom.align": "center",
+    }
+    return table(
+        "Targets, those that are down first",
+        "What Prometheus scrapes, at the end of the period. Scrapes are judged by TelemetryScrapeSlow.",
+        {"job": "Job", "instance": "Target"},
+        [
+            Column("State", aggregate("max", _ONE, _UP), width=70, more=tuple(up.items())),
+            Column(
+                "Scrape",
+                aggregate("max", _ONE, Series("scrape_duration_seconds", (_JOB,))),
+                "s",
+                _SLOW,
+                width=84,
+            ),
+            Column("Samples", samples, width=90),
+            Column("Samples over time", samples, trend=True, step="5m", width=150),
+        ],
+        none="nothing is scraped",
+        sort="State",
+        ascending=True,
+        width=14,
+    )
+
+
 def _scrapes() -> tuple[Panel, ...]:
     return (
-        table(
-            "Targets",
-            "What Prometheus scrapes, at the end of the period.",
-            {"job": "Job", "instance": "Target"},
-            [
-                Column("Up", aggregate("max", _ONE, Series("up")), steps=below(1)),
-                Column("Scrape duration", aggregate("max", _ONE, Series("scrape_duration_seconds")), "s", _SLOW),
-                Column("Samples", aggregate("max", _ONE, Series("scrape_samples_scraped")), decimals=0),
-            ],
-            sort="Scrape duration",
-            height=6,
-        ),
         lines(
             "Duration of scrapes, as Prometheus sees it",
-            f"The dashed line is the bound of the alert TelemetryScrapeSlow, {thresholds.SCRAPE_SECONDS.bound:g} s.",
-            [over_time(Series("scrape_duration_seconds"), _TARGET)],
+            f"The red line is the bound of TelemetryScrapeSlow, {thresholds.SCRAPE_SECONDS.bound:g} s.",
+            [over_time(Series("scrape_duration_seconds", (_JOB,)), _TARGET)],
             "s",
-            steps=_SLOW,
+            bound=_SLOW,
             low=0,
         ),
         lines(
             "Duration of scrapes, as processes see it",
             "How long the last scrape kept the process busy.",
-            [over_time(series(SCRAPE_DURATION), _TARGET)],
+            [over_time(series(SCRAPE_DURATION, _JOB), _TARGET)],
             "s",
-            low=0,
-        ),
-        lines(
-            "Samples per scrape",
-            "What every target exposes.",
-            [over_time(Series("scrape_samples_scraped"), _TARGET)],
             low=0,
         ),
         lines(
             "Series that record calls are bound to",
             "Steady growth is a label that should not be one.",
-            [over_time(series(SERIES), _TARGET)],
+            [over_time(series(SERIES, _JOB), _TARGET)],
             low=0,
         ),
     )
 
 
-def _refused() -> tuple[Panel, ...]:
+def _rejected() -> tuple[Panel, ...]:
     labels = REJECTED.label_names
     return (
-        lines(
-            "Refused arguments",
-            "Per second, by call and reason. Each kind is explained once in the application's log.",
-            [over_time(total(REJECTED, NOW, labels), "{{call}} {{reason}}")],
-            "ops",
-            stacked=True,
-            low=0,
+        counts(
+            "Rejected arguments, per ten minutes",
+            "By call and reason. Each kind is explained once in the application's log.",
+            [over_time(total(REJECTED, in_each_step, labels, _JOB), "{{call}} {{reason}}")],
+            none="nothing was rejected",
+            width=7,
         ),
         lines(
-            "Series under 'other'",
-            "By the label that was past its cap, since the processes started.",
+            "Series under 'other', by label",
+            "Series of a label that was past its cap, since the processes started. The red line is the bound of "
+            "TelemetryLabelOverflow.",
             [over_time(sum_by((LABEL.name,), _OVERFLOW), "{{label}}")],
-            steps=above(thresholds.OVERFLOW.bound),
+            bound=_MANY_SERIES,
             low=0,
+            none="no label is past its cap",
+            width=7,
         ),
         table(
-            "Refused arguments in this period",
+            "Rejected arguments in this period",
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
-            [Column("Refused", total(REJECTED, _PERIOD, ("job", *labels)) > 0, decimals=0)],
-            none="nothing was refused",
-            height=6,
+            [Column("Rejected", total(REJECTED, difference("$__range"), ("job", *labels), _JOB) > 0, width=96)],
+            widths={"Job": 110, "Reason": 120},
+            none="nothing was rejected",
+            width=10,
+            height=8,
         ),
     )
 
@@ -152,46 +178,31 @@ def _refused() -> tuple[Panel, ...]:
 def _servers() -> tuple[Panel, ...]:
     duration, interval = (Series(f"prometheus_rule_group_{each}_seconds") for each in ("last_duration", "interval"))
 
-    def now(counter: str, *by: str) -> Expression:
-        return sum_by(by, NOW(Series(counter)))
+    def of(counter: str, *by: str) -> Expression:
+        return sum_by(by, in_each_step(Series(counter)))
 
     return (
         lines(
-            "Duration of rules",
-            "Share of each group's interval; at 100 % evaluations are left out.",
+            "Duration of rules as a share of their interval",
+            "At 100 % evaluations are left out. The red line is the bound of PrometheusRulesSlow.",
             [over_time(duration / interval, "{{rule_group}}")],
             "percentunit",
-            steps=above(thresholds.RULES_SLOW.bound),
+            bound=Bound(thresholds.RULES_SLOW.bound),
             low=0,
         ),
-        lines(
-            "Failed evaluations of rules",
-            "Per second and group; anything but 0 makes its alerts and recorded series doubtful.",
-            [over_time(now("prometheus_rule_evaluation_failures_total", "rule_group"), "{{rule_group}}")],
-            "ops",
-            low=0,
+        counts(
+            "Evaluations of rules that failed, per ten minutes",
+            "Anything but 0 makes the group's alerts and recorded series doubtful.",
+            [over_time(of("prometheus_rule_evaluation_failures_total", "rule_group"), "{{rule_group}}")],
         ),
-        lines(
-            "From Prometheus to Alertmanager",
-            "Alerts per second.",
+        counts(
+            "Notifications that were sent and that failed, per ten minutes",
+            "From Prometheus to Alertmanager, and from there to the integrations in use.",
             [
-                over_time(now("prometheus_notifications_sent_total"), "sent"),
-                over_time(now("prometheus_notifications_errors_total"), "failed"),
+                over_time(of("prometheus_notifications_sent_total"), "to Alertmanager"),
+                over_time(of("prometheus_notifications_errors_total"), "to Alertmanager, failed"),
+                over_time(of("alertmanager_notifications_total", "integration") > 0, "{{integration}}"),
+                over_time(of("alertmanager_notifications_failed_total", "integration") > 0, "{{integration}}, failed"),
             ],
-            "ops",
-            low=0,
-        ),
-        lines(
-            "From Alertmanager to receivers",
-            "Notifications per second.",
-            [
-                over_time(now("alertmanager_notifications_total", "integration"), "{{integration}}"),
-                over_time(
-                    now("alertmanager_notifications_failed_total", "integration"),
-                    "{{integration}} failed",
-                ),
-            ],
-            "ops",
-            low=0,
         ),
     )

@@ -2,140 +2,170 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, address, label_variable, variables
-from otel_metrics.assets.dashboards.panels import Column, above, below, heat, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, added, chosen, success_rate
+from otel_metrics.assets import uids
+from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import (
+    NOW,
+    SHOWN,
+    ZERO,
+    added,
+    chosen,
+    failures,
+    in_each_step,
+    most_of,
+    named,
+    only,
+    per_minute,
+    success_rate,
+    whole,
+)
 from otel_metrics.catalogue import ACTION, CONTEXT, ERROR_TYPE, FEATURE, OUTCOME, USAGE, USAGE_DURATION
-from otel_metrics.promql import equal, series
+from otel_metrics.promql import equal, series, sum_by
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
 
-_KEY = (FEATURE.name, ACTION.name)
-_LEGEND = "{{feature}} {{action}}"
-_WHERE = chosen(ACTION)
-_FAILED = equal(OUTCOME, "failure")
-_RATE = below(thresholds.SUCCESS_RATE[0], good=thresholds.SUCCESS_RATE[1])
-_SLOW = above(thresholds.RESPONSE_TIME.bound)
+_KEY: Final = (FEATURE.name, ACTION.name)
+_LEGEND: Final = "{{feature}} {{action}}"
+_WHERE: Final = chosen(ACTION)
+_FAILED: Final = equal(OUTCOME, "failure")
 
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    period = values.of(USAGE_DURATION, values.period, (), _WHERE)
-    each = values.of(USAGE_DURATION, values.period, _KEY, _WHERE)
-    now = values.of(USAGE_DURATION, NOW, _KEY, _WHERE)
     selector = series(USAGE, chosen(FEATURE))
     return Dashboard(
         uids.USAGE,
         "otel_metrics / Usage",
-        "What record_feature_usage recorded: how often, how well, how fast.",
+        "How often, how well, how fast? Of what record_feature_usage recorded.",
         variables(label_variable(ACTION.name, ACTION.name, selector, "Action")),
         (
-            Section(
-                "",
-                (
-                    stat(
-                        "Uses", "How often features were used in the period.", added(USAGE, values.period, (), _WHERE)
-                    ),
-                    stat(
-                        "Success rate",
-                        f"Of the uses whose outcome is known. Red below {thresholds.SUCCESS_RATE[0]:.0%}.",
-                        success_rate(values.period, (), _WHERE),
-                        "percentunit",
-                        _RATE,
-                        decimals=1,
-                    ),
-                    stat(
-                        "Failures", "Uses that failed in the period.", added(USAGE, values.period, (), _WHERE, _FAILED)
-                    ),
-                    stat("Average duration", "Mean of the uses that were timed.", period.average(), "s", _SLOW),
-                    stat(
-                        "95th percentile",
-                        "19 of 20 uses were faster. Estimated from buckets.",
-                        period.quantile(0.95),
-                        "s",
-                        _SLOW,
-                    ),
-                    stat("Timed uses", "Uses that were recorded with a duration.", period.count()),
-                ),
-            ),
-            Section(
-                "Over time",
-                (
-                    lines(
-                        "Uses",
-                        "Uses per second.",
-                        [over_time(added(USAGE, NOW, _KEY, _WHERE), _LEGEND)],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                    lines(
-                        "Success rate",
-                        "Share of the uses whose outcome is known.",
-                        [over_time(success_rate(NOW, _KEY, _WHERE), _LEGEND)],
-                        "percentunit",
-                        steps=_RATE,
-                        low=0,
-                        high=1,
-                    ),
-                    lines(
-                        "Failures by type of error",
-                        "Failed uses per second.",
-                        [
-                            over_time(
-                                added(USAGE, NOW, (FEATURE.name, ERROR_TYPE.name), _WHERE, _FAILED),
-                                "{{feature}} {{error_type}}",
-                            )
-                        ],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                    lines(
-                        "Uses by context",
-                        "Uses per second, by the user_context that was recorded.",
-                        [over_time(added(USAGE, NOW, (CONTEXT.name,), _WHERE), "{{context}}")],
-                        "ops",
-                        stacked=True,
-                        low=0,
-                    ),
-                    lines(
-                        "95th percentile of durations",
-                        "19 of 20 uses were faster. Estimated from buckets.",
-                        [over_time(now.quantile(0.95), _LEGEND)],
-                        "s",
-                        low=0,
-                    ),
-                    heat(
-                        "Distribution of durations",
-                        "How many uses per second took so long.",
-                        over_time(values.of(USAGE_DURATION, NOW, (), _WHERE).buckets()),
-                        "s",
-                        native=values.native,
-                    ),
-                ),
-            ),
-            Section(
-                "In this period",
-                (
-                    table(
-                        "By feature and action",
-                        "Counts, averages and shares are exact, percentiles estimated from buckets.",
-                        {"feature": "Feature", "action": "Action"},
-                        [
-                            Column("Uses", added(USAGE, values.period, _KEY, _WHERE), decimals=0),
-                            Column("Success rate", success_rate(values.period, _KEY, _WHERE), "percentunit", _RATE),
-                            Column("Failures", added(USAGE, values.period, _KEY, _WHERE, _FAILED), decimals=0),
-                            Column("Average", each.average(), "s", _SLOW),
-                            Column("p95", each.quantile(0.95), "s", _SLOW),
-                        ],
-                        links={"Feature": address(uids.USAGE, "var-feature=${__value.raw:percentencode}")},
-                    ),
-                ),
-            ),
+            Section("", (*_tiles(values), _actions(values))),
+            Section("Rate, errors, duration", _curves(values)),
+            Section("Details", _details(values), folded=True),
+        ),
+        alerts="FeatureSilent",
+    )
+
+
+def _tiles(values: Values) -> tuple[Panel, ...]:
+    return (
+        stat("Uses in this period", "Exact.", added(USAGE, values.period, (), _WHERE), none="no uses", width=6),
+        stat(
+            "Uses that failed in this period",
+            "Exact.",
+            added(USAGE, values.period, (), _WHERE, _FAILED) | ZERO,
+            width=6,
+        ),
+        stat(
+            "Success rate in this period",
+            "Of the uses whose outcome is known, exact. No alert judges it.",
+            success_rate(values.period, (), _WHERE),
+            "percentunit",
+            none="no outcome known",
+            decimals=1,
+            width=6,
+        ),
+        stat(
+            "Average duration in this period",
+            "Of the uses that were timed, exact.",
+            values.of(USAGE_DURATION, values.period, (), _WHERE).average(),
+            "s",
+            none="no use was timed",
+            width=6,
+        ),
+    )
+
+
+def _actions(values: Values) -> Panel:
+    each = values.of(USAGE_DURATION, values.period, _KEY, _WHERE)
+    return table(
+        "Uses in this period, by feature and action",
+        "Counts, averages and shares are exact, the percentile is estimated from buckets.",
+        {"feature": "Feature", "action": "Action"},
+        [
+            Column("Uses", added(USAGE, values.period, _KEY, _WHERE)),
+            Column("Failed", added(USAGE, values.period, _KEY, _WHERE, _FAILED)),
+            Column("Success", success_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1),
+            Column("Average", each.average(), "s"),
+            Column("p95", each.quantile(0.95), "s"),
+            Column("Uses over time", added(USAGE, NOW, _KEY, _WHERE), trend=True, step="5m", width=200),
+        ],
+        links={"Feature": feature_menu(uids.USAGE)},
+        widths=NAMES,
+        sort="Failed",
+    )
+
+
+def _curves(values: Values) -> tuple[Panel, ...]:
+    by = (FEATURE.name,)
+    failed = sum_by(by, whole(series(USAGE, chosen(FEATURE), _FAILED)))
+    durations = only(
+        values.of(USAGE_DURATION, NOW, _KEY, _WHERE).average(),
+        values.of(USAGE_DURATION, whole, _KEY, _WHERE).average(),
+        _KEY,
+    )
+    return (
+        lines(
+            "Uses per minute",
+            f"The {SHOWN} most frequent actions of the period.",
+            [over_time(per_minute(most_of(USAGE, NOW, _KEY, _WHERE)), _LEGEND, step="2m")],
+            "none",
+            low=0,
+        ),
+        lines(
+            "Share of uses that fail, by feature",
+            f"Of the uses whose outcome is known, over half an hour: the {SHOWN} features that failed most often.",
+            [over_time(only(failures(by), failed, by), "{{feature}}")],
+            "percentunit",
+            low=0,
+        ),
+        lines(
+            "Average duration of uses",
+            f"Of the uses that were timed: the {SHOWN} slowest actions.",
+            [over_time(durations, _LEGEND, step="5m", exemplars=True)],
+            "s",
+            low=0,
+        ),
+    )
+
+
+def _details(values: Values) -> tuple[Panel, ...]:
+    return (
+        counts(
+            "Uses that failed, by type of error, per ten minutes",
+            f"The {SHOWN} most frequent types of the period.",
+            [
+                over_time(
+                    most_of(USAGE, in_each_step, (FEATURE.name, ERROR_TYPE.name), _WHERE, _FAILED),
+                    "{{feature}} {{error_type}}",
+                )
+            ],
+            width=12,
+        ),
+        lines(
+            "Uses per minute, by context",
+            "By the user_context that was recorded.",
+            [
+                over_time(
+                    per_minute(named(added(USAGE, NOW, (CONTEXT.name,), _WHERE), CONTEXT)), "{{context}}", step="2m"
+                )
+            ],
+            "none",
+            stacked=True,
+            low=0,
+            width=12,
+        ),
+        heat(
+            "Uses by their duration",
+            "How many uses per second took so long: a second band is a second population.",
+            over_time(values.of(USAGE_DURATION, NOW, (), _WHERE).buckets(), step="2m"),
+            "s",
+            native=values.native,
+            width=24,
         ),
     )
