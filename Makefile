@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check bench servers servers-current up format clean
+.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check bench servers servers-current fuzz soak up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -76,6 +76,18 @@ format: $(STAMP)  ## let ruff rewrite what it can
 
 bench: $(STAMP) servers  ## measure record calls, scrapes and reads
 	@$(BIN)/python -m benchmarks
+
+FUZZ_SECONDS ?= 600
+SOAK_SECONDS ?= 300
+
+fuzz: $(STAMP)  ## any input, for FUZZ_SECONDS (600); what fails is kept in .cache/fuzz and tried first the next time
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); \
+	while $(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz --timeout=600; do \
+		[ $$(date +%s) -lt $$end ] || exit 0; \
+	done; exit 1
+
+soak: $(STAMP)  ## record and scrape under attack for SOAK_SECONDS (300); says worst answers, threads, descriptors, memory
+	$(BIN)/python scripts/soak.py --seconds $(SOAK_SECONDS)
 
 up:  ## the whole stack in containers
 	@scripts/up.sh

@@ -94,6 +94,9 @@ _AGGREGATES: Final = Table(
     DAILY_SQL_KEY[0],
 )
 
+_DAMAGED: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""The second one is about SQLite's own message, which may quote what is damaged."""
+
 _LONGEST_VIEW: Final = 5.0
 """Seconds that counting the rows of a view may take: it is any query, also one without an end."""
 
@@ -184,7 +187,7 @@ class OldDatabase:
             names = self.connection.execute(
                 "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
             ).fetchall()
-        except sqlite3.DatabaseError as error:
+        except _DAMAGED as error:
             raise ImportFailedError(f"{path}: {error}{_advice(path, error)}") from error
         self._check()
         self._views = {name.lower() for name, kind in names if kind == "view"}
@@ -205,7 +208,7 @@ class OldDatabase:
             found = [text for (text,) in self.connection.execute("PRAGMA quick_check(3)")]
         except sqlite3.OperationalError as error:  # locked, or made with a collation or a module that we do not have
             raise ImportFailedError(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except _DAMAGED as error:
             found = [str(error)]
         if found != ["ok"]:
             raise ImportFailedError(
@@ -287,7 +290,7 @@ class OldDatabase:
         """
         try:
             return self.connection.execute(query, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except _DAMAGED as error:
             raise ImportFailedError(f"{self.path}: {error}") from error
 
     def close(self) -> None:
@@ -321,7 +324,7 @@ class OldDatabase:
         return None
 
 
-def _advice(path: Path, error: sqlite3.DatabaseError) -> str:
+def _advice(path: Path, error: Exception) -> str:
     """Return what to do about a file that SQLite cannot open for reading alone."""
     if "readonly" in str(error):
         return (
