@@ -76,12 +76,21 @@ def test_package_is_marked_as_typed() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "test-pythons", "check", "bench", "servers", "servers-current", "up"]
+    "target", ["demo", "test", "test-pythons", "check", "bench", "servers", "servers-current", "fuzz", "soak", "up"]
 )
 def test_makefile_has_the_target_and_explains_it(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"(?m)^  {target} +\w", shown)
+
+
+def test_every_promise_of_the_threat_model_names_tests_that_exist() -> None:
+    rows = re.findall(r"(?m)^\| [A-Z].* \| (.*`tests/.*) \|$", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(rows) > 10
+    for shown in rows:
+        sources = [(ROOT / name).read_text(encoding="utf-8") for name in re.findall(r"`(tests/[\w/]+\.py)`", shown)]
+        for name in re.findall(r"`(test_\w+)`", shown):
+            assert any(f"def {name}(" in source for source in sources), name
 
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", ".pre-commit-config.yaml"])

@@ -8,7 +8,8 @@ Two lines in any OpenTelemetry application::
 The path of a scrape, by file::
 
     server        a connection, one request within its deadline      (apps: the same under ASGI and WSGI)
-    endpoint      path, password (auth), how many scrapes at once; the garbage collector is held back (gc_guard)
+    endpoint      path, host, password (auth), whose scrape gives way; the garbage collector is held back (gc_guard)
+      watched_files   users and certificates (tls) are read again when they change; web_config: a file of other exporters
     negotiation   Accept headers -> format, escaping, compression
     exposition    collects everything that the registry knows, and hands it to a renderer, family by family
       reader        the SDK's collection, for this scrape alone
