@@ -234,7 +234,8 @@ def tell(process: subprocess.Popen[str], word: str | None = None) -> Any:
 
 
 def phase(name: str, seconds: float, run: Callable[[threading.Event], None], scraper: Scraper) -> None:
-    """Attack and scrape for some seconds."""
+    """Attack and scrape for some seconds. The scraper has been there before: strangers have no claim to a place in a flood."""
+    scraper.scrape(_FORMATS[0])
     stop = threading.Event()
     threads = [threading.Thread(target=each, args=(stop,)) for each in (run, scraper.run)]
     for thread in threads:

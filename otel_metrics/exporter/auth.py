@@ -45,8 +45,8 @@ _WAITING: Final = 16
 _WAITING_EACH: Final = 2
 """Attempts that may wait for their hash, in all and of one client; the others are sent away at once."""
 
-_FAILURES: Final = 1024
-"""Clients whose wrong passwords are counted."""
+_TRIES: Final = 1024
+"""Clients whose attempts are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Users:
         self._changed = threading.Condition()
         self._waiting: list[_Attempt] = []
         self._hashing = False
-        self._failures: dict[str, int] = {}
+        self._tries: dict[str, int] = {}  # since the last right password
         self._key = secrets.token_bytes(32)
         self._known: set[bytes] = set()
         # A file that cannot be read lets nobody in: whoever was taken out of it must not stay.
@@ -202,7 +202,7 @@ class Users:
     def admit(self, authorization: str, client: str = "") -> bool | None:
         """Return whether an ``Authorization`` header is that of one of the users; None while too many others are being tried.
 
-        ``client`` is where it comes from: those who guessed wrong lately wait until others have had their turn.
+        ``client`` is where it comes from: those who tried often, and were not right, wait until others have had their turn.
         """
         if not self.required:
             return True
@@ -219,17 +219,13 @@ class Users:
             if not admitted:
                 return None
             right = _check(hashes, user, password)
-        with self._changed:
-            failures = self._failures.pop(client, 0)
-            if not right:
-                if len(self._failures) >= _FAILURES:
-                    del self._failures[next(iter(self._failures))]
-                self._failures[client] = failures + 1
-                return False
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known.add(proof)
-        return True
+        if right:
+            with self._changed:
+                self._tries.pop(client, None)
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known.add(proof)
+        return right
 
     @contextmanager
     def _turn(self, client: str) -> Iterator[bool]:
@@ -239,10 +235,15 @@ class Users:
         """
         mine = _Attempt(client)
         with self._changed:
+            tries = self._tries.pop(client, 0)
+            if len(self._tries) >= _TRIES:
+                del self._tries[next(iter(self._tries))]
+            self._tries[client] = tries + 1
             if sum(other.client == client for other in self._waiting) < _WAITING_EACH:
                 self._waiting.append(mine)
             if len(self._waiting) > _WAITING:
-                self._waiting.remove(max(reversed(self._waiting), key=self._order))
+                # Of those who tried equally often, the one that waits longest: whoever comes for the first time gets in.
+                self._waiting.remove(max(self._waiting, key=self._order))
                 self._changed.notify_all()
             self._changed.wait_for(
                 lambda: mine not in self._waiting or (not self._hashing and mine is min(self._waiting, key=self._order))
@@ -260,7 +261,7 @@ class Users:
                     self._changed.notify_all()
 
     def _order(self, attempt: _Attempt) -> int:
-        return self._failures.get(attempt.client, 0)
+        return self._tries.get(attempt.client, 0)
 
     def _load(self) -> Contents[Mapping[str, _Scrypt | _Bcrypt]]:
         hashes: dict[str, _Scrypt | _Bcrypt] = {}

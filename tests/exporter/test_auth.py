@@ -166,6 +166,29 @@ def test_guesses_from_many_addresses_do_not_keep_a_new_scraper_out(guessed: User
     assert guessed.admit(basic("backup", "s3cret"), "127.0.0.2") is True
 
 
+def test_addresses_that_have_not_had_a_turn_yet_do_not_keep_a_newcomer_out(file: Path) -> None:
+    """Many at once, who ask again when they are sent away: the queue is full before a first guess was wrong."""
+    users = Users(file)
+    done = threading.Event()
+
+    def guess(address: str) -> None:
+        while not done.is_set():
+            users.admit(basic("prometheus", "guess"), address)
+
+    threads = [threading.Thread(target=guess, args=(f"192.0.2.{n}",)) for n in range(40)]
+    with users._turn("somebody"):
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: sum(users._tries.values()) > 400, what="guesses that are sent away")
+        newcomer = threading.Thread(target=users.admit, args=(basic("prometheus", "s3cret"), "127.0.0.1"))
+        newcomer.start()
+        wait_until(lambda: "127.0.0.1" in [each.client for each in users._waiting], what="the newcomer")
+        done.set()
+    for thread in (*threads, newcomer):
+        thread.join()
+    assert users._known
+
+
 def test_who_guessed_wrong_waits_for_those_who_did_not(file: Path) -> None:
     users = Users(file)
     for _ in range(3):
