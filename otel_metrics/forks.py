@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from enum import IntEnum
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.log import say
@@ -44,7 +46,18 @@ def renew_after_fork(part: Part, renew: Callable[[], None]) -> None:
     _renewals[part] = renew
 
 
+_process = os.getpid()
+
+
+def notice_fork() -> None:
+    """Renew everything if this process was forked and Python was not told: uWSGI forks in C. Costs 50 ns."""
+    if os.getpid() != _process:
+        _in_child()
+
+
 def _in_child() -> None:
+    global _process
+    _process = os.getpid()
     for part, renew in sorted(_renewals.items()):
         try:
             renew()
@@ -54,3 +67,9 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+
+if "uwsgi" in sys.modules:  # the module exists inside uWSGI only
+    try:
+        import_module("uwsgidecorators").postfork(notice_fork)
+    except Exception as error:  # without a master process, for one, there is no hook
+        say(logging.DEBUG, "uWSGI will not tell of forks", error=error)

@@ -23,7 +23,7 @@ from otel_metrics.exporter.shared import SharedReader
 from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import PROCESS, Backend, Binding
-from otel_metrics.forks import Part, renew_after_fork
+from otel_metrics.forks import Part, notice_fork, renew_after_fork
 from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.fallback_source import FallbackSource
 from otel_metrics.querying.local_source import LocalSource
@@ -79,7 +79,8 @@ class Runtime:
                 readers.insert(0, self._reader)
             # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
-            self._private = MeterProvider(readers, self.resource, exemplars, views=views())
+            # A forked child would inherit the SDK's own hook, and shut its parent's provider down, with all its locks.
+            self._private = MeterProvider(readers, self.resource, exemplars, shutdown_on_exit=False, views=views())
         provider: MeterProvider = self._private or settings.meter_provider  # type: ignore[assignment]
         self.recorder = Recorder(provider, settings, __version__, SharedSinks(self.totals) if self.totals else None)
         if self.totals is not None:
@@ -266,6 +267,7 @@ PROCESS.attach = _follow
 
 def current() -> Runtime:
     """Return the process's runtime, made from the environment at its first use."""
+    notice_fork()
     with _lock:
         return _current or _use(Runtime(Settings.from_env(**_inherited), _objects))
 
@@ -374,6 +376,7 @@ class _Mounted(Generic[App]):
 
 def _reader() -> PrometheusReader | None:
     """Return the reader of the moment, without making one after ``shutdown()``."""
+    notice_fork()
     return None if _current is None else _current.reader
 
 
@@ -397,6 +400,15 @@ def shutdown() -> None:
         _use_none()
     if old is not None:
         old.close()
+
+
+def _at_exit() -> None:
+    """Push, or share with the other processes, what is left."""
+    if _current is not None:
+        _current.close()
+
+
+atexit.register(_at_exit)
 
 
 @contextmanager
@@ -441,11 +453,3 @@ def _after_fork_in_child() -> None:
 
 
 renew_after_fork(Part.RUNTIME, _after_fork_in_child)
-
-
-@atexit.register
-def _at_exit() -> None:
-    """Let the other processes have what was recorded last. Readers that push do so by themselves."""
-    if _current is not None and _current.totals is not None:
-        _current.recorder.close()
-        _current.totals.close()

@@ -195,7 +195,7 @@ def test_stack_runs_the_shipped_configuration_and_ends_both(tmp_path: Path) -> N
             fetch(f"http://127.0.0.1:{port}/-/ready")
 
 
-def test_stack_stores_native_and_classic_histograms(tmp_path: Path) -> None:
+def test_stack_stores_the_histograms_that_its_rules_read(tmp_path: Path) -> None:
     (tmp_path / "kiosk_application.py").write_text(APPLICATION)
     ports = "--prometheus-port", str(free_port()), "--alertmanager-port", str(free_port())
     with Running("serve", "--port", "0", "kiosk_application:main", cwd=tmp_path) as application:
@@ -209,7 +209,9 @@ def test_stack_stores_native_and_classic_histograms(tmp_path: Path) -> None:
 
             native = wait_until(lambda: found("feature_usage_duration_seconds"), 90, what="native histograms")
             assert all("histogram" in row for row in native)
-            assert found("feature_usage_duration_seconds_bucket")
+            assert not found("feature_usage_duration_seconds_bucket")
+            rules = json.loads(fetch(f"{server}/api/v1/rules"))["data"]["groups"]
+            assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
 
 
 def test_stack_says_that_a_foreign_server_has_its_port(servers: Servers, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class Installation:
         self.folder = folder
         self.bin = folder / "venv" / "bin"
         (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
-        target = ["--python", self.bin / "python", "install", "--no-index", "--no-deps"]
+        target = ["--python", str(self.bin / "python"), "install", "--no-index", "--no-deps"]
         subprocess.run([*pip, *target, wheel], check=True)
         # What the wheel depends on. Our own editable installation is not among it: it rests on a .pth file that is not read there.
         others = [path for path in sys.path if path.endswith("site-packages")]

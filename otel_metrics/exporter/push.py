@@ -7,8 +7,13 @@ The specification's ``OTEL_EXPORTER_OTLP_…`` variables fill in what is not sai
 
 from __future__ import annotations
 
+import logging
 import os
+import queue
+import threading
+import time
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -30,18 +35,20 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
+from otel_metrics.ends import before_end, push_last
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, Metric, MetricsData
+
+_logger = logging.getLogger(__name__)
 
 COARSE_SCALE: Final = 3
 """Eight buckets per doubling: a scale that 640 buckets never have to leave, whatever the values."""
 
 _MAX_BUCKETS: Final = 640
 
-_FAREWELL: Final = 1.0
-"""Seconds that the last push may take."""
 
 _MONOTONIC: Final = (Counter, Histogram, ObservableCounter)
 _OTHERS: Final = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)
@@ -60,7 +67,9 @@ def otlp_reader(
     interval: float | None = None,
     timeout: float | None = None,
 ) -> PeriodicExportingMetricReader:
-    """Return a reader that pushes periodically.
+    """Return a reader that pushes periodically, and before the process ends.
+
+    A process that ends waits two seconds at most for a receiver that does not answer.
 
     Args:
         endpoint: full address of the receiver, such as ``http://collector:4318/v1/metrics``.
@@ -104,7 +113,7 @@ def otlp_reader(
             {Histogram: ExponentialBucketHistogramAggregation(_MAX_BUCKETS, max_scale)} if exponential else None
         ),
     )
-    return _Reader(exporter, None if interval is None else interval * 1000)
+    return PushReader(exporter, _seconds("OTEL_METRIC_EXPORT_INTERVAL", 60.0) if interval is None else interval)
 
 
 def _preferred(temporality: str | None) -> dict[type, AggregationTemporality] | None:
@@ -115,11 +124,88 @@ def _preferred(temporality: str | None) -> dict[type, AggregationTemporality] | 
     return {**dict.fromkeys(_MONOTONIC, chosen), **dict.fromkeys(_OTHERS, AggregationTemporality.CUMULATIVE)}
 
 
-class _Reader(PeriodicExportingMetricReader):
-    """Does not hold up the application's end for a receiver that is dead."""
+def _seconds(variable: str, default: float) -> float:
+    """Return a time of the environment, which has milliseconds, in seconds."""
+    text = os.environ.get(variable) or "nothing"
+    try:
+        value = float(text) / 1000
+    except ValueError:
+        value = 0.0
+    if 0 < value < inf:
+        return value
+    if text != "nothing":
+        _logger.warning("%s=%r is not allowed: milliseconds, more than 0; taking %d", variable, text, default * 1000)
+    return default
+
+
+_HURRY: Final = 0.1
+_HURRIED: Final = 30.0
+"""Seconds between pushes, and for how long, once the process was told to end: as long as servers take to end at most."""
+
+
+class PushReader(PeriodicExportingMetricReader):
+    """The SDK's reader with a thread of its own: it pushes at once when it is asked to, and not at all in a forked child.
+
+    Args:
+        exporter: gets what was collected.
+        interval: seconds between pushes.
+    """
+
+    def __init__(self, exporter: OTLPMetricExporter, interval: float) -> None:
+        # Without a thread: the SDK starts its thread again in forked children, and waits 30 s for it at the end.
+        super().__init__(exporter, inf)
+        self._interval = interval
+        self._timeout = _seconds("OTEL_METRIC_EXPORT_TIMEOUT", 30.0)
+        self._process = os.getpid()
+        self._hurried = -inf
+        self._ended = False
+        self._asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()  # safe to fill from a signal handler
+        threading.Thread(target=self._run, name="otel_metrics.push", daemon=True).start()
+        before_end(self)
+
+    def push(self, patience: float) -> bool:
+        """Have the thread push now; return whether it was done within ``patience`` seconds.
+
+        Not in the caller's thread: a signal handler may have interrupted a call that holds a lock, and could never leave it.
+        """
+        if os.getpid() != self._process:
+            return True
+        done = threading.Event()
+        self._asked.put(done)
+        return done.wait(patience)
+
+    def hurry(self) -> None:
+        """Push often for half a minute, but for a fifth of the time at most."""
+        self._hurried = time.monotonic() + _HURRIED
+        self._asked.put(threading.Event())
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        super().shutdown(min(timeout_millis, _FAREWELL * 1000), **kwargs)
+        """Push what there is, and end. Takes two seconds at most if the receiver does not answer."""
+        if not self._ended:
+            self._ended = True
+            push_last(self)
+        super().shutdown(timeout_millis, **kwargs)
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval
+        while not self._ended or not self._asked.empty():
+            waiting = []
+            try:
+                waiting.append(self._asked.get(timeout=max(0.0, due - time.monotonic())))
+                while True:  # one push is for all that wait
+                    waiting.append(self._asked.get_nowait())
+            except queue.Empty:
+                pass
+            started = time.monotonic()
+            try:
+                self.collect(timeout_millis=self._timeout * 1000)
+            except Exception:  # a callback took too long, or the reader is with no provider yet
+                _logger.warning("nothing was pushed", exc_info=True)
+            for done in waiting:
+                done.set()
+            ended = time.monotonic()
+            hurries = ended < self._hurried
+            due = ended + (max(_HURRY, 4 * (ended - started)) if hurries else self._interval)
 
 
 class _Exporter(OTLPMetricExporter):

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from otel_metrics.forks import Part, renew_after_fork
+from otel_metrics.forks import Part, notice_fork, renew_after_fork
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer, StrictBuffer
 from otel_metrics.recording.rejections import Rejections
 from otel_metrics.recording.sinks import HandOverError
@@ -95,6 +95,7 @@ class Flusher:
 
     def fold(self, buffer: SeriesBuffer) -> None:
         """Fold what a buffer collected, unless somebody else is folding; they, or the next call, will."""
+        notice_fork()
         crowded = len(buffer) > _BACKLOG
         if crowded or not self._folding:
             self._alone(partial(self._take, buffer), patience=_PATIENCE if crowded else 0.0)
@@ -128,6 +129,7 @@ class Flusher:
 
     def drain(self, now: float | None = None) -> None:
         """Fold everything that was recorded before this call, so that sinks can be read."""
+        notice_fork()
         pending = [buffer for buffer in list(self._buffers) if buffer]  # call counters do not tell
         for some in (pending[i : i + _AT_ONCE] for i in range(0, len(pending), _AT_ONCE)):
             self._alone(partial(self._take_all, some, now))
@@ -160,6 +162,7 @@ class Flusher:
         self.ticker = self._new_ticker()
 
     def _register(self, buffer: AnyBuffer) -> AnyBuffer:
+        notice_fork()
         buffer.dirty = True  # counters appear at zero
         self._dirty.append(buffer)
         self._buffers.append(buffer)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from math import inf
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -43,7 +43,16 @@ class Ticker(Generic[New]):
         self._stopped = False
         self._starting = False  # a signal handler that interrupts a start must not start another: threading has locks
         self._running = threading.Lock()  # taken by the thread that ticks, for good
-        self._new: SimpleQueue[New | None] = SimpleQueue()  # safe to fill from a signal handler
+
+    @property
+    def _new(self) -> queue.SimpleQueue[New | None]:
+        """What was announced; safe to fill from a signal handler.
+
+        Made at its first use, of the class that the module has by then: gevent and eventlet replace it, as they do the thread
+        that waits here, and an application may be patched after this package was imported.
+        """
+        made: queue.SimpleQueue[New | None] | None = vars(self).get("_queue")
+        return vars(self).setdefault("_queue", queue.SimpleQueue()) if made is None else made
 
     def announce(self, new: New) -> None:
         """Have ``new`` welcomed soon. Starts the thread at the first time; never blocks, never raises."""
@@ -88,7 +97,7 @@ class Ticker(Generic[New]):
             self._tick(now)
         try:
             new = self._new.get(timeout=max(0.0, self.due - time.monotonic()))
-        except Empty:
+        except queue.Empty:
             return
         if new is not None:
             self._welcome(new)

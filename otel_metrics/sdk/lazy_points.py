@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, UpDownCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,7 +169,7 @@ def _works() -> bool:
     """Return whether reading directly gives what the SDK gives: before and after its own collections, with and without new values."""
     try:
         lazy, plain = InMemoryMetricReader(), InMemoryMetricReader()
-        provider = MeterProvider(metric_readers=[lazy, plain], shutdown_on_exit=False)
+        provider = MeterProvider([lazy, plain], Resource.get_empty(), shutdown_on_exit=False)
         meter = provider.get_meter(__name__)
         histogram = meter.create_histogram("histogram")
         counters: list[Any] = [meter.create_counter("counter"), meter.create_up_down_counter("up_down_counter")]

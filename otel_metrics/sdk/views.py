@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
     View,
 )
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_metrics.sdk.bucket_counts import MAX_BUCKETS, SCALE
@@ -96,7 +97,8 @@ def best_way() -> Way:
 def gauges_last() -> bool:
     """Return whether the SDK reports a gauge again when it was not set again; those before 1.45 do not."""
     reader = InMemoryMetricReader()
-    provider = MeterProvider([reader], shutdown_on_exit=False)
+    # Detecting a resource takes threads, which an interpreter that ends has none of: a gauge's first flush may be its last.
+    provider = MeterProvider([reader], Resource.get_empty(), shutdown_on_exit=False)
     try:
         provider.get_meter("otel_metrics.probe").create_gauge("probe").set(1)
         reader.get_metrics_data()
@@ -109,7 +111,9 @@ def _works(way: Way) -> bool:
     """Try a way out on a provider of its own: batches, single values, an exemplar, two readers, both temporalities."""
     total = InMemoryMetricReader()
     delta = InMemoryMetricReader(preferred_temporality={Histogram: AggregationTemporality.DELTA})
-    provider = MeterProvider([total, delta], shutdown_on_exit=False, views=views({"probe": (1.0, 2.0)}, way=way))
+    provider = MeterProvider(
+        [total, delta], Resource.get_empty(), shutdown_on_exit=False, views=views({"probe": (1.0, 2.0)}, way=way)
+    )
     try:
         histogram = provider.get_meter("otel_metrics.probe").create_histogram("probe")
         bulk = BulkMeasurement.of(0.5, [0.5, 1.0, 3.0])

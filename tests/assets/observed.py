@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.catalogue import CATALOGUE, INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS, Kind
 from otel_metrics.naming import series_name
 from tests.assets.history import DAY, HOUR, MINUTE, History, expositions, impatient_rules
-from tests.dialects import CLASSIC, groups
+from tests.dialects import CLASSIC, START_TIMES, groups
 from tests.servers import ROOT, Process, Prometheus, fetch, free_port, routing_to, scraping, wait_until
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def _watched(servers: Servers, folder: Path, example: Example, data: Path) -> Pr
         alertmanagers=[alertmanager.address],
         job="learning-engine",
     )
-    server = Prometheus(mine, config, flags=[RETENTION, "--rules.alert.resend-delay=1s"], data=data)
+    flags = [RETENTION, "--rules.alert.resend-delay=1s", f"--enable-feature={START_TIMES}"]
+    server = Prometheus(mine, config, flags=flags, data=data)
     server.port = port
     servers._started(server)
     server.wait_until_scraped()

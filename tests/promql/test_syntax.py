@@ -71,7 +71,7 @@ def test_operators_begin_lines() -> None:
 def test_what_parentheses_hold_is_indented() -> None:
     rate = sum_by(("feature", "le"), call("rate", Series("feature_usage_duration_seconds_bucket").over("5m")))
     assert pretty(call("histogram_quantile", 0.95, rate) >= 0, 80) == (
-        "histogram_quantile(0.95,\n  sum by (feature, le) (rate(feature_usage_duration_seconds_bucket[5m]))\n)\n>= 0"
+        "histogram_quantile(0.95,\n  sum by (feature, le) (rate(feature_usage_duration_seconds_bucket[5m]))\n) >= 0"
     )
 
 

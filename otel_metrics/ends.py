@@ -1,0 +1,115 @@
+"""The end of a process: what was recorded last is pushed before, whichever way the process goes.
+
+An interpreter that ends by itself calls ``atexit``. Many processes do not get there: the children of :mod:`multiprocessing` and
+Celery leave by ``os._exit``, and web servers let the signal end them. So whoever pushes is asked to do it there, too. All
+pushes at the end take two seconds together if the receiver does not answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+
+_PATIENCE: Final = 2.0
+"""Seconds that a process waits in all, at its end, for receivers that do not answer."""
+
+_LAST: Final = -1000
+"""Priority among the finalizers of a child process: after those that may still record."""
+
+_POOLS: Final = "multiprocessing.util", "billiard.util"
+
+
+class Pusher(Protocol):
+    """Something that pushes what was recorded."""
+
+    def push(self, patience: float) -> bool:
+        """Push now; return whether that was done within ``patience`` seconds."""
+
+    def hurry(self) -> None:
+        """Push often from now on, for a while: the process is about to end, and will not say when."""
+
+
+_pushers: Final[WeakSet[Pusher]] = WeakSet()
+_left = _PATIENCE
+
+
+def before_end(pusher: Pusher) -> None:
+    """Have ``pusher`` asked to push before this process ends: by SIGTERM, as a child of a pool, or as a Celery worker."""
+    _pushers.add(pusher)
+    _watch_signal()
+    for name in _POOLS:
+        # What is not loaded has not made this process, and its children come here by the hook for forks.
+        if (pool := sys.modules.get(name)) is not None:
+            _watch_pool(pool)
+    if (celery := sys.modules.get("celery.signals")) is not None:
+        celery.worker_process_shutdown.connect(_push_all, weak=False, dispatch_uid=__name__)
+
+
+def push_last(pusher: Pusher) -> None:
+    """Have ``pusher`` push, within what is left of the time that the end of this process may take."""
+    global _left
+    started = time.monotonic()
+    done = pusher.push(_left)
+    _left = _PATIENCE if done else max(0.0, _left - (time.monotonic() - started))
+
+
+def _push_all(**_: Any) -> None:
+    for pusher in list(_pushers):
+        push_last(pusher)
+
+
+def _watch_pool(pool: ModuleType) -> None:
+    # A child forgets its finalizers when it starts, and then calls what is registered here.
+    if pool not in _watched:
+        _watched.append(pool)
+        pool.register_after_fork(_watched, lambda _: _finalize(pool))
+    _finalize(pool)
+
+
+class _Watched(list[Any]):
+    """The modules that make processes; a list that can be weakly referenced."""
+
+
+_watched: Final = _Watched()
+
+
+def _finalize(pool: ModuleType) -> None:
+    pool.Finalize(None, _push_all, exitpriority=_LAST)
+
+
+class _Terminate:
+    """A handler of SIGTERM: pushes, then does what was to be done before."""
+
+    def __init__(self, previous: Any) -> None:
+        self._previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(Exception):  # whatever a push may raise inside an event loop: the process must end
+            _push_all()
+        if callable(self._previous):
+            # Requests that are being answered record yet, and what ends the process then may tell nobody.
+            for pusher in list(_pushers):
+                pusher.hurry()
+            self._previous(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _watch_signal() -> None:
+    if threading.current_thread() is not threading.main_thread():  # no other may set a handler
+        return
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous is None or previous is signal.SIG_IGN or isinstance(previous, _Terminate):
+        return
+    with contextlib.suppress(ValueError):  # not the main interpreter
+        signal.signal(signal.SIGTERM, _Terminate(previous))
