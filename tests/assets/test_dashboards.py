@@ -124,6 +124,13 @@ def test_panels_are_numbered_titled_and_explained(dashboard: Json) -> None:
 
 
 @every_dashboard
+def test_an_expression_can_be_read(dashboard: Json) -> None:
+    """Ten lines of a hundred characters at most."""
+    lengths = {title: len(" ".join(expr.split())) for title, expr in queries(dashboard)}
+    assert {title: length for title, length in lengths.items() if length > 1000} == {}
+
+
+@every_dashboard
 def test_every_variable_that_is_used_is_defined(dashboard: Json) -> None:
     defined = {variable["name"] for variable in dashboard["templating"]["list"]}
     assert {"datasource", "feature"} <= defined

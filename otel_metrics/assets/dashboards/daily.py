@@ -73,7 +73,7 @@ def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
 def _week(series: str, operator: str = "sum_over_time", *, before: bool = False) -> Expression:
     """Return what an operator makes of the last seven full days, or of the seven before."""
     offset = "169h30m" if before else _SETTLED
-    return aggregate("max", DAILY_KEY, call(operator, _row(series).every("7d", "1d", offset=offset)))
+    return call(operator, _row(series).every("7d", "1d", offset=offset))
 
 
 def dashboard(_values: Values) -> Dashboard:
@@ -163,11 +163,12 @@ def _days() -> Panel:
 
 def _weeks() -> Panel:
     count, count_before = _week(_COUNT), _week(_COUNT, before=True)
-    average, average_before = _week(SUM) / (count > 0), _week(SUM, before=True) / (count_before > 0)
+    average, average_before = _week(SUM) / count, _week(SUM, before=True) / count_before
     days, days_before = (_week(_COUNT, "count_over_time", before=before) for before in (False, True))
+    fortnight = call("count_over_time", _row(_COUNT).every("14d", "1d", offset=_SETTLED))
 
     def whole(change: Expression) -> Expression:
-        return (change - 1) & days.equals(7) & days_before.equals(7)
+        return (change - 1).also(fortnight.equals(14), on=DAILY_KEY)
 
     return table(
         "The last seven full days against the seven before, in the unit of each row",
@@ -179,7 +180,7 @@ def _weeks() -> Panel:
             Column("Days before", days_before, width=96),
             Column("Count", count),
             Column("Count before", count_before),
-            Column("Change of count", whole(count / (count_before > 0)), "percentunit", decimals=1),
+            Column("Change of count", whole(count / count_before), "percentunit", decimals=1),
             Column("Average", average, "none"),
             Column("Average before", average_before, "none"),
             Column("Change of average", whole(average / average_before.differs(0)), "percentunit", decimals=1),
