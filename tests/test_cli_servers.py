@@ -290,6 +290,7 @@ def test_demo_from_end_to_end() -> None:
         prometheus = demo.wait_for(r"Prometheus: +(http://\S+)")
         demo.until(lambda: b'feature="learning-engine"' in fetch(url))
         assert demo.wait(120) == 0, demo.output
+    assert "alerts are part of the show" in demo.output
     assert re.search(r"All \d{3,} numbers agree", demo.output), demo.output
     assert "daily table" in demo.output
     assert re.search(r"usage\.total_usage +[\d,]+ +[\d,]+ +same", demo.output)

@@ -27,7 +27,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "examples" / "README.md",
-    ROOT / "CONTRIBUTING.md",
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
 ]
 QUERIES = [
     line.split(" | ")[-1].rstrip(" |").strip("`")
@@ -67,6 +67,25 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    """Those of the checkout; modules are also named from the package on."""
+    homes = (ROOT, ROOT / "otel_metrics")
+    named = set(
+        re.findall(r"(?<![\w./:~-])[\w.-]+/[\w./-]*\w\.(?:py|md|yml|toml|sh|json)\b", page.read_text(encoding="utf-8"))
+    )
+    ours = {name for name in named if any((home / name.partition("/")[0]).is_dir() for home in homes)}
+
+    assert {name for name in ours if not any((home / name).exists() for home in (*homes, page.parent))} == set()
+
+
+def test_the_glossary_is_in_order_and_has_our_words() -> None:
+    rows = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").partition("|---|---|\n")[2].splitlines()
+    terms = [row.split("|")[1].strip() for row in rows]
+    assert terms == sorted(terms)
+    assert {"buffer", "fold", "local store", "overflow", "rejected", "shared totals", "sink"} <= set(terms)
 
 
 def test_its_commands_exist() -> None:

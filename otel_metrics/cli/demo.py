@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         prometheus = None if arguments.no_prometheus else _prometheus(root, server, stack_of_things)
         if prometheus:
             terminal.say("Prometheus:", prometheus.url)
+            terminal.say("Its alerts are part of the show: the example makes mistakes on purpose.", style="dim")
         _work(engine, arguments)
         return _report(prometheus, arguments.svg)
 
