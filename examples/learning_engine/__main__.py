@@ -26,7 +26,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
     settings = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
-    # One refused value is part of the example; strict mode would raise instead.
+    # One rejected value is part of the example; strict mode would raise instead.
     configure(strict=False, **settings)
     engine = LearningEngine(sources())
     for number in (signal.SIGINT, signal.SIGTERM):

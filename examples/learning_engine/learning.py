@@ -116,7 +116,7 @@ class Teacher:
         record(FEATURE, "accuracy", accuracy, {"training_samples": learnt, "folds": FOLDS})
         record(FEATURE, "temperature", model.temperature)
         # As real code does: there is no generation before the first one, so this begins as not-a-number. Such a value is
-        # refused and counted in otel_metrics_rejected_total; it neither breaks the caller nor spoils an average.
+        # rejected and counted in otel_metrics_rejected_total; it neither breaks the caller nor spoils an average.
         record(FEATURE, "accuracy_gain", accuracy - self._generation_before)
         self._generation_before = accuracy
         if generation.number == 0:

@@ -9,7 +9,7 @@ REJECTED = Metric(
     "otel_metrics.rejected",
     Kind.COUNTER,
     Family.BRIDGE,
-    "Arguments of record calls that were refused.",
+    "Arguments of record calls that were rejected.",
     "",
     (CALL, REASON),
 )

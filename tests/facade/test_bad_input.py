@@ -49,7 +49,7 @@ def rejected(metrics: testing.Recording) -> dict[str, float]:
         (1j, "value_type"),
     ],
 )
-def test_a_value_that_is_no_duration_is_refused_and_counted(
+def test_a_value_that_is_no_duration_is_rejected_and_counted(
     metrics: testing.Recording, value: Any, reason: str
 ) -> None:
     for each in (1, value, 3):
@@ -70,14 +70,14 @@ def test_numbers_of_other_libraries_are_numbers(metrics: testing.Recording) -> N
 
 
 @pytest.mark.parametrize("score", [-0.1, 5.1, 7])
-def test_a_score_off_both_scales_is_refused(metrics: testing.Recording, score: float) -> None:
+def test_a_score_off_both_scales_is_rejected(metrics: testing.Recording, score: float) -> None:
     metrics.advanced.record_satisfaction("api", "speed", score)
 
     assert metrics.value("feature_satisfaction_score_count") is None
     assert sum(rejected(metrics).values()) == 1
 
 
-def test_an_unknown_severity_keeps_the_error_and_refuses_the_word(metrics: testing.Recording) -> None:
+def test_an_unknown_severity_keeps_the_error_and_rejects_the_word(metrics: testing.Recording) -> None:
     for _ in range(3):
         metrics.advanced.record_error("api", "Timeout", "fatal")
 
@@ -118,7 +118,7 @@ def test_what_is_no_number_changes_nothing(metrics: testing.Recording) -> None:
         (0.0, 5.0, "before_value_ratio"),
     ],
 )
-def test_a_value_that_is_refused_is_no_change_and_is_counted_once(
+def test_a_value_that_is_rejected_is_no_change_and_is_counted_once(
     metrics: testing.Recording, before: float, after: float, reason: str
 ) -> None:
     metrics.advanced.record_optimization_impact("api", "cache", "speed", before, after)
@@ -126,7 +126,7 @@ def test_a_value_that_is_refused_is_no_change_and_is_counted_once(
     assert rejected(metrics) == {reason: 1}
 
 
-def test_a_negative_duration_keeps_the_use_and_refuses_the_duration(metrics: testing.Recording) -> None:
+def test_a_negative_duration_keeps_the_use_and_rejects_the_duration(metrics: testing.Recording) -> None:
     metrics.advanced.record_feature_usage("api", "search", duration_ms=-5)
 
     assert metrics.value("feature_usage_total", outcome="success") == 1
@@ -137,7 +137,7 @@ def test_a_negative_duration_keeps_the_use_and_refuses_the_duration(metrics: tes
     ("feature", "reason"),
     [("", "feature_empty"), ("  ", "feature_empty"), (None, "feature_type"), (["x"], "feature_type")],
 )
-def test_a_call_that_belongs_to_nothing_is_refused_as_a_whole(
+def test_a_call_that_belongs_to_nothing_is_rejected_as_a_whole(
     metrics: testing.Recording, feature: Any, reason: str
 ) -> None:
     metrics.advanced.record_feature_usage(feature, "search")
@@ -393,7 +393,7 @@ def test_units_do_not_get_around_the_series_limit(unit: str) -> None:
         assert metrics.value("feature_daily_values", metric_name="other", unit="other") == 50
 
 
-def test_strict_mode_takes_nothing_of_a_refused_call_also_in_a_sampled_span() -> None:
+def test_strict_mode_takes_nothing_of_a_rejected_call_also_in_a_sampled_span() -> None:
     span = NonRecordingSpan(SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1)))
     with testing.recording() as metrics, use_span(span):
         with pytest.raises(InvalidArgumentError):

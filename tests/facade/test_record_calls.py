@@ -242,7 +242,7 @@ def test_a_type_past_the_cap_is_on_the_scale_that_is_set_for_it() -> None:
 
 
 @pytest.mark.parametrize("rejected", [99, float("nan"), -3])
-def test_a_refused_score_tells_nothing_about_the_scale(rejected: float) -> None:
+def test_a_rejected_score_tells_nothing_about_the_scale(rejected: float) -> None:
     with testing.recording(strict=False) as metrics:
         metrics.advanced.record_satisfaction("engine", "speed", rejected)
         metrics.advanced.record_satisfaction("engine", "speed", 5)
@@ -251,7 +251,7 @@ def test_a_refused_score_tells_nothing_about_the_scale(rejected: float) -> None:
     assert metrics.value("feature_satisfaction_score_sum") == 1.0 + 0.0, "1 is on 1 to 5, as the 5 was"
 
 
-def test_a_flag_that_cannot_be_hashed_is_refused_and_the_error_kept() -> None:
+def test_a_flag_that_cannot_be_hashed_is_rejected_and_the_error_kept() -> None:
     with testing.recording(strict=False) as metrics:
         metrics.advanced.record_error("engine", "Timeout", recovery_attempted=[])  # type: ignore[arg-type]
 

@@ -293,13 +293,13 @@ def test_hours_can_be_any_positive_number(subject: Subject, hours: float) -> Non
 
 
 @pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e300, 10**400, "24", None, True])
-def test_other_hours_are_refused(subject: Subject, hours: Any) -> None:
+def test_other_hours_are_rejected(subject: Subject, hours: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="hours"):
         subject.advanced.get_error_stats("chat", hours=hours)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1", None, True])
-def test_other_limits_are_refused(subject: Subject, limit: Any) -> None:
+def test_other_limits_are_rejected(subject: Subject, limit: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="limit"):
         subject.advanced.get_performance_metrics("chat", limit=limit)
 
@@ -331,7 +331,7 @@ def test_other_features_are_rejected(subject: Subject, feature: Any) -> None:
         datetime.min,  # noqa: DTZ901 (that it has no time zone is the point)
     ],
 )
-def test_other_dates_are_refused(subject: Subject, date: Any) -> None:
+def test_other_dates_are_rejected(subject: Subject, date: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="date"):
         subject.advanced.aggregate_daily_metrics(date)
 

@@ -109,7 +109,7 @@ def test_below_a_negative_limit_is_out_of_range() -> None:
     assert column.check(-1.5) == "range"
 
 
-def test_a_raising_refusal_reaches_whoever_folds() -> None:
+def test_a_raising_rejection_reaches_whoever_folds() -> None:
     def reject(value: object, reason: str) -> None:
         raise ValueError(value, reason)
 
@@ -134,7 +134,7 @@ def test_bulk_and_one_by_one_agree(values: list[Any]) -> None:
 
 
 @given(st.lists(st.one_of(st.floats(), st.integers(-5, 5), st.none(), st.just(10**400), st.just("x")), max_size=40))
-def test_a_gauge_refuses_and_shows_what_it_would_if_all_values_were_kept(values: list[Any]) -> None:
+def test_a_gauge_rejects_and_shows_what_it_would_if_all_values_were_kept(values: list[Any]) -> None:
     rejected: list[list[str]] = [[], []]
 
     def column(reasons: list[str], *, latest: bool) -> ArgumentSpec:
