@@ -29,10 +29,10 @@ from benchmarks.record_calls import (
     CLASSIC,
     CONTENDERS,
     LABELS,
-    LOCAL,
     NAIVE,
     OUR_OWN,
     OURS,
+    REMOTE,
     SQLITE,
     prepare,
 )
@@ -52,7 +52,7 @@ COMMON = ("record_performance_metric", "record_feature_usage", "record_error")
 CALLS_PER_RUN = {
     OURS: 100_000,
     CLASSIC: 100_000,
-    LOCAL: 100_000,
+    REMOTE: 100_000,
     NAIVE: 10_000,
     LABELS: 20_000,
     BOUND: 50_000,

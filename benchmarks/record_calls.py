@@ -1,7 +1,7 @@
 """What is compared: each documented record call, and the statements that make the same updates elsewhere.
 
 Every statement is compiled into the same loop, ``for s, v, q, b in work``: the name of a series, a value (milliseconds,
-or whatever), a share of 0 to 1, and the pre-bound children of that series. Names such as ``duration`` are instruments or
+or whatever), a share of 0 to 1, and the prometheus_client children of that series. Names such as ``duration`` are instruments or
 metrics of whoever is measured.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
 
 OURS, CLASSIC = "ours", "ours, classic buckets only"
-LOCAL = "ours, with the local window"
-"""Without a Prometheus to answer getters, values are kept in the process as well."""
+REMOTE = "ours, values not kept"
+"""With ``prometheus_unavailable="raise"``: this process keeps no values for its own getters."""
 NAIVE = "naive OpenTelemetry"
-LABELS, BOUND, SQLITE = "prometheus_client, labels()", "prometheus_client, pre-bound", "SQLite, insert and commit"
-OUR_OWN = frozenset({OURS, CLASSIC, LOCAL})
-CONTENDERS = (OURS, CLASSIC, LOCAL, NAIVE, LABELS, BOUND, SQLITE)
+LABELS, BOUND, SQLITE = (
+    "prometheus_client, labels()",
+    "prometheus_client, child kept in a variable",
+    "SQLite, insert and commit",
+)
+OUR_OWN = frozenset({OURS, CLASSIC, REMOTE})
+CONTENDERS = (OURS, CLASSIC, REMOTE, NAIVE, LABELS, BOUND, SQLITE)
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def prepare(contender: str, call: Call, series: int, readers: int) -> Prepared:
     """Set up a contender, as its documentation shows."""
     if contender in OUR_OWN:
         buckets = Buckets.EXPLICIT if contender == CLASSIC else Buckets.BOTH
-        return _ours(series, readers, buckets, None if contender == LOCAL else "http://localhost:9090")
+        return _ours(series, readers, buckets, keeps_values=contender != REMOTE)
     if contender == NAIVE:
         return _naive(call, readers)
     if contender == SQLITE:
@@ -180,7 +184,7 @@ def prepare(contender: str, call: Call, series: int, readers: int) -> Prepared:
     return _prometheus(call, bound=contender == BOUND)
 
 
-def _ours(series: int, readers: int, buckets: Buckets, server: str | None) -> Prepared:
+def _ours(series: int, readers: int, buckets: Buckets, *, keeps_values: bool) -> Prepared:
     limit = 4 * series + 1000
     views = list(shipped.views())
     if buckets is not Buckets.BOTH:
@@ -189,7 +193,10 @@ def _ours(series: int, readers: int, buckets: Buckets, server: str | None) -> Pr
     provider = MeterProvider([InMemoryMetricReader() for _ in range(readers)], shutdown_on_exit=False, views=views)
     caps = dict.fromkeys(("metric_name", "satisfaction_type", "action", "learning_type"), limit)
     caps |= dict.fromkeys(("optimization_id", "resource_name", "error_type"), limit)
-    runtime = Runtime(Settings(meter_provider=provider, series_limit=limit, label_caps=caps, prometheus_url=server))
+    settings = Settings(meter_provider=provider, series_limit=limit, label_caps=caps)
+    if not keeps_values:
+        settings = replace(settings, prometheus_url="http://localhost:9090", prometheus_unavailable="raise")
+    runtime = Runtime(settings)
 
     def close() -> None:
         runtime.close()
