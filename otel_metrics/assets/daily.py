@@ -109,7 +109,7 @@ def _recorded(name: str, dialect: Dialect) -> Expression:
     return Series(name) if dialect.chains else last_over(Series(name).over("1h"))
 
 
-# ------------------------------------------------------------------------------------------- from the day accumulators
+# ------------------------------------------------------------------------------------------- from the day totals
 
 
 def _accumulated(dialect: Dialect) -> Iterator[Recording]:

@@ -70,7 +70,7 @@ def lines(grid: SampleTimes, series: Iterable[Row], instance: str) -> Iterator[s
 
 
 def accumulators(grid: SampleTimes, days: Iterable[tuple[DayKey, Statistics, float]], instance: str) -> Iterator[str]:
-    """Yield the day accumulators (count, sum, sum of squares, extremes) as they stood at the end of the day."""
+    """Yield the day totals (count, sum, sum of squares, extremes) as they stood at the end of the day."""
     found = [
         (key, {"count": known.count, "total": known.total, "squares": squares, "low": known.min, "high": known.max})
         for key, known, squares in days

@@ -187,7 +187,7 @@ class SharedTotals:
         return self._row(key, histogram_layout(tuple(map(float, bounds))))
 
     def days(self, key: Key) -> Row[Days]:
-        """Return the row of a day accumulator."""
+        """Return the row of day totals."""
         return self._row(key, DAYS)
 
     def latest(self, key: Key) -> Row[Latest]:

@@ -90,7 +90,7 @@ class ValueSummary(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecordedValues:
-    """Values as the local window keeps them: themselves, or sketches of them."""
+    """Values as the local store keeps them: themselves, or sketches of them."""
 
     parts: tuple[Part, ...] = ()
 

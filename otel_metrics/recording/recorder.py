@@ -1,7 +1,7 @@
 """Binds a catalogue row and its label values to everything that keeps the row's values: one series, three sinks.
 
-An :class:`Outlet` (what is exported: OpenTelemetry's instruments, or the totals that all processes share), the day accumulator
-(the daily table), the local store (``get_*``; only without a server that answers them). A series is bound once; after that a
+An :class:`Outlet` (what is exported: OpenTelemetry's instruments, or the totals that all processes share), the day totals
+(the daily table), the local store (``get_*``; not where only a server answers them). A series is bound once; after that a
 record call touches nothing of this module.
 """
 

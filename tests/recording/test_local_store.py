@@ -1,4 +1,4 @@
-"""The local window: exact for the time it says it covers, in bounded memory."""
+"""The local store: exact for the time it says it covers, in bounded memory."""
 
 from __future__ import annotations
 
