@@ -176,8 +176,8 @@ def _say_what_was_found(history: OldHistory) -> None:
     terminal.console.print(view.table("Found", ("table", "remarks", "rows", "label combinations"), tables, words=2))
     if database.lacks_log:
         terminal.say(
-            f"{database.path.name} is in write-ahead mode, and no {database.path.name}-wal is beside it. That is so after the last "
-            "program has closed it. A copy that was made before lacks the newest rows: copy both files.",
+            f"{database.path.name} is in write-ahead mode, and no {database.path.name}-wal is beside it. That is normal when no "
+            "program uses it. A copy made while it was in use lacks the newest rows: copy both files.",
             style="yellow",
         )
     days = history.days()

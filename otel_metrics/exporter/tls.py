@@ -52,9 +52,7 @@ class TlsConfig:
 
 def _encrypted(keyfile: str) -> str:
     """Take the place of OpenSSL's question on the terminal, which would hold the application."""
-    raise ValueError(
-        f"{keyfile}: the private key is encrypted, and there is nobody to ask for its password; decrypt it"
-    )
+    raise ValueError(f"{keyfile}: the private key is encrypted, which is not supported; decrypt it")
 
 
 def watched_tls(config: Callable[[], TlsConfig], *more: Path) -> WatchedFiles[ssl.SSLContext]:

@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[Users, WatchedFiles[ssl.SSLContext] | None]:
     def config() -> TlsConfig:
         found = tls_config(path)
         if found is None:
-            raise ValueError("tls_server_config is gone, and TLS cannot be left off without a restart")
+            raise ValueError("tls_server_config is missing now; only a restart turns TLS off")
         return found
 
     return Users(path, users), None if tls_config(path) is None else watched_tls(config, path)
