@@ -59,7 +59,7 @@ class Settings:
     its readers are yours, so ``serve()`` is not available."""
 
     events: EventsTo | None = None
-    """Where users' text goes, feedback, error messages, interaction ids and metadata (``OTM_EVENTS``): ``off``, nowhere; ``log``, the
+    """Where feedback, error messages, interaction ids and metadata go (``OTM_EVENTS``): ``off``, nowhere; ``log``, the
     standard library's logger ``otel_metrics.events``; ``otel``, OpenTelemetry log events. By default ``otel`` if there is a
     ``logger_provider``, otherwise ``off``."""
 
@@ -74,15 +74,15 @@ class Settings:
 
     prometheus_matchers: Mapping[str, str] = field(default_factory=dict)
     """Labels that series must have for getters to count them, such as ``{"env": "prod"}`` (``OTM_PROMETHEUS_MATCHERS``, as
-    ``env=prod,team=shop``). By default those of this process's ``job``, which the server tells of its instance id."""
+    ``env=prod,team=shop``). By default the ``job`` of this process, which is found by its instance id."""
 
     prometheus_timeout: float = 10.0
     """Seconds that a getter waits for the server, retries included, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
 
     prometheus_unavailable: WhenUnavailable = "local"
     """What a getter does when the server cannot answer (``OTM_PROMETHEUS_UNAVAILABLE``): ``local``, answer from this process
-    alone, which ``source`` and ``warnings`` of the result tell; or ``raise`` the :class:`~otel_metrics.errors.QueryError`. With
-    ``raise`` this process keeps no values, which saves a third of a record call."""
+    alone and say so in ``source`` and ``warnings`` of the result; ``raise``, raise the :class:`~otel_metrics.errors.QueryError`. With
+    ``raise`` this process keeps no values, which saves up to a third of a record call."""
 
     prometheus_username: str | None = None
     """User name for basic authentication (``OTM_PROMETHEUS_USERNAME``); the password is read from ``prometheus_password_file``."""
@@ -101,7 +101,7 @@ class Settings:
     say where to, how often and with what headers. Needs the extra ``otlp``."""
 
     multiprocess_directory: str | os.PathLike[str] | None = None
-    """Where all processes of this application meet (``OTM_MULTIPROCESS_DIR``): with it, the endpoint of any of them answers for all,
+    """Directory that all processes of this application share (``OTM_MULTIPROCESS_DIR``). The endpoint of any of them then answers for all,
     living and dead, as one instance; see docs/workers.md. One directory per application, on a file system of this machine."""
 
     host: str = "localhost"
