@@ -92,7 +92,7 @@ def _types(values: Values) -> Panel:
     return table(
         "Errors in this period, by feature and type",
         "Exact counts; the share of attempted recoveries that succeeded, – where none was attempted. The text of each error "
-        "is in the application's log.",
+        "is in no metric; the setting events can keep it.",
         {"feature": "Feature", "error_type": "Type", "severity": "Severity", "impact_level": "Impact"},
         [
             Column("Errors", added(ERRORS, values.period, _KEY, _WHERE) > 0, width=76),
