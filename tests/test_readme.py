@@ -15,6 +15,7 @@ import otel_metrics
 import otel_metrics.testing
 from otel_metrics.catalogue import DAILY_TABLE
 from otel_metrics.cli import parser
+from otel_metrics.forks import Part
 from tests.servers import ROOT, Process
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ def test_the_glossary_is_in_order_and_has_our_words() -> None:
     terms = [row.split("|")[1].strip() for row in rows]
     assert terms == sorted(terms)
     assert {"buffer", "fold", "local store", "overflow", "rejected", "shared totals", "sink"} <= set(terms)
+
+
+def test_the_architecture_page_has_the_floors_and_the_order_of_a_fork() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = project.partition("layers = [")[2].partition("]")[0]
+    floors = page.partition("```text\n")[2].partition("```")[0]
+    assert set(re.findall(r"\w+", layers)) - set(re.findall(r"\w+", floors)) == set()
+    assert re.findall(r"(?m)^ +\d\. `(\w+)`", page) == [part.name for part in Part]
 
 
 def test_its_commands_exist() -> None:
