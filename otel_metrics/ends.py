@@ -19,8 +19,8 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
-_PATIENCE: Final = 2.0
-"""Seconds that a process waits in all, at its end, for receivers that do not answer."""
+_PATIENCE: Final = 1.5
+"""Seconds that a process waits in all, at its end, for receivers that do not answer: all of its end takes two."""
 
 _LAST: Final = -1000
 """Priority among the finalizers of a child process: after those that may still record."""
