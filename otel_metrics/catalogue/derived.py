@@ -47,4 +47,5 @@ INVALID_FILES = Metric(
     Kind.GAUGE,
     Family.BRIDGE,
     "Files of the endpoint (users, certificates) that cannot be used as they are now.",
+    merge="max",
 )

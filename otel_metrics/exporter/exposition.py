@@ -68,10 +68,8 @@ class Exposition:
         self._protobuf_series = Series(label_pairs, ladders, collisions)
         self._lock = threading.Lock()
         self._start = time.time_ns()
-        self.scrapes = 0
-        """Answered so far."""
-        self.duration = 0.0
-        """Seconds that the last one took."""
+        self._scrapes = 0
+        self._duration = 0.0
 
     def scrape(self, form: Format) -> Iterator[bytes]:
         """Collect now, and return the exposition, rendered while it is iterated."""
@@ -174,21 +172,24 @@ class Exposition:
                 break
             yield block
         with self._lock:
-            self.scrapes += 1
-            self.duration = spent
+            self._scrapes += 1
+            self._duration = spent
 
-    def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:
-        """Return the bridge's figures about itself, as of the scrape before this one."""
+    def figures(self) -> dict[Metric, float]:
+        """Return the bridge's figures about itself, as of the last scrape."""
         values: dict[Metric, float] = {
-            SCRAPES: self.scrapes,
-            SCRAPE_DURATION: self.duration,
+            SCRAPES: self._scrapes,
+            SCRAPE_DURATION: self._duration,
             COLLISIONS: self._collisions.count,
         }
         invalid = self._invalid_files()
         if invalid is not None:
             values[INVALID_FILES] = invalid
+        return values
+
+    def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:
         families = []
-        for metric, value in values.items():
+        for metric, value in self.figures().items():
             type_: MetricType = "counter" if metric is SCRAPES else "gauge"
             strategy = self._options.strategy
             translated, unit = translated_metric(metric.name, metric.unit, type_, strategy)

@@ -21,7 +21,6 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_metrics import catalogue
 from otel_metrics.catalogue import CATALOGUE, DAILY_ACCUMULATORS, DAILY_COUNT, DAY, PROCESSES, Kind
 from otel_metrics.exporter.reader import PrometheusReader
 from otel_metrics.naming import METER_NAME
@@ -30,6 +29,7 @@ from otel_metrics.sdk.lazy_points import LazyPoints, NumberPoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from otel_metrics import catalogue
     from otel_metrics.multiprocess.totals import Sample, SharedTotals, Snapshot
     from otel_metrics.multiprocess.values import Day, HistogramValue
 
@@ -78,13 +78,7 @@ class SharedReader(PrometheusReader):
     def _collected(self) -> MetricsData | None:
         if self._registered is None:  # shut down
             return None
-        self._share(
-            {
-                catalogue.SCRAPES: self._exposition.scrapes,
-                catalogue.SCRAPE_DURATION: self._exposition.duration,
-                catalogue.COLLISIONS: self._collisions.count,
-            }
-        )
+        self._share(self._exposition.figures())
         snapshot = self._totals.read()
         metrics = [*self._recorded(snapshot), *self._daily(snapshot), _gauge(PROCESSES, snapshot.processes)]
         resource = Resource({**self._resource, SERVICE_INSTANCE_ID: snapshot.instance_id})
