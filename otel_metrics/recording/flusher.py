@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+from otel_metrics.ends import before_end
 from otel_metrics.forks import Part, notice_fork, renew_after_fork
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer, StrictBuffer
 from otel_metrics.recording.rejections import Rejections
@@ -171,7 +172,12 @@ class Flusher:
         return buffer
 
     def _new_ticker(self) -> Ticker[SeriesBuffer | CallCounter] | None:
-        return None if self._tick is None else Ticker(self._tick, self.clock, self._on_tick, self._on_new)
+        if self._tick is None:
+            return None
+        ticker = Ticker(self._tick, self.clock, self._on_tick, self._on_new)
+        if self._share is not None:
+            before_end(ticker)
+        return ticker
 
     def _hand_over_some(self) -> None:
         for _ in range(min(_AT_ONCE, len(self._dirty))):

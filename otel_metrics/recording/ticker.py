@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -19,6 +20,9 @@ _log: Final = logging.getLogger("otel_metrics")
 SECONDS_PER_DAY: Final = 86_400
 BEFORE_MIDNIGHT: Final = 0.005
 """How long before midnight UTC, in seconds, a tick comes, so that values go to the day they were recorded in."""
+
+_HURRY: Final = 0.1
+"""Seconds between two ticks once the process was told to end."""
 
 
 class Ticker(Generic[New]):
@@ -41,6 +45,8 @@ class Ticker(Generic[New]):
         self._welcome = welcome
         self._midnight = inf  # the next one, as of the last tick
         self._stopped = False
+        self._process = os.getpid()
+        self._waiting: list[threading.Event] = []  # for a tick that begins from now on
         self._starting = False  # a signal handler that interrupts a start must not start another: threading has locks
         self._running = threading.Lock()  # taken by the thread that ticks, for good
 
@@ -70,6 +76,22 @@ class Ticker(Generic[New]):
         finally:
             self._starting = False
 
+    def push(self, patience: float) -> bool:
+        """Have the thread tick now; return whether it was done within ``patience`` seconds."""
+        if self._process != os.getpid() or not self._running.locked():  # the parent's, or nothing was announced
+            return True
+        done = threading.Event()
+        self._waiting.append(done)
+        self.due = 0.0
+        self._new.put(None)
+        return done.wait(patience)
+
+    def hurry(self) -> None:
+        """Tick often from now on."""
+        self._seconds = min(self._seconds, _HURRY)
+        self.due = 0.0
+        self._new.put(None)
+
     def stop(self) -> None:
         """Let the thread end."""
         self._stopped = True
@@ -94,7 +116,10 @@ class Ticker(Generic[New]):
         if late >= 0.0:
             now = self._time_of_tick(late)
             self.due = time.monotonic() + self._pause()
+            waiting, self._waiting = self._waiting, []
             self._tick(now)
+            for done in waiting:
+                done.set()
         try:
             new = self._new.get(timeout=max(0.0, self.due - time.monotonic()))
         except queue.Empty:

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from contextlib import contextmanager
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -256,6 +257,19 @@ def test_a_forked_child_goes_on_with_the_same_totals(tmp_path: Path) -> None:
         assert os.read(receive, 100) in {b"(1.0, 2.0)", b"(2.0, 2.0)"}
         assert metrics.value("feature_errors_total") == 2
         assert metrics.value("otel_metrics_processes") == 1
+
+
+def _in_pool(_: int) -> None:
+    otel_metrics.get_advanced_metrics().record_error("shop", "timeout", "warning")
+
+
+def test_the_children_of_a_pool_share_what_they_recorded_last(tmp_path: Path) -> None:
+    with otel_metrics.testing.recording(multiprocess_directory=tmp_path) as metrics:
+        with get_context("fork").Pool(2) as pool:
+            pool.map(_in_pool, range(40))
+            pool.close()
+            pool.join()
+        assert metrics.value("feature_errors_total") == 40
 
 
 def test_getters_say_that_they_know_one_process_only(tmp_path: Path) -> None:

@@ -182,6 +182,17 @@ def test_every_request_is_counted_once(server: Server) -> None:
     assert len(list(server.shared.iterdir())) <= 2 + 2 * 4 + 2
 
 
+@pytest.mark.parametrize("server", [GUNICORN, UVICORN], ids=["gunicorn sync", "uvicorn"], indirect=True)
+def test_the_last_second_outlives_the_server(server: Server) -> None:
+    load = Load(server, 60)
+    load.join()
+    load.stop()
+    server.stop()
+    server.start()
+    assert load.answered.total() == 60
+    assert set(totals(server).values()) == {60.0}
+
+
 @pytest.mark.parametrize("server", [GUNICORN], ids=["gunicorn sync"], indirect=True)
 def test_a_killed_worker_loses_one_second_at_most(server: Server) -> None:
     killed: dict[int, float] = {}
