@@ -35,7 +35,7 @@ def firing_count(names: str = "") -> Panel:
     )
 
 
-def alert_table(names: str = "", *, width: int = 9, height: int = 9, name: int = 188) -> Panel:
+def alert_table(names: str = "", *, width: int = 9, height: int = 9, name: int = 196) -> Panel:
     """Return what fires or is about to, for how long; ``names`` is a pattern, ``name`` the width of a name."""
     state: Json = {
         "mappings": [

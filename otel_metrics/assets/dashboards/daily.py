@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.daily import SUM
 from otel_metrics.assets.dashboards.model import CLICKED, Dashboard, Section, address, label_variable, variables
 from otel_metrics.assets.dashboards.panels import BEFORE, Column, lines, over_time, table
 from otel_metrics.assets.dashboards.queries import chosen
@@ -57,7 +56,16 @@ _UNITS: Final = (
 
 def _row(series: str, *matchers: str, days_later: int = 0) -> Expression:
     """Return the value of a column, at midnight, for the day that ends then (or so many days later)."""
-    return last_over(Series(series, (*_WHERE, *matchers)).over("23h", offset=f"-{23 + 24 * days_later}h30m"))
+    return _at_midnight(Series(series, (*_WHERE, *matchers)), days_later)
+
+
+def _at_midnight(column: Series, days_later: int = 0) -> Expression:
+    return last_over(column.over("23h", offset=f"-{23 + 24 * days_later}h30m"))
+
+
+def _sum_of_day() -> Expression:
+    """Return the sum of the values of a day; imported days have no series of it."""
+    return _row(_COUNT) * _at_midnight(Series(DAILY_TABLE["avg_value"].series))
 
 
 def _last_day(series: str, *matchers: str) -> Expression:
@@ -70,10 +78,9 @@ def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
     return last_over(_row(series, *matchers, days_later=1).every("1d", "1d", offset=offset))
 
 
-def _week(series: str, operator: str = "sum_over_time", *, before: bool = False) -> Expression:
+def _week(of_day: Expression, operator: str = "sum_over_time", *, before: bool = False) -> Expression:
     """Return what an operator makes of the last seven full days, or of the seven before."""
-    offset = "169h30m" if before else _SETTLED
-    return call(operator, _row(series).every("7d", "1d", offset=offset))
+    return call(operator, of_day.every("7d", "1d", offset="169h30m" if before else _SETTLED))
 
 
 def dashboard(_values: Values) -> Dashboard:
@@ -113,7 +120,6 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
                 "Average over days",
                 aggregate("max", DAILY_KEY, _each_day(DAILY_TABLE["avg_value"].series, rows)),
                 trend=True,
-                step="1d",
                 width=130,
             ),
             *(Column(column.title, _last_day(column.series, rows), unit, width=82) for column in others.values()),
@@ -124,6 +130,7 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
         sort="Count",
         height=height,
         time_from=_MONTH,
+        interval="1d",
     )
 
 
@@ -152,19 +159,20 @@ def _days() -> Panel:
         "Values per day, and those of the same day a week before",
         "All chosen metrics together; the same weekday one above the other.",
         [
-            over_time(sum_by((), _each_day(_COUNT)), "this day", step="1d"),
-            over_time(sum_by((), _each_day(_COUNT, offset="7d")), BEFORE, step="1d"),
+            over_time(sum_by((), _each_day(_COUNT)), "this day"),
+            over_time(sum_by((), _each_day(_COUNT, offset="7d")), BEFORE),
         ],
         low=0,
         width=24,
         time_from=_MONTH,
+        interval="1d",
     )
 
 
 def _weeks() -> Panel:
-    count, count_before = _week(_COUNT), _week(_COUNT, before=True)
-    average, average_before = _week(SUM) / count, _week(SUM, before=True) / count_before
-    days, days_before = (_week(_COUNT, "count_over_time", before=before) for before in (False, True))
+    count, count_before = _week(_row(_COUNT)), _week(_row(_COUNT), before=True)
+    average, average_before = _week(_sum_of_day()) / count, _week(_sum_of_day(), before=True) / count_before
+    days, days_before = (_week(_row(_COUNT), "count_over_time", before=before) for before in (False, True))
     fortnight = call("count_over_time", _row(_COUNT).every("14d", "1d", offset=_SETTLED))
 
     def whole(change: Expression) -> Expression:

@@ -168,12 +168,13 @@ def _more(values: Values) -> tuple[Panel, ...]:
             "Learning: accuracy and confidence",
             "Means of ten minutes: confidence far above accuracy is misplaced.",
             [
-                over_time(values.of(LEARNING_ACCURACY, NOW).average(), "accuracy", step="10m"),
-                over_time(values.of(LEARNING_CONFIDENCE, NOW).average(), "confidence", step="10m"),
+                over_time(values.of(LEARNING_ACCURACY, NOW).average(), "accuracy"),
+                over_time(values.of(LEARNING_CONFIDENCE, NOW).average(), "confidence"),
             ],
             "percentunit",
             soft_low=0.5,
             high=1,
+            interval="10m",
         ),
     )
 

@@ -88,7 +88,7 @@ def _types(values: Values) -> Panel:
         {"feature": "Feature", "learning_type": "Type"},
         [
             Column("Accuracy", _period(values, LEARNING_ACCURACY), "percentunit", decimals=1),
-            Column("Accuracy over time", now, trend=True, step="10m", width=200),
+            Column("Accuracy over time", now, trend=True, width=200),
             Column("Confidence", _period(values, LEARNING_CONFIDENCE), "percentunit", decimals=1),
             Column("Improvement", _period(values, LEARNING_IMPROVEMENT) - 1, "percentunit", decimals=1),
             Column("Results", values.of(LEARNING_ACCURACY, values.period, _KEY, _WHERE).count()),
@@ -98,6 +98,7 @@ def _types(values: Values) -> Panel:
         widths=NAMES,
         sort="Accuracy",
         ascending=True,
+        interval="10m",
     )
 
 
@@ -106,10 +107,10 @@ def _curves(values: Values) -> tuple[Panel, ...]:
 
     def curve(title: str, description: str, metric: Metric, less: float = 0) -> Panel:
         mean = only(values.of(metric, NOW, _KEY, _WHERE).average(), least, _KEY, best="bottomk")
-        query = over_time(mean - less if less else mean, _LEGEND, step="10m")
+        query = over_time(mean - less if less else mean, _LEGEND)
         if less:
-            return lines(title, description, [query], "percentunit")
-        return lines(title, description, [query], "percentunit", soft_low=0.5, high=1)
+            return lines(title, description, [query], "percentunit", interval="10m")
+        return lines(title, description, [query], "percentunit", soft_low=0.5, high=1, interval="10m")
 
     return (
         curve(
@@ -135,15 +136,17 @@ def _details(values: Values) -> tuple[Panel, ...]:
         heat(
             "Results by their accuracy",
             "How many results per second were so accurate.",
-            over_time(accuracies.buckets(), step="10m"),
+            over_time(accuracies.buckets()),
             "percentunit",
             native=values.native,
             width=8,
+            interval="10m",
         ),
         lines(
             "Other learning metrics",
             "Mean of what record_learning_metric of the basic collector recorded, by name; may be below zero.",
-            [over_time(other, "{{feature}} {{metric_name}}", step="10m")],
+            [over_time(other, "{{feature}} {{metric_name}}")],
             "none",
+            interval="10m",
         ),
     )

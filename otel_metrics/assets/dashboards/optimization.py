@@ -110,21 +110,24 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         lines(
             "Average change, per hour",
             "Mean of after / before - 1 by category: below 0 the measure shrank.",
-            [over_time(change, _LEGEND, step="1h")],
+            [over_time(change, _LEGEND)],
             "percentunit",
+            interval="1h",
         ),
         lines(
             "Average impact on users, per hour",
             "Mean score by category.",
-            [over_time(impact, _LEGEND, step="1h")],
+            [over_time(impact, _LEGEND)],
             "percentunit",
             low=0,
             high=1,
+            interval="1h",
         ),
         lines(
             "Other optimization metrics, per hour",
             "Mean of what record_optimization_metric of the basic collector recorded, by name; may be below zero.",
-            [over_time(other, "{{feature}} {{metric_name}}", step="1h")],
+            [over_time(other, "{{feature}} {{metric_name}}")],
             "none",
+            interval="1h",
         ),
     )

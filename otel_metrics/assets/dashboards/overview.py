@@ -142,25 +142,17 @@ def _features() -> Panel:
         [
             Column("Alerts", aggregate("count", BY, FIRING), width=72),
             Column("Errors", each(hour_of_errors()), bound=MANY, width=76),
-            Column("Errors, trend", sum_by(BY, recorded(ERRORS_5M)), trend=True, step="5m", color="#F2495C", width=98),
+            Column("Errors, trend", sum_by(BY, recorded(ERRORS_5M)), trend=True, color="#F2495C", width=104),
             Column("Response", each(hour_of_response_times()), "s", SLOW, width=88),
-            Column("Satisfaction", each(hour_of_satisfaction()), "percentunit", UNLOVED, 1, width=98),
+            Column("Satisfaction", each(hour_of_satisfaction()), "percentunit", UNLOVED, 1, width=104),
             Column("Success", success(BY), "percentunit", decimals=1, width=76),
-            Column(
-                "Uses a minute",
-                per_minute(sum_by(BY, recorded(USES_5M))),
-                "none",
-                decimals=1,
-                trend=True,
-                step="5m",
-                last=True,
-                width=120,
-            ),
+            Column("Uses/min", per_minute(sum_by(BY, recorded(USES_5M))), "none", decimals=1, width=84),
         ],
         links={"Feature": MENU},
         none="no feature has recorded anything",
         sort=("Alerts", "Errors"),
         width=15,
+        interval="5m",
     )
 
 
@@ -211,10 +203,11 @@ def _rest(values: Values) -> tuple[Panel, ...]:
         lines(
             "Accuracy of learning",
             f"Mean of five minutes, the {SHOWN} least accurate features.",
-            [over_time(accuracy, NAME, step="5m")],
+            [over_time(accuracy, NAME)],
             "percentunit",
             soft_low=0.5,
             high=1,
+            interval="5m",
         ).look(uids.LEARNING),
         lines(
             "Resources: share in use",

@@ -73,7 +73,7 @@ def _absent(text: str, color: str = GREY) -> Json:
     return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": color, "index": 0}}}
 
 
-def over_time(expr: Expression, legend: str = "", *, step: str = "", exemplars: bool = False) -> Json:
+def over_time(expr: Expression, legend: str = "", *, exemplars: bool = False) -> Json:
     """Return the target of a query over the dashboard's period."""
     target: Json = {
         "datasource": DATASOURCE,
@@ -84,7 +84,7 @@ def over_time(expr: Expression, legend: str = "", *, step: str = "", exemplars: 
         "instant": False,
         "format": "time_series",
     }
-    return {**target, **({"interval": step} if step else {}), **({"exemplar": True} if exemplars else {})}
+    return {**target, "exemplar": True} if exemplars else target
 
 
 def at_end(expr: Expression, legend: str = "", *, form: str = "time_series") -> Json:
@@ -140,6 +140,7 @@ def lines(
     soft_low: float | None = None,
     none: str = NO_DATA,
     width: int = 8,
+    interval: str = "",
     time_from: str = "",
 ) -> Panel:
     """Return curves over time; the bound is drawn as a line. What is called "a week before" is dotted."""
@@ -158,7 +159,7 @@ def lines(
     if soft_low is not None:
         custom["axisSoftMin"] = soft_low
     panel = _graph(title, description, targets, unit, custom, bound, (low, high), width)
-    return replace(panel, defaults={**panel.defaults, "noValue": none}, time_from=time_from)
+    return replace(panel, defaults={**panel.defaults, "noValue": none}, time_from=time_from, interval=interval)
 
 
 def counts(
@@ -235,7 +236,9 @@ BEFORE: Final = "a week before"
 _LITTLE: Final = {"s": 0.01, "percentunit": 0.01, "bytes": 1024}
 
 
-def heat(title: str, description: str, target: Json, unit: str, *, native: bool = False, width: int = 12) -> Panel:
+def heat(
+    title: str, description: str, target: Json, unit: str, *, native: bool = False, width: int = 12, interval: str = ""
+) -> Panel:
     """Return the distribution of values over time, from a histogram's buckets."""
     options: Json = {
         # Classic buckets come as one series per bound and are counted below each; native ones as they are.
@@ -264,7 +267,7 @@ def heat(title: str, description: str, target: Json, unit: str, *, native: bool 
         "scaleDistribution": {"type": "linear"},
         "hideFrom": {"legend": False, "tooltip": False, "viz": False},
     }
-    return Panel("heatmap", title, description, (buckets,), width, 8, {"custom": custom}, options)
+    return Panel("heatmap", title, description, (buckets,), width, 8, {"custom": custom}, options, interval=interval)
 
 
 def bars(title: str, description: str, expr: Expression, legend: str, unit: str, *, width: int = 8) -> Panel:
@@ -307,22 +310,16 @@ class Column:
     width: int = 0
     """Pixels; 0 shares what is left."""
     trend: bool = False
-    step: str = ""
-    """The least step of a trend."""
     color: str = BLUE
     """Of a trend."""
-    last: bool = False
-    """Whether a trend's last value is told, too."""
     more: tuple[tuple[str, Any], ...] = ()
     """Further properties of Grafana's."""
 
     def properties(self) -> Json:
         """Return the properties that Grafana gives the column."""
         if self.trend:
-            cell: Json = {"type": "sparkline", "hideValue": not self.last, "fillOpacity": 20, "lineWidth": 1}
+            cell: Json = {"type": "sparkline", "hideValue": True, "fillOpacity": 20, "lineWidth": 1}
             own: Json = {"custom.cellOptions": cell, "color": {"mode": "fixed", "fixedColor": self.color}}
-            if self.last:
-                own |= {"unit": self.unit, "decimals": self.decimals or 0}
         else:
             own = {"unit": self.unit}
             if self.decimals is not None or self.unit == "locale":
@@ -352,6 +349,7 @@ def table(
     ascending: bool = False,
     width: int = COLUMNS,
     height: int = 9,
+    interval: str = "",
     time_from: str = "",
 ) -> Panel:
     """Return a table: one row for each set of ``labels`` (label to heading), one column for each expression.
@@ -370,6 +368,7 @@ def table(
         ascending: whether it is the least first.
         width: of the grid's columns.
         height: in units of the grid.
+        interval: the least step of trends.
         time_from: a period of the table's own, back from the end.
     """
     trends = [n for n, column in enumerate(columns) if column.trend]
@@ -407,10 +406,7 @@ def table(
         "table",
         title,
         description,
-        tuple(
-            over_time(column.expr, step=column.step) if column.trend else at_end(column.expr, form="table")
-            for column in columns
-        ),
+        tuple(over_time(column.expr) if column.trend else at_end(column.expr, form="table") for column in columns),
         width,
         height,
         {
@@ -425,6 +421,7 @@ def table(
         tuple(overrides),
         tuple(transformations),
         time_from=time_from,
+        interval=interval,
     )
 
 

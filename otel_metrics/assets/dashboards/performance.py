@@ -140,10 +140,11 @@ def _distribution(values: Values) -> Panel:
     return heat(
         "Durations by their length",
         "How many per second fell between two bounds: a second band is a second population.",
-        over_time(values.of(PERFORMANCE_DURATION, NOW, (), _WHERE).buckets(), step="2m"),
+        over_time(values.of(PERFORMANCE_DURATION, NOW, (), _WHERE).buckets()),
         "s",
         native=values.native,
         width=24,
+        interval="2m",
     )
 
 
@@ -156,9 +157,10 @@ def _other_units(values: Values) -> tuple[Panel, ...]:
         lines(
             "Average values in other units",
             "Of what has no unit that is known, in the caller's unit; may be below zero.",
-            [over_time(signed, f"{_LEGEND} {{{{unit}}}}", step="5m")],
+            [over_time(signed, f"{_LEGEND} {{{{unit}}}}")],
             "none",
             width=24,
+            interval="5m",
         ),
     )
 
@@ -168,7 +170,8 @@ def _average(values: Values, metric: Metric, title: str, unit: str) -> Panel:
     return lines(
         title,
         f"Mean of {series_name(metric)}, the {SHOWN} with most values.",
-        [over_time(average, _LEGEND, step="5m")],
+        [over_time(average, _LEGEND)],
         unit,
         low=0,
+        interval="5m",
     )

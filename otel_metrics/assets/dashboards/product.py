@@ -66,7 +66,7 @@ def dashboard(_values: Values) -> Dashboard:
 
 def _tiles() -> tuple[Panel, ...]:
     return (
-        stat("Uses, last 24 hours", "Of all chosen features.", _uses(), none="no uses", width=6),
+        stat("Uses, last 24 hours", "Of all chosen features.", _uses(), none="no full hour yet", width=6),
         stat(
             "Change against a week before",
             "Of the uses of the last 24 hours, against the same hours of the week before.",
@@ -81,7 +81,7 @@ def _tiles() -> tuple[Panel, ...]:
             "Of the uses whose outcome is known.",
             _success(),
             "percentunit",
-            none="no uses",
+            none="no full hour yet",
             decimals=1,
             width=6,
         ),
@@ -90,7 +90,7 @@ def _tiles() -> tuple[Panel, ...]:
             "Of all responses.",
             _satisfaction(),
             "percentunit",
-            none="no responses",
+            none="no full hour yet",
             decimals=1,
             width=6,
         ),
@@ -104,7 +104,7 @@ def _features() -> Panel:
         {FEATURE.name: "Feature"},
         [
             Column("Uses", _uses(_BY)),
-            Column("Uses over days", _uses(_BY), trend=True, step=_DAY, width=220),
+            Column("Uses over days", _uses(_BY), trend=True, width=220),
             Column("Change in a week", _uses(_BY) / (_uses(_BY, offset=WEEK) > 0) - 1, "percentunit", decimals=1),
             Column("Success", _success(_BY), "percentunit", decimals=1),
             Column("Satisfaction", _satisfaction(_BY), "percentunit", decimals=1),
@@ -112,19 +112,20 @@ def _features() -> Panel:
         ],
         links={"Feature": feature_menu(uids.PRODUCT)},
         widths=NAMES,
-        none="no feature was used",
+        none="no full hour yet",
         sort="Uses",
         height=9,
         time_from=_MONTH,
+        interval=_DAY,
     )
 
 
 def _days() -> tuple[Panel, ...]:
     def curves(title: str, description: str, now: Expression, before: Expression, unit: str) -> Panel:
-        targets = [over_time(now, "this day", step=_DAY), over_time(before, BEFORE, step=_DAY)]
+        targets = [over_time(now, "this day"), over_time(before, BEFORE)]
         if unit == "percentunit":
-            return lines(title, description, targets, unit, soft_low=0.5, high=1, time_from=_MONTH)
-        return lines(title, description, targets, unit, low=0, time_from=_MONTH)
+            return lines(title, description, targets, unit, soft_low=0.5, high=1, interval=_DAY, time_from=_MONTH)
+        return lines(title, description, targets, unit, low=0, interval=_DAY, time_from=_MONTH)
 
     return (
         curves("Uses per day", "Of all chosen features.", _uses(), _uses(offset=WEEK), "locale"),

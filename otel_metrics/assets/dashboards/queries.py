@@ -99,7 +99,7 @@ def only(expression: Expression, ranking: Expression, by: tuple[str, ...], *, be
 def most_of(metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
     """Return the curves of a counter that grew most in the period."""
     selector = series(metric, chosen(FEATURE), *matchers)
-    return only(sum_by(by, change(selector)), sum_by(by, whole(selector)) > 0, by)
+    return only(sum_by(by, change(selector)), sum_by(by, whole(selector)), by)
 
 
 def named(expression: Expression, label: Label) -> Expression:

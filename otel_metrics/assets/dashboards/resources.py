@@ -106,7 +106,7 @@ def _processes() -> Panel:
         {"resource_type": "Type", "resource_name": "Resource", INSTANCE: "Process", UNIT.name: "Unit"},
         [
             Column("Share", _now(RESOURCE_UTILIZATION, _EACH), "percentunit", decimals=1),
-            Column("Share over time", living, trend=True, step="5m", width=200),
+            Column("Share over time", living, trend=True, width=200),
             Column("Bytes used", _now(RESOURCE_USED, _EACH), "bytes"),
             Column("Bytes there are", _now(RESOURCE_ALLOCATED, _EACH), "bytes"),
             Column("Used", _now(RESOURCE_USED_VALUE, units), "none"),
@@ -115,4 +115,5 @@ def _processes() -> Panel:
         none="no process reports any",
         sort="Share",
         height=11,
+        interval="5m",
     )

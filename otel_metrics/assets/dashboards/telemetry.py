@@ -107,12 +107,13 @@ def _targets() -> Panel:
                 width=84,
             ),
             Column("Samples", samples, width=90),
-            Column("Samples over time", samples, trend=True, step="5m", width=150),
+            Column("Samples over time", samples, trend=True, width=150),
         ],
         none="nothing is scraped",
         sort="State",
         ascending=True,
         width=14,
+        interval="5m",
     )
 
 

@@ -93,11 +93,12 @@ def _actions(values: Values) -> Panel:
             Column("Success", success_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1),
             Column("Average", each.average(), "s"),
             Column("p95", each.quantile(0.95), "s"),
-            Column("Uses over time", added(USAGE, NOW, _KEY, _WHERE), trend=True, step="5m", width=200),
+            Column("Uses over time", added(USAGE, NOW, _KEY, _WHERE), trend=True, width=200),
         ],
         links={"Feature": feature_menu(uids.USAGE)},
         widths=NAMES,
         sort="Failed",
+        interval="5m",
     )
 
 
@@ -113,9 +114,10 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         lines(
             "Uses per minute",
             f"The {SHOWN} most frequent actions of the period.",
-            [over_time(per_minute(most_of(USAGE, NOW, _KEY, _WHERE)), _LEGEND, step="2m")],
+            [over_time(per_minute(most_of(USAGE, NOW, _KEY, _WHERE)), _LEGEND)],
             "none",
             low=0,
+            interval="2m",
         ),
         lines(
             "Share of uses that fail, by feature",
@@ -127,9 +129,10 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         lines(
             "Average duration of uses",
             f"Of the uses that were timed: the {SHOWN} slowest actions.",
-            [over_time(durations, _LEGEND, step="5m", exemplars=True)],
+            [over_time(durations, _LEGEND, exemplars=True)],
             "s",
             low=0,
+            interval="5m",
         ),
     )
 
@@ -150,22 +153,20 @@ def _details(values: Values) -> tuple[Panel, ...]:
         lines(
             "Uses per minute, by context",
             "By the user_context that was recorded.",
-            [
-                over_time(
-                    per_minute(named(added(USAGE, NOW, (CONTEXT.name,), _WHERE), CONTEXT)), "{{context}}", step="2m"
-                )
-            ],
+            [over_time(per_minute(named(added(USAGE, NOW, (CONTEXT.name,), _WHERE), CONTEXT)), "{{context}}")],
             "none",
             stacked=True,
             low=0,
             width=12,
+            interval="2m",
         ),
         heat(
             "Uses by their duration",
             "How many uses per second took so long: a second band is a second population.",
-            over_time(values.of(USAGE_DURATION, NOW, (), _WHERE).buckets(), step="2m"),
+            over_time(values.of(USAGE_DURATION, NOW, (), _WHERE).buckets()),
             "s",
             native=values.native,
             width=24,
+            interval="2m",
         ),
     )
