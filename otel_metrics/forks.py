@@ -32,9 +32,11 @@ class Part(IntEnum):
     """What is on its way into the totals of all processes (the parent's), and the lock that shows that the parent lives."""
     SERVERS = 5
     """Ports and threads that serve scrapes: the parent's."""
-    GARBAGE_COLLECTION = 6
+    NEIGHBOURS = 6
+    """What is known of other processes at the same address."""
+    GARBAGE_COLLECTION = 7
     """Garbage collection that a scrape of the parent held back."""
-    RUNTIME = 7
+    RUNTIME = 8
     """The process's provider, recorder and reader: made anew, of parts that work again."""
 
 

@@ -18,6 +18,7 @@ import otel_metrics.exporter.apps  # noqa: F401 (a child forked while another th
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.configured import answer_with
+from otel_metrics.exporter.neighbours import neighbours
 from otel_metrics.exporter.registry import OtherRegistry
 from otel_metrics.exporter.shared import SharedReader
 from otel_metrics.facade.advanced import AdvancedMetrics
@@ -93,7 +94,7 @@ class Runtime:
                 registry=CollectorRegistry(),
                 resource_constant_labels=(INSTANCE,),
             )
-        local = LocalSource(self.recorder.local_store, () if self.totals is None else (_ONE_OF_MANY,))
+        local = LocalSource(self.recorder.local_store, self._warnings)
         self.source = _source(server, local, settings)
         self.backend = Backend(
             Binding(self.recorder),
@@ -109,6 +110,9 @@ class Runtime:
 
     def _instance_id(self) -> str:
         return str(self.resource.attributes[INSTANCE]) if self.totals is None else self.totals.read().instance_id
+
+    def _warnings(self) -> tuple[str, ...]:
+        return (_ONE_OF_MANY,) if self.totals is not None or neighbours else ()
 
     @property
     def reader(self) -> PrometheusReader:
@@ -129,12 +133,13 @@ class Runtime:
         """Serve the metrics over HTTP; see :func:`otel_metrics.serve`."""
         options = {"host": self.settings.host, "port": self.settings.port, **options}
         handle = self.reader.serve(**options)
-        self._servers.append(handle)
+        if handle not in self._servers:
+            self._servers.append(handle)
         return handle
 
     def served(self) -> list[str]:
         """Return the addresses that are open."""
-        return [server.url for server in self._servers if not server._closed]  # noqa: SLF001 (there is no public way)
+        return [server.url for server in self._servers if server.listening]
 
     def close(self) -> None:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
@@ -313,12 +318,13 @@ def get_advanced_metrics() -> AdvancedMetrics:
 def serve(host: str | None = None, port: int | None = None, **options: Any) -> ServerHandle:
     """Serve the metrics at ``http://host:port/metrics`` from daemon threads and return a handle (``url``, ``port``, ``close()``).
 
-    Listens on loopback unless told otherwise; port 0 takes any free one. ``options`` are those of
+    Listens on loopback unless told otherwise; port 0 takes any free one. Where another process has the address, this one waits
+    for it (``listening`` tells) and takes over; served again, it is the same handle. ``options`` are those of
     :meth:`otel_metrics.exporter.PrometheusReader.serve` (TLS, authentication, limits).
 
     Raises:
         ConfigurationError: with a ``meter_provider`` of the application's own.
-        OSError: the address cannot be listened on.
+        OSError: the address is none of this machine's, or is served with other options.
     """
     given = {"host": host, "port": port}
     return current().serve(**{name: value for name, value in given.items() if value is not None}, **options)

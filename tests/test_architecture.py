@@ -154,6 +154,7 @@ READER_ALONE = [
     "otel_metrics.exporter.gc_guard",
     "otel_metrics.exporter.names",
     "otel_metrics.exporter.negotiation",
+    "otel_metrics.exporter.neighbours",
     "otel_metrics.exporter.other_collectors",
     "otel_metrics.exporter.protobuf",
     "otel_metrics.exporter.reader",

@@ -66,6 +66,7 @@ def test_the_exposed_names() -> None:
         "otel_metrics_scrapes_total",
         "otel_metrics_series",
         "otel_metrics_shared_errors_total",
+        "otel_metrics_unmerged",
         "resource_allocated_bytes",
         "resource_allocated_value",
         "resource_used_bytes",

@@ -170,7 +170,7 @@ def test_parts_are_renewed_in_the_written_order_and_one_that_fails_does_not_keep
             forks.renew_after_fork(part, fail if part is forks.Part.TOTALS else lambda part=part: order.append(part.name))
         """,
         """
-        assert order == ["AGGREGATIONS", "FLUSHERS", "SHARED_TOTALS", "SERVERS", "GARBAGE_COLLECTION", "RUNTIME"], order
+        assert order == ["AGGREGATIONS", "FLUSHERS", "SHARED_TOTALS", "SERVERS", "NEIGHBOURS", "GARBAGE_COLLECTION", "RUNTIME"], order
         assert said == ["after a fork, TOTALS could not be renewed"], said
         """,
     )

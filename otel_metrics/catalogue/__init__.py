@@ -47,6 +47,7 @@ from otel_metrics.catalogue.derived import (
     SCRAPES,
     SERIES,
     SHARED_ERRORS,
+    UNMERGED,
 )
 from otel_metrics.catalogue.features import (
     ERRORS,
@@ -204,6 +205,7 @@ __all__ = [
     "SHARED_ERRORS",
     "SIGN",
     "UNIT",
+    "UNMERGED",
     "USAGE",
     "USAGE_DURATION",
     "VALUES",

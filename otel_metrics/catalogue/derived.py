@@ -49,3 +49,9 @@ INVALID_FILES = Metric(
     "Files of the endpoint (users, certificates) that cannot be used as they are now.",
     merge="max",
 )
+UNMERGED = Metric(
+    "otel_metrics.unmerged",
+    Kind.GAUGE,
+    Family.BRIDGE,
+    "1 if other processes answer at the address of this endpoint, each for itself; otherwise left out.",
+)

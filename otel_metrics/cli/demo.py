@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
@@ -87,12 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(port: int | None) -> ServerHandle:
-    try:
-        return otel_metrics.serve() if port is None else otel_metrics.serve(port=port)
-    except OSError:
-        if port is not None:
-            raise
-        return otel_metrics.serve(port=0)
+    server = otel_metrics.serve(port=port)
+    if server.listening:
+        return server
+    server.close()
+    if port is not None:
+        raise OSError(errno.EADDRINUSE, f"{server.url}: address already in use")
+    return otel_metrics.serve(port=0)
 
 
 def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> processes.Server | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import importlib
 import inspect
 import signal
@@ -52,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     sys.argv = [arguments.function or "otel-metrics", *arguments.arguments]
     try:
         with otel_metrics.serve() as server:
+            if not server.listening:
+                raise OSError(errno.EADDRINUSE, f"{server.url}: address already in use")
             terminal.say("Metrics:", server.url)
             result = _called(function)
     finally:

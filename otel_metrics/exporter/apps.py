@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def wsgi_app(endpoint: Endpoint) -> WSGIApp:
         }
         path = _path(endpoint, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
         client = environ.get("REMOTE_ADDR", "")
+        endpoint.asked_at(_workers_of((environ.get("SERVER_NAME"), environ.get("SERVER_PORT"))))
         response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers, client)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         if environ.get("REQUEST_METHOD") == "HEAD":
@@ -60,6 +62,7 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
         prefix = scope.get("root_path", "").rstrip("/")
         path = _path(endpoint, prefix, scope["path"].removeprefix(prefix))
         client, *_ = scope.get("client") or ("",)
+        endpoint.asked_at(_workers_of(scope.get("server") or ()))
         answered = asyncio.ensure_future(asyncio.to_thread(endpoint.respond, scope["method"], path, headers, client))
         try:
             response = await asyncio.shield(answered)
@@ -73,6 +76,11 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
             response.body.close()
 
     return app
+
+
+def _workers_of(server: Iterable[object]) -> str:
+    """Return the name of what the workers of one web server have in common; an address may be that of another one's test."""
+    return f"{':'.join(map(str, server))} (workers of process {os.getppid()})"
 
 
 def _let_go(answered: asyncio.Future[Response]) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.sdk.metrics.export import NumberDataPoint
 
-from otel_metrics.catalogue import COLLISIONS, INVALID_FILES, SCRAPE_DURATION, SCRAPES
+from otel_metrics.catalogue import COLLISIONS, INVALID_FILES, SCRAPE_DURATION, SCRAPES, UNMERGED
 from otel_metrics.exporter import other_collectors
 from otel_metrics.exporter.families import Claims, MetricFamily, MetricStream, group
 from otel_metrics.exporter.names import escaped_metric, translated_metric
+from otel_metrics.exporter.neighbours import neighbours
 from otel_metrics.exporter.protobuf import ProtobufRenderer, label_pairs
 from otel_metrics.exporter.registry import Collected, registered
 from otel_metrics.exporter.series import Series
@@ -185,6 +186,8 @@ class Exposition:
         invalid = self._invalid_files()
         if invalid is not None:
             values[INVALID_FILES] = invalid
+        if neighbours:
+            values[UNMERGED] = 1
         return values
 
     def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:

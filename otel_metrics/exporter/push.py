@@ -49,7 +49,6 @@ COARSE_SCALE: Final = 3
 
 _MAX_BUCKETS: Final = 640
 
-
 _MONOTONIC: Final = (Counter, Histogram, ObservableCounter)
 _OTHERS: Final = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)
 

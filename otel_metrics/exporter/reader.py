@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import ssl
 import threading
@@ -29,6 +30,7 @@ from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
 from otel_metrics.exporter.families import Collisions, ReaderOptions
 from otel_metrics.exporter.names import STRATEGIES
+from otel_metrics.exporter.neighbours import neighbours
 from otel_metrics.exporter.registry import RegistryCollector
 from otel_metrics.exporter.server import ServerHandle, ServerLimits
 from otel_metrics.exporter.tls import TlsConfig, watched_tls
@@ -132,7 +134,7 @@ class PrometheusReader(PrometheusMetricReader):
             registry, self._collected, options, ladders, self._collisions
         )
         registry.register(self._registered)
-        self._handles: list[ServerHandle] = []
+        self._handles: dict[ServerHandle, tuple[Any, ...]] = {}  # with the options of each
 
     def serve(
         self,
@@ -151,6 +153,9 @@ class PrometheusReader(PrometheusMetricReader):
     ) -> ServerHandle:
         """Serve the metrics from daemon threads, until the handle or the reader is closed.
 
+        An address that another process has is waited for: this one takes over when it is free. To serve again at the same
+        address returns the handle that there is.
+
         Args:
             host: address to listen on; loopback unless told otherwise.
             port: 0 for any free one, see the handle's ``port``.
@@ -167,7 +172,7 @@ class PrometheusReader(PrometheusMetricReader):
             limits: what clients may take of the application.
 
         Raises:
-            OSError: the address is taken, or a file cannot be read.
+            OSError: the address is not one of this machine's, a file cannot be read, or this reader serves there with other options.
             RuntimeError: the reader has been shut down.
             ValueError: no port, a file is malformed, the key is encrypted, or arguments do not go together.
         """
@@ -176,6 +181,12 @@ class PrometheusReader(PrometheusMetricReader):
         if not 0 <= port <= MAX_PORT:
             # The system would take the remainder.
             raise ValueError(f"port={port!r} is not allowed: 0 to {MAX_PORT}")
+        files = certfile, keyfile, client_cafile, users_file, web_config_file
+        options = files, {*allowed_hosts}, metrics_path, max_scrapes, limits
+        if (handle := self._served(host, port)) is not None:
+            if self._handles[handle] != options:
+                raise OSError(errno.EADDRINUSE, f"{handle.url} is served already, with other options")
+            return handle
         if certfile is None and (keyfile or client_cafile):
             raise ValueError("keyfile and client_cafile need a certfile")
         if web_config_file is None:
@@ -201,7 +212,7 @@ class PrometheusReader(PrometheusMetricReader):
         handle = ServerHandle(endpoint, host, port, tls=None if tls is None else tls.current, limits=limits)
         if tls is not None:
             self._files.add(tls)
-        self._handles.append(handle)
+        self._handles[handle] = options
         return handle
 
     def wsgi_app(
@@ -241,6 +252,12 @@ class PrometheusReader(PrometheusMetricReader):
             with contextlib.suppress(KeyError):
                 self.registry.unregister(registered)
 
+    def _served(self, host: str, port: int) -> ServerHandle | None:
+        """Return the server at an address, if there is one. It may be waiting for it."""
+        return next(
+            (each for each in self._handles if (each.host, each.port) == (host, port) and not each.closed), None
+        )
+
     def _scrape(self, form: Format) -> Iterator[bytes]:
         return self._exposition.scrape(form)
 
@@ -261,7 +278,12 @@ class PrometheusReader(PrometheusMetricReader):
             response_timeout=response_timeout,
             users=users,
             serves=serves,
+            asked_at=self._asked_at,
         )
+
+    def _asked_at(self, address: str) -> None:
+        """Take note that this process answers there: others may, too, with other numbers."""
+        neighbours.look(address)
 
     def _invalid_files(self) -> int | None:
         """Return how many files of the endpoints cannot be used as they are; None: there are no files."""

@@ -6,8 +6,10 @@ It is there for scrapers. Whatever clients do, they cost the application a bound
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
+import select
 import selectors
 import socket
 import ssl
@@ -40,6 +42,9 @@ _MAX_HEAD: Final = 1 << 15
 """Bytes of a request that are read; scrapers send about 1,000."""
 
 _DRAIN_TIMEOUT: Final = 1.0
+
+_RETRY: Final = 1.0
+"""Seconds between attempts to listen at an address that somebody else has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,10 @@ class _Connection:
 
 
 class ServerHandle:
-    """A running server: where it listens, and how to stop it. Also a context manager."""
+    """A running server: where it listens, and how to stop it. Also a context manager.
+
+    Of several processes with one address the first listens. The others wait, and one of them takes over when it has ended.
+    """
 
     def __init__(
         self,
@@ -103,7 +111,7 @@ class ServerHandle:
         """Listen and answer, from daemon threads; ``tls`` gives what the next connection is secured with.
 
         Raises:
-            OSError: the address is taken, or not one of this machine's.
+            OSError: the address cannot be listened on, for another reason than that somebody does already.
         """
         self._endpoint = endpoint
         self._tls = tls
@@ -112,11 +120,17 @@ class ServerHandle:
         self._open: dict[socket.socket, _Connection] = {}  # from the oldest on
         self._lock = threading.Lock()
         self._closed = False
-        self._listener = _listen(host, port)
         self.host = host
         """The address that was asked for."""
-        self.port: int = self._listener.getsockname()[1]
+        self.port = port
         """The port, also where any free one was asked for."""
+        self._listener = self._try_to_listen()
+        if self._listener is None:
+            _logger.warning(
+                "%s is taken, by another process of this application or by a stranger. This process records all the same, but a "
+                "scrape does not show it. It tries again every second, and serves as soon as the address is free",
+                self.url,
+            )
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="otel-metrics-server", daemon=True)
         self._thread.start()
@@ -128,6 +142,16 @@ class ServerHandle:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104 (compared)
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}{self._endpoint.metrics_path}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._closed
+
+    @property
+    def listening(self) -> bool:
+        """Whether this process answers there; not while another one has the address."""
+        return self._listener is not None and not self._closed
 
     def close(self) -> None:
         """Stop listening, and cut open connections. Closing twice is fine."""
@@ -144,7 +168,8 @@ class ServerHandle:
 
     def _release(self) -> None:
         for each in (self._listener, self._wake, self._woken):
-            each.close()
+            if each is not None:
+                each.close()
 
     def __enter__(self) -> Self:
         return self
@@ -154,10 +179,41 @@ class ServerHandle:
     ) -> None:
         self.close()
 
+    def _try_to_listen(self) -> socket.socket | None:
+        """Return a socket that listens, or None: somebody else has the address."""
+        try:
+            listener = _listen(self.host, self.port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return None
+        self.port = listener.getsockname()[1]
+        return listener
+
+    def _take_over(self) -> socket.socket | None:
+        """Wait for the address; None if the server was closed before."""
+        failed = False
+        while not select.select([self._woken], [], [], _RETRY)[0]:
+            try:
+                self._listener = self._try_to_listen()
+            except OSError:  # out of file descriptors, or the network is down: that passes
+                if not failed:
+                    _logger.warning("%s cannot be listened on", self.url, exc_info=True)
+                failed = True
+            if self._listener is None:
+                self._endpoint.asked_at(self.url)
+            else:
+                _logger.warning("%s is free again, and served by this process now", self.url)
+                return self._listener
+        return None
+
     def _accept(self) -> None:
-        self._listener.setblocking(False)
+        listener = self._listener or self._take_over()
+        if listener is None:
+            return
+        listener.setblocking(False)
         with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while True:
                 selector.select()
@@ -165,15 +221,15 @@ class ServerHandle:
                     if self._closed:
                         return
                 try:
-                    connection, address = self._listener.accept()
+                    connection, address = listener.accept()
                 except (BlockingIOError, ConnectionError):
                     continue
                 except OSError:
                     # Out of file descriptors, most likely: the pending connection stays, so do not spin on it.
                     _logger.warning("cannot accept a connection", exc_info=True)
-                    selector.unregister(self._listener)
+                    selector.unregister(listener)
                     selector.select(1.0)
-                    selector.register(self._listener, selectors.EVENT_READ)
+                    selector.register(listener, selectors.EVENT_READ)
                     continue
                 self._start(connection, address[0])
 
@@ -239,6 +295,7 @@ class ServerHandle:
             if self._tls is not None:
                 connection = self._secured(self._tls(), connection)
             reached = partial(self._reached, connection)
+            self._endpoint.asked_at(self.url)
             _answer(self._endpoint, connection, reached, limits.request_timeout, limits.response_timeout)
         except OSError:
             # Clients come and go; that is no news.

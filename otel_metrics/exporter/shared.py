@@ -75,6 +75,9 @@ class SharedReader(PrometheusReader):
         self._clock = clock
         self._attributes: dict[tuple[str, ...], Attributes] = {}
 
+    def _asked_at(self, address: str) -> None:
+        """Whichever process is asked, the answer is the same."""
+
     def _collected(self) -> MetricsData | None:
         if self._registered is None:  # shut down
             return None

@@ -46,12 +46,12 @@ class LocalSource:
 
     Args:
         store: what this process recorded.
-        warnings: what every answer has to say about itself.
+        warnings: tells what every answer has to say about itself.
     """
 
     name: SourceName = "local"
 
-    def __init__(self, store: LocalValues, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(self, store: LocalValues, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
         self._store = store
         self._warnings = warnings
 
@@ -59,7 +59,7 @@ class LocalSource:
         """Answer every query of ``plan``; the answer says which period it covers, see :meth:`LocalValues.covered`."""
         covered = Period(*self._store.covered({query.metric for query in plan.values()}, period.start, period.end))
         rows = {name: self._rows(query, covered) for name, query in plan.items()}
-        return Answer(rows, self.name, covered, self._warnings)
+        return Answer(rows, self.name, covered, self._warnings())
 
     def day(self, day: date) -> DayTable:
         """Return the daily table's rows of a day; partial unless this process saw all of it and it is over."""
@@ -73,8 +73,9 @@ class LocalSource:
                     found[DayKey.of(metric.daily, labels)] += parts
         rows = {key: RecordedValues(tuple(parts)).statistics() for key, parts in found.items() if parts}
         units = [labels for labels, _, _ in self._store.latest(c.PERFORMANCE_UNIT, _LAST)]
-        partial = covered != period or bool(self._warnings)
-        return DayTable(day, rows, units, self.name, partial, self._warnings)
+        warnings = self._warnings()
+        partial = covered != period or bool(warnings)
+        return DayTable(day, rows, units, self.name, partial, warnings)
 
     def _rows(self, query: Query, period: Period) -> list[AnswerRow]:
         groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)

@@ -47,8 +47,9 @@ def test_it_serves_on_loopback_and_says_where(reader: PrometheusReader) -> None:
         assert get(handle.url.replace("/metrics", "/-/healthy")) == b"healthy\n"
         assert b'href="./metrics"' in get(handle.url.replace("/metrics", "/"))
         assert status(handle.url + "x") == 404
-        with pytest.raises(OSError, match="in use"):
-            reader.serve(port=handle.port)
+        assert reader.serve(port=handle.port) is handle
+        with pytest.raises(OSError, match="other options"):
+            reader.serve(port=handle.port, metrics_path="/other")
     with pytest.raises(OSError):  # noqa: PT011 (whatever the system says)
         get(handle.url)
     handle.close()

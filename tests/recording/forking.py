@@ -10,8 +10,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import otel_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHILDREN = int(sys.argv[1])
 CALLS = 10
@@ -44,7 +48,7 @@ def child() -> str:
     return "ok"
 
 
-def fork_one() -> str:
+def fork_one(leave: Callable[[int], None]) -> str:
     receive, send = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -54,17 +58,28 @@ def fork_one() -> str:
         except BaseException as error:
             outcome = repr(error)
         os.write(send, outcome.encode()[:500])
-        os._exit(0)
+        leave(0)
     os.close(send)
     try:
         ready, _, _ = select.select([receive], [], [], PATIENCE)
         if not ready:
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
             return "hung"
-        return os.read(receive, 500).decode() or "died"
+        return (os.read(receive, 500).decode() or "died") if ended(pid) else "hung at its end"
     finally:
         os.close(receive)
-        os.waitpid(pid, 0)
+
+
+def ended(pid: int) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return True
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return False
 
 
 def main() -> None:
@@ -87,7 +102,8 @@ def main() -> None:
     threads.append(threading.Thread(target=scrape))
     for thread in threads:
         thread.start()
-    outcomes = Counter(fork_one() for _ in range(CHILDREN))
+    ways: tuple[Callable[[int], None], ...] = (os._exit, sys.exit)
+    outcomes = Counter(fork_one(ways[i % 2]) for i in range(CHILDREN))
     stop.set()
     for thread in threads:
         thread.join()

@@ -1,4 +1,4 @@
-"""Forking while threads record and scrape: no child hangs, none inherits its parent's totals, the parent loses nothing."""
+"""Forking while threads record and scrape: no child hangs, whether it leaves by os._exit or through the interpreter, none inherits its parent's totals, the parent loses nothing."""
 
 from __future__ import annotations
 

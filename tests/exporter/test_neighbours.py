@@ -1,0 +1,80 @@
+"""Several processes behind one address, without shared totals: they say so, each once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import HOST, fetch, free_port, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there processes can be found by an address")
+
+APPLICATION = """
+import otel_metrics
+metrics = otel_metrics.get_advanced_metrics()
+exposed = otel_metrics.wsgi_app()
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/metrics":
+        return exposed(environ, start_response)
+    metrics.record_feature_usage("shop", "order", 1.0, True)
+    start_response("200 OK", [])
+    return [repr(metrics.get_feature_usage_stats("shop", hours=1).get("warnings")).encode()]
+"""
+TOLD = b"\notel_metrics_unmerged 1\n"
+
+
+def gunicorn(folder: Path, port: int, workers: int, **environment: str) -> subprocess.Popen[bytes]:
+    (folder / "application.py").write_text(APPLICATION)
+    command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-b", f"{HOST}:{port}", "application:app"]
+    path = os.pathsep.join(filter(None, sys.path))
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(command, cwd=folder, stderr=log, env={**os.environ, "PYTHONPATH": path, **environment})
+
+
+def test_workers_say_that_a_scrape_shows_one_of_them(tmp_path: Path) -> None:
+    port = free_port()
+    with gunicorn(tmp_path, port, 2) as server:
+        try:
+            wait_until(lambda: TOLD in fetch(f"http://{HOST}:{port}/metrics"))
+            # Both, by the second time that each is asked.
+            wait_until(lambda: all(TOLD in fetch(f"http://{HOST}:{port}/metrics") for _ in range(20)))
+            assert b"this process alone" in fetch(f"http://{HOST}:{port}/")
+        finally:
+            server.terminate()
+    log = (tmp_path / "log").read_text()
+    assert log.count(f"another process answers at {HOST}:{port} ") == 2
+    assert "OTM_MULTIPROCESS_DIR" in log
+
+
+@pytest.mark.parametrize("environment", [{}, {"OTM_MULTIPROCESS_DIR": "shared"}], ids=["one worker", "shared totals"])
+def test_they_say_nothing_where_a_scrape_shows_everything(tmp_path: Path, environment: dict[str, str]) -> None:
+    port = free_port()
+    with gunicorn(tmp_path, port, 2 if environment else 1, **environment) as server:
+        try:
+            wait_until(lambda: b"otel_metrics_series" in fetch(f"http://{HOST}:{port}/metrics"))
+            assert not any(b"otel_metrics_unmerged" in fetch(f"http://{HOST}:{port}/metrics") for _ in range(20))
+        finally:
+            server.terminate()
+    assert "another process" not in (tmp_path / "log").read_text()
+
+
+def test_a_process_that_waits_for_an_address_is_told_of(tmp_path: Path) -> None:
+    port = free_port()
+    program = "import sys, otel_metrics; otel_metrics.serve(port=int(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(port)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as first:  # type: ignore[call-overload] # as the two pipes say
+        wait_until(lambda: fetch(f"http://{HOST}:{port}/metrics"))
+        assert TOLD not in fetch(f"http://{HOST}:{port}/metrics")
+        with subprocess.Popen(command, cwd=tmp_path, **pipes) as second:  # type: ignore[call-overload]
+            wait_until(lambda: TOLD in fetch(f"http://{HOST}:{port}/metrics"))
+            second.kill()
+        first.kill()

@@ -1,0 +1,220 @@
+"""How processes end, with OTLP push: what they recorded last is at the receiver, and one that does not answer costs two seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.exporter.test_push import Receiver
+from tests.processes import HOST, fetch, free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.servers import Servers
+
+APPLICATION = """
+import otel_metrics
+metrics = otel_metrics.get_advanced_metrics()
+
+def work(number=0):
+    metrics.record_feature_usage("ending", "order", 1.0, True)
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        work()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+"""
+
+POOL = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from application import work
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[2])
+    if sys.argv[1] == "close":
+        pool = context.Pool(2)
+        pool.map(work, range(20))
+        pool.close()
+        pool.join()
+    elif sys.argv[1] == "terminate":
+        with context.Pool(2) as pool:
+            pool.map(work, range(20))
+    else:
+        with ProcessPoolExecutor(2, mp_context=context) as executor:
+            list(executor.map(work, range(20)))
+"""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Path:
+    (tmp_path / "application.py").write_text(APPLICATION)
+    (tmp_path / "pool.py").write_text(POOL)
+    return tmp_path
+
+
+def pushing(url: str) -> dict[str, str]:
+    """The environment of a process that pushes there, and not before it ends."""
+    path = os.pathsep.join(["", *filter(None, sys.path)])
+    return {**os.environ, "PYTHONPATH": path, "OTM_OTLP": "cumulative", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": url}
+
+
+def arrived(receiver: Receiver) -> int:
+    """How many calls the receiver knows of, all processes together."""
+    latest = {}
+    for request in receiver.requests:
+        for resource in request.resource_metrics:
+            instance = next(
+                a.value.string_value for a in resource.resource.attributes if a.key == "service.instance.id"
+            )
+            for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+                if metric.name == "feature.usage.duration":
+                    latest[instance] = sum(point.count for point in metric.histogram.data_points)
+    return sum(latest.values())
+
+
+@pytest.mark.parametrize(
+    ("how", "start"),
+    [("close", "fork"), ("close", "forkserver"), ("terminate", "fork"), ("terminate", "spawn"), ("executor", "fork")],
+)
+def test_children_of_pools(receiver: Receiver, application: Path, how: str, start: str) -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "pool.py", how, start]
+    ran = subprocess.run(
+        command, cwd=application, env=pushing(receiver.url), capture_output=True, text=True, timeout=120, check=True
+    )
+    assert arrived(receiver) == 20
+    assert ran.stderr == ""
+
+
+def test_a_web_server_that_the_signal_ends(receiver: Receiver, application: Path) -> None:
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "application:app",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
+    with subprocess.Popen(command, cwd=application, env=pushing(receiver.url), stderr=subprocess.PIPE) as server:
+        wait_until(lambda: fetch(f"http://{HOST}:{port}/") == b"")
+        for _ in range(9):
+            fetch(f"http://{HOST}:{port}/")
+        server.terminate()
+        _, errors = server.communicate(timeout=60)
+    assert server.returncode == -signal.SIGTERM
+    assert arrived(receiver) == 10
+    assert b"Traceback" not in errors
+
+
+PROGRAM = """
+import signal, sys, time
+{before}
+from application import work
+work()
+print("recorded", flush=True)
+{after}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        ("", "time.sleep(60)", -signal.SIGTERM),
+        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))", "time.sleep(60)", 3),
+        ("", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); time.sleep(60)", 3),
+    ],
+)
+def test_sigterm_does_what_it_did_before(
+    receiver: Receiver, application: Path, before: str, after: str, status: int
+) -> None:
+    command = [sys.executable, "-c", PROGRAM.format(before=before, after=after)]
+    with subprocess.Popen(command, cwd=application, env=pushing(receiver.url), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(timeout=60) == status
+    assert arrived(receiver) == 1
+
+
+@pytest.mark.parametrize("after", ["", "raise SystemExit(3)", "otel_metrics.shutdown()", "time.sleep(60)"])
+def test_a_receiver_that_does_not_answer_costs_two_seconds(application: Path, after: str) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        url = f"http://{HOST}:{silent.getsockname()[1]}/v1/metrics"
+        command = [sys.executable, "-c", PROGRAM.format(before="import otel_metrics", after=after)]
+        with subprocess.Popen(
+            command, cwd=application, env=pushing(url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            started = time.monotonic()
+            if "sleep" in after:
+                process.terminate()
+            process.wait(timeout=60)
+            took = time.monotonic() - started
+            assert b"Traceback" not in process.stderr.read()
+    assert 1.5 < took < 5.0  # two seconds, and what a busy machine needs to end an interpreter
+
+
+def test_a_short_process_needs_one_setting(servers: Servers, application: Path) -> None:
+    victoria = servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
+    ran = subprocess.run(
+        [sys.executable, "-c", "from application import work; work()"],
+        cwd=application,
+        env=pushing(victoria.otlp_url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout + ran.stderr == ""
+    wait_until(lambda: victoria.value('sum(feature_usage_total{feature="ending",outcome="success"})') == 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_that_ends_through_the_interpreter_leaves_its_parents_provider_alone() -> None:
+    program = """
+import faulthandler, os, threading
+import otel_metrics
+from otel_metrics import runtime
+metrics = otel_metrics.get_advanced_metrics()
+metrics.record_error("ending", "timeout", "warning")
+taken = threading.Event()
+def scrape():
+    with runtime.current().reader.registry._lock:
+        taken.set()
+        threading.Event().wait()
+threading.Thread(target=scrape, daemon=True).start()
+taken.wait()
+pid = os.fork()
+if pid == 0:
+    faulthandler.dump_traceback_later(20, exit=True)
+    metrics.record_error("ending", "timeout", "warning")
+    raise SystemExit(5)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (5, "")
