@@ -55,7 +55,7 @@ def alert_table(names: str = "", *, width: int = 9, height: int = 9, name: int =
         "For how long its condition has been there; a pending alert waits whether it lasts. The name of an alert leads to what to do about it.",
         {"alertname": "Alert", "where": "Where", "runbook": "Runbook"},
         [
-            Column("State", _named(_of(FIRING, names)), width=66, more=tuple(state.items())),
+            Column("State", _named(_of(FIRING, names)), width=76, more=tuple(state.items())),
             Column("For", call("time") - _named(_of(_BEGAN, names)), "s", decimals=0, width=84),
         ],
         links={"Alert": [("What to do", alone)]},

@@ -45,6 +45,7 @@ _LINKS: Final = {
         ("Everything about it", address(uids.FEATURE, CLICKED)),
     )
 }
+_WIDTHS: Final = {"Feature": 134, "Type": 184, "Unit": 88}
 _UNITS: Final = (
     ("durations", equal(UNIT, "seconds"), "s", 9),
     ("scores and shares", equal(UNIT, "ratio"), "percentunit", 8),
@@ -120,11 +121,15 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
                 "Average over days",
                 aggregate("max", DAILY_KEY, _each_day(DAILY_TABLE["avg_value"].series, rows)),
                 trend=True,
-                width=130,
+                width=104,
             ),
-            *(Column(column.title, _last_day(column.series, rows), unit, width=82) for column in others.values()),
+            *(
+                Column(column.title, _last_day(column.series, rows), unit, width=84 if column.name == "stddev" else 76)
+                for column in others.values()
+            ),
         ],
         links=_LINKS,
+        widths=_WIDTHS if unit == "none" else {"Type": _WIDTHS["Type"]},
         unseen=() if unit == "none" else ("unit",),
         none="no full day yet: rows are complete an hour and a half after midnight UTC",
         sort="Count",
@@ -149,6 +154,7 @@ def _today() -> Panel:
             Column("Maximum", of("max", DAILY_MAX), "none"),
         ],
         links=_LINKS,
+        widths=_WIDTHS,
         none="nothing recorded today",
         sort="Count",
     )
@@ -194,6 +200,7 @@ def _weeks() -> Panel:
             Column("Change of average", whole(average / average_before.differs(0)), "percentunit", decimals=1),
         ],
         links=_LINKS,
+        widths=_WIDTHS,
         none="no full day yet",
         sort="Count",
         height=11,

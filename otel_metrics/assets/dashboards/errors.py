@@ -99,7 +99,7 @@ def _types(values: Values) -> Panel:
             Column("Recovered", recovery_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=92),
         ],
         links={"Feature": feature_menu(uids.ERRORS)},
-        widths=NAMES,
+        widths={**NAMES, "Severity": 88, "Impact": 84},
         none="no errors in this period",
         sort="Errors",
         width=15,

@@ -125,7 +125,6 @@ def _curves(values: Values) -> tuple[Panel, ...]:
 
 def _details(values: Values) -> tuple[Panel, ...]:
     other = values.signed_average(LEARNING_VALUE, NOW, (FEATURE.name, METRIC_NAME.name))
-    accuracies = values.of(LEARNING_ACCURACY, NOW, (), _WHERE)
     return (
         counts(
             "Samples learnt from, per hour",
@@ -136,7 +135,7 @@ def _details(values: Values) -> tuple[Panel, ...]:
         heat(
             "Results by their accuracy",
             "How many results per second were so accurate.",
-            over_time(accuracies.buckets()),
+            over_time(values.distribution(LEARNING_ACCURACY, _WHERE)),
             "percentunit",
             native=values.native,
             width=8,

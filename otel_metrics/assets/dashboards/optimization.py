@@ -108,26 +108,26 @@ def _curves(values: Values) -> tuple[Panel, ...]:
     impact = values.most(OPTIMIZATION_USER_IMPACT, NOW, _KEY, _WHERE)
     return (
         lines(
-            "Average change, per hour",
+            "Average change, per half hour",
             "Mean of after / before - 1 by category: below 0 the measure shrank.",
             [over_time(change, _LEGEND)],
             "percentunit",
-            interval="1h",
+            interval="30m",
         ),
         lines(
-            "Average impact on users, per hour",
+            "Average impact on users, per half hour",
             "Mean score by category.",
             [over_time(impact, _LEGEND)],
             "percentunit",
             low=0,
             high=1,
-            interval="1h",
+            interval="30m",
         ),
         lines(
-            "Other optimization metrics, per hour",
+            "Other optimization metrics, per half hour",
             "Mean of what record_optimization_metric of the basic collector recorded, by name; may be below zero.",
             [over_time(other, "{{feature}} {{metric_name}}")],
             "none",
-            interval="1h",
+            interval="30m",
         ),
     )

@@ -276,7 +276,7 @@ def bars(title: str, description: str, expr: Expression, legend: str, unit: str,
         "unit": unit,
         "color": {"mode": "fixed", "fixedColor": BLUE},
         "thresholds": _thresholds(PLAIN),
-        "mappings": [_absent(NO_DATA)],
+        "mappings": [_absent(NO_DATA, "text")],
         "min": 0,
     }
     if unit == "percentunit":
@@ -293,6 +293,8 @@ def bars(title: str, description: str, expr: Expression, legend: str, unit: str,
         "showUnfilled": True,
         # Heights of bars count only so.
         "sizing": "manual",
+        # On a wall numbers would grow out of their place.
+        "text": {"titleSize": 12, "valueSize": 16},
         "valueMode": "color",
     }
     return Panel("bargauge", title, description, (at_end(expr, legend),), width, 8, defaults, options)
@@ -412,7 +414,13 @@ def table(
         {
             "unit": "locale",
             "color": {"mode": "thresholds"},
-            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "minWidth": 60},
+            "custom": {
+                "align": "auto",
+                "cellOptions": {"type": "auto"},
+                "filterable": False,
+                "minWidth": 60,
+                "wrapHeaderText": True,
+            },
             "mappings": [_absent(EMPTY, CLEAR)],
             "thresholds": _thresholds(PLAIN),
             "noValue": none,

@@ -102,10 +102,10 @@ def _durations(values: Values) -> Panel:
         "Counts and averages are exact, percentiles estimated from buckets. Judged are only averages of response times.",
         {"feature": "Feature", "metric_category": "Category", "metric_name": "Name"},
         [
-            Column("p95", each.quantile(0.95), "s"),
-            Column("p50", each.quantile(0.5), "s"),
-            Column("Average", each.average(), "s"),
-            Column("Count", each.count()),
+            Column("p95", each.quantile(0.95), "s", width=76),
+            Column("p50", each.quantile(0.5), "s", width=76),
+            Column("Average", each.average(), "s", width=84),
+            Column("Count", each.count(), width=72),
         ],
         links={"Feature": feature_menu(uids.PERFORMANCE)},
         widths=NAMES,
@@ -140,7 +140,7 @@ def _distribution(values: Values) -> Panel:
     return heat(
         "Durations by their length",
         "How many per second fell between two bounds: a second band is a second population.",
-        over_time(values.of(PERFORMANCE_DURATION, NOW, (), _WHERE).buckets()),
+        over_time(values.distribution(PERFORMANCE_DURATION, _WHERE)),
         "s",
         native=values.native,
         width=24,

@@ -86,8 +86,8 @@ def _tiles() -> tuple[Panel, ...]:
             width=6,
         ),
         stat(
-            "Average satisfaction, last 24 hours",
-            "Of all responses.",
+            "Satisfaction, last 24 hours",
+            "Average of all responses.",
             _satisfaction(),
             "percentunit",
             none="no full hour yet",
@@ -108,7 +108,7 @@ def _features() -> Panel:
             Column("Change in a week", _uses(_BY) / (_uses(_BY, offset=WEEK) > 0) - 1, "percentunit", decimals=1),
             Column("Success", _success(_BY), "percentunit", decimals=1),
             Column("Satisfaction", _satisfaction(_BY), "percentunit", decimals=1),
-            Column("Satisfaction a week before", _satisfaction(_BY, offset=WEEK), "percentunit", decimals=1),
+            Column("A week before", _satisfaction(_BY, offset=WEEK), "percentunit", decimals=1),
         ],
         links={"Feature": feature_menu(uids.PRODUCT)},
         widths=NAMES,
@@ -138,7 +138,7 @@ def _days() -> tuple[Panel, ...]:
         ),
         curves(
             "Average satisfaction of each day",
-            "Of all responses.",
+            "Average of all responses.",
             _satisfaction(),
             _satisfaction(offset=WEEK),
             "percentunit",

@@ -60,8 +60,8 @@ SHOWN: Final = 8
 
 
 def in_each_step(selector: Series) -> Expression:
-    """Return the change within each step of a graph, for bars; extrapolated a little."""
-    return call("increase", selector.over("$__rate_interval"))
+    """Return the change within each step of a graph, for bars; extrapolated a little, absent where nothing changed."""
+    return call("increase", selector.over("$__rate_interval")) > 0
 
 
 def chosen(label: Label) -> str:
@@ -211,6 +211,11 @@ class Values:
     def most(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
         """Return the averages over time of what had most values in the period."""
         return only(self.of(metric, change, by, *matchers).average(), self.of(metric, whole, by, *matchers).count(), by)
+
+    def distribution(self, metric: Metric, *matchers: str) -> Expression:
+        """Return values per second by bucket; absent, not zero, when there were none, so that a heatmap can say so."""
+        now = self.of(metric, NOW, (), *matchers)
+        return now.buckets().also(now.count() > 0, on=())
 
     def signed_average(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
         """Return the mean of values that may be below zero, which are recorded without their sign."""

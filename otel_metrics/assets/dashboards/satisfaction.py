@@ -128,19 +128,19 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         heat(
             "Scores by their height",
             "How many per second fell between two bounds: two bands are two opinions, which an average hides.",
-            over_time(values.of(SATISFACTION_SCORE, NOW, (), _WHERE).buckets()),
+            over_time(values.distribution(SATISFACTION_SCORE, _WHERE)),
             "percentunit",
             native=values.native,
             interval="10m",
         ),
         lines(
-            "Average score by feature and type, per hour",
-            f"Mean of the scores of each hour, the {SHOWN} with most of them in the period.",
+            "Average score by feature and type, per half hour",
+            f"Mean of the scores of each half hour, the {SHOWN} with most of them in the period.",
             [over_time(values.most(SATISFACTION_SCORE, NOW, _KEY, _WHERE), _LEGEND)],
             "percentunit",
             soft_low=0.5,
             high=1,
             width=12,
-            interval="1h",
+            interval="30m",
         ),
     )

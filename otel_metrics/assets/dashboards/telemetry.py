@@ -10,7 +10,7 @@ from otel_metrics.assets.dashboards.model import JOB_VARIABLE, Dashboard, Sectio
 from otel_metrics.assets.dashboards.panels import GREEN, RED, Bound, Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.promql import Series, aggregate, difference, like, series, sum_by, total
+from otel_metrics.promql import Series, aggregate, difference, like, relabel, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -56,7 +56,7 @@ def _tiles() -> tuple[Panel, ...]:
             bound=Bound(1),
         ),
         stat(
-            "Processes that report",
+            "Processes",
             "Processes that expose the metrics of otel_metrics. Red at none, where TelemetryMissing fires.",
             count(series(SERIES, _JOB)),
             bound=Bound(1, low=True),
@@ -69,15 +69,15 @@ def _tiles() -> tuple[Panel, ...]:
             bound=Bound(thresholds.REJECTED.bound + 1),
         ),
         stat(
-            "Series under 'other' now",
-            f"Of the worst label: its values were more than its cap. Red above {thresholds.OVERFLOW.bound:g}, where "
+            "Under 'other' now",
+            f"Series of the worst label: its values were more than its cap. Red above {thresholds.OVERFLOW.bound:g}, where "
             "TelemetryLabelOverflow fires.",
             aggregate("max", (), sum_by((LABEL.name,), _OVERFLOW)) | ZERO,
             bound=_MANY_SERIES,
         ),
         stat(
-            "Metrics left out now",
-            "Their name was taken by another one. Red where TelemetryNameCollision fires.",
+            "Left out now",
+            "Metrics whose name was taken by another one. Red where TelemetryNameCollision fires.",
             sum_by((), series(COLLISIONS, _JOB)),
             bound=Bound(1),
             none="not reported",
@@ -168,12 +168,17 @@ def _rejected() -> tuple[Panel, ...]:
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
             [Column("Rejected", total(REJECTED, difference("$__range"), ("job", *labels), _JOB) > 0, width=96)],
-            widths={"Job": 110, "Reason": 120},
+            widths={"Job": 90, "Reason": 110},
             none="nothing was rejected",
             width=10,
             height=8,
         ),
     )
+
+
+def _named(groups: Expression) -> Expression:
+    """Return groups of rules without the paths of their files."""
+    return relabel(groups, "rule_group", "$1", "rule_group", ".*;(.+)")
 
 
 def _servers() -> tuple[Panel, ...]:
@@ -186,24 +191,28 @@ def _servers() -> tuple[Panel, ...]:
         lines(
             "Duration of rules as a share of their interval",
             "At 100 % evaluations are left out. The red line is the bound of PrometheusRulesSlow.",
-            [over_time(duration / interval, "{{rule_group}}")],
+            [over_time(_named(duration / interval), "{{rule_group}}")],
             "percentunit",
             bound=Bound(thresholds.RULES_SLOW.bound),
             low=0,
+            width=12,
         ),
         counts(
             "Evaluations of rules that failed, per ten minutes",
-            "Anything but 0 makes the group's alerts and recorded series doubtful.",
-            [over_time(of("prometheus_rule_evaluation_failures_total", "rule_group"), "{{rule_group}}")],
+            "Any of them makes the group's alerts and recorded series doubtful.",
+            [over_time(_named(of("prometheus_rule_evaluation_failures_total", "rule_group")), "{{rule_group}}")],
+            none="no evaluation failed",
+            width=12,
         ),
         counts(
-            "Notifications that were sent and that failed, per ten minutes",
-            "From Prometheus to Alertmanager, and from there to the integrations in use.",
+            "Notifications, per ten minutes",
+            "Sent and failed: from Prometheus to Alertmanager, and from there to the integrations in use.",
             [
                 over_time(of("prometheus_notifications_sent_total"), "to Alertmanager"),
                 over_time(of("prometheus_notifications_errors_total"), "to Alertmanager, failed"),
-                over_time(of("alertmanager_notifications_total", "integration") > 0, "{{integration}}"),
-                over_time(of("alertmanager_notifications_failed_total", "integration") > 0, "{{integration}}, failed"),
+                over_time(of("alertmanager_notifications_total", "integration"), "{{integration}}"),
+                over_time(of("alertmanager_notifications_failed_total", "integration"), "{{integration}}, failed"),
             ],
+            width=24,
         ),
     )

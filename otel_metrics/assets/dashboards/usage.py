@@ -163,7 +163,7 @@ def _details(values: Values) -> tuple[Panel, ...]:
         heat(
             "Uses by their duration",
             "How many uses per second took so long: a second band is a second population.",
-            over_time(values.of(USAGE_DURATION, NOW, (), _WHERE).buckets()),
+            over_time(values.distribution(USAGE_DURATION, _WHERE)),
             "s",
             native=values.native,
             width=24,
