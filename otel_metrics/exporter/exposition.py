@@ -186,13 +186,14 @@ class Exposition:
         invalid = self._invalid_files()
         if invalid is not None:
             values[INVALID_FILES] = invalid
-        if neighbours:
-            values[UNMERGED] = 1
         return values
 
     def _own_families(self, claims: Claims, escaping: Escaping) -> list[MetricFamily]:
+        values = self.figures()
+        if neighbours:  # not among the figures, which shared totals take in
+            values[UNMERGED] = 1
         families = []
-        for metric, value in self.figures().items():
+        for metric, value in values.items():
             type_: MetricType = "counter" if metric is SCRAPES else "gauge"
             strategy = self._options.strategy
             translated, unit = translated_metric(metric.name, metric.unit, type_, strategy)
