@@ -9,7 +9,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from otel_metrics.catalogue import CATALOGUE, INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS, Kind
+from otel_metrics.catalogue import (
+    CATALOGUE,
+    INVALID_FILES,
+    PROCESSES,
+    SATISFACTION_DOUBTFUL,
+    SHARED_ERRORS,
+    UNMERGED,
+    Kind,
+)
 from otel_metrics.naming import series_name
 from tests.assets.history import DAY, HOUR, MINUTE, History, expositions, impatient_rules
 from tests.dialects import CLASSIC, START_TIMES, groups
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 DAYS = 15
 _UP = 'up{job="history",instance="past"}'
-_WITHOUT_REASON = {INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS}
+_WITHOUT_REASON = {INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS, UNMERGED}
 """It says on which scale its scores are, serves without passwords and certificates, and is one process."""
 RETENTION = "--storage.tsdb.retention.time=60d"
 
