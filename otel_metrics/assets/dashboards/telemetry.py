@@ -177,8 +177,8 @@ def _rejected() -> tuple[Panel, ...]:
 
 
 def _named(groups: Expression) -> Expression:
-    """Return groups of rules without the paths of their files."""
-    return relabel(groups, "rule_group", "$1", "rule_group", ".*;(.+)")
+    """Return groups of rules with their names, without the path of the file, in a label of their own: two files may share a name."""
+    return relabel(groups, "group", "$1", "rule_group", ".*;(.+)")
 
 
 def _servers() -> tuple[Panel, ...]:
@@ -191,7 +191,7 @@ def _servers() -> tuple[Panel, ...]:
         lines(
             "Duration of rules as a share of their interval",
             "At 100 % evaluations are left out. The red line is the bound of PrometheusRulesSlow.",
-            [over_time(_named(duration / interval), "{{rule_group}}")],
+            [over_time(_named(duration / interval), "{{group}}")],
             "percentunit",
             bound=Bound(thresholds.RULES_SLOW.bound),
             low=0,
@@ -200,7 +200,7 @@ def _servers() -> tuple[Panel, ...]:
         counts(
             "Evaluations of rules that failed, per ten minutes",
             "Any of them makes the group's alerts and recorded series doubtful.",
-            [over_time(_named(of("prometheus_rule_evaluation_failures_total", "rule_group")), "{{rule_group}}")],
+            [over_time(_named(of("prometheus_rule_evaluation_failures_total", "rule_group")), "{{group}}")],
             none="no evaluation failed",
             width=12,
         ),
