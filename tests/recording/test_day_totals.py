@@ -174,7 +174,7 @@ class Night(Clock):
         """Return what a ticker's thread does again and again: tick if it is time to, then wait."""
         made: Ticker[None] = Ticker(1.0, self, tick, lambda _: None)
         monkeypatch.setattr(ticker, "time", self)
-        monkeypatch.setattr(made, "_new", self)
+        monkeypatch.setattr(made, "_queue", self, raising=False)
         return made._once
 
     def monotonic(self) -> float:
