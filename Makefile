@@ -55,7 +55,7 @@ test-oldest-servers: $(STAMP)  ## what depends on their versions, against the ol
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
 
-test-pythons: $(STAMP)  ## the suite's core against the wheel, on every supported Python at hand
+test-pythons: $(STAMP) servers  ## the suite's core against the wheel, on every supported Python at hand
 	@scripts/pythons.sh
 
 visual: $(STAMP) servers  ## draw every dashboard as Grafana would, and look at the pictures (needs Node; build/visual)
