@@ -1,8 +1,8 @@
 """The end of a process: what was recorded last is pushed before, whichever way the process goes.
 
 An interpreter that ends by itself calls ``atexit``. Many processes do not get there: the children of :mod:`multiprocessing` and
-Celery leave by ``os._exit``, and web servers let the signal end them. So whoever pushes is asked to do it there, too. All
-pushes at the end take two seconds together if the receiver does not answer.
+Celery leave by ``os._exit``, and web servers let the signal end them. So whoever pushes, or shares totals with other processes,
+is asked to do it there, too. All of that takes two seconds together if the receiver does not answer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
@@ -39,6 +40,10 @@ class Pusher(Protocol):
 
 
 _pushers: Final[WeakSet[Pusher]] = WeakSet()
+_FORGIVEN: Final = 30.0
+"""Seconds after which a receiver that did not answer is waited for again: that was another end, of an earlier configuration."""
+
+_failed = -inf
 _left = _PATIENCE
 
 
@@ -54,12 +59,20 @@ def before_end(pusher: Pusher) -> None:
         celery.worker_process_shutdown.connect(_push_all, weak=False, dispatch_uid=__name__)
 
 
+def ended(pusher: Pusher) -> None:
+    """Ask ``pusher`` no more: it has no thread any longer."""
+    _pushers.discard(pusher)
+
+
 def push_last(pusher: Pusher) -> None:
     """Have ``pusher`` push, within what is left of the time that the end of this process may take."""
-    global _left
+    global _failed, _left
     started = time.monotonic()
-    done = pusher.push(_left)
-    _left = _PATIENCE if done else max(0.0, _left - (time.monotonic() - started))
+    if started > _failed + _FORGIVEN:
+        _left = _PATIENCE
+    if not pusher.push(_left):
+        _failed = time.monotonic()
+        _left = max(0.0, _left - (_failed - started))
 
 
 def _push_all(**_: Any) -> None:
@@ -72,7 +85,7 @@ def _watch_pool(pool: ModuleType) -> None:
     if pool not in _watched:
         _watched.append(pool)
         pool.register_after_fork(_watched, lambda _: _finalize(pool))
-    _finalize(pool)
+        _finalize(pool)
 
 
 class _Watched(list[Any]):

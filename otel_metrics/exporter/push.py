@@ -35,7 +35,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
-from otel_metrics.ends import before_end, push_last
+from otel_metrics.ends import before_end, ended, push_last
+from otel_metrics.sdk.lazy_points import is_registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,7 +159,8 @@ class PushReader(PeriodicExportingMetricReader):
         self._process = os.getpid()
         self._hurried = -inf
         self._ended = False
-        self._asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()  # safe to fill from a signal handler
+        # Safe to fill from a signal handler; None ends the thread.
+        self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="otel_metrics.push", daemon=True).start()
         before_end(self)
 
@@ -167,7 +169,7 @@ class PushReader(PeriodicExportingMetricReader):
 
         Not in the caller's thread: a signal handler may have interrupted a call that holds a lock, and could never leave it.
         """
-        if os.getpid() != self._process:
+        if self._ended or os.getpid() != self._process:
             return True
         done = threading.Event()
         self._asked.put(done)
@@ -181,13 +183,16 @@ class PushReader(PeriodicExportingMetricReader):
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Push what there is, and end. Takes two seconds at most if the receiver does not answer."""
         if not self._ended:
-            self._ended = True
             push_last(self)
+            self._ended = True
+            self._asked.put(None)
+            ended(self)
         super().shutdown(timeout_millis, **kwargs)
 
     def _run(self) -> None:
         due = time.monotonic() + self._interval
-        while not self._ended or not self._asked.empty():
+        waiting: list[threading.Event | None] = []
+        while None not in waiting:
             waiting = []
             try:
                 waiting.append(self._asked.get(timeout=max(0.0, due - time.monotonic())))
@@ -195,16 +200,20 @@ class PushReader(PeriodicExportingMetricReader):
                     waiting.append(self._asked.get_nowait())
             except queue.Empty:
                 pass
+            if waiting == [None]:
+                return
             started = time.monotonic()
             try:
-                self.collect(timeout_millis=self._timeout * 1000)
-            except Exception:  # a callback took too long, or the reader is with no provider yet
+                if is_registered(self):  # a fork, or a signal, may come before
+                    self.collect(timeout_millis=self._timeout * 1000)
+            except Exception:  # a callback took too long
                 _logger.warning("nothing was pushed", exc_info=True)
             for done in waiting:
-                done.set()
-            ended = time.monotonic()
-            hurries = ended < self._hurried
-            due = ended + (max(_HURRY, 4 * (ended - started)) if hurries else self._interval)
+                if done is not None:
+                    done.set()
+            finished = time.monotonic()
+            hurries = finished < self._hurried
+            due = finished + (max(_HURRY, 4 * (finished - started)) if hurries else self._interval)
 
 
 class _Exporter(OTLPMetricExporter):
@@ -217,8 +226,8 @@ class _Exporter(OTLPMetricExporter):
 
     def export(self, metrics_data: MetricsData, *arguments: Any, **options: Any) -> MetricExportResult:
         if os.getpid() != self._process:
-            # The SDK starts the reader's thread again in a forked child, and gives the child an instance of its own: the
-            # totals that the parent had at the fork would be there once more, as the child's.
+            # A child that collects (``force_flush``) has an instance of its own: the totals that the parent had at the fork
+            # would be there once more, as the child's.
             return MetricExportResult.SUCCESS
         if self._max_scale is not None:
             metrics_data = exponential_data(metrics_data, self._max_scale)

@@ -78,7 +78,9 @@ class Ticker(Generic[New]):
 
     def push(self, patience: float) -> bool:
         """Have the thread tick now; return whether it was done within ``patience`` seconds."""
-        if self._process != os.getpid() or not self._running.locked():  # the parent's, or nothing was announced
+        if (
+            self._stopped or self._process != os.getpid() or not self._running.locked()
+        ):  # the parent's, or nothing was announced
             return True
         done = threading.Event()
         self._waiting.append(done)

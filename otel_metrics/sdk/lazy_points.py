@@ -133,6 +133,11 @@ def _readers() -> dict[type, Callable[[Any], Any]]:
     }
 
 
+def is_registered(reader: MetricReader) -> bool:
+    """Return whether a provider has ``reader``; before, it can collect nothing. True where this SDK does not tell."""
+    return getattr(reader, "_collect", True) is not None
+
+
 def attach(reader: MetricReader) -> None:
     """Have the SDK return :class:`LazyPoints` to ``reader`` for its synchronous instruments, if this SDK allows it."""
     if _works():
