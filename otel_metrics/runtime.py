@@ -138,8 +138,8 @@ class Runtime:
         return handle
 
     def served(self) -> list[str]:
-        """Return the addresses that are open."""
-        return [server.url for server in self._servers if server.listening]
+        """Return the addresses that are served, or waited for."""
+        return [server.url for server in self._servers if not server.closed]
 
     def close(self) -> None:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""

@@ -24,6 +24,10 @@ _REMEMBERED: Final = 300.0
 """Seconds after which a process that was not seen again is forgotten, such as one that a reload has replaced."""
 
 
+_MOST: Final = 8
+"""Addresses that are watched: where the client names the server, as on a Unix socket, there is no end of them."""
+
+
 class _Neighbours:
     """What this process knows of the others."""
 
@@ -54,12 +58,14 @@ class _Neighbours:
     def _others(self, address: str) -> bool:
         held = self._held.get(address)
         if held is None:
+            if len(self._held) >= _MOST:
+                return False
             name = f"\0otel_metrics/{os.getuid()}/{address}"
             held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             try:
                 held.bind(name)
             except OSError:
-                with held:
+                with held, contextlib.suppress(BlockingIOError):  # it has been told often enough
                     held.sendto(b"", name)
                 return True
             self._held[address] = held

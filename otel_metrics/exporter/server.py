@@ -9,7 +9,6 @@ import contextlib
 import errno
 import io
 import logging
-import select
 import selectors
 import socket
 import ssl
@@ -193,7 +192,7 @@ class ServerHandle:
     def _take_over(self) -> socket.socket | None:
         """Wait for the address; None if the server was closed before."""
         failed = False
-        while not select.select([self._woken], [], [], _RETRY)[0]:
+        while not self._was_woken():
             try:
                 self._listener = self._try_to_listen()
             except OSError:  # out of file descriptors, or the network is down: that passes
@@ -206,6 +205,12 @@ class ServerHandle:
                 _logger.warning("%s is free again, and served by this process now", self.url)
                 return self._listener
         return None
+
+    def _was_woken(self) -> bool:
+        """Wait for the next attempt; return whether the server was closed meanwhile."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            return bool(selector.select(_RETRY))
 
     def _accept(self) -> None:
         listener = self._listener or self._take_over()
