@@ -41,8 +41,9 @@ _GAUGES_HEAD: Final = Struct("<8s16s")
 _GAUGE: Final = Struct("<qd")
 """1 if the gauge has been set, and its value."""
 
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-_WRITE: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+# Not through a link, and without waiting for whoever has put a pipe there.
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_WRITE: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Process:

@@ -17,6 +17,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from itertools import repeat
@@ -214,7 +215,7 @@ class Files:
         if end > os.fstat(self._totals).st_size:
             os.ftruncate(self._totals, end)
         if os.pwrite(self._keys, data, self._read) != len(data):
-            os.ftruncate(self._keys, self._read)
+            # A reader may have taken in the whole lines among it already; the torn one is cut off the next time.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.catch_up()
 
@@ -420,8 +421,16 @@ def totals_head(instance_id: str) -> bytes:
 
 def read_header(path: Path) -> Header | None:
     """Return the first line of a file of keys, None if that is none."""
-    with path.open("rb", buffering=0) as file:
-        lines = _lines(file.read(_LONGEST_HEADER) or b"")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return None  # a link
+    try:
+        lines = _lines(os.read(descriptor, _LONGEST_HEADER)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else []
+    finally:
+        os.close(descriptor)
     return _header(lines[0][1]) if lines else None
 
 

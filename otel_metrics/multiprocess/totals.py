@@ -262,8 +262,10 @@ class SharedTotals:
                 raise
 
     def close(self) -> None:
-        """Add what is pending, and leave: the gauges of this process are gone."""
-        self.flush()
+        """Add what is pending, and leave: the gauges of this process are gone. Waits a second for others that end meanwhile."""
+        deadline = time.monotonic() + 1.0
+        while not self.flush() and time.monotonic() < deadline:
+            time.sleep(0.01)
         with self._files_lock:
             if self._joined is not None:
                 self._joined[1].leave()

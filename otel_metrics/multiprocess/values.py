@@ -1,7 +1,8 @@
 """What a row of shared totals may hold, how two of them are added up, and how one is packed.
 
 Every kind of value has one operation, ``plus``: what a process adds to what all have added. It is associative, so a process
-may add up as much as it likes before it adds that to the row, and the order among processes does not matter.
+may add up as much as it likes before it adds that to the row, and the order among processes does not matter. Only where clocks
+are wrong it does: which of two latest values wins, and which days are kept.
 """
 
 from __future__ import annotations
