@@ -74,7 +74,8 @@ class Settings:
 
     prometheus_matchers: Mapping[str, str] = field(default_factory=dict)
     """Labels that series must have for getters to count them, such as ``{"env": "prod"}`` (``OTM_PROMETHEUS_MATCHERS``, as
-    ``env=prod,team=shop``). By default the ``job`` of this process, which is found by its instance id."""
+    ``env=prod,team=shop``). By default the ``job`` of this process, which is found by its instance id; with a ``meter_provider`` of
+    the application's own, everything."""
 
     prometheus_timeout: float = 10.0
     """Seconds that a getter waits for the server, retries included, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""

@@ -29,7 +29,6 @@ ZERO_THRESHOLD: Final = 1e-128
 """Width of the zero bucket where the SDK names none, as in the specification."""
 
 _METRIC: Final = b"\x22"  # MetricFamily.metric = 4
-_COUNTER_VALUE: Final = b"\x1a\x09\x09"  # Metric.counter = 3, nine bytes: Counter.value = 1
 _GAUGE_VALUE: Final = b"\x12\x09\x09"  # Metric.gauge = 2, nine bytes: Gauge.value = 1
 
 TYPES: Final = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram": 4, "gaugehistogram": 5}

@@ -157,8 +157,8 @@ def test_clients_that_do_not_read_keep_no_scraper_out(tmp_path: Path, command: t
             # The status is there: the scrape is under way, and its body is not read.
             response = stack.enter_context(asked(url, "/metrics")).getresponse()
             assert stack.enter_context(response).status == 200
-        assert get(f"{url}/metrics")[0] == 503
-        wait_until(lambda: get(f"{url}/metrics")[0] == 200, what="a scrape that is given up")
+        # At once, or as soon as one of them has taken nothing for a while.
+        wait_until(lambda: get(f"{url}/metrics")[0] == 200, what="a scrape that gives way")
         assert get(f"{url}/metrics")[2] == (b"x" * 99_999 + b"\n") * 150
 
 

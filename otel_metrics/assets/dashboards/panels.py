@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # Dark enough for white figures: Grafana's own green, orange and red are too bright for them.
 GREEN: Final = "#2B5C34"
-AMBER: Final = "#B86B00"
 RED: Final = "#C4162A"
 GREY: Final = "#4A4E57"
 CLEAR: Final = "transparent"
