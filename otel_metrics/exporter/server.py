@@ -69,11 +69,9 @@ class ServerLimits:
         """
         if self.connections < 1:
             raise ValueError(f"connections={self.connections!r} is not allowed: at least 1")
-        for name in ("request_timeout", "response_timeout"):
-            if not 0 < getattr(self, name) < inf:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not allowed: more than 0 seconds, and not for ever"
-                )
+        for name, seconds in (("request_timeout", self.request_timeout), ("response_timeout", self.response_timeout)):
+            if not 0 < seconds < inf:
+                raise ValueError(f"{name}={seconds!r} is not allowed: more than 0 seconds, and not for ever")
 
 
 class _Stage(IntEnum):

@@ -6,6 +6,7 @@ A section of the dashboard is also the body of a getter's result: each has a fun
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import wraps
 from math import isfinite, nan
@@ -496,8 +497,8 @@ def _changes(change: Statistics, impact: Statistics) -> r.ChangeStatistics:
 
 def _named(known: Statistics, pattern: str, restore: Converter | None = None) -> dict[str, float]:
     """Return statistics under names made from ``pattern``."""
-    restored = known.map(restore) if restore else known
-    return {pattern.format(field): _number(getattr(restored, field)) for field in _VALUES}
+    restored = asdict(known.map(restore) if restore else known)
+    return {pattern.format(field): _number(restored[field]) for field in _VALUES}
 
 
 def _estimated(known: Statistics, pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, chain
 from math import sqrt
 from typing import TYPE_CHECKING, Final, Protocol
@@ -52,7 +52,8 @@ class Statistics:
 
     def columns(self) -> dict[str, float]:
         """Return what is known, by column of the daily table."""
-        found = ((name, getattr(self, column.field)) for name, column in DAILY_TABLE.items())
+        known = asdict(self)
+        found = ((name, known[column.field]) for name, column in DAILY_TABLE.items())
         return {name: value for name, value in found if value is not None}
 
     def map(self, rising: Callable[[float], float]) -> Statistics:
