@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from otel_metrics import catalogue as c
@@ -69,8 +69,9 @@ def _row(
     ours, whole = table.rows.get(key), table.known_of(key)
     shown = [daily_row(key, known, units, scales) if known is not None else None for known in (old, ours)]
     unit = next((row[1] for row in shown if row is not None), "")
+    values = [asdict(row[0]) if row is not None else {} for row in shown]
     for name, column in c.DAILY_TABLE.items():
-        theirs, mine = (getattr(row[0], column.field) if row is not None else None for row in shown)
+        theirs, mine = (known.get(column.field) for known in values)
         estimated = ours is not None and column.field in ours.estimated
         yield ComparedStatistic(
             table.day, key, unit, name, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons)
