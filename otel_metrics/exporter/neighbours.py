@@ -59,7 +59,7 @@ class _Neighbours:
         held = self._held.get(address)
         if held is None:
             if len(self._held) >= _MOST:
-                return False
+                self._held.pop(next(iter(self._held))).close()  # the one that was first asked at longest ago
             name = f"\0otel_metrics/{os.getuid()}/{address}"
             held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             try:
