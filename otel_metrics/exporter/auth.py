@@ -69,7 +69,7 @@ class _Scrypt:
 class _Bcrypt:
     rounds: int
     stored: bytes
-    library: Any
+    bcrypt: Any
 
     @property
     def cost(self) -> tuple[object, ...]:
@@ -77,7 +77,7 @@ class _Bcrypt:
 
     def check(self, password: str) -> bool:
         try:
-            right = self.library.checkpw(password.encode("utf-8", "surrogateescape")[:_BCRYPT_LENGTH], self.stored)
+            right = self.bcrypt.checkpw(password.encode("utf-8", "surrogateescape")[:_BCRYPT_LENGTH], self.stored)
         except ValueError:  # a NUL character
             return False
         return bool(right)

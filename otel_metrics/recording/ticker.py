@@ -10,6 +10,8 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from otel_metrics.recording.day_totals import SECONDS_PER_DAY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,7 +19,6 @@ New = TypeVar("New")
 
 _log: Final = logging.getLogger("otel_metrics")
 
-SECONDS_PER_DAY: Final = 86_400
 BEFORE_MIDNIGHT: Final = 0.005
 """How long before midnight UTC, in seconds, a tick comes, so that values go to the day they were recorded in."""
 
