@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.exporter.gc_guard import gc_guard
@@ -40,6 +41,9 @@ _PATIENCE: Final = 2.0
 
 _KNOWN: Final = 64
 """Clients remembered to have taken a whole scrape."""
+
+_FORGET: Final = 300.0
+"""Seconds without a whole scrape after which a client's memory may go to another."""
 
 _PATH: Final = re.compile(r"(?!/.*/\.{1,2}(/|$)|/\.{1,2}(/|$)|//)/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 """A path that clients send as it is written, and web servers hand on as it was sent."""
@@ -208,7 +212,9 @@ class Endpoint:
         self.response_timeout = response_timeout
         self._max_scrapes = max_scrapes
         self._running: dict[Body, tuple[str, float]] = {}  # whose, and until when
-        self._known: dict[str, None] = {}  # who has taken a whole scrape, the last one last
+        self._known: dict[
+            str, tuple[float, float]
+        ] = {}  # who takes whole scrapes: the first, the last; the last one last
         self._changed = threading.Condition()
         self._users = users
         self._serves = serves
@@ -280,20 +286,27 @@ class Endpoint:
         blocks = iter(self._scrape(form))
         yield from blocks if compressor is None else _compressed(blocks, compressor())
 
-    def knows(self, client: str) -> bool:
-        """Return whether a client has taken a whole scrape lately."""
+    def known_since(self, client: str) -> float:
+        """Return when (``time.monotonic()``) a client took its first whole scrape; infinity for a stranger.
+
+        Who is known for longer has more claim to a place: a scraper was there before the flood.
+        """
         with self._changed:
-            return client in self._known
+            return self._known_since(client)
+
+    def _known_since(self, client: str) -> float:
+        return self._known.get(client, (inf, inf))[0]
 
     def _begin(self, chunks: Iterator[bytes], client: str) -> Body | None:
         """Return the body of one more scrape; None if there are too many for a while."""
         patience = time.monotonic() + _PATIENCE
         with self._changed:
             while len(self._running) >= self._max_scrapes:
-                dispensable = self._dispensable(client)
+                waited = time.monotonic() > patience
+                dispensable = self._dispensable(client) or (self._newest(client) if waited else None)
                 if dispensable is not None:
                     dispensable.expire()
-                elif time.monotonic() > patience:
+                elif waited:
                     return None
                 else:
                     self._changed.wait(0.1)
@@ -319,6 +332,12 @@ class Endpoint:
                 found = [body for body, (other, _) in running.items() if other == busiest]
         return max(found, key=lambda body: body.waiting, default=None)
 
+    def _newest(self, client: str) -> Body | None:
+        """Return the scrape of the client known for the shortest time, if ``client`` is known for longer."""
+        since = {body: self._known_since(other) for body, (other, _) in self._running.items()}
+        newest = max(since, key=since.__getitem__)
+        return newest if since[newest] > self._known_since(client) else None
+
     def _end(self, body: Body) -> None:
         with self._changed:
             self._running.pop(body, None)
@@ -326,10 +345,13 @@ class Endpoint:
 
     def _learn(self, client: str) -> None:
         with self._changed:
-            self._known.pop(client, None)
-            self._known[client] = None
+            now = time.monotonic()
+            since, _ = self._known.pop(client, (now, now))
+            self._known[client] = since, now
             if len(self._known) > _KNOWN:
-                del self._known[next(iter(self._known))]
+                longest_silent = next(iter(self._known))
+                silent = now - self._known[longest_silent][1] > _FORGET
+                del self._known[longest_silent if silent else max(self._known, key=lambda each: self._known[each][0])]
 
 
 def named_by(host: str, allowed: Collection[str] = ()) -> Callable[[str], bool]:

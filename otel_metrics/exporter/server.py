@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -42,6 +42,9 @@ _MAX_HEAD: Final = 1 << 15
 
 _DRAIN_TIMEOUT: Final = 1.0
 
+_SILENCE: Final = 1.0
+"""Seconds that a client may take for its request before its connection gives way to anybody's."""
+
 _RETRY: Final = 1.0
 """Seconds between attempts to listen at an address that somebody else has."""
 
@@ -51,9 +54,9 @@ class ServerLimits:
     """What a client may take of the application."""
 
     connections: int = 32
-    """Connections at once. A further one takes the place of one that has not sent its request yet, or whose password is not
-    found right yet; else of one whose address never took a whole scrape, if its own did, or has several connections more;
-    if there is none, it is closed unanswered."""
+    """Connections at once. A further one takes the place of one whose address takes whole scrapes for less long, or never
+    did; or of one that has not sent its request yet, or whose password is not found right yet; or of one whose address has
+    several connections more; if there is none, it is closed unanswered."""
 
     request_timeout: float = 10.0
     """Seconds for the TLS handshake and the head of the request together."""
@@ -88,6 +91,7 @@ class _Stage(IntEnum):
 class _Connection:
     client: str
     stage: _Stage = _Stage.ASKING
+    since: float = field(default_factory=time.monotonic)
 
 
 class ServerHandle:
@@ -254,26 +258,28 @@ class ServerHandle:
     def _make_room(self, client: str) -> bool:
         """Cut the connection that gives way to one of ``client``'s, if any does."""
         with self._lock:
-            places = Counter(each.client for each in self._open.values())
-            known = {each: self._endpoint.knows(each) for each in (client, *places)}
-
-            def order(item: tuple[socket.socket, _Connection]) -> tuple[int, bool, int]:
-                each = item[1]
-                return each.stage, known[each.client], -places[each.client]
-
-            found = min(self._open.items(), key=order, default=None)  # the oldest of those that are alike
-            if found is None:
+            if not self._open:
                 return True  # all of them are ending
-            connection, each = found
-            gives_way = (
-                each.stage is not _Stage.ADMITTED
-                or (known[client] and not known[each.client])
-                or places[each.client] >= places[client] + 2
-            )
-            if gives_way:
-                _shut(connection)
-                del self._open[connection]
-            return gives_way
+            places = Counter(each.client for each in self._open.values())
+            known_since = {each: self._endpoint.known_since(each) for each in (client, *places)}
+            silent = time.monotonic() - _SILENCE
+
+            def gives_way(each: _Connection) -> bool:
+                ours, its = known_since[client], known_since[each.client]
+                unproven = each.stage is not _Stage.ADMITTED and (ours <= its or each.since < silent)
+                return unproven or ours < its or places[each.client] >= places[client] + 2
+
+            def order(item: tuple[socket.socket, _Connection]) -> tuple[bool, float, int, int]:
+                each = item[1]
+                greedy = places[each.client] * 4 > self._limits.connections
+                return not greedy, -known_since[each.client], each.stage, -places[each.client]
+
+            giving_way = (item for item in self._open.items() if gives_way(item[1]))
+            found = min(giving_way, key=order, default=None)  # the oldest of those that are alike
+            if found is not None:
+                _shut(found[0])
+                del self._open[found[0]]
+            return found is not None
 
     def _reached(self, connection: socket.socket, stage: _Stage) -> None:
         with self._lock:

@@ -160,6 +160,17 @@ def test_who_has_taken_a_whole_scrape_before_always_finds_a_place() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+def test_who_takes_whole_scrapes_for_longest_finds_a_place_among_many_that_do() -> None:
+    endpoint = limited(2)
+    for client in ("scraper", "flood1", "flood2", *(f"passing{n}" for n in range(200))):
+        body(asked(endpoint, client))
+    flooding = [asked(endpoint, "flood1"), asked(endpoint, "flood2")]
+    assert asked(endpoint, "flood2").status == 503
+    assert len(body(asked(endpoint, "scraper"))) == 3 * len(BIG)
+    assert [_breaks_off(each) for each in flooding] == [False, True]
+
+
+@pytest.mark.usefixtures("impatient")
 def test_one_client_does_not_keep_all_places_from_another() -> None:
     endpoint = limited(3)
     assert [asked(endpoint, "greedy").status for _ in range(4)] == [200, 200, 200, 503]

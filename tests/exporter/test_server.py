@@ -211,6 +211,36 @@ def test_connections_that_ask_for_nothing_give_way_to_a_scraper_at_once(reader: 
         assert b"calls_total 5" in get(handle.url)
 
 
+def test_a_flood_of_clients_that_take_whole_scrapes_does_not_keep_the_first_one_out(reader: PrometheusReader) -> None:
+    limits = ServerLimits(connections=2)
+    with reader.serve(port=0, limits=limits) as handle, contextlib.ExitStack() as stack:
+        stuck: list[socket.socket] = []
+
+        def open_places() -> int:
+            return sum(each.name == "otel-metrics-scrape" for each in threading.enumerate())
+
+        for client in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            assert b"calls_total 5" in raw_from(client, handle)
+            wait_until(lambda: open_places() == len(stuck), what="the scrape to be over")
+            if client != "127.0.0.1":
+                stuck.append(socket.create_connection((handle.host, handle.port), 10, source_address=(client, 0)))
+                stack.callback(stuck[-1].close)
+                wait_until(lambda: open_places() == len(stuck), what="the connection")
+        # Of the two that ask for nothing, the one that came last gives way. The scraper's own place is not taken from it.
+        with socket.create_connection((handle.host, handle.port), timeout=10) as scraper:
+            assert closed(stuck[1], wait=10)
+            assert b"calls_total 5" in raw_from("127.0.0.2", handle)
+            scraper.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert b"calls_total 5" in b"".join(iter(lambda: scraper.recv(1 << 16), b""))
+
+
+def raw_from(client: str, handle: ServerHandle) -> bytes:
+    """Scrape from an address of a client's own (Linux only)."""
+    with socket.create_connection((handle.host, handle.port), 10, source_address=(client, 0)) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
 def test_close_cuts_tls_connections(reader: PrometheusReader, pki: Path) -> None:
     handle = reader.serve(port=0, certfile=str(pki / "server.pem"), keyfile=str(pki / "server.key"))
     trusting = ssl.create_default_context(cafile=str(pki / "ca.pem"))
