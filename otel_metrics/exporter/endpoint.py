@@ -226,11 +226,12 @@ class Endpoint:
         path: str,
         headers: Mapping[str, str],
         client: str = "",
-        admitted: Callable[[], None] = lambda: None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> Response:
         """Return the answer; ``headers`` with lower-case names. Never raises. The caller closes the body.
 
-        ``client`` is the address that asks; ``admitted`` is called as soon as it is known that it may see the metrics.
+        ``client`` is the address that asks; ``wanted`` is called as soon as it is known that it may see the metrics, and while it
+        waits for a place: tells whether its connection is still there.
         """
         path = path or "/"
         if path not in {self.metrics_path, HEALTHY, "/"}:
@@ -249,15 +250,15 @@ class Endpoint:
             return _plain(429, "too many passwords are being tried\n", ("Retry-After", "1"))
         if not allowed:
             return _plain(401, "unauthorized\n", ("WWW-Authenticate", 'Basic realm="metrics", charset="UTF-8"'))
-        admitted()
+        wanted()
         if path == self.metrics_path:
-            return self._metrics(method, headers, client)
+            return self._metrics(method, headers, client, wanted)
         # Relative, so that the links hold where the application is mounted below a path.
         links = {"metrics": "." + self.metrics_path, "healthy": "." + HEALTHY, "title": self._title}
         page = _INDEX.format(**{name: html.escape(text) for name, text in links.items()})
         return _plain(200, page, kind="text/html")
 
-    def _metrics(self, method: str, headers: Mapping[str, str], client: str) -> Response:
+    def _metrics(self, method: str, headers: Mapping[str, str], client: str, wanted: Callable[[], bool]) -> Response:
         form = choose_format(headers.get("accept", ""))
         compression = choose_compression(headers.get("accept-encoding", ""))
         stated = [
@@ -269,7 +270,7 @@ class Endpoint:
             stated.append(("Content-Encoding", compression[0]))
         if method == "HEAD":
             return Response(200, tuple(stated), Body())
-        body = self._begin(self._chunks(form, None if compression is None else compression[1]), client)
+        body = self._begin(self._chunks(form, None if compression is None else compression[1]), client, wanted)
         if body is None:
             return _plain(503, "too many scrapes at once\n", ("Retry-After", "1"))
         try:
@@ -297,8 +298,8 @@ class Endpoint:
     def _known_since(self, client: str) -> float:
         return self._known.get(client, (inf, inf))[0]
 
-    def _begin(self, chunks: Iterator[bytes], client: str) -> Body | None:
-        """Return the body of one more scrape; None if there are too many for a while."""
+    def _begin(self, chunks: Iterator[bytes], client: str, wanted: Callable[[], bool]) -> Body | None:
+        """Return the body of one more scrape; None if there are too many for a while, or nobody waits for it any more."""
         patience = time.monotonic() + _PATIENCE
         with self._changed:
             while len(self._running) >= self._max_scrapes:
@@ -306,7 +307,7 @@ class Endpoint:
                 dispensable = self._dispensable(client) or (self._newest(client) if waited else None)
                 if dispensable is not None:
                     dispensable.expire()
-                elif waited:
+                elif waited or not wanted():
                     return None
                 else:
                     self._changed.wait(0.1)

@@ -281,10 +281,12 @@ class ServerHandle:
                 del self._open[found[0]]
             return found is not None
 
-    def _reached(self, connection: socket.socket, stage: _Stage) -> None:
+    def _reached(self, connection: socket.socket, stage: _Stage) -> bool:
+        """Note how far a connection has come; return whether it has not given way to another."""
         with self._lock:
             if connection in self._open:
                 self._open[connection].stage = stage
+            return connection in self._open
 
     def _secured(self, tls: ssl.SSLContext, plain: socket.socket) -> socket.socket:
         """Return the TLS socket that takes the place of ``plain``.
@@ -412,7 +414,7 @@ class _Handler(BaseHTTPRequestHandler):
         self,
         endpoint: Endpoint,
         connection: socket.socket,
-        reached: Callable[[_Stage], None],
+        reached: Callable[[_Stage], bool],
         request_deadline: float,
         response_timeout: float,
     ) -> None:
@@ -446,8 +448,8 @@ class _Handler(BaseHTTPRequestHandler):
             # What is asked of a proxy, and every server must understand.
             _, _, headers["host"], *rest = path.split("/", 3)
             path = "/" + "".join(rest)
-        admitted = partial(self._reached, _Stage.ADMITTED)
-        response = self._endpoint.respond(self.command, path, headers, self.client_address[0], admitted)
+        wanted = partial(self._reached, _Stage.ADMITTED)
+        response = self._endpoint.respond(self.command, path, headers, self.client_address[0], wanted)
         try:
             self._send(response)
         finally:
@@ -481,13 +483,13 @@ class _Handler(BaseHTTPRequestHandler):
 def _answer(
     endpoint: Endpoint,
     connection: socket.socket,
-    reached: Callable[[_Stage], None],
+    reached: Callable[[_Stage], bool],
     request_timeout: float,
     response_timeout: float,
 ) -> None:
     """Read a request from ``connection`` and answer it; the caller closes the connection.
 
-    ``reached`` is called with how far the connection has come.
+    ``reached`` is called with how far the connection has come, and returns whether it is still wanted.
 
     Raises:
         OSError: the client went away, or took longer than the time-outs (in seconds) allow.

@@ -133,6 +133,17 @@ def test_a_scrape_waits_a_moment_for_a_place(monkeypatch: pytest.MonkeyPatch) ->
     timer.join()
 
 
+def test_a_scrape_that_gave_its_connection_away_does_not_go_on_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "STALLED", 3600.0)
+    monkeypatch.setattr(endpoint_module, "_PATIENCE", 3600.0)
+    endpoint = limited(1)
+    asked(endpoint, "a")
+    answers = iter(
+        (True, True, False)
+    )  # when it is admitted, when it begins to wait, and then it gave its connection away
+    assert endpoint.respond("GET", "/metrics", {}, "b", lambda: next(answers)).status == 503
+
+
 def test_a_scrape_that_its_client_takes_nothing_of_gives_way_and_breaks_off() -> None:
     endpoint = limited(4)
     stalled = [asked(endpoint, f"192.0.2.{n}") for n in range(4)]

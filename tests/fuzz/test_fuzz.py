@@ -58,11 +58,10 @@ def answered(endpoint: Endpoint, request: bytes) -> bytes:
     with near, far:
         near.sendall(request)
         near.shutdown(socket.SHUT_WR)
-        stages: list[Any] = []
         address: Any = ("127.0.0.1", 1)
         connection = _Named(far, address)
         with contextlib.suppress(OSError):
-            server._answer(endpoint, connection, stages.append, 5.0, 5.0)
+            server._answer(endpoint, connection, lambda _: True, 5.0, 5.0)
         connection.close()
         received = b""
         while chunk := near.recv(1 << 16):
