@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check bench servers servers-current fuzz soak up format clean
+.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check release bench servers servers-current fuzz soak up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -69,6 +69,9 @@ check: $(STAMP)  ## formatting, lint, types, import contracts, generated files u
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/otel-metrics render --check
+
+release:  ## wheel, source distribution, SBOM and checksums, built twice and checked (dist)
+	@PYTHON="$(PYTHON)" scripts/release.sh
 
 format: $(STAMP)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
