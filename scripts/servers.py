@@ -121,7 +121,7 @@ def link(server: Server, program: Path, folder: Path, cache: Path) -> None:
 
 @contextlib.contextmanager
 def locked(cache: Path) -> Iterator[None]:
-    """One run at a time; a second one waits and then finds everything in place."""
+    """One run at a time makes servers; a second one waits and then finds everything in place."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -138,21 +138,22 @@ def main() -> int:
     started = time.monotonic()
     folder, cache, wanted = folders()
     problems: list[str] = []
-    with locked(cache):
-        found = {server: find(server, cache, wanted) for server in SERVERS}
-        missing = [server for server, at in found.items() if at is None]
-        if missing:
-            problems = make(missing, cache, wanted)
+    found = {server: find(server, cache, wanted) for server in SERVERS}
+    missing = [server for server, at in found.items() if at is None]
+    if missing:  # else there is nothing to wait for, while another run makes the other set
+        with locked(cache):
+            if still_missing := [server for server in missing if find(server, cache, wanted) is None]:
+                problems = make(still_missing, cache, wanted)
             found.update({server: find(server, cache, wanted) for server in missing})
-        for server, at in found.items():
-            if at is None:
-                (folder / "bin" / server.name).unlink(missing_ok=True)
-                print(f"  {server.name:17} MISSING, version {wished(server, wanted)} is needed")
-                continue
-            program, version = at
-            link(server, program, folder / "bin", cache)
-            shown = program.relative_to(ROOT) if program.is_relative_to(ROOT) else program
-            print(f"  {server.name:17} {version:10} {shown}")
+    for server, at in found.items():
+        if at is None:
+            (folder / "bin" / server.name).unlink(missing_ok=True)
+            print(f"  {server.name:17} MISSING, version {wished(server, wanted)} is needed")
+            continue
+        program, version = at
+        link(server, program, folder / "bin", cache)
+        shown = program.relative_to(ROOT) if program.is_relative_to(ROOT) else program
+        print(f"  {server.name:17} {version:10} {shown}")
     if missing:
         print(f"  took {time.monotonic() - started:.0f} s")
     lacking = [server for server, at in found.items() if at is None]
