@@ -103,6 +103,7 @@ class Runtime:
             events,
             self.source,
             settings.clock,
+            settings.timer,
         )
         self.basic, self.advanced = objects or (MetricsCollector(), AdvancedMetrics())
         self.basic.attach(self.backend)
@@ -429,7 +430,8 @@ def replaced_by(settings: Settings, left: Callable[[Runtime], None]) -> Iterator
         before, made = _current, Runtime(settings, _objects)
         _left = None  # the runtime from before goes on after the block
         _use(made)
-        _left, _inherited = left, {"strict": settings.strict, "clock": settings.clock}
+        _left = left
+        _inherited = {"strict": settings.strict, "clock": settings.clock, "timer": settings.timer}
     try:
         yield made
     finally:

@@ -130,6 +130,9 @@ class Settings:
     clock: Callable[[], float] = time.time
     """Unix time in seconds; tests inject their own."""
 
+    timer: Callable[[], float] = time.perf_counter
+    """Seconds since any moment, for durations: it never goes back. Tests inject their own."""
+
     def __post_init__(self) -> None:
         """Check every value, and those that go together."""
         for name, (fits, allowed) in ALLOWED.items():
@@ -290,6 +293,7 @@ ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "label_caps": (_is_mapping, "a mapping of label names to integers"),
     "series_limit": (lambda value: _within(value, Integral, 1), "an integer of at least 1"),
     "clock": (callable, "a function that returns unix time in seconds"),
+    "timer": (callable, "a function that returns seconds since any moment"),
 }
 """Field -> what a value of it has to be by itself, and how that is called."""
 

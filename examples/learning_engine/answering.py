@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from examples.learning_engine.learning import FEATURE, PATTERNS
 from examples.learning_engine.patterns import PatternRecognitionError
 from examples.learning_engine.results import Answer
-from examples.learning_engine.usage import used
 from otel_metrics import get_advanced_metrics
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Responder:
         """Answer the question that was ``asked`` at that reading of :func:`time.perf_counter`."""
         record = self._metrics.record_performance_metric
         record(FEATURE, "latency", "queue_ms", (time.perf_counter() - asked) * 1000, unit="ms")
-        with used(FEATURE, "classify") as use:
+        with self._metrics.track(FEATURE, "classify") as use:
             ranking = self._model.rank(document.text)
             doubtful = ranking.confidence < _DOUBTFUL
             if doubtful:
@@ -57,18 +56,14 @@ class Responder:
 
     def _second_opinion(self, document: Document) -> str | None:
         opinion = None
-        started = time.perf_counter()
         try:
-            with used(PATTERNS, "recognize_pattern"):
+            with (
+                self._metrics.timed(PATTERNS, "response_time", "pattern_recognition_ms", context="production"),
+                self._metrics.track(PATTERNS, "recognize_pattern"),
+            ):
                 opinion, share = self._recognizer.recognize(self._model.tokenize(document.text))
         except PatternRecognitionError as error:
-            self._metrics.record_error(
-                feature=PATTERNS,
-                error_type=type(error).__name__,
-                error_severity="warning",
-                error_message=str(error),
-                impact_level="low",
-            )
+            self._metrics.record_exception(error, PATTERNS, "warning", impact_level="low")
         else:
             right = float(opinion == document.label)
             self._metrics.record_learning_effectiveness(
@@ -82,12 +77,4 @@ class Responder:
                 interaction_id=document.name,
                 scale="0-1",
             )
-        self._metrics.record_performance_metric(
-            feature=PATTERNS,
-            metric_category="response_time",
-            metric_name="pattern_recognition_ms",
-            value=(time.perf_counter() - started) * 1000,
-            unit="milliseconds",
-            context="production",
-        )
         return opinion

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from examples.learning_engine.corpus import FOLDS, topic_texts
 from examples.learning_engine.patterns import NextWord
 from examples.learning_engine.text import words_by_expression
-from examples.learning_engine.usage import used
 from otel_metrics import get_advanced_metrics, get_metrics_collector
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Teacher:
         """Learn to predict the next word of the help topics, then check the code examples of those held out."""
         topics = topic_texts()
         held_out = [topic for topic in topics if topic.held_out(generation)]
-        with used(PATTERNS, "learn_topics") as use:
+        with self._metrics.track(PATTERNS, "learn_topics") as use:
             model = NextWord()
             for topic in topics:
                 if not topic.held_out(generation):
@@ -133,7 +132,7 @@ class Teacher:
             )
 
     def _learn(self, document: Document, model: NaiveBayes, recognizer: PatternRecognizer) -> None:
-        with used(FEATURE, "learn") as use:
+        with self._metrics.track(FEATURE, "learn") as use:
             words = model.learn(document.label, document.text)
             recognizer.learn(document.label, words_by_expression(document.text))
         record = self._metrics.record_performance_metric

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from examples.learning_engine.results import Impact
 from examples.learning_engine.text import words_by_character, words_by_expression
-from examples.learning_engine.usage import used
 from otel_metrics import get_advanced_metrics, get_metrics_collector
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Optimizer:
         )
         impacts = {}
         for name, category, step in steps:
-            with used(FEATURE, name):
+            with self._metrics.track(FEATURE, name):
                 impact = impacts[name] = step()
             self._metrics.record_optimization_impact(
                 feature=FEATURE,

@@ -9,7 +9,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from examples.learning_engine.corpus import code_examples, definitions, parse
-from examples.learning_engine.usage import used
 from otel_metrics import get_advanced_metrics
 
 if TYPE_CHECKING:
@@ -52,11 +51,11 @@ class SourceReader:
     def read(self, source: Source) -> list[Document]:
         """Return the documents in ``source``; what cannot be read is recorded as an error and yields none."""
         if (kept := self._cache.get(source.path)) is not None:
-            with used(FEATURE, "read_from_cache"):
+            with self._metrics.track(FEATURE, "read_from_cache"):
                 return kept
         documents: list[Document] = []
         try:
-            with used(FEATURE, "read_source", user_context=source.package) as use:
+            with self._metrics.track(FEATURE, "read_source", user_context=source.package) as use:
                 raw = source.path.read_bytes()
                 documents = definitions(source, self._decoded(source, raw))
         except (OSError, SyntaxError, UnicodeError) as error:
@@ -77,7 +76,7 @@ class SourceReader:
         for example in code_examples(topic):
             total += 1
             try:
-                with used(FEATURE, "check_example"):
+                with self._metrics.track(FEATURE, "check_example"):
                     parse(example)
                 attempts = 1
             except SyntaxError as error:
@@ -121,11 +120,10 @@ class SourceReader:
             return text
 
     def _record(self, error: Exception, *, severity: str, impact: str, recovered: bool | None) -> None:
-        self._metrics.record_error(
-            feature=FEATURE,
-            error_type=type(error).__name__,
-            error_severity=severity,
-            error_message=str(error),
+        self._metrics.record_exception(
+            error,
+            FEATURE,
+            severity,
             recovery_attempted=recovered is not None,
             recovery_successful=bool(recovered),
             impact_level=impact,

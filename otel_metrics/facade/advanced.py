@@ -1,4 +1,4 @@
-"""The documented ``AdvancedMetrics``: seven record calls and the getters that read them back."""
+"""The documented ``AdvancedMetrics``: seven record calls, what makes them by itself, and the getters that read them back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from otel_metrics.facade.binding import REJECTED, REJECTED_COUNT, REJECTED_SCORE, LiveBinding
 from otel_metrics.facade.getters import AdvancedGetters
+from otel_metrics.facade.tracking import Timed, Use
 from otel_metrics.recording.events import Event
 from otel_metrics.sdk.context import current_context
 
@@ -275,3 +276,86 @@ class AdvancedMetrics(AdvancedGetters):
                 impact_level=impact_level,
                 metadata=metadata,
             )
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        feature: str,
+        error_severity: str = "error",
+        recovery_attempted: bool = False,
+        recovery_successful: bool | None = False,
+        impact_level: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record ``exception`` as one error: the name of its class as ``error_type``, its text as ``error_message``."""
+        self.record_error(
+            feature,
+            type(exception).__name__,
+            error_severity,
+            None if self._events is None else _text(exception),
+            recovery_attempted,
+            recovery_successful,
+            impact_level,
+            metadata,
+        )
+
+    def track(
+        self,
+        feature: str,
+        action: str,
+        user_context: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        *,
+        record_exception: bool = False,
+    ) -> Use:
+        """Record a block, or as a decorator every call of a function, as one use of ``action``, with its duration and outcome.
+
+        An exception makes it a failure, with the name of its class as ``error_type``, and goes on to the caller. A block that was
+        cancelled, or a generator that was closed before its end, has an unknown outcome. ``record_exception`` also records a
+        failure's exception as an error.
+
+            with advanced.track("search", "query") as use:
+                found = index.find(text)
+                use.success = bool(found)
+
+            @advanced.track("search", "query")
+            async def query(text: str) -> list[Document]: ...
+
+        Functions, coroutine functions and generators of both kinds keep their signature. The time of a coroutine runs while it
+        is awaited, that of a generator from the first item that is asked for until its end.
+
+        Raises:
+            RuntimeError: one object is entered twice: call ``track`` for each block.
+        """
+        exceptions = self.record_exception if record_exception else None
+        return Use(self, self.record_feature_usage, exceptions, feature, action, user_context, metadata)
+
+    def timed(
+        self,
+        feature: str,
+        metric_category: str,
+        metric_name: str,
+        context: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> Timed:
+        """Record how long a block, or as a decorator every call of a function, takes: a performance metric in milliseconds.
+
+        However it ends; with an outcome it is :meth:`track`, whose rules for functions hold here, too.
+
+        Raises:
+            RuntimeError: one object is entered twice: call ``timed`` for each block.
+        """
+
+        def record(duration_ms: float) -> None:
+            self.record_performance_metric(
+                feature, metric_category, metric_name, duration_ms, "milliseconds", context, metadata
+            )
+
+        return Timed(self, record)
+
+
+def _text(exception: BaseException) -> str | None:
+    try:
+        return str(exception)
+    except Exception:  # a foreign __str__
+        return None

@@ -7,6 +7,7 @@ what is bound, exemplars, and that no call ever breaks its caller.
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -348,6 +349,7 @@ class Backend(NamedTuple):
     events: Events | None
     source: Source
     clock: Callable[[], float]
+    timer: Callable[[], float]
 
 
 class _RejectedBuffer(SeriesBuffer):
@@ -439,6 +441,16 @@ class Facade:
             ConfigurationError: it would be the process's, and the environment is wrong.
         """
         return self._backend or PROCESS.attach(self)
+
+    @property
+    def timer(self) -> Callable[[], float]:
+        """What durations are measured with: seconds since any moment."""
+        if self._backend is not None:
+            return self._backend.timer
+        try:
+            return self._ready().timer
+        except Exception:  # the environment is wrong, which the call that records will tell
+            return time.perf_counter
 
     @property
     def _flusher(self) -> Flusher:
