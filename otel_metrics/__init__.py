@@ -2,8 +2,8 @@
 
 from otel_metrics import get_advanced_metrics, get_metrics_collector
 
-Public are the names of this module, of :mod:`otel_metrics.exporter`, of :mod:`otel_metrics.results` and of
-:mod:`otel_metrics.testing`. They are loaded when they are first used, so that an application that wants the reader alone pays
+Public are the names of this module, of :mod:`otel_metrics.aio`, of :mod:`otel_metrics.exporter`, of
+:mod:`otel_metrics.results` and of :mod:`otel_metrics.testing`. They are loaded when they are first used, so that an application that wants the reader alone pays
 for the reader alone. All other modules are internal.
 """
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from otel_metrics import exporter, results, testing
+    from otel_metrics import aio, exporter, results, testing
     from otel_metrics.errors import (
         BadAnswerError,
         BadQueryError,
@@ -57,6 +57,7 @@ __all__ = [
     "Settings",
     "UnreachableError",
     "__version__",
+    "aio",
     "asgi_app",
     "configure",
     "exporter",

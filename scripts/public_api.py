@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MODULES: Final = ("otel_metrics", "otel_metrics.exporter", "otel_metrics.results", "otel_metrics.testing")
+MODULES: Final = (
+    "otel_metrics",
+    "otel_metrics.aio",
+    "otel_metrics.exporter",
+    "otel_metrics.results",
+    "otel_metrics.testing",
+)
 
 _LONGEST: Final = 60
 """Characters of a default value that are shown."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import ssl
 import time
 from base64 import b64encode
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from math import nan
 from pathlib import Path
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import urllib3
@@ -38,7 +40,6 @@ from otel_metrics.errors import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator, Mapping
 
     from _typeshed import WriteableBuffer
@@ -101,6 +102,70 @@ class Access:
             return ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:  # ssl.SSLError is one
             raise ConfigurationError(f"cannot read certificates from {self.ca_file}: {error}") from error
+
+
+class Cancelled(Exception):  # noqa: N818  # no error: who asked has gone
+    """Nobody waits for the answer any more."""
+
+
+class Cancellation:
+    """Ends the queries of one context from another thread: the request is closed, and no other one is made.
+
+    What the operating system does for a new connection is not ended; it has the deadline of the query.
+    """
+
+    current: ContextVar[Cancellation | None] = ContextVar("cancellation", default=None)
+    """That of the queries of this context."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._cancelled = Event()
+        self._socket: socket.socket | None = None
+
+    def cancel(self) -> None:
+        """Close the request; may be called from any thread."""
+        with self._lock:
+            self._cancelled.set()
+            if self._socket is not None:
+                with suppress(OSError):  # it is closed already
+                    # What waits for bytes wakes up. TLS has no say: the wire is cut.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def waits_for(self, connection: socket.socket) -> None:
+        """Note what to close.
+
+        Raises:
+            Cancelled: it has been cancelled.
+        """
+        with self._lock:
+            self._socket = connection
+            self.check()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Inside the block one request is made, and perhaps closed.
+
+        Raises:
+            Cancelled: it has been cancelled.
+        """
+        self.check()
+        try:
+            yield
+        except Exception:
+            self.check()  # then this is why
+            raise
+        finally:
+            with self._lock:
+                self._socket = None  # other queries may use it next
+
+    def check(self, pause: float = 0.0) -> None:
+        """Wait for ``pause`` seconds.
+
+        Raises:
+            Cancelled: it has been cancelled, or is meanwhile.
+        """
+        if self._cancelled.wait(pause):
+            raise Cancelled
 
 
 class PrometheusClient:
@@ -172,10 +237,12 @@ class PrometheusClient:
 
     def _answer(self, path: str, fields: dict[str, str], deadline: float) -> dict[str, Any]:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._access.headers()}
+        cancellation = Cancellation.current.get() or Cancellation()
         for attempt in range(self._retries + 1):
             pause = 0.1 * 4**attempt
             try:
-                status, asked, body = self._post(path, fields, headers, deadline)
+                with cancellation.request():
+                    status, asked, body = self._post(path, fields, headers, deadline)
             except (NewConnectionError, ProtocolError) as error:
                 if self._is_last(attempt, pause, deadline):
                     raise UnreachableError(f"{self.url}: {_reason(error)}") from error
@@ -191,7 +258,7 @@ class PrometheusClient:
                 failed = answer is not None and answer.get("status") == "error" and status not in _DENIED
                 if status not in _TRANSIENT or failed or self._is_last(attempt, pause, deadline):
                     return self._checked(status, answer, body)
-            time.sleep(pause)
+            cancellation.check(pause)
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _is_last(self, attempt: int, pause: float, deadline: float) -> bool:
@@ -280,6 +347,8 @@ class _Response(HTTPResponse):
     """Reads headers and body punctually: a server that sends a byte now and then would never run into a socket's time-out."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        if cancellation := Cancellation.current.get():
+            cancellation.waits_for(sock)
         super().__init__(sock, *arguments, **options)
         self.fp = io.BufferedReader(_Punctual(sock, self.fp.detach()))
 
