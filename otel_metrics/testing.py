@@ -2,21 +2,25 @@
 
     with otel_metrics.testing.recording() as metrics:
         my_application.handle_order()
-    assert metrics.value("feature_usage_total", action="order", outcome="success") == 1
+    metrics.assert_value("feature_usage_total", 1, action="order", outcome="success")
 
-Bad input raises, as ``strict`` is on.
+Bad input raises, as ``strict`` is on. With pytest the fixture ``recorded_metrics`` is such a recording.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics import catalogue as c
 from otel_metrics import runtime
+from otel_metrics.naming import label_name, series_name
+from otel_metrics.sdk.provider import INSTANCE
 from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client.samples import Sample
 
@@ -24,6 +28,15 @@ if TYPE_CHECKING:
     from otel_metrics.facade.basic import MetricsCollector
 
 __all__ = ["Recording", "recording"]
+
+_ASIDE: Final = {c.Family.DAILY, c.Family.BRIDGE}
+"""What says the same once more, and about the telemetry itself."""
+
+_SHOWN: Final = tuple(
+    series_name(metric)
+    for metric in c.CATALOGUE
+    if metric.family not in _ASIDE or metric in {c.REJECTED, c.LABEL_OVERFLOW}
+)
 
 
 class Recording:
@@ -58,6 +71,31 @@ class Recording:
         found = [s.value for s in self.samples() if s.name == name and labels.items() <= s.labels.items()]
         return sum(found) if found else None
 
+    def assert_value(self, name: str, expected: object, /, **labels: str) -> None:
+        """Fail unless :meth:`value` is ``expected``: a number, ``pytest.approx(…)``, or ``None`` for nothing.
+
+        Raises:
+            AssertionError: it shows what was recorded.
+        """
+        __tracebackhide__ = True
+        if (found := self.value(name, **labels)) != expected:
+            near = [line for line in self._lines() if line.startswith(name)]
+            raise AssertionError(
+                f"{_series(name, labels)} is {_number(found)}, not {expected}; recorded:\n"
+                + _listed(near or self._lines())
+            )
+
+    def __str__(self) -> str:
+        """Return what record calls made so far, a series per line; buckets, zeros and the daily table are left out."""
+        return _listed(self._lines())
+
+    def _lines(self) -> list[str]:
+        return sorted(
+            f"{_series(s.name, s.labels)} {_number(s.value)}"
+            for s in self.samples()
+            if s.value and s.name.startswith(_SHOWN) and not s.name.endswith("_bucket")
+        )
+
     def keep(self, made: runtime.Runtime) -> None:
         """Keep the samples of a runtime that ends, unless the application's own provider has them."""
         if made.settings.meter_provider is None:
@@ -68,15 +106,16 @@ class Recording:
 def recording(**settings: Any) -> Iterator[Recording]:
     """Record apart from the process's own metrics inside the block: fresh, strict, read from this process.
 
-    ``settings`` are fields of :class:`otel_metrics.Settings`; ``strict`` and ``clock`` hold as well for what the application
-    configures inside the block, as it does at its start. Objects that ``get_advanced_metrics()`` or
+    ``settings`` are fields of :class:`otel_metrics.Settings`; ``strict``, ``clock`` and ``timer`` hold as well for what the application
+    configures inside the block, as it does at its start. By default the clock is that of ``freezegun`` or ``time-machine``, where
+    the test uses one of them. Objects that ``get_advanced_metrics()`` or
     ``get_metrics_collector()`` returned before record here too until the block ends.
 
     Raises:
         ConfigurationError: a setting that cannot work.
     """
     result = Recording()
-    with runtime.replaced_by(Settings(**{"strict": True, **settings}), result.keep):
+    with runtime.replaced_by(Settings(**{"strict": True, "clock": _clock, "timer": _timer, **settings}), result.keep):
         result._inside = True  # noqa: SLF001
         try:
             yield result
@@ -86,3 +125,30 @@ def recording(**settings: Any) -> Iterator[Recording]:
 
 def _samples(made: runtime.Runtime) -> list[Sample]:
     return [sample for family in made.reader.registry.collect() for sample in family.samples]
+
+
+def _series(name: str, labels: Mapping[str, str]) -> str:
+    shown = ",".join(f'{label}="{value}"' for label, value in labels.items() if label != label_name(INSTANCE))
+    return f"{name}{{{shown}}}"
+
+
+def _number(value: float | None) -> str:
+    return "not there" if value is None else f"{value:g}"
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines) or "  nothing"
+
+
+def _clock() -> float:
+    return _now()
+
+
+def _now() -> float:
+    # Looked up at each call, as freezegun puts another function there; two calls deep, as for freezegun whatever is called within
+    # five of ``threading`` has the real time, and our own thread is.
+    return time.time()
+
+
+def _timer() -> float:
+    return time.perf_counter()

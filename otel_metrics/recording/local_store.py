@@ -95,7 +95,9 @@ class LocalStore:
         """
         present = self.clock()
         now = nextafter(present, inf)  # what has just been recorded is in
-        first, last = max(start, self.born, present - KEEP), now if end >= present else end
+        # A clock that was set back may stand before the time that this store was made at.
+        born = self.born if self.born <= present else -inf
+        first, last = max(start, born, present - KEEP), now if end >= present else end
         every: list[HistogramRing | CounterRing] = []
         for metric in metrics:
             every += self._histograms.get(metric.name, {}).values()
@@ -105,7 +107,7 @@ class LocalStore:
             for series in every:
                 with self.memory.lock:
                     first, last = series.slot(first)[0], series.slot(last)[1]
-            first, last = max(first, self.born), min(last, now)
+            first, last = max(first, born), min(last, now)
             if before == (first, last):
                 return before
         return last, last

@@ -162,6 +162,18 @@ def test_a_clock_that_steps_back_loses_nothing() -> None:
     assert count(window, 0, START + DAY) == 9
 
 
+def test_a_clock_that_is_set_back_before_the_start_loses_nothing() -> None:
+    clock = Clock(START + DAY)
+    window = LocalStore(clock)
+    clock.now = START + 60
+    window.counter(USAGE, LABELS).fold(rows(3), clock.now)
+    clock.now += 5
+
+    covered = window.covered([USAGE], clock.now - 3600, clock.now)
+    assert covered[0] == clock.now - 3600
+    assert count(window, *covered) == 3
+
+
 def test_many_values_become_a_sketch_that_is_half_a_percent_right() -> None:
     clock = Clock()
     window = LocalStore(clock)
