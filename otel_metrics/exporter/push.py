@@ -161,7 +161,7 @@ class PushReader(PeriodicExportingMetricReader):
         self._ended = False
         # Safe to fill from a signal handler; None ends the thread.
         self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="otel_metrics.push", daemon=True).start()
+        threading.Thread(target=self._run, name="OtelPeriodicExportingMetricReader", daemon=True).start()
         before_end(self)
 
     def push(self, patience: float) -> bool:

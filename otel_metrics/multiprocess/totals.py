@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from threading import Lock, RLock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -45,6 +45,12 @@ RowId = tuple[str, "Key"]
 """The kind of a row, and its key."""
 
 
+class Holder(Protocol[V]):
+    """Whoever adds up values before it hands them over to a row."""
+
+    pending: V | None
+
+
 class Row(Generic[V]):
     """One row, as this process adds to it. Made without touching a file."""
 
@@ -59,6 +65,11 @@ class Row(Generic[V]):
     def add(self, value: V) -> None:
         """Add a value, now in memory, and with the next :meth:`SharedTotals.flush` for all processes."""
         self._totals._add(self, value)  # noqa: SLF001 (they are one)
+
+    def take(self, holder: Holder[V]) -> None:
+        """Add what ``holder`` has pending, which is None then; if a signal handler raises, both happens or neither."""
+        if holder.pending is not None:
+            self._totals._add(self, holder.pending, holder)  # noqa: SLF001
 
 
 class GaugeRow(Row[float]):
@@ -209,11 +220,15 @@ class SharedTotals:
     def _row(self, key: Key, layout: Layout[V]) -> Row[V]:
         return self._rows.setdefault((layout.kind, key), Row(self, key, layout))
 
-    def _add(self, row: Row[V], value: V) -> None:
+    def _add(self, row: Row[V], value: V, holder: Holder[V] | None = None) -> None:
         self._renew_in_child()
         with self._lock:
             before = self._pending.get(row)
-            self._pending[row] = value if before is None else row.layout.plus(before, value)
+            after = value if before is None else row.layout.plus(before, value)
+            # From here on without a call, see otel_metrics.recording.buffers.
+            self._pending[row] = after
+            if holder is not None:
+                holder.pending = None
 
     def _set(self, row: Row[float], value: float) -> None:
         self._renew_in_child()

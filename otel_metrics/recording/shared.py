@@ -43,7 +43,7 @@ class SharedSinks:
 
     def __init__(self, totals: SharedTotals) -> None:
         self.totals = totals
-        self._counted: dict[Key, float] = {}
+        self._counted: dict[Key, _Counted] = {}
         self._lock = RLock()
         self._exemplars = environ.get("OTEL_METRICS_EXEMPLAR_FILTER") != "always_off"
 
@@ -72,10 +72,9 @@ class SharedSinks:
             return
         key = _key(metric, attributes)
         with self._lock:  # the ticker and several scrapes may be here at once
-            before = self._counted.get(key)
-            if before is None or value > before:
-                self._counted[key] = value
-                self.totals.counter(key).add(value - (before or 0.0))
+            counted = self._counted.setdefault(key, _Counted())
+            counted.upto(value)
+            self.totals.counter(key).take(counted)
 
     def share(self, now: float) -> None:
         """Add what sinks have handed over to the totals of all processes."""
@@ -91,23 +90,38 @@ class SharedSinks:
         return self.totals.exemplars(key) if self._exemplars else None
 
 
+class _Counted:
+    """What this process has counted so far, of which the row lacks what is pending. It begins at zero, which is news, too."""
+
+    __slots__ = ("_so_far", "pending")
+
+    def __init__(self) -> None:
+        self._so_far = 0.0
+        self.pending: float | None = 0.0
+
+    def upto(self, value: float) -> None:
+        if value > self._so_far:
+            self.pending, self._so_far = (self.pending or 0.0) + value - self._so_far, value
+
+
 class SharedHistogram(Sink):
     """Values of one series of a histogram. Negative ones do not get here: see :class:`~otel_metrics.recording.sinks.SignSplit`."""
 
-    __slots__ = ("_counts", "_exemplars", "_row", "_spec", "_told")
+    __slots__ = ("_counts", "_row", "_spec", "_told", "exemplars", "pending")
 
     def __init__(self, row: Row[HistogramValue], told: Row[Exemplars] | None, bounds: tuple[float, ...]) -> None:
         self._row = row
         self._told = told
         self._spec = BucketSpec(bounds, exponential=True)
         self._counts: BucketCounts | None = None
-        self._exemplars: Exemplars = ()
+        self.pending: HistogramValue | None = None
+        self.exemplars: Exemplars = ()
 
     def fold(self, batch: Batch, now: float, /) -> None:
         """Sum up a batch."""
         if batch.context is not None and self._told is not None:
             bucket = bisect_left(self._row.layout.shape[1], batch.last)
-            self._exemplars = newest_exemplars(self._exemplars, _exemplars(batch, batch.last, bucket, now))
+            self.exemplars = newest_exemplars(self.exemplars, _exemplars(batch, batch.last, bucket, now))
         if self._counts is None:
             self._counts = BucketCounts(self._spec)
         self._counts.add(batch.values, batch.total, batch.last)
@@ -115,44 +129,32 @@ class SharedHistogram(Sink):
 
     def flush(self) -> None:
         """Add what is pending to the row."""
-        counts, exemplars = self._counts, self._exemplars
-        self._counts, self._exemplars = None, ()
-        if counts is not None:
-            native = Exponential()
-            native.add(counts)
-            self._row.add(
-                HistogramValue(
-                    counts.n,
-                    counts.total,
-                    counts.low,
-                    counts.high,
-                    array("q", counts.buckets or ()),
-                    native.zeros,
-                    Native(native.scale, native.offset, array("q", native.counts)),
-                )
-            )
-        if exemplars and self._told is not None:
-            self._told.add(exemplars)
+        if self._counts is not None:
+            value = _value(self._counts)
+            # Stored without a call in between, see otel_metrics.recording.buffers.
+            self.pending, self._counts = value if self.pending is None else self.pending.plus(value), None
+        self._row.take(self)
+        _tell(self._told, self)
 
 
 class SharedCounter(Sink):
     """Adds the number of values or rows, or (``total=True``) their sum, to one series of a counter, which begins at zero."""
 
-    __slots__ = ("_exemplars", "_pending", "_row", "_told", "_total")
+    __slots__ = ("_row", "_told", "_total", "exemplars", "pending")
 
     def __init__(self, row: Row[float], told: Row[Exemplars] | None, *, total: bool = False) -> None:
         self._row = row
         self._told = told
         self._total = total
-        self._pending: float | None = 0.0
-        self._exemplars: Exemplars = ()
+        self.pending: float | None = 0.0  # zero is news, too: the series appears
+        self.exemplars: Exemplars = ()
 
     def fold(self, batch: Batch, now: float, /) -> None:
         """Add a batch's count or sum."""
         amount = batch.total if self._total else batch.n
         if batch.context is not None and self._told is not None:
-            self._exemplars = newest_exemplars(self._exemplars, _exemplars(batch, amount, 0, now))
-        self._pending = amount + (self._pending or 0.0)
+            self.exemplars = newest_exemplars(self.exemplars, _exemplars(batch, amount, 0, now))
+        self.pending = amount + (self.pending or 0.0)
         batch.taken += 1
 
     def seed(self) -> None:
@@ -161,12 +163,8 @@ class SharedCounter(Sink):
 
     def flush(self) -> None:
         """Add what is pending to the row."""
-        pending, exemplars = self._pending, self._exemplars
-        self._pending, self._exemplars = None, ()
-        if pending is not None:  # zero is news, too: the series appears
-            self._row.add(pending)
-        if exemplars and self._told is not None:
-            self._told.add(exemplars)
+        self._row.take(self)
+        _tell(self._told, self)
 
 
 class SharedGauge(Sink):
@@ -185,31 +183,49 @@ class SharedGauge(Sink):
 
     def flush(self) -> None:
         """Set the gauge."""
-        news, self._news = self._news, None
-        if news is not None:
-            _set(self._row, news)
+        if self._news is not None:
+            _set(self._row, self._news)
+            self._news = None  # afterwards: to set it twice does no harm
 
 
 class SharedDays(Sink):
     """The sums of each UTC day of one row of the daily table."""
 
-    __slots__ = ("_days", "_row")
+    __slots__ = ("_row", "pending")
 
     def __init__(self, row: Row[Days]) -> None:
         self._row = row
-        self._days: Days = ()
+        self.pending: Days | None = None
 
     def fold(self, batch: Batch, now: float, /) -> None:
         """Add a batch of values recorded at ``now``."""
         day = Day(int(now // SECONDS_PER_DAY), batch.n, batch.total, batch.squares, batch.low, batch.high)
-        self._days = DAYS.plus(self._days, (day,))
+        self.pending = DAYS.plus(self.pending or (), (day,))
         batch.taken += 1
 
     def flush(self) -> None:
         """Add what is pending to the row."""
-        days, self._days = self._days, ()
-        if days:
-            self._row.add(days)
+        self._row.take(self)
+
+
+def _value(counts: BucketCounts) -> HistogramValue:
+    native = Exponential()
+    native.add(counts)
+    return HistogramValue(
+        counts.n,
+        counts.total,
+        counts.low,
+        counts.high,
+        array("q", counts.buckets or ()),
+        native.zeros,
+        Native(native.scale, native.offset, array("q", native.counts)),
+    )
+
+
+def _tell(row: Row[Exemplars] | None, sink: SharedHistogram | SharedCounter) -> None:
+    if sink.exemplars and row is not None:
+        row.add(sink.exemplars)
+        sink.exemplars = ()  # afterwards: of an exemplar that is added twice one is kept
 
 
 def _key(metric: Metric, attributes: Mapping[str, str]) -> Key:

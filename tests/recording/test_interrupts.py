@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_metrics import testing
+from otel_metrics import runtime, testing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="CPython 3.10 runs signal handlers between any two instructions"
@@ -81,3 +82,27 @@ def test_a_time_limit_that_ends_record_calls_loses_and_doubles_nothing(limit: Ca
     assert uses == durations == in_buckets == of_the_day == in_the_window
     assert scores == answers
     assert made - limits <= uses + scores <= made
+
+
+def test_a_time_limit_that_ends_a_hand_over_to_other_processes_loses_and_doubles_nothing(
+    limit: Callable[[float], object], tmp_path: Path
+) -> None:
+    with testing.recording(strict=False, multiprocess_directory=tmp_path) as metrics:
+        flusher = runtime.current().recorder.flusher
+        rounds, made = 200, 0
+        for _ in range(rounds):
+            try:
+                limit(0.0002)
+                for i in range(40):  # bound: who hands over may swallow a time limit, as it runs foreign code
+                    made += 1
+                    metrics.advanced.record_feature_usage("shop", "order", float(i), success=True)
+                    flusher.flush()
+            except TimeLimitError:
+                pass
+        limit(0.0)
+        order = {"action": "order", "outcome": "success"}
+        uses = metrics.value("feature_usage_total", **order) or 0.0
+        durations = metrics.value("feature_usage_duration_seconds_count", **order)
+        of_the_day = metrics.value("feature_daily_values", metric_type="usage", day="current")
+    assert uses == durations == of_the_day
+    assert made - rounds <= uses <= made
