@@ -112,12 +112,12 @@ class Directory:
         """Whether ``files`` are still those of this directory."""
         return files.are_at(self._keys)
 
-    def gauges(self, instance_id: str) -> list[dict[int, float]]:
+    def gauges(self, files: Files) -> list[dict[int, float]]:
         """Return the gauges (by slot) of every living process of an epoch; remove what the dead have left."""
         found = []
         for path in self._path.glob(f"{self._name}-*.process"):
-            data = _alive(path)
-            if data is not None and data.startswith(_gauges_head(instance_id)):
+            data = _alive(path, _GAUGES_HEAD.size + files.slots * _GAUGE.size)
+            if data is not None and data.startswith(_gauges_head(files.instance_id)):
                 rest = data[_GAUGES_HEAD.size :]
                 slots = enumerate(_GAUGE.iter_unpack(rest[: len(rest) - len(rest) % _GAUGE.size]))
                 found.append({slot: value for slot, (is_set, value) in slots if is_set})
@@ -222,8 +222,8 @@ def _gauges_head(instance_id: str) -> bytes:
     return _GAUGES_HEAD.pack(b"OTMgauge", UUID(instance_id).bytes)
 
 
-def _alive(path: Path) -> bytes | None:
-    """Return what a living process has written; None, and its file is gone, if it is dead."""
+def _alive(path: Path, size: int = 0) -> bytes | None:
+    """Return what a living process has written, up to ``size`` bytes; None, and its file is gone, if it is dead."""
     try:
         descriptor = os.open(path, _READ)
     except OSError:
@@ -231,7 +231,7 @@ def _alive(path: Path) -> bytes | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return os.pread(descriptor, size, 0)
     else:
         path.unlink(missing_ok=True)
         return None

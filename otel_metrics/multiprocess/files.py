@@ -58,7 +58,7 @@ _GAP: Final = 4096
 
 _TRIES: Final = 1000
 
-_LARGEST_FILE: Final = 1 << 40
+_LONGEST_LINE: Final = 1 << 20
 
 _LONGEST_HEADER: Final = 4096
 
@@ -134,7 +134,9 @@ class Files:
         self._read = 0  # bytes of the file of keys
         self._lines = 0
         self.end = _HEAD.size
-        self._slots = 0
+        """Bytes that all rows together take."""
+        self.slots = 0
+        """How many gauges a process may have."""
         self.entries: dict[tuple[str, Key], Entry[Any]] = {}
         """By kind and key."""
         self.metrics: dict[str, list[tuple[str, Key]]] = {}
@@ -191,7 +193,7 @@ class Files:
     def add_rows(self, wanted: Sequence[tuple[Key, Layout[Any]]]) -> None:
         """Make rows for keys that have none, or whose row lacks room. Those that go beyond the bound are not made."""
         lines: list[bytes] = []
-        number, size, end, slots = self._lines, self._read, self.end, self._slots
+        number, size, end, slots = self._lines, self._read, self.end, self.slots
         shapes: dict[tuple[Any, ...], int] = {}
         for key, layout in wanted:
             following = end + 2 * half_size(layout) if layout.size else end
@@ -221,7 +223,7 @@ class Files:
 
     def _next_lines(self) -> list[tuple[int, Any]]:
         """Return (checksum, content) of the whole lines that have not been read yet."""
-        size = os.fstat(self._keys).st_size
+        size = min(os.fstat(self._keys).st_size, self._most + _LONGEST_LINE)  # whatever somebody has made of the file
         data = os.pread(self._keys, max(size - self._read, 0), self._read)
         self._read += data.rfind(b"\n") + 1
         return _lines(data)
@@ -240,7 +242,8 @@ class Files:
                 type(part) is str for part in content[2:]
             ):
                 layout = self._layouts[shape]
-                if not 0 <= offset < _LARGEST_FILE:
+                # What is read is as large as the rows that are known, so these must not be anywhere.
+                if not 0 <= offset <= (self._most - 2 * half_size(layout) if layout.size else number):
                     raise ValueError(f"a row at {offset}")
                 key = tuple(content[2:])
                 before = self.entries.get((layout.kind, key))
@@ -252,7 +255,7 @@ class Files:
                 if layout.size:
                     self.end = max(self.end, offset + 2 * entry.half)
                 else:
-                    self._slots = max(self._slots, offset + 1)
+                    self.slots = max(self.slots, offset + 1)
             case [str(), *_]:
                 layout = self._layouts[number] = layout_of(content)
                 self._shapes[layout.shape] = number

@@ -266,7 +266,7 @@ class SharedTotals:
             try:
                 files, _ = self._join()
                 files.catch_up()
-                return Snapshot(files.instance_id, files, files.snapshot(), self._directory.gauges(files.instance_id))
+                return Snapshot(files.instance_id, files, files.snapshot(), self._directory.gauges(files))
             except (OSError, ConfigurationError) as error:
                 self._count(error)
                 self._recover()

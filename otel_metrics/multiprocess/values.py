@@ -11,7 +11,6 @@ import json
 from array import array
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
 from operator import add
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -273,11 +272,6 @@ def histogram_layout(bounds: tuple[float, ...], capacity: int = 0) -> Layout[His
         return HistogramValue(count, total, low, high, buckets, zeros, native)
 
     return Layout(("histogram", bounds, capacity), size, HistogramValue.plus, pack, unpack)
-
-
-def no_values(bounds: tuple[float, ...]) -> HistogramValue:
-    """Return the histogram of no values."""
-    return HistogramValue(0, 0.0, inf, -inf, array("q", bytes(8 * (len(bounds) + 1))))
 
 
 # ---------------------------------------------------------------------------------------------------------- gauges

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import tempfile
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,33 @@ def test_a_row_that_cannot_be_read_is_counted_and_begins_anew(tmp_path: Path) ->
     assert first.born > born["calls", "0"]
     assert [(other.value, other.born) for other in others] == [(10.0, born[other.key]) for other in others]
     assert totals.problems == {"corrupt_row": 2}  # read once more, and replaced
+
+
+def test_no_more_is_read_than_there_can_be_rows(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop", most_bytes=10_000)
+    totals.counter(("calls", "order")).add(1)
+    totals.gauge(("memory",), "sum").set(3.0)
+    assert totals.flush()
+    (keys,) = tmp_path.glob("*.keys")
+    lines = [json.loads(line[9:]) for line in keys.read_bytes().splitlines()]
+    with keys.open("ab") as file:
+        for shape in (lines.index(["counter"]), lines.index(["gauge", "sum"])):
+            line = json.dumps([shape - 1, 1 << 34, "calls", "far away"]).encode()
+            file.write(b"%08x %s\n" % (zlib.crc32(line), line))
+    for path in tmp_path.iterdir():
+        os.truncate(path, 1 << 36)
+    tracemalloc.start()
+    try:
+        late = SharedTotals(tmp_path, "shop", most_bytes=10_000)
+        late.counter(("calls", "order")).add(1)
+        assert late.flush()
+        (order,), (memory,) = late.read().rows("calls"), late.read().rows("memory")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (order.value, memory.value) == (2.0, 3.0)
+    assert late.problems == {"corrupt_key": 2}
+    assert peak < 5_000_000
 
 
 places = st.floats(0, 1, exclude_max=True)
