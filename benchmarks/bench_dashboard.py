@@ -56,18 +56,18 @@ def record(advanced: AdvancedMetrics, series: int) -> int:
 @contextmanager
 def counted() -> Iterator[list[str]]:
     """Note the path of every request that a client makes."""
-    original = PrometheusClient._post
+    original = PrometheusClient._request
     paths: list[str] = []
 
     def post(client: PrometheusClient, path: str, *arguments: Any) -> Any:
         paths.append(path)
         return original(client, path, *arguments)
 
-    PrometheusClient._post = post  # type: ignore[assignment,method-assign]
+    PrometheusClient._request = post  # type: ignore[assignment,method-assign]
     try:
         yield paths
     finally:
-        PrometheusClient._post = original  # type: ignore[method-assign]
+        PrometheusClient._request = original  # type: ignore[method-assign]
 
 
 def calls(advanced: AdvancedMetrics) -> Iterator[tuple[str, Callable[[], Any]]]:

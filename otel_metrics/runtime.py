@@ -8,6 +8,7 @@ import os
 from contextlib import contextmanager
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -208,6 +209,13 @@ def _push(settings: Settings) -> list[MetricReader]:
         from otel_metrics.exporter.push import otlp_reader
     except ImportError as error:
         raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics-bridge[otlp]'") from error
+    variables = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+    endpoint = next(filter(None, map(os.environ.get, variables)), "")
+    if settings.otlp == "delta" and "/opentelemetry/" in f"{urlsplit(endpoint).path}/":
+        raise ConfigurationError(
+            "otlp='delta' is not allowed with VictoriaMetrics' own receiver, which would take every delta for a total; "
+            "allowed: cumulative, or delta by way of a collector with the processor deltatocumulative"
+        )
     return [otlp_reader(temporality=settings.otlp)]
 
 

@@ -102,6 +102,7 @@ def otlp_reader(
     exponential = histograms == "exponential"
     exporter = _Exporter(
         max_scale if exponential else None,
+        temporality == "delta",
         endpoint=endpoint,
         headers=dict(headers) if headers else None,
         certificate_file=certificate_file,
@@ -219,9 +220,10 @@ class PushReader(PeriodicExportingMetricReader):
 class _Exporter(OTLPMetricExporter):
     """Sends exponential histograms, at a fixed scale, where data points carry them along; sends nothing from a forked child."""
 
-    def __init__(self, max_scale: int | None, **arguments: Any) -> None:
+    def __init__(self, max_scale: int | None, deltas: bool, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._max_scale = max_scale
+        self._explains = deltas
         self._process = os.getpid()
 
     def export(self, metrics_data: MetricsData, *arguments: Any, **options: Any) -> MetricExportResult:
@@ -231,7 +233,14 @@ class _Exporter(OTLPMetricExporter):
             return MetricExportResult.SUCCESS
         if self._max_scale is not None:
             metrics_data = exponential_data(metrics_data, self._max_scale)
-        return super().export(metrics_data, *arguments, **options)
+        result = super().export(metrics_data, *arguments, **options)
+        if result is MetricExportResult.FAILURE and self._explains:
+            self._explains = False
+            _logger.warning(
+                "deltas were not taken; Prometheus takes them with --enable-feature=otlp-deltatocumulative, "
+                "other receivers through a collector with the processor deltatocumulative; cumulative data needs neither"
+            )
+        return result
 
 
 def exponential_data(data: MetricsData, max_scale: int) -> MetricsData:

@@ -16,6 +16,7 @@ from otel_metrics.promql.dialects import (
     Histograms,
     difference,
     of_prometheus,
+    of_server,
 )
 from otel_metrics.promql.syntax import (
     Expression,
@@ -63,6 +64,7 @@ __all__ = [
     "milliseconds",
     "number",
     "of_prometheus",
+    "of_server",
     "pretty",
     "quoted",
     "rate",

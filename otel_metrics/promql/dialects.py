@@ -6,6 +6,7 @@ docs/servers.md says so.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,8 @@ from otel_metrics.catalogue import SERIES
 from otel_metrics.promql.syntax import Series, aggregate, call, last_over, series
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otel_metrics.promql.changes import Change
     from otel_metrics.promql.syntax import Expression
 
@@ -42,6 +45,8 @@ class Dialect:
     """A rule reads what the rules before it have recorded in the same evaluation."""
     exposes_prometheus: bool = True
     """The server exposes Prometheus' own metrics (``prometheus_…``), which alerts on the server read."""
+    ranges: bool = False
+    """Native histograms that reach the server all the same become buckets by ``vmrange``."""
     stores: tuple[Histograms, ...] = (Histograms.NATIVE, Histograms.CLASSIC)
     """The kinds of histograms that the server can store, the better first."""
     histograms: Histograms = Histograms.NATIVE
@@ -89,6 +94,7 @@ VICTORIAMETRICS: Final = Dialect(
     "VictoriaMetrics with vmalert",
     chains=False,
     exposes_prometheus=False,
+    ranges=True,
     stores=(Histograms.CLASSIC,),
     histograms=Histograms.CLASSIC,
 )
@@ -101,6 +107,18 @@ _ANCHORED_FROM: Final = (3, 16)
 def of_prometheus(version: tuple[int, ...]) -> Dialect:
     """Return the dialect of a Prometheus of this version."""
     return PROMETHEUS if version >= _ANCHORED_FROM else PROMETHEUS_3_5
+
+
+def of_server(build: Mapping[str, object]) -> Dialect:
+    """Return the dialect of a server that gives this build information under ``/api/v1/status/buildinfo``.
+
+    VictoriaMetrics gives the version of a Prometheus, but nothing about Go. Thanos, Mimir and Cortex give versions of their own, lower
+    than Prometheus' and are asked as an older one, which they all understand.
+    """
+    if "goVersion" not in build:
+        return VICTORIAMETRICS
+    found = re.match(r"v?(\d+)\.(\d+)", str(build.get("version")))
+    return of_prometheus(tuple(map(int, found.groups()))) if found else PROMETHEUS_3_5
 
 
 # ----------------------------------------------------------------------------------------- the change over a window
@@ -131,7 +149,7 @@ def watched_hour(selector: Series) -> Expression:
 
     A process without a value at the start of the hour is a young one, unless
 
-    - nothing at all was scraped then (Prometheus is new, or was away), and the process does not say that it is younger;
+    - nothing at all was scraped or pushed then (the server is new, or was away), and the process does not say that it is younger;
     - or the process was known before, and just then could not be scraped.
 
     What such a process has counted in its life did not happen in the hour: its first value within it counts as the start.
@@ -159,7 +177,8 @@ def watched_hour_native(selector: Series) -> Expression:
     return (last - started) | call("increase", selector.over("1h"))
 
 
-_SCRAPED: Final = aggregate("group", (), Series("up").when(offset="1h"))
+# Who only pushes has no `up`.
+_SCRAPED: Final = aggregate("group", (), Series("up").when(offset="1h") | series(SERIES).when(offset="1h"))
 _YOUNG: Final = Series("process_start_time_seconds") > call("time") - 3600
 _MISSED: Final = last_over(series(SERIES).over("1d", offset="1h")).unless(
     last_over(series(SERIES).over("1h", offset="1h"))

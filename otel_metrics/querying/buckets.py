@@ -89,9 +89,13 @@ class Buckets:
             for lower, upper, count in found
             if count > 0
         ]
-        total = float(histogram["sum"])
         if not intervals and float(histogram["count"]) > 0:
             raise ValueError("a native histogram without buckets")
+        return cls.ranges(intervals, float(histogram["sum"]))
+
+    @classmethod
+    def ranges(cls, intervals: Iterable[Interval], total: float) -> Buckets:
+        """Return the histogram of values in buckets that widen exponentially, in any order."""
         return cls(_bounded(sorted(intervals), total), total, exponential=True)
 
     def plus(self, other: Buckets) -> Buckets:

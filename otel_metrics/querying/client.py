@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlencode
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -50,6 +51,9 @@ LARGEST: Final = 64 * 2**20
 
 LONGEST_PAUSE: Final = 5.0
 """Seconds that are waited at most before a retry, also when the server asks for more."""
+
+BUILD_PATIENCE: Final = 1.0
+"""Seconds that the server has at most to say what it is."""
 
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 _DENIED: Final = frozenset({401, 403, 429})
@@ -222,6 +226,18 @@ class PrometheusClient:
             raise BadAnswerError(f"{self.url}: a sample that cannot be read: {error!r}") from error
         return samples, tuple(str(remark) for several in remarks for remark in several)
 
+    def build(self) -> Mapping[str, Any]:
+        """Return what the server says of itself: its version, and more; it has a second for that, or half of the timeout.
+
+        Raises:
+            QueryError: see :meth:`query`; :class:`~otel_metrics.errors.BadAnswerError` where it has no such page.
+        """
+        deadline = min(self._deadline.get() or inf, time.monotonic() + min(BUILD_PATIENCE, self._timeout / 2))
+        data = self._answer("/api/v1/status/buildinfo", None, deadline).get("data")
+        if not isinstance(data, dict):
+            raise BadAnswerError(f"{self.url}: build information that cannot be read")
+        return data
+
     @contextmanager
     def within_one_timeout(self) -> Iterator[None]:
         """Give all queries inside the block together no more time than one alone would have."""
@@ -235,14 +251,15 @@ class PrometheusClient:
         """Close idle connections."""
         self._pool.clear()
 
-    def _answer(self, path: str, fields: dict[str, str], deadline: float) -> dict[str, Any]:
+    def _answer(self, path: str, fields: dict[str, str] | None, deadline: float) -> dict[str, Any]:
+        """Return the answer to a form, or to a request without one."""
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._access.headers()}
         cancellation = Cancellation.current.get() or Cancellation()
         for attempt in range(self._retries + 1):
             pause = 0.1 * 4**attempt
             try:
                 with cancellation.request():
-                    status, asked, body = self._post(path, fields, headers, deadline)
+                    status, asked, body = self._request(path, fields, headers, deadline)
             except (NewConnectionError, ProtocolError) as error:
                 if self._is_last(attempt, pause, deadline):
                     raise UnreachableError(f"{self.url}: {_reason(error)}") from error
@@ -265,8 +282,8 @@ class PrometheusClient:
         """Return whether there is no other attempt, or no time for one."""
         return attempt == self._retries or time.monotonic() + pause >= deadline
 
-    def _post(
-        self, path: str, fields: dict[str, str], headers: dict[str, str], deadline: float
+    def _request(
+        self, path: str, fields: dict[str, str] | None, headers: dict[str, str], deadline: float
     ) -> tuple[int, float, bytes]:
         """Return status, seconds to wait before asking again, body.
 
@@ -276,12 +293,15 @@ class PrometheusClient:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimedOut("no time is left")
-        response = self._pool.request(
-            "POST",
-            self.url + path,
+        form = None
+        if fields is not None:
+            headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
             # Whole milliseconds: Prometheus knows neither fractions nor exponents.
-            fields={**fields, "timeout": f"{max(1, round(left * 1000))}ms"},
-            encode_multipart=False,
+            form = urlencode({**fields, "timeout": f"{max(1, round(left * 1000))}ms"})
+        response = self._pool.request(
+            "GET" if form is None else "POST",
+            self.url + path,
+            body=form,
             headers=headers,
             timeout=urllib3.Timeout(total=left),
             retries=False,

@@ -6,6 +6,7 @@ current and the previous one, and are exact; percentiles come from the histogram
 
 from __future__ import annotations
 
+from collections import Counter
 from math import nan, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,6 +154,12 @@ def from_recorded(columns: Numbers) -> dict[DayKey, Statistics]:
     return rows
 
 
+def several(samples: Iterable[Sample]) -> set[DayKey]:
+    """Return the keys that more than one sample has: several servers, or several jobs, recorded a row of each."""
+    keys = Counter(_key(sample) for sample in samples)
+    return {key for key, times in keys.items() if times > 1}
+
+
 def from_accumulated(sums: Numbers, histograms: Mapping[DayKey, Buckets]) -> dict[DayKey, Statistics]:
     """Return the rows that processes' accumulators and histograms give."""
     rows = {key: buckets.statistics() for key, buckets in histograms.items() if buckets.count}
@@ -179,4 +186,8 @@ def _exact(sums: Mapping[str, float], histogram: Buckets) -> Statistics:
 
 def by_key(samples: Iterable[Sample]) -> dict[DayKey, float]:
     """Return numbers by the key that their labels spell."""
-    return {DayKey(*(sample.labels.get(name, "") for name in DAILY_KEY)): sample.value for sample in samples}
+    return {_key(sample): sample.value for sample in samples}
+
+
+def _key(sample: Sample) -> DayKey:
+    return DayKey(*(sample.labels.get(name, "") for name in DAILY_KEY))

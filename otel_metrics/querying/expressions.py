@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
+from otel_metrics.naming import series_name
 from otel_metrics.promql import (
     INSTANCE,
+    PROMETHEUS,
+    Series,
     aggregate,
     binary,
     call,
@@ -28,6 +31,7 @@ from otel_metrics.promql import (
     relabel,
     series,
     sum_by,
+    unequal,
     unlike,
 )
 from otel_metrics.querying.source import SECONDS_PER_DAY, DistributionQuery, LatestQuery
@@ -36,10 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Daily
-    from otel_metrics.promql import (
-        Expression,
-        Series,
-    )
+    from otel_metrics.promql import Dialect, Expression
     from otel_metrics.querying.source import Period, Query
 
 PART: Final = "part"
@@ -48,8 +49,12 @@ PART: Final = "part"
 LONGEST: Final = 16_000
 """Bytes that a query should have at most: VictoriaMetrics rejects 16,384 unless told otherwise."""
 
+RANGE: Final = "vmrange"
+"""Label of VictoriaMetrics' own buckets, such as ``1.000e-01...1.136e-01``, which are not cumulative."""
+
 NATIVE: Final = "native"
 BUCKETS: Final = "buckets"
+RANGES: Final = "ranges"
 SUM: Final = "sum"
 COUNT: Final = "count"
 LOW: Final = "low"
@@ -105,17 +110,33 @@ def processes(period: Period) -> dict[str, Expression]:
     start, end = at(period.start), at(period.end)
     seen = by_process(last_over(alive.over(milliseconds(period.seconds + LOOKBACK), at=end)))
     before = by_process(last_over(alive.over(milliseconds(_GAP), at=start)))
-    ended = seen.unless(by_process(alive.when(at=end)))
+    # Where series do not tell processes apart, as those pushed to a server that drops resource attributes, any may have ended.
+    ended = seen.unless(by_process(alive.where(unequal(INSTANCE, "")).when(at=end)))
     gap = seen & before.unless(by_process(alive.when(at=start)))
     return {IRREGULAR: ended | gap, SEEN: aggregate("count", (), seen)}
 
 
-def parts(queries: Mapping[str, Query], moment: Moment, *, without: Collection[str] = ()) -> dict[str, Expression]:
+def misnamed() -> Expression:
+    """Return the expression for the names of our metrics as servers store them that are told to translate names otherwise."""
+    right = {series_name(metric) for metric in c.CATALOGUE}
+    names = {
+        name
+        for metric in c.CATALOGUE
+        for spelling in (metric.name, metric.name + series_name(metric)[len(metric.name) :])
+        for name in (spelling, spelling.replace(".", "_"))
+    }
+    pattern = "|".join(map(re.escape, sorted(names - right)))
+    return aggregate("count", ("__name__",), Series("", (like("__name__", f"({pattern})(_count)?"),)))
+
+
+def parts(
+    queries: Mapping[str, Query], moment: Moment, dialect: Dialect = PROMETHEUS, *, without: Collection[str] = ()
+) -> dict[str, Expression]:
     """Return the expressions that answer every query, by query name and form; ``without`` forms that are not needed."""
     return {
         f"{name}:{form}": expression
         for name, query in queries.items()
-        for form, expression in _forms(query, moment)
+        for form, expression in _forms(query, moment, dialect)
         if form not in without
     }
 
@@ -139,7 +160,7 @@ def batches(parts: Mapping[str, Expression]) -> Iterator[str]:
 _OR: Final = " or "
 
 
-def _forms(query: Query, moment: Moment) -> list[tuple[str, Expression]]:
+def _forms(query: Query, moment: Moment, dialect: Dialect) -> list[tuple[str, Expression]]:
     """Return (form, expression) of what answers one query, however the server stores the metric."""
     where = tuple(equal(label, value) for label, value in query.where)
     found = series(query.metric, *where)
@@ -160,7 +181,10 @@ def _forms(query: Query, moment: Moment) -> list[tuple[str, Expression]]:
         native = native.also(most, on=query.by)
     # Buckets that say nothing new, as they hold none of the values or all of them, need not travel.
     telling = binary(buckets > 0, "<", count, "ignoring (le) group_left ()")
-    forms = [(NATIVE, native), (BUCKETS, telling), (SUM, total), (COUNT, count)]
+    forms = [(NATIVE, native)] if dialect.native else []
+    forms += [(BUCKETS, telling), (SUM, total), (COUNT, count)]
+    if dialect.ranges:
+        forms.append((RANGES, moment.increase(bounds.where(unequal(RANGE, "")), (*by, RANGE)) > 0))
     if query.metric.daily and moment.in_two_days:
         forms += _extremes(query, query.metric.daily, moment)
     return forms

@@ -1,6 +1,7 @@
 """The Prometheus source: asks a server for what all processes recorded, in a few requests, however many series there are.
 
-Metrics are read as the server stores them: native histograms where it has them, classic ones otherwise.
+Metrics are read as the server stores them: native histograms where it has them, classic ones otherwise. Which dialect the server
+understands is asked once.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SIGN, DayKey
-from otel_metrics.errors import BadAnswerError, BadQueryError
-from otel_metrics.promql import INSTANCE
+from otel_metrics.errors import BadAnswerError, BadQueryError, QueryError, QueryTimeoutError, UnreachableError
+from otel_metrics.promql import INSTANCE, PROMETHEUS_3_5, Histograms, of_server
 from otel_metrics.querying import days, expressions
 from otel_metrics.querying.buckets import Buckets
 from otel_metrics.querying.expressions import Irregular, Moment
 from otel_metrics.querying.scope import Scope
-from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, Period
+from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, LatestQuery, Period
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
-    from otel_metrics.promql import Expression
+    from otel_metrics.promql import Dialect, Expression
     from otel_metrics.querying.client import PrometheusClient, Sample
     from otel_metrics.querying.source import Query
     from otel_metrics.results import SourceName
@@ -41,8 +42,16 @@ _ATTEMPTS: Final = 3
 _NOT_THE_QUERY: Final = frozenset({"canceled", "internal", "unavailable"})
 """Kinds of errors that another query would not avoid."""
 
-_NATIVE: Final = (expressions.NATIVE,)
 _NEGATIVE: Final = SIGN.values[1]
+
+_TRANSLATE: Final = (
+    "have OTLP names translated, with translation_strategy: UnderscoreEscapingWithSuffixes in Prometheus, "
+    "-opentelemetry.usePrometheusNaming in VictoriaMetrics"
+)
+_SEVERAL_TIMES: Final = (
+    "rows are recorded several times, perhaps from a part of the series each, and one of them is shown: evaluate the rules in "
+    "one place, over all series"
+)
 
 
 class PrometheusSource:
@@ -60,7 +69,23 @@ class PrometheusSource:
         self._client = client
         self._clock = clock
         self._scope = scope or Scope()
-        self._unknown: tuple[str, ...] = ()  # forms that this server's engine does not know
+        self._dialect: Dialect | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the server understands: it is asked what it is, once. One that does not say is taken for an older Prometheus.
+
+        Raises:
+            UnreachableError: nothing answered.
+        """
+        if self._dialect is None:
+            try:
+                self._dialect = of_server(self._client.build())
+            except QueryError as error:
+                if isinstance(error, UnreachableError) and not isinstance(error, QueryTimeoutError):
+                    raise
+                self._dialect = PROMETHEUS_3_5
+        return self._dialect
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``: one request about the processes, one or two for everything else."""
@@ -78,23 +103,28 @@ class PrometheusSource:
 
     def _fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
 
-        def asked(irregular: Irregular | None, without: tuple[str, ...] = self._unknown) -> Mapping[str, Expression]:
-            return expressions.parts(plan, Moment(period, irregular), without=without)
+        def asked(dialect: Dialect, irregular: Irregular | None) -> Mapping[str, Expression]:
+            return expressions.parts(plan, Moment(period, irregular), dialect)
 
+        dialect = self.dialect
         try:
-            parts, warnings = self._settled(asked, period, period.end)
+            parts, warnings = self._settled(partial(asked, dialect), period, period.end)
         except BadQueryError as error:
             # Engines without native histograms may not know the functions for them.
-            if self._unknown or error.kind in _NOT_THE_QUERY:
+            if not dialect.native or error.kind in _NOT_THE_QUERY:
                 raise
-            parts, warnings = self._settled(partial(asked, without=_NATIVE), period, period.end)
-            self._unknown = _NATIVE
+            dialect = dialect.storing(Histograms.CLASSIC)
+            parts, warnings = self._settled(partial(asked, dialect), period, period.end)
+            self._dialect = dialect
         tables = {name: self._rows(query, name, parts) for name, query in plan.items()}
         odd = sum(
             not isinstance(row.value, Buckets) and not isfinite(row.value) for table in tables.values() for row in table
         )
         if odd:
             warnings = (*warnings, f"{odd} values that are not finite numbers were left out")
+        # Gauges without a unit are called the same in every way.
+        if not any(rows for name, rows in tables.items() if not isinstance(plan[name], LatestQuery)):
+            warnings = (*warnings, *self._misnamed(period.end))
         return Answer(tables, self.name, period, warnings)
 
     def _day(self, day: date) -> DayTable:
@@ -104,25 +134,30 @@ class PrometheusSource:
         recorded = self._recorded(day, whole) if now >= whole.end + days.RECORDED_AFTER else None
         if recorded is None:
             return self._computed(day, whole, now)
+        table, several = recorded
         # Rules cannot mirror native histograms: days with values below zero come without percentiles.
-        lacking = [key for key, row in recorded.rows.items() if row.p50 is None]
+        lacking = several | {key for key, row in table.rows.items() if row.p50 is None}
         if not lacking:
-            return recorded
+            return table
         computed = self._computed(day, whole, now).rows
-        return replace(recorded, rows={**recorded.rows, **{key: computed[key] for key in lacking if key in computed}})
+        table = replace(table, rows={**table.rows, **{key: computed[key] for key in lacking if key in computed}})
+        if several - set(computed):
+            table = replace(table, warnings=(*table.warnings, _SEVERAL_TIMES))
+        return table
 
-    def _recorded(self, day: date, whole: Period) -> DayTable | None:
-        """Read what the recording rules stored about a day."""
+    def _recorded(self, day: date, whole: Period) -> tuple[DayTable, set[DayKey]] | None:
+        """Read what the recording rules stored about a day; return the rows, and which of them are there more than once."""
         irregular = self._irregular(whole)
         units = expressions.parts({"unit": days.UNITS}, Moment(whole, irregular))
         columns = days.recorded(whole)
         known = days.completeness(whole, irregular, over=True, recorded=True)
         parts, warnings = self._parts({**columns, **units, **known}, whole.end)
-        table = days.from_recorded(_numbers(columns, parts))
-        if not table:
+        rows = days.from_recorded(_numbers(columns, parts))
+        if not rows:
             return None
-        completeness = days.completenesses(table, _numbers(known, parts))
-        return DayTable(day, table, self._units(parts), self.name, False, warnings, completeness)
+        completeness = days.completenesses(rows, _numbers(known, parts))
+        table = DayTable(day, rows, self._units(parts), self.name, False, warnings, completeness)
+        return table, days.several(parts.get("count", ()))
 
     def _computed(self, day: date, whole: Period, now: float) -> DayTable:
         """Compute the rows of a day, or of its part so far, from what the processes exposed."""
@@ -137,7 +172,8 @@ class PrometheusSource:
 
         def asked(irregular: Irregular | None) -> Mapping[str, Expression]:
             without = (expressions.LOW, expressions.HIGH)
-            others = expressions.parts({**queries, "unit": days.UNITS}, Moment(so_far, irregular), without=without)
+            moment = Moment(so_far, irregular)
+            others = expressions.parts({**queries, "unit": days.UNITS}, moment, self.dialect, without=without)
             return {**accumulated(irregular), **completeness(irregular), **others}
 
         parts, warnings = self._settled(asked, so_far, now)
@@ -150,6 +186,14 @@ class PrometheusSource:
         table = days.from_accumulated(_numbers(accumulated(None), parts), histograms)
         known = days.completenesses(table, _numbers(completeness(None), parts))
         return DayTable(day, table, self._units(parts), self.name, not over, warnings, known)
+
+    def _misnamed(self, when: float) -> tuple[str, ...]:
+        """Return a warning where our metrics are stored under names that nobody reads."""
+        found, _ = self._client.query(str(expressions.misnamed()), when)
+        if not found:
+            return ()
+        names = ", ".join(sorted(sample.labels.get("__name__", "") for sample in found)[:3])
+        return (f"{self._client.url} stores metrics under names that are not read ({names}): {_TRANSLATE}",)
 
     def _units(self, parts: Parts) -> list[Mapping[str, str]]:
         return [row.labels for row in self._rows(days.UNITS, "unit", parts)]
@@ -216,6 +260,7 @@ def rows(query: Query, name: str, parts: Parts) -> list[AnswerRow]:
         parts.get(f"{name}:{expressions.BUCKETS}", ()),
     )
     histograms.update({labels: buckets for labels, buckets in classic.items() if labels not in histograms})
+    histograms.update(_ranges(parts.get(f"{name}:{expressions.RANGES}", ()), histograms))
     groups: dict[tuple[str, ...], Buckets] = {}
     for labels, buckets in histograms.items():
         named = dict(labels)
@@ -266,8 +311,22 @@ def _classic(
     }
 
 
+def _ranges(samples: Iterable[Sample], found: Mapping[_LabelSet, Buckets]) -> dict[_LabelSet, Buckets]:
+    """Return the histograms that have buckets by range; ``found`` has their sums."""
+    intervals: defaultdict[_LabelSet, list[tuple[float, float, float]]] = defaultdict(list)
+    for sample in samples:
+        lower, upper = map(float, sample.labels[expressions.RANGE].split("..."))
+        intervals[_identity(sample)].append((lower, upper, sample.value))
+    return {
+        labels: Buckets.ranges(spans, found[labels].total) for labels, spans in intervals.items() if labels in found
+    }
+
+
+_OF_BUCKETS: Final = frozenset({expressions.PART, "le", expressions.RANGE})
+
+
 def _identity(sample: Sample) -> _LabelSet:
-    return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in {expressions.PART, "le"}))
+    return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in _OF_BUCKETS))
 
 
 def _picked(labels: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:

@@ -28,6 +28,10 @@ class Handler(BaseHTTPRequestHandler):
         answers = self.server.answers
         (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.server.build(self)
+
     def send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -47,6 +51,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[Answer] = [success()]
         self.requests: list[tuple[str, dict[str, str], dict[str, list[str]]]] = []
+        self.build: Answer = replies(404)
+        self.asked: list[str] = []
         self.done = threading.Event()
 
     @property

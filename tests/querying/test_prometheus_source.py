@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from contextlib import closing
@@ -11,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_metrics.catalogue import ERRORS
 from otel_metrics.errors import BadAnswerError, BadQueryError, QueryError, QueryTimeoutError, RefusedError
 from otel_metrics.querying import plans, shaping
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.prometheus_source import PrometheusSource
-from otel_metrics.querying.source import Period
+from otel_metrics.querying.source import Period, TotalQuery
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.querying.fake import failure, replies, serving, success
 from tests.querying.history import MIDNIGHT, write
+from tests.servers import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.querying.fake import Server
+    from tests.querying.fake import Answer, Server
     from tests.servers import Servers
 
 HOUR = Period(1000.0, 4600.0)
@@ -106,6 +109,79 @@ def test_an_engine_that_does_not_know_native_histograms_is_asked_without_them(
     server.requests.clear()
     source.fetch(plans.performance("chat"), HOUR)
     assert not any("histogram_count" in form["query"][0] for _, _, form in server.requests), "it is remembered"
+
+
+def built(**data: str) -> Answer:
+    return replies(200, json.dumps({"status": "success", "data": data}))
+
+
+# As Prometheus 3.16, Debian's 3.5, VictoriaMetrics 1.151, Thanos Query 0.42 and Mimir answer.
+@pytest.mark.parametrize(
+    ("build", "dialect"),
+    [
+        (built(version="3.16.0", revision="", goVersion="go1.26.8"), "prometheus"),
+        (built(version="3.5.3+ds1", revision="3.5.3+ds1-6", goVersion="go1.27.1"), "prometheus-3.5"),
+        (built(version="2.24.0"), "victoriametrics"),
+        (built(version="0.42.0", revision="", goVersion="go1.26.8"), "prometheus-3.5"),
+        (built(version="r362-2a1b", goVersion="go1.26.8"), "prometheus-3.5"),
+        (replies(404, "404 page not found"), "prometheus-3.5"),
+        (replies(403), "prometheus-3.5"),
+        (replies(200, '{"status": "success", "data": []}'), "prometheus-3.5"),
+    ],
+)
+def test_the_server_says_once_what_it_is(server: Server, source: PrometheusSource, build: Answer, dialect: str) -> None:
+    server.build = build
+    for _ in range(2):
+        source.fetch(plans.errors(), HOUR)
+        source.day(date(2025, 12, 14))
+    assert source.dialect.name == dialect
+    assert server.asked == ["/api/v1/status/buildinfo"]
+
+
+def test_a_server_that_does_not_say_what_it_is_does_not_hold_up_the_answer(server: Server) -> None:
+    def hangs(_: object) -> None:
+        server.done.wait(30)
+
+    server.build = hangs
+    server.answers = [success(part("errors:number", value=[1, "2"]))]
+    with closing(PrometheusClient(server.url, timeout=1)) as client:
+        source = PrometheusSource(client, time.time)
+        for _ in range(2):
+            assert source.fetch({"errors": TotalQuery(ERRORS)}, HOUR).numbers("errors") == [({}, 2)]
+    assert len(server.asked) == 1
+
+
+def test_what_real_servers_say(servers: Servers) -> None:
+    found = version("prometheus")
+    for running, dialect in (
+        (servers.prometheus(), "prometheus" if found >= (3, 16) else "prometheus-3.5"),
+        (servers.victoria_metrics(), "victoriametrics"),
+    ):
+        with closing(PrometheusClient(running.url)) as client:
+            assert PrometheusSource(client, time.time).dialect.name == dialect
+
+
+def test_rows_that_two_servers_recorded_are_computed_anew_or_say_so(server: Server, source: PrometheusSource) -> None:
+    key = {"feature": "chat", "metric_type": "usage", "metric_name": "ask", "unit": "seconds"}
+    columns = {"count": ("100", "300"), "avg_value": ("1", "2"), "percentile_50": ("1", "2")}
+
+    def row(name: str, value: str, **more: str) -> dict[str, Any]:
+        return {"metric": {**key, **more, "part": name}, "value": [1, value]}
+
+    twice = [row(name, value, shard=str(n)) for name, values in columns.items() for n, value in enumerate(values)]
+    # Which processes there were, the recorded rows; then the same about what can be computed.
+    server.answers = [success(), success(*twice), success()]
+    (found,) = shaping.daily(source.day(date(2025, 12, 14)))
+    assert found["count"] == 300
+    (warning,) = found["warnings"]
+    assert "recorded several times" in warning
+    sums = {"count": "400", "total": "700", "squares": "1300", "low": "1", "high": "2"}
+    computed = [row(name, value) for name, value in sums.items()]
+    server.answers = [success(), success(*twice), success(*computed)]
+    (found,) = shaping.daily(source.day(date(2025, 12, 14)))
+    assert found["count"] == 400
+    assert found["avg_value"] == 1750
+    assert "warnings" not in found
 
 
 class Between(PrometheusClient):
