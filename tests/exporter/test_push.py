@@ -42,6 +42,7 @@ class Receiver:
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.headers: list[Any] = []
+        self.status = 200
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,7 +52,7 @@ class Receiver:
                     body = gzip.decompress(body)
                 receiver.headers.append(self.headers)
                 receiver.requests.append(ExportMetricsServiceRequest.FromString(body))
-                self.send_response(200)
+                self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -99,6 +100,17 @@ def test_cumulative_or_delta(receiver: Receiver, temporality: Any, second: int) 
     assert classic.aggregation_temporality == (1 if temporality == "delta" else 2)
     assert receiver.headers[-1]["x-team"] == "learning"
     pushing.shutdown()
+
+
+def test_deltas_that_are_not_taken_are_explained_once(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    receiver.status = 400
+    for temporality, times in (("cumulative", 0), ("delta", 1)):
+        pushing = provider(otlp_reader(receiver.url, temporality=temporality))  # type: ignore[arg-type]
+        pushing.get_meter("tests").create_counter("calls").add(1)
+        for _ in range(2):
+            pushing.force_flush()
+        pushing.shutdown()
+        assert caplog.text.count("--enable-feature=otlp-deltatocumulative") == times
 
 
 def test_exponential_histograms_at_a_fixed_scale(receiver: Receiver) -> None:

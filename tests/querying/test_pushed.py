@@ -17,15 +17,17 @@ from otel_metrics.promql import PROMETHEUS, VICTORIAMETRICS
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.querying import pushed
-from tests.servers import version, wait_until
+from tests.servers import scraping, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from otel_metrics.settings import Temporality
+    from tests.engines import QueryServer
     from tests.servers import Servers
 
 # The distribution's Prometheus is built without the receiver.
-AT_HAND = [True] if version("prometheus") >= (3, 16) else []
+BUILT_IN = version("prometheus") >= (3, 16)
 
 
 @pytest.fixture
@@ -51,49 +53,62 @@ def usage(url: str) -> dict[str, Any]:
         return dict(reading.advanced.get_feature_usage_stats("chat", hours=1))
 
 
-@pytest.mark.parametrize("temporality", ["cumulative", "delta"] * len(AT_HAND))
-def test_prometheus_knows_the_same_as_if_it_had_scraped(
-    servers: Servers, temporality: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("engine", "temporality"),
+    [
+        ("victoria-metrics", "cumulative"),
+        *(("prometheus", temporality) for temporality in ("cumulative", "delta") if BUILT_IN),
+    ],
+)
+def test_what_is_pushed_is_what_is_scraped(
+    servers: Servers, engine: str, temporality: Temporality, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = pushed.prometheus(servers, *["otlp-deltatocumulative"] * (temporality == "delta"))
-    endpoint = f"{server.url}/api/v1/otlp/v1/metrics"
-    pushed.compare(servers, server, endpoint, temporality, PROMETHEUS, monkeypatch)
-
-
-def test_victoria_metrics_knows_the_same_as_if_it_had_scraped(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = pushed.victoria_metrics(servers)
+    if engine == "prometheus":
+        prometheus = pushed.prometheus(servers, *["otlp-deltatocumulative"] * (temporality == "delta"))
+        endpoint = f"{prometheus.url}/api/v1/otlp/v1/metrics"
+        pushed.compare(servers, prometheus, endpoint, temporality, PROMETHEUS, monkeypatch)
+        return
+    victoria = pushed.victoria_metrics(servers)
     # It has stored something of ours for an hour.
-    server.import_text(f'otel_metrics_series{{job="other"}} 1 {round((time.time() - 3600) * 1000)}\n')
-    pushed.compare(servers, server, server.otlp_url, "cumulative", VICTORIAMETRICS, monkeypatch)
+    victoria.import_text(f'otel_metrics_series{{job="other"}} 1 {round((time.time() - 3600) * 1000)}\n')
+    pushed.compare(servers, victoria, victoria.otlp_url, temporality, VICTORIAMETRICS, monkeypatch)
 
 
-@pytest.mark.parametrize("strategy", ["UnderscoreEscapingWithoutSuffixes", "NoTranslation"] * len(AT_HAND))
+@pytest.mark.parametrize(
+    "strategy", [None, *(["UnderscoreEscapingWithoutSuffixes", "NoTranslation"] if BUILT_IN else [])]
+)
 def test_names_translated_in_another_way_are_named(
-    servers: Servers, pushing: Callable[..., Runtime], strategy: str
+    servers: Servers, pushing: Callable[..., Runtime], strategy: str | None
 ) -> None:
-    config = yaml.safe_dump({"otlp": {"translation_strategy": strategy}})
-    server = servers.prometheus(config, flags=["--web.enable-otlp-receiver"])
-    pushing(f"{server.url}/api/v1/otlp/v1/metrics")
+    server: QueryServer
+    if strategy is None:
+        server = victoria = servers.victoria_metrics()  # which translates nothing, unless told to
+        pushing(victoria.otlp_url)
+    else:
+        config = yaml.safe_dump({"otlp": {"translation_strategy": strategy}})
+        server = servers.prometheus(config, flags=["--web.enable-otlp-receiver"])
+        pushing(f"{server.url}/api/v1/otlp/v1/metrics")
     server.wait_for('{__name__=~"feature.usage"}')
     found = usage(server.url)
     assert found["total_usage"] == 0
     (warning,) = found["warnings"]
     assert "translation_strategy: UnderscoreEscapingWithSuffixes" in warning
+    assert "-opentelemetry.usePrometheusNaming" in warning
 
 
-@pytest.mark.parametrize("_", AT_HAND)
-def test_an_ended_process_is_counted_where_series_have_no_instance_id(
-    servers: Servers, pushing: Callable[..., Runtime], _: bool
-) -> None:
-    server = servers.prometheus("global: {}\n", flags=["--web.enable-otlp-receiver", "--query.lookback-delta=1s"])
-    endpoint = f"{server.url}/api/v1/otlp/v1/metrics"
-    ending, _living = pushing(endpoint), pushing(endpoint)
-    server.wait_for('count(feature_usage_total{outcome="success"}) == 2')
-    ending.close()
-    server.wait_for('count(feature_usage_total{outcome="success"}) == 1')
-    assert usage(server.url)["total_usage"] == 20
+def test_an_ended_process_is_counted_where_series_have_no_instance_id(servers: Servers) -> None:
+    with closing(Runtime(Settings())) as ending, closing(Runtime(Settings())) as living:
+        for process in (ending, living):
+            process.advanced.record_feature_usage("chat", "ask", 100.0, success=True)
+        config = scraping(
+            [process.serve(port=0).url for process in (ending, living)],
+            more={"metric_relabel_configs": [{"regex": "service_instance_id", "action": "labeldrop"}]},
+        )
+        server = servers.prometheus(config)
+        server.wait_for('count(feature_usage_total{outcome="success",service_instance_id=""}) == 2')
+        ending.close()
+        server.wait_for('count(feature_usage_total{outcome="success"}) == 1')
+        assert usage(server.url)["total_usage"] == 2
 
 
 def test_victoria_metrics_ranges_are_read(servers: Servers) -> None:
@@ -117,12 +132,3 @@ def test_victoria_metrics_ranges_are_read(servers: Servers) -> None:
 def test_deltas_to_victoria_metrics_are_rejected(pushing: Callable[..., Runtime]) -> None:
     with pytest.raises(ConfigurationError, match="collector with the processor deltatocumulative"):
         pushing("http://victoria-metrics:8428/opentelemetry/v1/metrics", "delta")
-
-
-@pytest.mark.parametrize("_", AT_HAND)
-def test_deltas_that_prometheus_does_not_take_are_explained(
-    servers: Servers, pushing: Callable[..., Runtime], caplog: pytest.LogCaptureFixture, _: bool
-) -> None:
-    server = pushed.prometheus(servers)
-    pushing(f"{server.url}/api/v1/otlp/v1/metrics", "delta")
-    wait_until(lambda: "--enable-feature=otlp-deltatocumulative" in caplog.text)
