@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets.rulefile import Group, Recording
+from otel_metrics.assets.scope import SCOPE
 from otel_metrics.catalogue import (
     CATALOGUE,
     DAILY_ACCUMULATORS,
@@ -46,6 +47,7 @@ from otel_metrics.promql import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.catalogue import Accumulator, Daily, Metric
     from otel_metrics.promql import (
         Dialect,
@@ -70,22 +72,22 @@ _WITHIN: Final = unlike("le", "[+]Inf|0|0[.]0")
 _CURRENT, _PREVIOUS = (equal(DAY, value) for value in DAY.values)
 
 
-def groups(dialect: Dialect) -> tuple[Group, ...]:
-    """Return the rules, the hourly differences first."""
+def groups(dialect: Dialect, scope: Labels = SCOPE) -> tuple[Group, ...]:
+    """Return the rules, the hourly differences first; they keep the labels of the scope."""
     hourly = _native_hours if dialect.native else _classic_hours
     rows = [metric for metric in CATALOGUE if metric.daily]
     return (
         Group(
             "otel_metrics_hours",
             "10m",
-            tuple(rule for metric in rows for rule in hourly(metric, dialect)),
+            tuple(rule for metric in rows for rule in hourly(metric, dialect, scope)),
             "What every histogram gained in the last full hour, by the key of the daily table. A day is the sum of 24 of them: "
             "no server needs to read a day of every bucket at once.",
         ),
         Group(
             "otel_metrics_daily",
             "30m",
-            (*_accumulated(dialect), *_percentiles(dialect)),
+            (*_accumulated(dialect, scope), *_percentiles(dialect, scope)),
             "The daily table of the last full UTC day: count, average, extremes and deviation from what processes add up "
             "themselves, exact; percentiles from the hours, kept between the extremes.",
         ),
@@ -112,11 +114,11 @@ def _recorded(name: str, dialect: Dialect) -> Expression:
 # ------------------------------------------------------------------------------------------- from the day totals
 
 
-def _accumulated(dialect: Dialect) -> Iterator[Recording]:
+def _accumulated(dialect: Dialect, scope: Labels) -> Iterator[Recording]:
     columns = {"count": DAILY_TABLE["count"].series, "total": SUM, "squares": SQUARES}
     columns |= {"low": DAILY_TABLE["min_value"].series, "high": DAILY_TABLE["max_value"].series}
     for each in DAILY_ACCUMULATORS:
-        yield Recording(columns[each.field], _of_all(each))
+        yield Recording(columns[each.field], _of_all(each, scope))
     count, total, squares = (_recorded(columns[name], dialect) for name in ("count", "total", "squares"))
     yield Recording(DAILY_TABLE["avg_value"].series, total / count)
     # Of a sample, as Python's statistics.stdev: n - 1; rounding must not make it the root of less than nothing.
@@ -125,18 +127,18 @@ def _accumulated(dialect: Dialect) -> Iterator[Recording]:
     yield Recording(DAILY_TABLE["stddev"].series, deviation)
 
 
-def _of_all(each: Accumulator) -> Expression:
+def _of_all(each: Accumulator, scope: Labels) -> Expression:
     final = last_over(series(each.metric, _PREVIOUS).over("59m", offset="-1h"))
     died = last_over(series(each.metric, _CURRENT).over("1439m", offset="1ms"))
-    return _at_midnight(aggregate(each.merge, DAILY_KEY, final.or_ignoring(died, DAY.name)))
+    return _at_midnight(aggregate(each.merge, (*scope, *DAILY_KEY), final.or_ignoring(died, DAY.name)))
 
 
 # ----------------------------------------------------------------------------------------------------- from histograms
 
 
-def _classic_hours(metric: Metric, dialect: Dialect) -> Iterator[Recording]:
+def _classic_hours(metric: Metric, dialect: Dialect, scope: Labels) -> Iterator[Recording]:
     daily = _daily(metric)
-    by = (*_own_labels(daily), "le")
+    by = (*scope, *_own_labels(daily), "le")
     labels = _literals(metric, daily)
 
     def added(*matchers: str) -> Expression:
@@ -160,19 +162,20 @@ def _classic_hours(metric: Metric, dialect: Dialect) -> Iterator[Recording]:
 _TO_EACH_BOUND: Final = "ignoring (le) group_left ()"
 
 
-def _native_hours(metric: Metric, dialect: Dialect) -> Iterator[Recording]:
+def _native_hours(metric: Metric, dialect: Dialect, scope: Labels) -> Iterator[Recording]:
     daily = _daily(metric)
     # A native histogram cannot be mirrored: a day with values below zero has no percentiles (see _percentiles).
     added = dialect.hour_of_histograms(series(metric, _POSITIVE if SIGN in metric.labels else ""))
-    yield Recording(NATIVE_1H, _at_the_hour(_typed(daily, sum_by(_own_labels(daily), added))), _literals(metric, daily))
+    by = (*scope, *_own_labels(daily))
+    yield Recording(NATIVE_1H, _at_the_hour(_typed(daily, sum_by(by, added))), _literals(metric, daily))
 
 
-def _percentiles(dialect: Dialect) -> Iterator[Recording]:
+def _percentiles(dialect: Dialect, scope: Labels) -> Iterator[Recording]:
     columns = DAILY_TABLE["min_value"].series, DAILY_TABLE["max_value"].series
     if dialect.native:
-        yield Recording(NATIVE, _of_the_day(NATIVE_1H).unless(Series(columns[0]) < 0))
+        yield Recording(NATIVE, _of_the_day(NATIVE_1H, scope).unless(Series(columns[0]) < 0))
     else:
-        yield Recording(BUCKETS, _of_the_day(BUCKETS_1H, "le"))
+        yield Recording(BUCKETS, _of_the_day(BUCKETS_1H, scope, "le"))
     values = _recorded(NATIVE if dialect.native else BUCKETS, dialect)
     low, high = (_recorded(column, dialect) for column in columns)
     for column in DAILY_TABLE.values():
@@ -183,10 +186,10 @@ def _percentiles(dialect: Dialect) -> Iterator[Recording]:
             yield Recording(column.series, kept)
 
 
-def _of_the_day(hourly: str, *by: str) -> Expression:
+def _of_the_day(hourly: str, scope: Labels, *by: str) -> Expression:
     """Return the sum of the 24 hourly differences; the one of the hour that ends at h is recorded from h + 5 min on."""
     hours = last_over(Series(hourly).over("24m", offset="-29m")).every("1d", "1h")
-    return _at_midnight(sum_by((*DAILY_KEY, *by), _named(call("sum_over_time", hours))))
+    return _at_midnight(sum_by((*scope, *DAILY_KEY, *by), _named(call("sum_over_time", hours))))
 
 
 def _own_labels(daily: Daily) -> tuple[str, ...]:

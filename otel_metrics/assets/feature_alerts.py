@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
 from otel_metrics.assets.recording import (
@@ -14,17 +14,22 @@ from otel_metrics.assets.recording import (
     USES_1H,
 )
 from otel_metrics.assets.rulefile import COUNTED, Alert, Group
+from otel_metrics.assets.scope import SCOPE, in_annotations
 from otel_metrics.assets.uids import ERRORS, PERFORMANCE, SATISFACTION, USAGE
-from otel_metrics.catalogue import METRIC_CATEGORY
+from otel_metrics.catalogue import FEATURE, METRIC_CATEGORY
 from otel_metrics.promql import Series, equal
+
+if TYPE_CHECKING:
+    from otel_metrics.assets.scope import Labels
 
 RESPONSE_TIME_CATEGORY: Final = "response_time"
 _RESPONSE_TIME: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
-_OF_FEATURE: Final = "?var-feature={{ $labels.feature | urlquery }}"
+_WHO: Final = "{{ $labels.feature }} of {{ $labels.job }}"
 
 
-def group() -> Group:
-    """Return the alerts."""
+def group(scope: Labels = SCOPE) -> Group:
+    """Return the alerts: on each feature of each application, or whatever else the scope tells apart."""
+    of_feature = in_annotations((*scope, FEATURE.name))
     errors, satisfaction = thresholds.ERRORS, thresholds.SATISFACTION
     response_time, silence = thresholds.RESPONSE_TIME, thresholds.SILENCE
     return Group(
@@ -35,10 +40,10 @@ def group() -> Group:
                 "FeatureErrorsHigh",
                 Series(ERRORS_1H) > errors.bound,
                 "critical",
-                f"{{{{ $labels.feature }}}}: {COUNTED} errors in an hour",
-                f"{{{{ $labels.feature }}}} recorded {COUNTED} errors in the last hour, "
+                f"{_WHO}: {COUNTED} errors in an hour",
+                f"{_WHO} recorded {COUNTED} errors in the last hour, "
                 f"more than the {errors.bound:g} that are tolerated. The count is exact: nothing is extrapolated from few errors.",
-                f"{ERRORS}{_OF_FEATURE}",
+                f"{ERRORS}{of_feature}",
                 errors.hold,
                 errors.keep,
             ),
@@ -46,10 +51,10 @@ def group() -> Group:
                 "FeatureSatisfactionLow",
                 (Series(SATISFACTION_1H) < satisfaction.bound) & (Series(RESPONSES_1H) >= satisfaction.events),
                 "warning",
-                "{{ $labels.feature }}: average satisfaction {{ $value | humanizePercentage }}",
-                "Users of {{ $labels.feature }} gave {{ $value | humanizePercentage }} on average in the last hour, "
+                f"{_WHO}: average satisfaction {{{{ $value | humanizePercentage }}}}",
+                f"Users gave {_WHO} {{{{ $value | humanizePercentage }}}} on average in the last hour, "
                 f"below {satisfaction.bound:.0%}. Hours with fewer than {satisfaction.events} responses are not judged.",
-                f"{SATISFACTION}{_OF_FEATURE}",
+                f"{SATISFACTION}{of_feature}",
                 satisfaction.hold,
                 satisfaction.keep,
             ),
@@ -58,10 +63,10 @@ def group() -> Group:
                 (Series(DURATION_1H).where(_RESPONSE_TIME) > response_time.bound)
                 & (Series(DURATIONS_1H) >= response_time.events),
                 "warning",
-                "{{ $labels.feature }}: average response time {{ $value | humanizeDuration }}",
-                "Response times of {{ $labels.feature }} averaged {{ $value | humanizeDuration }} in the last hour, "
+                f"{_WHO}: average response time {{{{ $value | humanizeDuration }}}}",
+                f"Response times of {_WHO} averaged {{{{ $value | humanizeDuration }}}} in the last hour, "
                 f"above {response_time.bound * 1000:g} ms. Hours with fewer than {response_time.events} values are not judged.",
-                f"{PERFORMANCE}{_OF_FEATURE}",
+                f"{PERFORMANCE}{of_feature}",
                 response_time.hold,
                 response_time.keep,
             ),
@@ -69,10 +74,10 @@ def group() -> Group:
                 "FeatureSilent",
                 (Series(USES_1H).when(offset="1d") >= silence.events).unless(Series(USES_1H) > silence.bound),
                 "warning",
-                "{{ $labels.feature }}: not used any more",
-                "{{ $labels.feature }} was not used at all in the last hour; at the same hour of the day before it was used "
+                f"{_WHO}: not used any more",
+                f"{_WHO} was not used at all in the last hour; at the same hour of the day before it was used "
                 f"{COUNTED} times. Either nobody can reach it, or its calls no longer record.",
-                f"{USAGE}{_OF_FEATURE}",
+                f"{USAGE}{of_feature}",
                 silence.hold,
                 silence.keep,
             ),

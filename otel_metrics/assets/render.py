@@ -17,12 +17,14 @@ from otel_metrics.assets import (
 )
 from otel_metrics.assets.files import write as write_file
 from otel_metrics.assets.links import SHIPPED
+from otel_metrics.assets.scope import SCOPE
 from otel_metrics.promql import PROMETHEUS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_metrics.assets.links import Links
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.promql import Dialect
 
 RULES: Final = "prometheus/rules"
@@ -34,27 +36,27 @@ SETTINGS: Final = "docs/settings.md"
 __all__ = ["check", "files", "write"]
 
 
-def files(dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> dict[str, str]:
+def files(dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, scope: Labels = SCOPE) -> dict[str, str]:
     """Return every generated file: its path below the root, with ``/``, and its text."""
     rules = {
-        "recording.yml": recording.groups(dialect),
-        "daily.yml": daily.groups(dialect),
-        "feature_alerts.yml": (feature_alerts.group(),),
-        "telemetry_alerts.yml": telemetry_alerts.groups(dialect),
+        "recording.yml": recording.groups(dialect, scope),
+        "daily.yml": daily.groups(dialect, scope),
+        "feature_alerts.yml": (feature_alerts.group(scope),),
+        "telemetry_alerts.yml": telemetry_alerts.groups(dialect, scope),
     }
     return {
         **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules.items()},
-        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect).items()},
+        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect, scope).items()},
         REFERENCE: reference.text(),
         RESULTS: results_page.text(),
         SETTINGS: settings_page.text(),
     }
 
 
-def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> list[Path]:
+def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, scope: Labels = SCOPE) -> list[Path]:
     """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted."""
-    changed = check(root, dialect, links)
-    expected = files(dialect, links)
+    changed = check(root, dialect, links, scope)
+    expected = files(dialect, links, scope)
     for path in changed:
         text = expected.get(path.relative_to(root).as_posix())
         if text is None:
@@ -64,12 +66,12 @@ def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> 
     return changed
 
 
-def check(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED) -> list[Path]:
+def check(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, scope: Labels = SCOPE) -> list[Path]:
     """Return the paths below ``root`` that ``write`` would change, sorted.
 
     A file that somebody else put beside them is left alone.
     """
-    expected = files(dialect, links)
+    expected = files(dialect, links, scope)
     drifted = {root / path for path, text in expected.items() if _read(root / path) != text}
     for folder, pattern in ((RULES, "*.yml"), (DASHBOARDS, "*.json")):
         for path in (root / folder).glob(pattern):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
 from otel_metrics.assets.rulefile import COUNTED, Alert, Group
+from otel_metrics.assets.scope import SCOPE, in_annotations
 from otel_metrics.assets.uids import DAILY, TELEMETRY
 from otel_metrics.catalogue import (
     COLLISIONS,
@@ -27,6 +28,7 @@ from otel_metrics.catalogue import (
     SHARED_ERRORS,
 )
 from otel_metrics.promql import (
+    JOB,
     Series,
     aggregate,
     call,
@@ -38,6 +40,7 @@ from otel_metrics.promql import (
 )
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.assets.thresholds import Limit
     from otel_metrics.promql import (
         Dialect,
@@ -48,18 +51,19 @@ HEARTBEAT: Final = "TelemetryHeartbeat"
 HEARTBEAT_SEVERITY: Final = "heartbeat"
 
 _UP: Final = Series("up")
-_ONE: Final = ("job", "instance")
+_ONE: Final = (JOB, "instance")
+_OF_JOB: Final = f"{TELEMETRY}{in_annotations((JOB,))}"
 _TARGET: Final = "{{ $labels.job }} {{ $labels.instance }}"
 
 
-def groups(dialect: Dialect) -> tuple[Group, ...]:
+def groups(dialect: Dialect, scope: Labels = SCOPE) -> tuple[Group, ...]:
     """Return the alerts: on the applications' telemetry, and on the servers that judge and deliver it."""
     servers = (*(_prometheus() if dialect.exposes_prometheus else ()), _alertmanager())
     return (
         Group(
             "otel_metrics_telemetry",
             "1m",
-            (*_targets(), *_bridge(dialect)),
+            (*_targets(), *_bridge(dialect, scope)),
             "Is every application scraped, and is what it tells complete?",
         ),
         Group("otel_metrics_servers", "1m", servers, "Do the servers that judge and deliver alerts work themselves?"),
@@ -90,17 +94,17 @@ def _targets() -> tuple[Alert, ...]:
             f"{_TARGET}: cannot be scraped",
             f"Prometheus gets no metrics from {_TARGET}. Its dashboards stand still, and its alerts cannot fire.",
             severity="critical",
+            look=_OF_JOB,
         ),
         _alert(
             "TelemetryTargetsGone",
-            aggregate("group", ("job",), call("max_over_time", _UP.over("1h"))).unless(
-                aggregate("group", ("job",), _UP)
-            ),
+            aggregate("group", (JOB,), call("max_over_time", _UP.over("1h"))).unless(aggregate("group", (JOB,), _UP)),
             thresholds.TARGETS_GONE,
             "{{ $labels.job }}: no targets any more",
             "Job {{ $labels.job }} had targets within the last hour and has none now: service discovery or the configuration "
             "lost them all.",
             severity="critical",
+            look=_OF_JOB,
         ),
         _alert(
             "TelemetryMissing",
@@ -118,6 +122,7 @@ def _targets() -> tuple[Alert, ...]:
             f"{_TARGET} is up, but no longer exposes what it exposed within the last hour: the reader was replaced, shut down, "
             "or another process took its port.",
             severity="critical",
+            look=_OF_JOB,
         ),
         _alert(
             "TelemetryFrozen",
@@ -127,6 +132,7 @@ def _targets() -> tuple[Alert, ...]:
             f"{_TARGET}: the same metrics again and again",
             f"The scrape counter of {_TARGET} has not moved for ten minutes although it was scraped: a cache or a stuck process "
             "answers in its place.",
+            look=_OF_JOB,
         ),
         _alert(
             "TelemetryScrapeSlow",
@@ -135,56 +141,64 @@ def _targets() -> tuple[Alert, ...]:
             f"{_TARGET}: a scrape takes {{{{ $value | humanizeDuration }}}}",
             f"Scrapes of {_TARGET} took {{{{ $value | humanizeDuration }}}} on average in the last ten minutes; "
             "past the time-out its metrics are gone.",
+            look=_OF_JOB,
         ),
     )
 
 
-def _bridge(dialect: Dialect) -> tuple[Alert, ...]:
+def _bridge(dialect: Dialect, scope: Labels) -> tuple[Alert, ...]:
     rejected, overflow, collisions = thresholds.REJECTED, thresholds.OVERFLOW, thresholds.COLLISIONS
-    by_call = total(REJECTED, dialect.hour_of_observed, ("job", *REJECTED.label_names))
-    yesterday = aggregate("group", DAILY_KEY, series(DAILY_COUNT, equal(DAY, "previous")))
+    by_call = total(REJECTED, dialect.hour_of_observed, (*scope, *REJECTED.label_names))
+    of_application = f"{TELEMETRY}{in_annotations(scope)}"
+    row = (*scope, *DAILY_KEY)
+    yesterday = aggregate("group", row, series(DAILY_COUNT, equal(DAY, "previous")))
     written = last_over(Series(DAILY_TABLE["count"].series).over("2h"))
     return (
         _alert(
             "TelemetryArgumentsRejected",
             by_call > rejected.bound,
             rejected,
-            f"{{{{ $labels.call }}}}: {COUNTED} arguments rejected in an hour",
+            f"{{{{ $labels.job }}}}: {COUNTED} arguments of {{{{ $labels.call }}}} rejected in an hour",
             f"{{{{ $labels.job }}}} gave {{{{ $labels.call }}}} {COUNTED} arguments in the last hour that were rejected "
             "({{ $labels.reason }}). Those values are in no metric.",
+            look=of_application,
         ),
         _alert(
             "TelemetrySharingFailed",
-            total(SHARED_ERRORS, dialect.hour_of_observed, ("job", *SHARED_ERRORS.label_names))
+            total(SHARED_ERRORS, dialect.hour_of_observed, (*scope, *SHARED_ERRORS.label_names))
             > thresholds.SHARED_ERRORS.bound,
             thresholds.SHARED_ERRORS,
             "{{ $labels.job }}: the multiprocess directory has a problem: {{ $labels.reason }}",
             f"Processes of {{{{ $labels.job }}}} could not read or write what they share {COUNTED} times in the last hour "
             "({{ $labels.reason }}). What they record waits in each of them, or is left out; docs/workers.md has the reasons.",
+            look=of_application,
         ),
         _alert(
             "TelemetryLabelOverflow",
-            sum_by(("job", LABEL.name), series(LABEL_OVERFLOW)) > overflow.bound,
+            sum_by((*scope, LABEL.name), series(LABEL_OVERFLOW)) > overflow.bound,
             overflow,
-            "{{ $labels.label }}: more values than its cap",
+            "{{ $labels.job }}: more values of {{ $labels.label }} than its cap",
             "{{ $labels.job }} recorded more distinct values of {{ $labels.label }} than are kept; {{ $value }} series were put "
             "under 'other'. A value that should not be a label is one, or the cap is too low.",
+            look=of_application,
         ),
         _alert(
             "TelemetryNameCollision",
-            aggregate("max", ("job",), series(COLLISIONS)) > collisions.bound,
+            aggregate("max", scope, series(COLLISIONS)) > collisions.bound,
             collisions,
             "{{ $labels.job }}: {{ $value }} metrics left out, their names are taken",
             "Two instruments of {{ $labels.job }} have the same name once exposed; {{ $value }} metrics are left out of every scrape.",
+            look=of_application,
         ),
         _alert(
             "TelemetryDailyTableMissing",
-            aggregate("count", (FEATURE.name,), yesterday.unless(written, on=DAILY_KEY)) > thresholds.DAILY_TABLE.bound,
+            aggregate("count", (*scope, FEATURE.name), yesterday.unless(written, on=row))
+            > thresholds.DAILY_TABLE.bound,
             thresholds.DAILY_TABLE,
-            "{{ $labels.feature }}: {{ $value }} rows of the daily table are missing",
-            "{{ $labels.feature }} recorded values yesterday, but {{ $value }} rows of yesterday's daily table were not written. "
+            "{{ $labels.feature }} of {{ $labels.job }}: {{ $value }} rows of the daily table are missing",
+            "{{ $labels.feature }} of {{ $labels.job }} recorded values yesterday, but {{ $value }} rows of yesterday's daily table were not written. "
             "The totals stay readable until midnight UTC.",
-            look=DAILY,
+            look=f"{DAILY}{in_annotations((*scope, FEATURE.name))}",
         ),
         Alert(
             HEARTBEAT,

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     argument_types.days_in_order(arguments.first, arguments.last)
     with (
         import_.read_database(arguments) as history,
-        server_option.connected(arguments.prometheus) as server,
+        server_option.connected(arguments.prometheus, arguments.job) as server,
     ):
         first, last = arguments.first, arguments.last
         days = [

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.scales and arguments.format != SQLITE:
         raise ConfigurationError(f"--scale is for --format {SQLITE}; elsewhere scores are from 0 to 1")
     days = list(_days(arguments))
-    with server_option.reader(arguments.prometheus) as (metrics, url):
+    with server_option.reader(arguments.prometheus, arguments.job) as (metrics, url):
         watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
         rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
     if arguments.output is not None:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read and show the dashboard."""
     if arguments.watch is not None and (arguments.json or arguments.svg):
         raise ConfigurationError("--watch shows the dashboard to people; --json and --svg are not allowed with it")
-    with server_option.reader(arguments.prometheus) as (metrics, url):
+    with server_option.reader(arguments.prometheus, arguments.job) as (metrics, url):
         if arguments.watch is not None:
             _watch(metrics, url, arguments)
             return 0

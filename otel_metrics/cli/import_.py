@@ -75,7 +75,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--verify", action="store_true", help="then read the imported days back from the server and compare"
     )
-    server_option.add_options(command)
+    server_option.add_options(
+        command,
+        job="label of the series: what Prometheus calls the application, so that its getters and dashboards see them "
+        "(default: none, which is everybody's)",
+    )
     command.set_defaults(run=run)
 
 
@@ -113,9 +117,11 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _read_with_progress(history)
             _say_what_was_found(history)
-            job = Importer(history, directory, Wanted(arguments.name, arguments.before), time.time())
+            job = Importer(
+                history, directory, Wanted(arguments.name, arguments.before, arguments.job or ""), time.time()
+            )
             _write(job)
-            return _verify(job, arguments.prometheus) if arguments.verify else 0
+            return _verify(job, arguments.prometheus, arguments.job or "") if arguments.verify else 0
         finally:
             history.close(work)
             report.close()
@@ -281,8 +287,8 @@ def _read_with_progress(history: OldHistory) -> None:
         history.read(lambda number: bar.advance(task, number))
 
 
-def _verify(job: Importer, url: str | None) -> int:
-    """Compare imported days in a server with SQL; return the exit status."""
+def _verify(job: Importer, url: str | None, application: str) -> int:
+    """Compare the imported days of an application in a server with SQL; return the exit status."""
     days = job.imported()
     if not days:
         terminal.say("Nothing to verify: no day is imported.", style="yellow")
@@ -290,7 +296,7 @@ def _verify(job: Importer, url: str | None) -> int:
     found: list[sql_check.Difference] = []
     lost: list[sql_check.Difference] = []
     compared = counted = 0
-    with server_option.connected(url) as server:
+    with server_option.connected(url, application) as server:
         _await(server.source, days[-1])
         with terminal.errors.status("Counting old rows"):
             check = TableCheck(job.history)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_metrics.assets import data_files, render
+from otel_metrics.assets import data_files, render, scope
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.cli import argument_types, terminal
 from otel_metrics.errors import ConfigurationError
@@ -37,6 +37,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="what the server stores (default: native, where it can)",
     )
     command.add_argument(
+        "--by",
+        default="",
+        metavar="LABEL,…",
+        help="labels that rules, alerts and dashboards keep apart besides job, such as env,cluster; all series must have them",
+    )
+    command.add_argument(
         "--grafana-url",
         type=argument_types.base_url,
         default=SHIPPED.grafana,
@@ -56,6 +62,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
     dialect, links = DIALECTS[arguments.dialect], Links(arguments.grafana_url, arguments.runbook_url)
+    by = scope.with_labels(name.strip() for name in arguments.by.split(",") if name)
     if arguments.histograms:
         try:
             dialect = dialect.storing(Histograms(arguments.histograms))
@@ -63,11 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigurationError(f"--histograms: {error}") from None
     if not arguments.check:
         root = data_files.folder_to_write(arguments.root)
-        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, dialect, links)):
+        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, dialect, links, by)):
             terminal.say("wrote", path.relative_to(root))
         return 0
     root = data_files.root(arguments.root)
-    drifted = render.check(root, dialect, links)
+    drifted = render.check(root, dialect, links, by)
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
     return 1 if drifted else 0

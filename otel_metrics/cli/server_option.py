@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.promql import JOB
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 
@@ -17,21 +18,28 @@ if TYPE_CHECKING:
 DEFAULT_URL: Final = "http://localhost:9090"
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which server to read from. Credentials come from ``OTM_PROMETHEUS_*``."""
+def add_options(
+    parser: argparse.ArgumentParser,
+    job: str = "whose series to read (default: OTM_PROMETHEUS_MATCHERS, else everybody's)",
+) -> None:
+    """Add the options that say which server to read from, and whose series. Credentials come from ``OTM_PROMETHEUS_*``."""
     parser.add_argument(
         "--prometheus", metavar="URL", help=f"server to read from (default: OTM_PROMETHEUS_URL or {DEFAULT_URL})"
     )
+    parser.add_argument("--job", metavar="NAME", help=job)
 
 
 @contextmanager
-def connected(url: str | None) -> Iterator[Runtime]:
-    """Return a runtime that answers from the server at ``url``."""
-    url = url or Settings.from_env().prometheus_url or DEFAULT_URL
-    settings = Settings.from_env(
-        prometheus_url=url, prometheus_unavailable="raise"
-    )  # this process has recorded nothing
-    runtime = Runtime(settings)
+def connected(url: str | None, job: str | None = None) -> Iterator[Runtime]:
+    """Return a runtime that answers from the server at ``url``; for a ``job``, or where that is empty for what has none."""
+    known = Settings.from_env()
+    runtime = Runtime(
+        Settings.from_env(
+            prometheus_url=url or known.prometheus_url or DEFAULT_URL,
+            prometheus_matchers=known.prometheus_matchers if job is None else {JOB: job},
+            prometheus_unavailable="raise",  # this process has recorded nothing
+        )
+    )
     try:
         yield runtime
     finally:
@@ -39,7 +47,7 @@ def connected(url: str | None) -> Iterator[Runtime]:
 
 
 @contextmanager
-def reader(url: str | None) -> Iterator[tuple[AdvancedMetrics, str]]:
-    """Return what reads from the server at ``url``, and its address."""
-    with connected(url) as runtime:
+def reader(url: str | None, job: str | None = None) -> Iterator[tuple[AdvancedMetrics, str]]:
+    """Return what reads from the server at ``url``, as :func:`connected`, and its address."""
+    with connected(url, job) as runtime:
         yield runtime.advanced, str(runtime.settings.prometheus_url)

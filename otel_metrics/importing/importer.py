@@ -14,7 +14,7 @@ from otel_metrics.errors import ImportFailedError
 from otel_metrics.importing import openmetrics_file
 from otel_metrics.importing.data_directory import DayState, State
 from otel_metrics.importing.old_history import date_of
-from otel_metrics.importing.openmetrics_file import RECORDED_AT, SampleTimes
+from otel_metrics.importing.openmetrics_file import RECORDED_AT, Own, SampleTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,8 @@ class Wanted:
     """Begin of the instance ids: another name for another application's database."""
     before: date | None = None
     """The first day that is not imported, such as the first of the live system."""
+    job: str = ""
+    """What Prometheus calls the application; without it the history is everybody's."""
 
 
 class Importer:
@@ -138,6 +140,7 @@ class Importer:
     def _make(self, day: int) -> tuple[int, Path, int, str, set[int]] | None:
         """Write a day's OpenMetrics file, unless the day is imported already."""
         content, seconds = self.history.load(day)
+        content += self._wanted.job and f" {self._wanted.job}"
         known = self._state.get(self.instance(day))
         # What retention has deleted is imported again. Samples that are still there as well are the same, and count once.
         if known is not None and not (
@@ -168,7 +171,8 @@ class Importer:
         return day, file, samples, content, used
 
     def _lines(self, day: int, seconds: int, table: dict[DayKey, Statistics], used: set[int]) -> Iterator[str]:
-        grid, instance, days = SampleTimes(day, seconds), self.instance(day), self.history.builder.days
+        grid, days = SampleTimes(day, seconds), self.history.builder.days
+        own = Own(self.instance(day), self._wanted.job)
         old = {key for key, (rowid, _) in self.history.aggregates.get(day, {}).items() if rowid in used}
         accumulated = (
             (key, known, sum(value * value for value in days[key].values))
@@ -176,9 +180,9 @@ class Importer:
             if key not in old
         )
         return chain(
-            openmetrics_file.lines(grid, self.history.builder.filled(), instance),
-            openmetrics_file.accumulators(grid, accumulated, instance),
-            openmetrics_file.recorded(grid, table),
+            openmetrics_file.lines(grid, self.history.builder.filled(), own),
+            openmetrics_file.accumulators(grid, accumulated, own),
+            openmetrics_file.recorded(grid, table, own),
             [openmetrics_file.END],
         )
 

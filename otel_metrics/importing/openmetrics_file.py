@@ -8,15 +8,15 @@ each other, and nothing of a live process is touched.
 from __future__ import annotations
 
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Kind
 from otel_metrics.exporter.text import escape_value
 from otel_metrics.importing.day_builder import HistogramSeries
 from otel_metrics.importing.timestamps import MS_PER_DAY
-from otel_metrics.naming import label_name, series_name
-from otel_metrics.sdk.provider import INSTANCE
+from otel_metrics.naming import series_name
+from otel_metrics.promql import JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,13 @@ RECORDED_AT: Final = 3600
 _MS: Final = 1000
 
 
+class Own(NamedTuple):
+    """The labels that a server would add to what it scrapes of a process; an empty one is left out."""
+
+    service_instance_id: str
+    job: str = ""
+
+
 class SampleTimes:
     """The sample times of one day, as text: its start, then the last millisecond of every slot."""
 
@@ -44,7 +51,7 @@ class SampleTimes:
         self.recorded = _time(start + MS_PER_DAY + RECORDED_AT * _MS)
 
 
-def lines(grid: SampleTimes, series: Iterable[Row], instance: str) -> Iterator[str]:
+def lines(grid: SampleTimes, series: Iterable[Row], own: Own) -> Iterator[str]:
     """Yield the lines of the live metrics' series, each family after the other."""
     by_family = sorted(series, key=lambda row: row.metric.name)
     bound = 0
@@ -54,7 +61,7 @@ def lines(grid: SampleTimes, series: Iterable[Row], instance: str) -> Iterator[s
         yield f"# TYPE {series_name(metric).removesuffix('_total')} {metric.kind.value}\n"
         for row in group:
             bound += 1
-            labels = _labels(row.labels, metric, instance)
+            labels = _labels(row.labels, metric, own)
             if isinstance(row, HistogramSeries):
                 yield from _histogram(grid, row, series_name(metric), labels)
             elif metric.kind is Kind.GAUGE:
@@ -62,14 +69,12 @@ def lines(grid: SampleTimes, series: Iterable[Row], instance: str) -> Iterator[s
             else:
                 yield from _samples(f"{series_name(metric)}{{{labels}}}", _summed(row.slots, grid.slots), grid.times)
     if bound:
-        own = c.SERIES
-        yield f"# TYPE {series_name(own)} gauge\n"
-        yield from _samples(
-            f"{series_name(own)}{{{_labels({}, own, instance)}}}", [bound] * len(grid.times), grid.times
-        )
+        name = series_name(c.SERIES)
+        yield f"# TYPE {name} gauge\n"
+        yield from _samples(f"{name}{{{_labels({}, c.SERIES, own)}}}", [bound] * len(grid.times), grid.times)
 
 
-def accumulators(grid: SampleTimes, days: Iterable[tuple[DayKey, Statistics, float]], instance: str) -> Iterator[str]:
+def accumulators(grid: SampleTimes, days: Iterable[tuple[DayKey, Statistics, float]], own: Own) -> Iterator[str]:
     """Yield the day totals (count, sum, sum of squares, extremes) as they stood at the end of the day."""
     found = [
         (key, {"count": known.count, "total": known.total, "squares": squares, "low": known.min, "high": known.max})
@@ -79,13 +84,13 @@ def accumulators(grid: SampleTimes, days: Iterable[tuple[DayKey, Statistics, flo
         name = series_name(each.metric)
         yield f"# TYPE {name} gauge\n"
         for key, totals in found:
-            labels = _labels({**key._asdict(), c.DAY.name: c.DAY.values[0]}, each.metric, instance)
+            labels = _labels({**key._asdict(), c.DAY.name: c.DAY.values[0]}, each.metric, own)
             yield f"{name}{{{labels}}} {totals[each.field] or 0.0!r} {grid.times[-1]}\n"
 
 
-def recorded(grid: SampleTimes, days: Mapping[DayKey, Statistics]) -> Iterator[str]:
+def recorded(grid: SampleTimes, days: Mapping[DayKey, Statistics], own: Own) -> Iterator[str]:
     """Yield the day's rows of the daily table, under the names that the recording rules give them."""
-    rows = [(_text(key._asdict().items()), known.columns()) for key, known in days.items()]
+    rows = [(_text((*key._asdict().items(), (JOB, own.job))), known.columns()) for key, known in days.items()]
     for name, column in c.DAILY_TABLE.items():
         yield f"# TYPE {column.series} gauge\n"
         for labels, columns in rows:
@@ -131,9 +136,9 @@ def _samples(head: str, values: Iterable[float], times: Sequence[str]) -> Iterat
     return (f"{head} {value!r} {time}\n" for value, time in zip(values, times, strict=True))
 
 
-def _labels(labels: Mapping[str, str], metric: Metric, instance: str) -> str:
+def _labels(labels: Mapping[str, str], metric: Metric, own: Own) -> str:
     known = ((name, labels.get(name, "")) for name in metric.label_names)
-    return _text((*known, (label_name(INSTANCE), instance)))
+    return _text((*known, *own._asdict().items()))
 
 
 def _text(labels: Iterable[tuple[str, str]]) -> str:

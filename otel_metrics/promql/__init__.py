@@ -9,6 +9,7 @@ from otel_metrics.promql.changes import Change, HistogramChange, rate, total
 from otel_metrics.promql.dialects import (
     DIALECTS,
     INSTANCE,
+    JOB,
     PROMETHEUS,
     PROMETHEUS_3_5,
     VICTORIAMETRICS,
@@ -43,6 +44,7 @@ from otel_metrics.promql.syntax import (
 __all__ = [
     "DIALECTS",
     "INSTANCE",
+    "JOB",
     "PROMETHEUS",
     "PROMETHEUS_3_5",
     "VICTORIAMETRICS",

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 INSTANCE: Final = "service_instance_id"
 """The label that tells processes apart."""
 
+JOB: Final = "job"
+"""The label that Prometheus gives all processes of an application."""
+
 
 class Histograms(Enum):
     """How the server stores histograms."""

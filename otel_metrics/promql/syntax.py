@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.naming import series_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from otel_metrics.catalogue import Label, Metric
 
@@ -104,6 +104,11 @@ class Expression:
         del matchers
         return self
 
+    def grouped(self, labels: Sequence[str], beside: Collection[str]) -> Expression:
+        """Return the expression with ``labels`` in every grouping, and in every ``on``, that has one of ``beside``."""
+        del labels, beside
+        return self
+
     def broken(self, width: int) -> list[str]:
         """Return the expression in several lines, where it has places to break."""
         del width
@@ -154,11 +159,11 @@ class Expression:
 
     def also(self, other: Expression, on: Sequence[str]) -> Expression:
         """``and on``: what is here, where ``other`` has the same values of these labels."""
-        return binary(self, "and", other, f"on ({', '.join(on)})")
+        return Binary(self, "and", other, on=tuple(on))
 
     def unless(self, other: Expression, on: Sequence[str] | None = None) -> Expression:
         """``unless``: what is here and not there."""
-        return binary(self, "unless", other, "" if on is None else f"on ({', '.join(on)})")
+        return Binary(self, "unless", other, on=None if on is None else tuple(on))
 
     def unless_ignoring(self, other: Expression, label: str) -> Expression:
         """``unless ignoring``: what is here and not there, whatever the label's value is."""
@@ -224,6 +229,10 @@ class Range(Expression):
         """Return the samples of those of the series that match, too."""
         return replace(self, of=self.of.narrowed(*matchers))
 
+    def grouped(self, labels: Sequence[str], beside: Collection[str]) -> Range:
+        """Return the same of what is grouped."""
+        return replace(self, of=self.of.grouped(labels, beside))
+
     def __str__(self) -> str:
         return (f"({self.of})" if isinstance(self.of, Binary) else str(self.of)) + self._tail
 
@@ -261,6 +270,11 @@ class Call(Expression):
         """Return the same function of narrowed arguments."""
         return replace(self, arguments=tuple(each.narrowed(*matchers) for each in self.arguments))
 
+    def grouped(self, labels: Sequence[str], beside: Collection[str]) -> Call:
+        """Return the same of what is grouped, itself grouped."""
+        arguments = tuple(each.grouped(labels, beside) for each in self.arguments)
+        return replace(self, arguments=arguments, by=_beside(labels, self.by, beside))
+
     def __str__(self) -> str:
         return f"{self._head}{', '.join(map(str, self.arguments))})"
 
@@ -285,6 +299,8 @@ class Binary(Expression):
     operator: str
     right: Expression
     matching: str = ""
+    on: tuple[str, ...] | None = None
+    """Labels that match, if not all; in place of ``matching``."""
 
     @property
     def precedence(self) -> int:
@@ -293,7 +309,8 @@ class Binary(Expression):
 
     @property
     def _middle(self) -> str:
-        return f"{self.operator} {self.matching}" if self.matching else self.operator
+        matching = self.matching if self.on is None else f"on ({', '.join(self.on)})"
+        return f"{self.operator} {matching}" if matching else self.operator
 
     def _needs(self, side: Expression) -> bool:
         """Return whether a side needs parentheses: so that it is read right, or, of unlike set operators, easily."""
@@ -310,6 +327,12 @@ class Binary(Expression):
     def narrowed(self, *matchers: str) -> Binary:
         """Return the same of both sides narrowed."""
         return replace(self, left=self.left.narrowed(*matchers), right=self.right.narrowed(*matchers))
+
+    def grouped(self, labels: Sequence[str], beside: Collection[str]) -> Binary:
+        """Return the same of both sides grouped."""
+        left, right = (side.grouped(labels, beside) for side in (self.left, self.right))
+        on = None if self.on is None else _beside(labels, self.on, beside)
+        return replace(self, left=left, right=right, on=on)
 
     def __str__(self) -> str:
         left, right = (f"({side})" if self._needs(side) else str(side) for side in (self.left, self.right))
@@ -328,6 +351,12 @@ class Binary(Expression):
         if not self._needs(side):
             return lines(side, width)
         return [f"({side})"] if len(str(side)) + 2 <= width else ["(", *_indented(side, width), ")"]
+
+
+def _beside(labels: Sequence[str], by: tuple[str, ...], beside: Collection[str]) -> tuple[str, ...]:
+    if not any(label in beside for label in by):
+        return by
+    return (*(label for label in labels if label not in by), *by)
 
 
 _COMPARISON: Final = 3

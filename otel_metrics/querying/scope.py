@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
-from otel_metrics.promql import INSTANCE, aggregate, equal, like, series
+from otel_metrics.promql import INSTANCE, JOB, aggregate, equal, like, series
 from otel_metrics.querying.expressions import PART, batches
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from otel_metrics.promql import Expression
     from otel_metrics.querying.client import PrometheusClient
-
-JOB: Final = "job"
-"""The label that Prometheus gives all processes of an application."""
 
 _OWN: Final = "own"
 _ALL: Final = "all"

@@ -61,7 +61,7 @@ def test_what_follows_from_another_alert_is_held_back(shipped_routes: tuple[Proc
         {"alertname": "TelemetryScrapeSlow", **here},
         {"alertname": "TelemetryScrapeSlow", **here, "instance": "b"},
         {"alertname": "TelemetryMissing", "severity": "critical"},
-        {"alertname": "FeatureSilent", "severity": "warning", "feature": "chat"},
+        {"alertname": "FeatureSilent", "severity": "warning", "job": "app", "feature": "chat"},
     )
     wait_until(
         lambda: {"TelemetryScrapeSlow", "TelemetryMissing"} <= names(webhook), what="those that are not held back"
@@ -78,19 +78,23 @@ def test_what_follows_from_another_alert_is_held_back(shipped_routes: tuple[Proc
     assert "FeatureSilent" not in names(webhook)
 
 
-def test_the_trouble_of_one_feature_is_one_notification(shipped_routes: tuple[Process, Webhook]) -> None:
+def test_the_trouble_of_one_feature_of_one_application_is_one_notification(
+    shipped_routes: tuple[Process, Webhook],
+) -> None:
     alertmanager, webhook = shipped_routes
     names_ = ("FeatureResponseTimeHigh", "FeatureSatisfactionLow")
     send(
         alertmanager,
-        {"alertname": "FeatureErrorsHigh", "severity": "critical", "feature": "chat"},
-        *({"alertname": name, "severity": "warning", "feature": "chat"} for name in names_),
-        *({"alertname": name, "severity": "warning", "feature": "search"} for name in names_),
+        {"alertname": "FeatureErrorsHigh", "severity": "critical", "job": "app", "feature": "chat"},
+        *({"alertname": name, "severity": "warning", "job": "app", "feature": "chat"} for name in names_),
+        *({"alertname": name, "severity": "warning", "job": "app", "feature": "search"} for name in names_),
+        {"alertname": "FeatureSilent", "severity": "warning", "job": "other", "feature": "chat"},
     )
-    wait_until(lambda: len(webhook.alerts()) >= 3, what="the alerts that are not held back")
+    wait_until(lambda: len(webhook.alerts()) >= 4, what="the alerts that are not held back")
     told = [(alert["labels"]["feature"], alert["labels"]["alertname"]) for alert in webhook.alerts()]
     assert sorted(set(told)) == [
         ("chat", "FeatureErrorsHigh"),
+        ("chat", "FeatureSilent"),  # of another application
         ("search", "FeatureResponseTimeHigh"),
         ("search", "FeatureSatisfactionLow"),
     ]
@@ -108,3 +112,16 @@ def test_the_configuration_of_alertmanager_is_valid() -> None:
         env={**os.environ, "HOME": "/"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_job_without_targets_silences_its_own_features_only(shipped_routes: tuple[Process, Webhook]) -> None:
+    alertmanager, webhook = shipped_routes
+    silent = {"alertname": "FeatureSilent", "severity": "warning", "feature": "chat"}
+    send(
+        alertmanager,
+        {"alertname": "TelemetryTargetsGone", "severity": "critical", "job": "app"},
+        {**silent, "job": "app"},
+        {**silent, "job": "other"},
+    )
+    wait_until(lambda: {"TelemetryTargetsGone", "FeatureSilent"} <= names(webhook), what="those that are not held back")
+    assert {a["labels"]["job"] for a in webhook.alerts() if a["labels"]["alertname"] == "FeatureSilent"} == {"other"}

@@ -52,7 +52,9 @@ def trouble(now: float) -> History:
     for name, per_minute in (("sum", 2), ("count", 1)):
         history.grow(f"feature_performance_duration_seconds_{name}{{{where}}}", per_minute, start, now)
     # FeatureSilent: busy at this hour of yesterday.
-    history.hold('feature:feature_usage:increase1h{feature="gone"}', 50, now - DAY - HOUR, now - DAY + 10 * MINUTE)
+    history.hold(
+        'feature:feature_usage:increase1h{job="app",feature="gone"}', 50, now - DAY - HOUR, now - DAY + 10 * MINUTE
+    )
 
     history.hold(f"up{{{watch}}}", 1, start, now)
     history.hold('up{job="app",instance="down"}', 0, start, now)
@@ -133,10 +135,10 @@ def test_the_alert_arrives_complete(delivered: dict[str, dict[str, Any]], name: 
 @pytest.mark.parametrize(
     ("name", "labels", "summary"),
     [
-        ("FeatureErrorsHigh", {"feature": "bad"}, "bad: 12 errors in an hour"),
-        ("FeatureSatisfactionLow", {"feature": "sad"}, "sad: average satisfaction 50%"),
-        ("FeatureResponseTimeHigh", {"feature": "slow"}, "slow: average response time 2s"),
-        ("FeatureSilent", {"feature": "gone"}, "gone: not used any more"),
+        ("FeatureErrorsHigh", {"feature": "bad"}, "bad of app: 12 errors in an hour"),
+        ("FeatureSatisfactionLow", {"feature": "sad"}, "sad of app: average satisfaction 50%"),
+        ("FeatureResponseTimeHigh", {"feature": "slow"}, "slow of app: average response time 2s"),
+        ("FeatureSilent", {"feature": "gone"}, "gone of app: not used any more"),
         ("TelemetryTargetDown", {"job": "app", "instance": "down"}, "app down: cannot be scraped"),
         ("TelemetryTargetsGone", {"job": "vanished"}, "vanished: no targets any more"),
         ("TelemetryLost", {"job": "app", "instance": "a"}, "app a: answers, but without its metrics"),

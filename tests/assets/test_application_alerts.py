@@ -65,9 +65,9 @@ def test_the_documented_monitor_tells_of_trouble_and_not_of_low_traffic(servers:
         flags=["--rules.alert.resend-delay=1s"],
     )
     expected = {
-        ("FeatureErrorsHigh", "learning-engine", "learning-engine: 11 errors in an hour"),
-        ("FeatureSatisfactionLow", "learning-engine", "learning-engine: average satisfaction 50%"),
-        ("FeatureResponseTimeHigh", "learning-engine", "learning-engine: average response time 1.5s"),
+        ("FeatureErrorsHigh", "learning-engine", "learning-engine of test: 11 errors in an hour"),
+        ("FeatureSatisfactionLow", "learning-engine", "learning-engine of test: average satisfaction 50%"),
+        ("FeatureResponseTimeHigh", "learning-engine", "learning-engine of test: average response time 1.5s"),
     }
 
     def of_features() -> set[tuple[str, str, str]]:

@@ -33,7 +33,10 @@ def test_links_in_alerts_lead_where_one_says(tmp_path: Path) -> None:
     render.write(tmp_path, links=links)
     text = (tmp_path / "prometheus/rules/feature_alerts.yml").read_text(encoding="utf-8")
     assert 'runbook_url: "https://wiki.example/runbook#featureerrorshigh"' in text
-    assert 'dashboard: "https://grafana.example/team/d/otel-metrics-errors?var-feature=' in text
+    assert (
+        'dashboard: "https://grafana.example/team/d/otel-metrics-errors?var-job={{ $labels.job | urlquery }}&var-feature='
+        in text
+    )
     assert render.check(tmp_path, links=links) == []
     assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path)
 

@@ -50,6 +50,7 @@ JOB = """
   honor_labels: true
   always_scrape_classic_histograms: true
   static_configs: [{{targets: ['{address}']}}]
+  relabel_configs: [{{target_label: job, replacement: shop}}, {{target_label: instance, replacement: "{name}"}}]
 """
 
 

@@ -14,6 +14,7 @@ from otel_metrics.promql import Series, aggregate, call, equal, like, relabel, u
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Json, Panel
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.promql import Expression
 
 FIRING: Final = Series(
@@ -35,8 +36,8 @@ def firing_count(names: str = "") -> Panel:
     )
 
 
-def alert_table(names: str = "", *, width: int = 9, height: int = 9, name: int = 196) -> Panel:
-    """Return what fires or is about to, for how long; ``names`` is a pattern, ``name`` the width of a name."""
+def alert_table(scope: Labels, names: str = "", *, width: int = 9, height: int = 9, name: int = 196) -> Panel:
+    """Return what fires or is about to, where in the ``scope`` and for how long; ``names`` is a pattern, ``name`` the width of a name."""
     state: Json = {
         "mappings": [
             {"type": "value", "options": {"1": {"text": "firing", "color": RED, "index": 0}}},
@@ -55,10 +56,10 @@ def alert_table(names: str = "", *, width: int = 9, height: int = 9, name: int =
         "For how long its condition has been there; a pending alert waits whether it lasts. The name of an alert leads to what to do about it.",
         {"alertname": "Alert", "where": "Where", "runbook": "Runbook"},
         [
-            Column("State", _named(_of(FIRING, names)), width=76, more=tuple(state.items())),
-            Column("For", call("time") - _named(_of(_BEGAN, names)), "s", decimals=0, width=84),
+            Column("State", _named(_of(FIRING, names), scope), width=76, more=tuple(state.items())),
+            Column("For", call("time") - _named(_of(_BEGAN, names), scope), "s", decimals=0, width=84),
         ],
-        links={"Alert": [("What to do", alone)]},
+        links={"Alert": ("What to do", alone)},
         widths={"Alert": name},
         hidden={"Runbook": {"mappings": [{"type": "value", "options": panels}]}},
         none="no alert is firing or pending",
@@ -72,7 +73,7 @@ def _of(alerts: Series, names: str) -> Series:
     return alerts.where(like("alertname", names) if names else "")
 
 
-def _named(alerts: Expression) -> Expression:
-    """Return one series for each alert, and for each feature or else job that it is about."""
-    where = relabel(relabel(alerts, "where", "$1", "job", "(.+)"), "where", "$1", FEATURE.name, "(.+)")
+def _named(alerts: Expression, scope: Labels) -> Expression:
+    """Return one series for each alert, and for each application, and feature, that it is about."""
+    where = call("label_join", alerts, "where", " ", *scope, FEATURE.name)
     return aggregate("max", ("alertname", "where", "runbook"), relabel(where, "runbook", "$1", "alertname", "(.+)"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import CLICKED, Dashboard, Section, address, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import BEFORE, Column, lines, over_time, table
 from otel_metrics.assets.dashboards.queries import chosen
 from otel_metrics.catalogue import (
@@ -39,12 +39,7 @@ _SETTLED: Final = "90m"
 _MONTH: Final = "30d"
 _COUNT: Final = DAILY_TABLE["count"].series
 _OTHERS: Final = ("avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99")
-_LINKS: Final = {
-    "Feature": (
-        ("Only this one", address(uids.DAILY, CLICKED)),
-        ("Everything about it", address(uids.FEATURE, CLICKED)),
-    )
-}
+_MENU: Final = feature_menu(uids.DAILY)
 _WIDTHS: Final = {"Feature": 134, "Type": 184, "Unit": 88}
 _UNITS: Final = (
     ("durations", equal(UNIT, "seconds"), "s", 9),
@@ -93,9 +88,10 @@ def dashboard(_values: Values) -> Dashboard:
         "otel_metrics / Daily table",
         "The table of the old daily_aggregates, one row per UTC day and metric. A day's rows appear half an hour to an hour and a half "
         "after midnight. Count, average, minimum, maximum and deviation are exact, percentiles estimated from histograms.",
-        variables(
-            label_variable(METRIC_TYPE.name, METRIC_TYPE.name, known, "Type"),
-            label_variable(METRIC_NAME.name, METRIC_NAME.name, known, "Name"),
+        (
+            FEATURES,
+            Variable(METRIC_TYPE.name, "Type", known),
+            Variable(METRIC_NAME.name, "Name", known),
         ),
         (
             Section("", tuple(_day(*unit) for unit in _UNITS)),
@@ -128,7 +124,7 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
                 for column in others.values()
             ),
         ],
-        links=_LINKS,
+        menu=_MENU,
         widths=_WIDTHS if unit == "none" else {"Type": _WIDTHS["Type"]},
         unseen=() if unit == "none" else ("unit",),
         none="no full day yet: rows are complete an hour and a half after midnight UTC",
@@ -153,7 +149,7 @@ def _today() -> Panel:
             Column("Minimum", of("min", DAILY_MIN), "none"),
             Column("Maximum", of("max", DAILY_MAX), "none"),
         ],
-        links=_LINKS,
+        menu=_MENU,
         widths=_WIDTHS,
         none="nothing recorded today",
         sort="Count",
@@ -199,7 +195,7 @@ def _weeks() -> Panel:
             Column("Average before", average_before, "none"),
             Column("Change of average", whole(average / average_before.differs(0)), "percentunit", decimals=1),
         ],
-        links=_LINKS,
+        menu=_MENU,
         widths=_WIDTHS,
         none="no full day yet",
         sort="Count",

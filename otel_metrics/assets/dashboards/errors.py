@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     MANY,
@@ -41,9 +41,9 @@ def dashboard(values: Values) -> Dashboard:
         uids.ERRORS,
         "otel_metrics / Errors",
         "What fails, how badly, and does it recover? Of what record_error recorded.",
-        variables(label_variable(SEVERITY.name, SEVERITY.name, selector, "Severity")),
+        (FEATURES, Variable(SEVERITY.name, "Severity", selector)),
         (
-            Section("", (*_tiles(values), _types(values), alert_table(_ALERT, height=11))),
+            Section("", (*_tiles(values), _types(values), alert_table(values.scope, _ALERT, height=11))),
             Section("Over time", _curves()),
         ),
         refresh="1m",
@@ -98,7 +98,7 @@ def _types(values: Values) -> Panel:
             Column("Errors", added(ERRORS, values.period, _KEY, _WHERE) > 0, width=76),
             Column("Recovered", recovery_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=92),
         ],
-        links={"Feature": feature_menu(uids.ERRORS)},
+        menu=feature_menu(uids.ERRORS),
         widths={**NAMES, "Severity": 88, "Impact": 84},
         none="no errors in this period",
         sort="Errors",

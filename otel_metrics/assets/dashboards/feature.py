@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.alerts import alert_table, firing_count
-from otel_metrics.assets.dashboards.model import Dashboard, Section, one_feature
+from otel_metrics.assets.dashboards.model import ONE_FEATURE, Dashboard, Section
 from otel_metrics.assets.dashboards.panels import BEFORE, Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     MANY,
@@ -53,7 +53,7 @@ def dashboard(values: Values) -> Dashboard:
         uids.FEATURE,
         "otel_metrics / Feature",
         "How is this feature? Rate, errors, duration, satisfaction and learning of one feature; dotted is the week before.",
-        one_feature(),
+        (ONE_FEATURE,),
         (
             Section("", _tiles()),
             Section("Rate, errors, duration", _red()),
@@ -204,5 +204,5 @@ def _tables(values: Values) -> tuple[Panel, ...]:
             width=7,
             height=8,
         ),
-        alert_table(_ALERTS, height=8),
+        alert_table(values.scope, _ALERTS, height=8),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import NOW, SHOWN, added, chosen, in_each_step, most_of, only, whole
 from otel_metrics.catalogue import (
@@ -38,7 +38,7 @@ def dashboard(values: Values) -> Dashboard:
         uids.LEARNING,
         "otel_metrics / Learning",
         "Does it get better? Of what record_learning_effectiveness and record_learning_metric recorded. No alert judges it.",
-        variables(label_variable(LEARNING_TYPE.name, LEARNING_TYPE.name, selector, "Type")),
+        (FEATURES, Variable(LEARNING_TYPE.name, "Type", selector)),
         (
             Section("", (*_tiles(values), _types(values))),
             Section("Over time", _curves(values)),
@@ -94,7 +94,7 @@ def _types(values: Values) -> Panel:
             Column("Results", values.of(LEARNING_ACCURACY, values.period, _KEY, _WHERE).count()),
             Column("Samples", added(LEARNING_SAMPLES, values.period, _KEY, _WHERE)),
         ],
-        links={"Feature": feature_menu(uids.LEARNING)},
+        menu=feature_menu(uids.LEARNING),
         widths=NAMES,
         sort="Accuracy",
         ascending=True,

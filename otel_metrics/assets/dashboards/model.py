@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.catalogue import FEATURE, SERIES
+from otel_metrics.assets.scope import SCOPE
+from otel_metrics.catalogue import CALL, FEATURE, LABEL, RESOURCE_NAME, SERIES
 from otel_metrics.promql import Series, like, pretty, series, unequal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.promql import Expression
 
 Json = dict[str, Any]
@@ -26,6 +31,71 @@ NO_DATA: Final = "nothing in this period"
 _SAME_TAB: Final[Json] = {"icon": "external link", "targetBlank": False}
 
 
+# --------------------------------------------------------------------------------------------------------- the scope
+
+_OF_AN_APPLICATION: Final = tuple(label.name for label in (FEATURE, RESOURCE_NAME, CALL, LABEL))
+"""Labels whose values mean something within one application: what is told apart by them is by the scope, too."""
+
+
+def scoped(expression: Expression, scope: Labels) -> Expression:
+    """Return what is asked of the applications that are chosen, each for itself.
+
+    Series that lack a label of the scope are everybody's, as for ``get_*``: they were imported, or are alerts on servers.
+    """
+    chosen = (like(label, f"${label}|") for label in scope)
+    return expression.narrowed(*chosen).grouped(scope, _OF_AN_APPLICATION)
+
+
+def _beside(labels: Sequence[str], scope: Labels) -> tuple[str, ...]:
+    """Return the labels of the scope that what has these ``labels`` is told apart by, too."""
+    return tuple(each for each in scope if each not in labels) if set(labels) & set(_OF_AN_APPLICATION) else ()
+
+
+def _legend(text: str, scope: Labels) -> str:
+    """Return a legend that names the application, where there may be curves of several."""
+    return " ".join([*(f"{{{{{label}}}}}" for label in _beside(re.findall(r"{{(\w+)}}", text), scope)), text])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What tells the rows of a table apart, and what its columns are called."""
+
+    labels: Mapping[str, str]
+    """Label -> heading."""
+    columns: Mapping[str, str]
+    """Grafana's name -> heading."""
+    unseen: tuple[str, ...]
+    """Labels that are in every row, and told elsewhere."""
+    menu: Menu
+    """Where the name of a feature leads."""
+
+    def organized(self, scope: Labels) -> Json:
+        """Return what names the columns and puts them in order, those of the scope after the first."""
+        first, *others = self.labels
+        own = {label: label.capitalize() for label in _beside([*self.labels], scope)}
+        renamed = {first: self.labels[first], **own, **{name: self.labels[name] for name in others}, **self.columns}
+        options = {
+            "excludeByName": dict.fromkeys(("Time", "__name__", *self.unseen), True),
+            "indexByName": {name: place for place, name in enumerate(renamed)},
+            "renameByName": renamed,
+        }
+        return {"id": "organize", "options": options}
+
+    def linked(self, scope: Labels) -> Json:
+        """Return the links of features' names, each for its own application."""
+        of_row = (f"var-{label}=${{__data.fields.{label.capitalize()}.text:percentencode}}" for label in scope)
+        clicked = (*of_row, f"var-{FEATURE.name}=${{__value.raw:percentencode}}")
+        links = [{"title": title, "url": address(uid, *clicked), "targetBlank": False} for title, uid in self.menu]
+        return {
+            "matcher": {"id": "byName", "options": self.labels[FEATURE.name]},
+            "properties": [{"id": "links", "value": links}],
+        }
+
+
+Menu = tuple[tuple[str, str], ...]
+"""Titles and uids of dashboards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One panel: its size on the grid, and what Grafana wants to know."""
@@ -34,13 +104,18 @@ class Panel:
     title: str
     description: str
     targets: tuple[Json, ...]
+    """As Grafana's, but for ``expr``, which is an expression."""
     width: int
     height: int
     defaults: Json
     options: Json
     overrides: tuple[Json, ...] = ()
     transformations: tuple[Json, ...] = ()
-    links: tuple[Json, ...] = ()
+    rows: Rows | None = None
+    more: str = ""
+    """The uid of a dashboard that says more."""
+    of_servers: bool = False
+    """Whether it is about servers instead of applications, so that no scope concerns it."""
     time_from: str = ""
     """A period of the panel's own, back from the end, whatever the dashboard's is."""
     interval: str = ""
@@ -48,11 +123,16 @@ class Panel:
 
     def look(self, uid: str) -> Panel:
         """Return the panel with a link to a dashboard that says more."""
-        link: Json = {"title": "More", "type": "link", "url": address(uid), "tooltip": "", "tags": [], **_SAME_TAB}
-        return replace(self, links=({**link, "asDropdown": False, "includeVars": False, "keepTime": False},))
+        return replace(self, more=uid)
 
-    def body(self, number: int, x: int, y: int) -> Json:
+    def body(self, number: int, x: int, y: int, scope: Labels) -> Json:
         """Return the JSON of the panel at a place of the grid."""
+        scope = () if self.of_servers else scope
+        overrides, transformations = list(self.overrides), list(self.transformations)
+        if self.rows:
+            transformations.append(self.rows.organized(scope))
+            if self.rows.menu:
+                overrides.append(self.rows.linked(scope))
         body: Json = {
             "id": number,
             "type": self.kind,
@@ -60,13 +140,21 @@ class Panel:
             "description": self.description,
             "datasource": DATASOURCE,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-            "targets": [{"refId": chr(ord("A") + n), **target} for n, target in enumerate(self.targets)],
-            "fieldConfig": {"defaults": {"noValue": NO_DATA, **self.defaults}, "overrides": list(self.overrides)},
+            "targets": [
+                {
+                    "refId": chr(ord("A") + n),
+                    **target,
+                    "expr": pretty(scoped(target["expr"], scope)),
+                    "legendFormat": _legend(target["legendFormat"], scope),
+                }
+                for n, target in enumerate(self.targets)
+            ],
+            "fieldConfig": {"defaults": {"noValue": NO_DATA, **self.defaults}, "overrides": overrides},
             "options": self.options,
         }
         optional = {
-            "transformations": list(self.transformations),
-            "links": list(self.links),
+            "transformations": transformations,
+            "links": [_link("More", "", self.more, scope)] if self.more else [],
             "timeFrom": self.time_from,
             "interval": self.interval,
         }
@@ -83,6 +171,9 @@ class Section:
     """Whether it is opened by hand, and asks nothing before."""
 
 
+_EVERY_APPLICATION: Final = series(SERIES)
+
+
 @dataclass(frozen=True, slots=True)
 class Dashboard:
     """A dashboard."""
@@ -90,17 +181,25 @@ class Dashboard:
     uid: str
     title: str
     description: str
-    variables: tuple[Json, ...]
+    variables: tuple[Variable, ...]
+    """After those of data source and scope: the feature, and others."""
     sections: tuple[Section, ...]
     period: str = "now-6h"
     refresh: str = "5m"
     timezone: str = "browser"
     alerts: str = ""
     """Pattern of the alerts whose beginnings are drawn into the graphs."""
+    known: Series = _EVERY_APPLICATION
+    """Series whose labels say which applications there are."""
     tags: tuple[str, ...] = field(default=(TAG, GENERATED))
 
-    def text(self) -> str:
-        """Return the file that Grafana provisions."""
+    def text(self, scope: Labels = SCOPE) -> str:
+        """Return the file that Grafana provisions, with a variable for each label of the scope."""
+        several = all(variable.several for variable in self.variables)
+        chosen = [
+            Variable(label, label.capitalize(), self.known, several=several).body(scope[:n])
+            for n, label in enumerate(scope)
+        ]
         body: Json = {
             "uid": self.uid,
             "title": self.title,
@@ -121,50 +220,51 @@ class Dashboard:
                     "includeVars": True,
                     "keepTime": True,
                     **_SAME_TAB,
-                    "tooltip": "Other dashboards, for the same time and the same features",
+                    "tooltip": "Other dashboards, for the same time, applications and features",
                     "url": "",
                 },
-                {
-                    "type": "link",
-                    "title": "Runbook",
-                    "tags": [],
-                    "asDropdown": False,
-                    "includeVars": False,
-                    "keepTime": False,
-                    **_SAME_TAB,
-                    "tooltip": "What to do when an alert fires",
-                    "url": address(uids.RUNBOOK),
-                },
+                _link("Runbook", "What to do when an alert fires", uids.RUNBOOK, scope),
             ],
-            "annotations": {"list": [_STARTS, *([_began(self.alerts)] if self.alerts else [])]},
-            "templating": {"list": list(self.variables)},
-            "panels": _placed(self.sections),
+            "annotations": {"list": [_starts(scope), *([_began(self.alerts, scope)] if self.alerts else [])]},
+            "templating": {
+                "list": [_DATASOURCE_VARIABLE, *chosen, *(variable.body(scope) for variable in self.variables)]
+            },
+            "panels": _placed(self.sections, scope),
         }
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
-def address(uid: str, *more: str) -> str:
-    """Return the link to a dashboard, for the same time, features and data source."""
-    return f"/d/{uid}?" + "&".join(
-        ["${__url_time_range}", "${datasource:queryparam}", *(more or ("${feature:queryparam}",))]
-    )
+def address(uid: str, *variables: str) -> str:
+    """Return the link to a dashboard, for the same time and data source, and with these variables."""
+    return f"/d/{uid}?" + "&".join(["${__url_time_range}", "${datasource:queryparam}", *variables])
 
 
-CLICKED: Final = f"var-{FEATURE.name}=${{__value.raw:percentencode}}"
-"""The variable of a link for the feature in the cell that is clicked on."""
+def _link(title: str, tooltip: str, uid: str, scope: Labels) -> Json:
+    """Return a link to a dashboard, for the same applications and features as well."""
+    same = (f"${{{name}:queryparam}}" for name in (*scope, FEATURE.name))
+    return {
+        "type": "link",
+        "title": title,
+        "tags": [],
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": False,
+        **_SAME_TAB,
+        "tooltip": tooltip,
+        "url": address(uid, *same),
+    }
 
 
-def feature_menu(here: str) -> tuple[tuple[str, str], ...]:
-    """Return where the name of a feature in a table leads (title, address); ``here`` is the table's dashboard."""
-    titles = (("Everything about it", uids.FEATURE), ("Only this one", here))
-    return tuple((title, address(uid, CLICKED)) for title, uid in titles)
+def feature_menu(here: str) -> Menu:
+    """Return where the name of a feature in a table leads; ``here`` is the table's dashboard."""
+    return (("Everything about it", uids.FEATURE), ("Only this one", here))
 
 
 _FIRST_ROW: Final = 1001
 """Rows are numbered from here on, panels from 1 on, so that a new row changes no link to a panel."""
 
 
-def _placed(sections: tuple[Section, ...]) -> list[Json]:
+def _placed(sections: tuple[Section, ...], scope: Labels) -> list[Json]:
     """Return the panels, left to right, top to bottom, numbered in that order."""
     placed: list[Json] = []
     y, number = 0, 1
@@ -188,7 +288,7 @@ def _placed(sections: tuple[Section, ...]) -> list[Json]:
         for panel in section.panels:
             if x + panel.width > COLUMNS:
                 x, top, height = 0, top + height, 0
-            into.append(panel.body(number, x, top))
+            into.append(panel.body(number, x, top, scope))
             x, height, number = x + panel.width, max(height, panel.height), number + 1
         if not section.folded:
             y = top + height
@@ -213,54 +313,61 @@ def _event(name: str, color: str, expr: Expression, title: str, text: str) -> Js
     }
 
 
-_STARTS: Final = _event(
-    "Process starts",
-    "blue",
-    Series("process_start_time_seconds").also(series(SERIES), on=("job", "instance")) * 1000,
-    "{{job}} started",
-    "{{instance}}",
-)
+def _starts(scope: Labels) -> Json:
+    started = Series("process_start_time_seconds").also(series(SERIES), on=("job", "instance"))
+    return _event("Process starts", "blue", scoped(started, scope) * 1000, "{{job}} started", "{{instance}}")
 
 
-def _began(alerts: str) -> Json:
-    where = (like("alertname", alerts), like(FEATURE, f"${FEATURE.name}|"))
-    return _event("Alerts", "red", Series("ALERTS_FOR_STATE", where) * 1000, "{{alertname}}", "began: {{feature}}")
+def _began(alerts: str, scope: Labels) -> Json:
+    began = Series("ALERTS_FOR_STATE", (like("alertname", alerts), like(FEATURE, f"${FEATURE.name}|")))
+    about = _legend(f"{{{{{FEATURE.name}}}}}", scope)
+    return _event("Alerts", "red", scoped(began, scope) * 1000, "{{alertname}}", f"began: {about}")
 
 
 # ---------------------------------------------------------------------------------------------------------- variables
 
 
-def variables(*more: Json, hide_feature: bool = False) -> tuple[Json, ...]:
-    """Return the variables that every dashboard has, so that links carry them along, and ``more``."""
-    return (_DATASOURCE_VARIABLE, {**_FEATURE_VARIABLE, "hide": 2 if hide_feature else 0}, *more)
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable that holds the values of a label."""
+
+    label: str
+    title: str
+    selector: Series
+    name: str = ""
+    """Where it is not the label's."""
+    several: bool = True
+    """Whether more than one value may be chosen, and all of them."""
+    hidden: bool = False
+    """Whether links carry it, and nobody sees it."""
+
+    def body(self, scope: Labels) -> Json:
+        """Return the JSON of the variable, for what is chosen of the scope."""
+        query = f"label_values({scoped(self.selector, scope)}, {self.label})"
+        name = self.name or self.label
+        several: Json = {"allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}}
+        return {
+            "name": name,
+            "label": self.title,
+            "type": "query",
+            "datasource": DATASOURCE,
+            "definition": query,
+            "query": {"query": query, "refId": name},
+            "refresh": 2,
+            "sort": 1,
+            "multi": self.several,
+            "includeAll": self.several,
+            **(several if self.several else {"current": {"text": "", "value": ""}}),
+            "options": [],
+            "hide": 2 if self.hidden else 0,
+        }
 
 
-def one_feature() -> tuple[Json, ...]:
-    """Return the variables of a dashboard about a single feature."""
-    single = {"multi": False, "includeAll": False, "current": {"text": "", "value": ""}, "allValue": None}
-    return (_DATASOURCE_VARIABLE, {name: v for name, v in {**_FEATURE_VARIABLE, **single}.items() if v is not None})
-
-
-def label_variable(name: str, label: str, selector: Series, title: str) -> Json:
-    """Return a variable that holds the values of a label."""
-    query = f"label_values({selector}, {label})"
-    return {
-        "name": name,
-        "label": title,
-        "type": "query",
-        "datasource": DATASOURCE,
-        "definition": query,
-        "query": {"query": query, "refId": name},
-        "refresh": 2,
-        "sort": 1,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".*",
-        "current": {"text": ["All"], "value": ["$__all"]},
-        "options": [],
-        "hide": 0,
-    }
-
+FEATURES: Final = Variable(FEATURE.name, "Feature", Series("", (like("__name__", "feature_.+"), unequal(FEATURE, ""))))
+HIDDEN_FEATURES: Final = replace(FEATURES, hidden=True)
+"""Of a dashboard that has nothing to do with features: links lead on with the same ones."""
+ONE_FEATURE: Final = replace(FEATURES, several=False)
+"""Of a dashboard about one feature of one application."""
 
 _DATASOURCE_VARIABLE: Final[Json] = {
     "name": "datasource",
@@ -274,7 +381,3 @@ _DATASOURCE_VARIABLE: Final[Json] = {
     "options": [],
     "hide": 0,
 }
-_FEATURE_VARIABLE: Final = label_variable(
-    FEATURE.name, FEATURE.name, Series("", (like("__name__", "feature_.+"), unequal(FEATURE, ""))), "Feature"
-)
-JOB_VARIABLE: Final = label_variable("job", "job", Series("up"), "Job")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import Column, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import NOW, chosen, latest
 from otel_metrics.catalogue import (
@@ -37,7 +37,7 @@ def dashboard(values: Values) -> Dashboard:
         "otel_metrics / Optimization",
         "What did a change bring? Of what record_optimization_impact and the basic collector recorded. Nothing is judged: "
         "whether less is better depends on what was measured.",
-        variables(label_variable(IMPACT_CATEGORY.name, IMPACT_CATEGORY.name, selector, "Category")),
+        (FEATURES, Variable(IMPACT_CATEGORY.name, "Category", selector)),
         (
             Section("", (*_tiles(values), _each(), _categories(values))),
             Section("Over time", _curves(values)),
@@ -79,7 +79,7 @@ def _each() -> Panel:
             Column("After", after, "none"),
             Column("Change", after / before.differs(0) - 1, "percentunit", decimals=1),
         ],
-        links={"Feature": feature_menu(uids.OPTIMIZATION)},
+        menu=feature_menu(uids.OPTIMIZATION),
         sort="Optimization",
         width=14,
     )
@@ -97,7 +97,7 @@ def _categories(values: Values) -> Panel:
             Column("Change", each.average() - 1, "percentunit", decimals=1, width=90),
             Column("Impact on users", impact, "percentunit", decimals=1, width=120),
         ],
-        links={"Feature": feature_menu(uids.OPTIMIZATION)},
+        menu=feature_menu(uids.OPTIMIZATION),
         width=10,
     )
 

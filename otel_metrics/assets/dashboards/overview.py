@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import FIRING, alert_table, firing_count
-from otel_metrics.assets.dashboards.model import CLICKED, Dashboard, Section, address, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section
 from otel_metrics.assets.dashboards.panels import Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     MANY,
@@ -46,15 +46,12 @@ if TYPE_CHECKING:
 
 BY: Final = (FEATURE.name,)
 NAME: Final = "{{feature}}"
-MENU: Final = tuple(
-    (title, address(uid, CLICKED))
-    for title, uid in (
-        ("Everything about it", uids.FEATURE),
-        ("Errors", uids.ERRORS),
-        ("Usage", uids.USAGE),
-        ("Performance", uids.PERFORMANCE),
-        ("Only this one", uids.OVERVIEW),
-    )
+MENU: Final = (
+    ("Everything about it", uids.FEATURE),
+    ("Errors", uids.ERRORS),
+    ("Usage", uids.USAGE),
+    ("Performance", uids.PERFORMANCE),
+    ("Only this one", uids.OVERVIEW),
 )
 """Where the name of a feature leads."""
 
@@ -65,9 +62,9 @@ def dashboard(values: Values) -> Dashboard:
         uids.OVERVIEW,
         "otel_metrics / Overview",
         "Who is in trouble, since when, what fires? Tiles and red cells are judged by the alerts, over the last hour.",
-        variables(),
+        (FEATURES,),
         (
-            Section("", (*tiles(), _features(), alert_table())),
+            Section("", (*tiles(), _features(), alert_table(values.scope))),
             Section("Rate, errors, duration", _curves()),
             Section("Users, learning, resources", _rest(values)),
         ),
@@ -148,7 +145,7 @@ def _features() -> Panel:
             Column("Success", success(BY), "percentunit", decimals=1, width=76),
             Column("Uses/min", per_minute(sum_by(BY, recorded(USES_5M))), "none", decimals=1, width=84),
         ],
-        links={"Feature": MENU},
+        menu=MENU,
         none="no feature has recorded anything",
         sort=("Alerts", "Errors"),
         width=15,

@@ -10,13 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.assets.dashboards.model import COLUMNS, DATASOURCE, NO_DATA, Panel
-from otel_metrics.promql import pretty
+from otel_metrics.assets.dashboards.model import COLUMNS, DATASOURCE, NO_DATA, Panel, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from otel_metrics.assets.dashboards.model import Json
+    from otel_metrics.assets.dashboards.model import Json, Menu
     from otel_metrics.promql import Expression
 
 # Dark enough for white figures: Grafana's own green, orange and red are too bright for them.
@@ -27,7 +26,7 @@ CLEAR: Final = "transparent"
 BLUE: Final = "#5794F2"
 """Of sparklines and bars that nobody judges."""
 
-NAMES: Final = {"Feature": 246}
+NAMES: Final = {"Feature": 190}
 """Widths for long names."""
 
 EMPTY: Final = "–"
@@ -76,7 +75,7 @@ def over_time(expr: Expression, legend: str = "", *, exemplars: bool = False) ->
     """Return the target of a query over the dashboard's period."""
     target: Json = {
         "datasource": DATASOURCE,
-        "expr": pretty(expr),
+        "expr": expr,
         "legendFormat": legend or "__auto",
         "editorMode": "code",
         "range": True,
@@ -341,7 +340,8 @@ def table(
     labels: Mapping[str, str],
     columns: Sequence[Column],
     *,
-    links: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    menu: Menu = (),
+    links: Mapping[str, tuple[str, str]] | None = None,
     hidden: Mapping[str, Json] | None = None,
     unseen: Sequence[str] = (),
     widths: Mapping[str, int] | None = None,
@@ -360,7 +360,8 @@ def table(
         description: exact or estimated, judged by which alert, what to do next.
         labels: what rows are about.
         columns: what is told about them.
-        links: by heading, the menu (title, address) of its cells.
+        menu: where the name of a feature leads.
+        links: by heading, where its cells lead (title, address).
         hidden: by heading, properties of columns that only links read.
         widths: by heading, pixels of columns of labels.
         unseen: labels that are in every row, and told elsewhere.
@@ -376,11 +377,9 @@ def table(
     # Grafana calls the value of an only query just that.
     names = [f"Trend #{_ref(n)}" if column.trend else f"Value #{_ref(n)}" for n, column in enumerate(columns)]
     names = ["Value"] if len(columns) == 1 else names
-    renamed = {**labels, **dict(zip(names, (column.title for column in columns), strict=True))}
     properties: dict[str, Json] = {column.title: column.properties() for column in columns}
-    for heading, menu in (links or {}).items():
-        places = [{"title": name, "url": url, "targetBlank": False} for name, url in menu]
-        properties[heading] = {**properties.get(heading, {}), "links": places}
+    for heading, (name, url) in (links or {}).items():
+        properties[heading] = {"links": [{"title": name, "url": url, "targetBlank": False}]}
     for heading, pixels in (widths or {}).items():
         properties[heading] = {**properties.get(heading, {}), "custom.width": pixels}
     nowhere = {"legend": True, "tooltip": True, "viz": True}
@@ -388,18 +387,13 @@ def table(
         properties[heading] = {**own, "custom.hideFrom": nowhere}
     overrides = [_override("/.*/", {"noValue": EMPTY}, matcher="byRegexp")]
     overrides += [_override(heading, own) for heading, own in properties.items()]
-    organize: Json = {
-        "excludeByName": dict.fromkeys(("Time", "__name__", *unseen), True),
-        "indexByName": {name: place for place, name in enumerate(renamed)},
-        "renameByName": renamed,
-    }
     order = [sort] if isinstance(sort, str) else sort
     options: Json = {
         "cellHeight": "sm",
         "showHeader": True,
         "sortBy": [{"displayName": heading or columns[0].title, "desc": not ascending} for heading in order],
     }
-    transformations: list[Json] = [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
+    transformations: list[Json] = [{"id": "merge", "options": {}}]
     if trends:
         of_trends = {_ref(n): {"timeField": "Time"} for n in trends}
         transformations.insert(0, {"id": "timeSeriesTable", "options": of_trends})
@@ -427,6 +421,7 @@ def table(
         options,
         tuple(overrides),
         tuple(transformations),
+        Rows(labels, dict(zip(names, (column.title for column in columns), strict=True)), tuple(unseen), tuple(menu)),
         time_from=time_from,
         interval=interval,
     )

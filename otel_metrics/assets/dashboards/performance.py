@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import NAMES, Column, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
@@ -51,9 +51,9 @@ def dashboard(values: Values) -> Dashboard:
         uids.PERFORMANCE,
         "otel_metrics / Performance",
         "How long, how large, how much? Of what record_performance_metric recorded, in base units.",
-        variables(label_variable(METRIC_CATEGORY.name, METRIC_CATEGORY.name, selector, "Category")),
+        (FEATURES, Variable(METRIC_CATEGORY.name, "Category", selector)),
         (
-            Section("", (*_tiles(values), _durations(values), alert_table(_ALERT))),
+            Section("", (*_tiles(values), _durations(values), alert_table(values.scope, _ALERT))),
             Section("Response times", _response_times()),
             Section("All durations of the chosen categories", (_distribution(values),)),
             Section("Other units", _other_units(values), folded=True),
@@ -107,7 +107,7 @@ def _durations(values: Values) -> Panel:
             Column("Average", each.average(), "s", width=84),
             Column("Count", each.count(), width=72),
         ],
-        links={"Feature": feature_menu(uids.PERFORMANCE)},
+        menu=feature_menu(uids.PERFORMANCE),
         widths=NAMES,
         sort="p95",
         width=15,

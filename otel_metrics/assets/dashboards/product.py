@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, feature_menu
 from otel_metrics.assets.dashboards.panels import BEFORE, NAMES, Column, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import WEEK, chosen, recorded, share
 from otel_metrics.assets.recording import RESPONSES_1H, SATISFACTION_1H, USES_1H
@@ -54,7 +54,7 @@ def dashboard(_values: Values) -> Dashboard:
         "otel_metrics / Product",
         "Is it used, does it work, do users like it? Days end at the moment shown; dotted is the same day a week before. "
         "Nothing is judged here.",
-        variables(),
+        (FEATURES,),
         (
             Section("", (*_tiles(), _features())),
             Section("Days", _days()),
@@ -110,7 +110,7 @@ def _features() -> Panel:
             Column("Satisfaction", _satisfaction(_BY), "percentunit", decimals=1),
             Column("A week before", _satisfaction(_BY, offset=WEEK), "percentunit", decimals=1),
         ],
-        links={"Feature": feature_menu(uids.PRODUCT)},
+        menu=feature_menu(uids.PRODUCT),
         widths=NAMES,
         none="no full hour yet",
         sort="Uses",

@@ -45,6 +45,7 @@ from otel_metrics.promql import (
 )
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.promql import (
         Change,
@@ -193,6 +194,8 @@ class Values:
     """Queries in the dialect of the server."""
 
     dialect: Dialect
+    scope: Labels
+    """The labels that tell applications apart. Panels put them into what they ask by themselves."""
 
     @property
     def native(self) -> bool:

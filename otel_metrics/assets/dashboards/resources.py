@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import JOB_VARIABLE, Dashboard, Section, label_variable, variables
+from otel_metrics.assets.dashboards.model import HIDDEN_FEATURES, Dashboard, Section, Variable
 from otel_metrics.assets.dashboards.panels import Column, bars, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import SHOWN, chosen
 from otel_metrics.catalogue import (
@@ -29,22 +29,21 @@ if TYPE_CHECKING:
 _KEY: Final = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
 _EACH: Final = (*_KEY, INSTANCE)
 _LEGEND: Final = "{{resource_type}} {{resource_name}}"
-_WHERE: Final = (like("job", "$job"), chosen(RESOURCE_TYPE), like(INSTANCE, "$instance"))
+_WHERE: Final = (chosen(RESOURCE_TYPE), like(INSTANCE, "$instance"))
 
 
 def dashboard(_values: Values) -> Dashboard:
     """Return the dashboard."""
-    utilization = series(RESOURCE_UTILIZATION, like("job", "$job"))
+    utilization = series(RESOURCE_UTILIZATION)
     return Dashboard(
         uids.RESOURCES,
         "otel_metrics / Resources",
         "What is nearly full? Of what record_resource_utilization recorded. Where several processes report one resource, the "
         "fullest is shown. No alert judges it.",
-        variables(
-            JOB_VARIABLE,
-            label_variable(RESOURCE_TYPE.name, RESOURCE_TYPE.name, utilization, "Type"),
-            label_variable("instance", INSTANCE, utilization, "Process"),
-            hide_feature=True,
+        (
+            HIDDEN_FEATURES,
+            Variable(RESOURCE_TYPE.name, "Type", utilization),
+            Variable(INSTANCE, "Process", utilization, name="instance"),
         ),
         (
             Section("", (_fullest(), _bars(), _shares())),

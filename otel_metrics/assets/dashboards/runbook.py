@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import runbook, uids
-from otel_metrics.assets.dashboards.model import COLUMNS, Dashboard, Panel, Section, variables
+from otel_metrics.assets.dashboards.model import COLUMNS, HIDDEN_FEATURES, Dashboard, Panel, Section
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.queries import Values
@@ -32,7 +32,7 @@ def dashboard(_values: Values) -> Dashboard:
         uids.RUNBOOK,
         "otel_metrics / Runbook",
         "What to do when an alert fires. Every alert links to its own panel here.",
-        variables(hide_feature=True),
+        (HIDDEN_FEATURES,),
         tuple(Section(heading, tuple(panels), folded=n > 0) for n, (heading, panels) in enumerate(sections.items())),
         refresh="",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
@@ -42,9 +42,9 @@ def dashboard(values: Values) -> Dashboard:
         uids.SATISFACTION,
         "otel_metrics / Satisfaction",
         "Are users content, and how many of them said so? Scores of any scale are shown from 0 % to 100 %.",
-        variables(label_variable(SATISFACTION_TYPE.name, SATISFACTION_TYPE.name, selector, "Type")),
+        (FEATURES, Variable(SATISFACTION_TYPE.name, "Type", selector)),
         (
-            Section("", (*_tiles(values), _types(values), alert_table(_ALERT))),
+            Section("", (*_tiles(values), _types(values), alert_table(values.scope, _ALERT))),
             Section("Over time", _curves(values)),
         ),
         alerts=_ALERT,
@@ -97,7 +97,7 @@ def _types(values: Values) -> Panel:
             Column("p10", each.quantile(0.1), "percentunit", decimals=1),
             Column("Responses", each.count()),
         ],
-        links={"Feature": feature_menu(uids.SATISFACTION)},
+        menu=feature_menu(uids.SATISFACTION),
         widths=NAMES,
         none="no responses in this period",
         sort="Satisfied",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table, firing_count
-from otel_metrics.assets.dashboards.model import JOB_VARIABLE, Dashboard, Section, variables
+from otel_metrics.assets.dashboards.model import HIDDEN_FEATURES, Dashboard, Section
 from otel_metrics.assets.dashboards.panels import GREEN, RED, Bound, Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.promql import Series, aggregate, difference, like, relabel, series, sum_by, total
+from otel_metrics.promql import Series, aggregate, difference, relabel, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -18,35 +19,35 @@ if TYPE_CHECKING:
     from otel_metrics.promql import Expression
 
 _ALERTS: Final = "(Telemetry|Prometheus|Alertmanager).+"
-_JOB: Final = like("job", "$job")
 _TARGET: Final = "{{job}} {{instance}}"
 _SLOW: Final = Bound(thresholds.SCRAPE_SECONDS.bound)
 _MANY_SERIES: Final = Bound(thresholds.OVERFLOW.bound + 1)
-_OVERFLOW: Final = series(LABEL_OVERFLOW, _JOB)
-_UP: Final = Series("up", (_JOB,))
+_OVERFLOW: Final = series(LABEL_OVERFLOW)
+_UP: Final = Series("up")
 _ONE: Final = ("job", "instance")
 
 
-def dashboard(_values: Values) -> Dashboard:
+def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
     return Dashboard(
         uids.TELEMETRY,
         "otel_metrics / Telemetry health",
         "Can the other dashboards be trusted? Scrapes, arguments that were rejected, labels past their cap, rules, notifications.",
-        variables(JOB_VARIABLE, hide_feature=True),
+        (HIDDEN_FEATURES,),
         (
-            Section("", (*_tiles(), _targets(), alert_table(_ALERTS, width=10, name=240))),
+            Section("", (*_tiles(), _targets(), alert_table(values.scope, _ALERTS, width=10, name=240))),
             Section("Scrapes", _scrapes()),
             Section("What was not recorded as it was given", _rejected()),
             Section("Rules and notifications", _servers(), folded=True),
         ),
         refresh="1m",
         alerts=_ALERTS,
+        known=_UP,
     )
 
 
 def _tiles() -> tuple[Panel, ...]:
-    rejected = total(REJECTED, difference("1h"), ("call", "reason"), _JOB)
+    rejected = total(REJECTED, difference("1h"), ("call", "reason"))
     return (
         firing_count(_ALERTS),
         stat(
@@ -58,7 +59,7 @@ def _tiles() -> tuple[Panel, ...]:
         stat(
             "Processes",
             "Processes that expose the metrics of otel_metrics. Red at none, where TelemetryMissing fires.",
-            count(series(SERIES, _JOB)),
+            count(series(SERIES)),
             bound=Bound(1, low=True),
         ),
         stat(
@@ -78,7 +79,7 @@ def _tiles() -> tuple[Panel, ...]:
         stat(
             "Left out now",
             "Metrics whose name was taken by another one. Red where TelemetryNameCollision fires.",
-            sum_by((), series(COLLISIONS, _JOB)),
+            sum_by((), series(COLLISIONS)),
             bound=Bound(1),
             none="not reported",
         ),
@@ -86,7 +87,7 @@ def _tiles() -> tuple[Panel, ...]:
 
 
 def _targets() -> Panel:
-    samples = aggregate("max", _ONE, Series("scrape_samples_scraped", (_JOB,)))
+    samples = aggregate("max", _ONE, Series("scrape_samples_scraped"))
     states = {"0": {"text": "DOWN", "color": RED, "index": 0}, "1": {"text": "UP", "color": GREEN, "index": 1}}
     up = {
         "mappings": [{"type": "value", "options": states}],
@@ -101,7 +102,7 @@ def _targets() -> Panel:
             Column("State", aggregate("max", _ONE, _UP), width=70, more=tuple(up.items())),
             Column(
                 "Scrape",
-                aggregate("max", _ONE, Series("scrape_duration_seconds", (_JOB,))),
+                aggregate("max", _ONE, Series("scrape_duration_seconds")),
                 "s",
                 _SLOW,
                 width=84,
@@ -122,7 +123,7 @@ def _scrapes() -> tuple[Panel, ...]:
         lines(
             "Duration of scrapes, as Prometheus sees it",
             f"The red line is the bound of TelemetryScrapeSlow, {thresholds.SCRAPE_SECONDS.bound:g} s.",
-            [over_time(Series("scrape_duration_seconds", (_JOB,)), _TARGET)],
+            [over_time(Series("scrape_duration_seconds"), _TARGET)],
             "s",
             bound=_SLOW,
             low=0,
@@ -130,14 +131,14 @@ def _scrapes() -> tuple[Panel, ...]:
         lines(
             "Duration of scrapes, as processes see it",
             "How long the last scrape kept the process busy.",
-            [over_time(series(SCRAPE_DURATION, _JOB), _TARGET)],
+            [over_time(series(SCRAPE_DURATION), _TARGET)],
             "s",
             low=0,
         ),
         lines(
             "Series that record calls are bound to",
             "Steady growth is a label that should not be one.",
-            [over_time(series(SERIES, _JOB), _TARGET)],
+            [over_time(series(SERIES), _TARGET)],
             low=0,
         ),
     )
@@ -149,7 +150,7 @@ def _rejected() -> tuple[Panel, ...]:
         counts(
             "Rejected arguments, per ten minutes",
             "By call and reason. Each kind is explained once in the application's log.",
-            [over_time(total(REJECTED, in_each_step, labels, _JOB), "{{call}} {{reason}}")],
+            [over_time(total(REJECTED, in_each_step, labels), "{{call}} {{reason}}")],
             none="nothing was rejected",
             width=7,
         ),
@@ -167,7 +168,7 @@ def _rejected() -> tuple[Panel, ...]:
             "Rejected arguments in this period",
             "Which call of which job, and why.",
             {"job": "Job", "call": "Call", "reason": "Reason"},
-            [Column("Rejected", total(REJECTED, difference("$__range"), ("job", *labels), _JOB) > 0, width=96)],
+            [Column("Rejected", total(REJECTED, difference("$__range"), ("job", *labels)) > 0, width=96)],
             widths={"Job": 90, "Reason": 110},
             none="nothing was rejected",
             width=10,
@@ -187,7 +188,7 @@ def _servers() -> tuple[Panel, ...]:
     def of(counter: str, *by: str) -> Expression:
         return sum_by(by, in_each_step(Series(counter)))
 
-    return (
+    panels = (
         lines(
             "Duration of rules as a share of their interval",
             "At 100 % evaluations are left out. The red line is the bound of PrometheusRulesSlow.",
@@ -216,3 +217,4 @@ def _servers() -> tuple[Panel, ...]:
             width=24,
         ),
     )
+    return tuple(replace(panel, of_servers=True) for panel in panels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.dashboards.model import Dashboard, Section, feature_menu, label_variable, variables
+from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
@@ -42,7 +42,7 @@ def dashboard(values: Values) -> Dashboard:
         uids.USAGE,
         "otel_metrics / Usage",
         "How often, how well, how fast? Of what record_feature_usage recorded.",
-        variables(label_variable(ACTION.name, ACTION.name, selector, "Action")),
+        (FEATURES, Variable(ACTION.name, "Action", selector)),
         (
             Section("", (*_tiles(values), _actions(values))),
             Section("Rate, errors, duration", _curves(values)),
@@ -95,7 +95,7 @@ def _actions(values: Values) -> Panel:
             Column("p95", each.quantile(0.95), "s"),
             Column("Uses over time", added(USAGE, NOW, _KEY, _WHERE), trend=True, width=200),
         ],
-        links={"Feature": feature_menu(uids.USAGE)},
+        menu=feature_menu(uids.USAGE),
         widths=NAMES,
         sort="Failed",
         interval="5m",
