@@ -48,6 +48,8 @@ def test_module_is_the_same_command() -> None:
         ("dashboard", "--prometheus", "http://user:secret@example.test"),
         ("render", "--check", "--root", "/nonexistent"),
         ("render", "--check", "--grafana-url", "grafana.example"),
+        ("render", "--check", "--by", "my-env"),
+        ("render", "--check", "--by", "feature"),
         ("render", "--check", "--runbook-url", "https://wiki.example/runbook#top"),
         *(("dashboard", "--hours", hours) for hours in ("nan", "-1", "0", "inf", "1e9", "day")),
         *(("dashboard", "--watch", pause) for pause in ("-5", "nan", "inf", "1e300")),

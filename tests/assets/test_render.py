@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from otel_metrics.assets import render
 from otel_metrics.assets.links import Links
+from otel_metrics.assets.scope import with_labels
+from otel_metrics.errors import ConfigurationError
 from otel_metrics.promql import DIALECTS, PROMETHEUS, Histograms
 from otel_metrics.settings import Settings
 from tests.servers import ROOT
@@ -39,6 +44,42 @@ def test_links_in_alerts_lead_where_one_says(tmp_path: Path) -> None:
     )
     assert render.check(tmp_path, links=links) == []
     assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path)
+
+
+def test_rules_and_dashboards_keep_the_labels_apart_that_one_names(tmp_path: Path) -> None:
+    labels = ("job", "env", "cluster")
+    render.write(tmp_path, scope=labels)
+    rules = [
+        rule
+        for path in (tmp_path / "prometheus/rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+    by_feature = re.compile(r"\b(?:by|on) \(([^)]*\bfeature\b[^)]*)\)")
+    groupings = [found for rule in rules for found in by_feature.findall(rule["expr"])]
+    assert len(groupings) > 30
+    assert {grouping.partition(", feature")[0] for grouping in groupings} == {"job, env, cluster"}
+    [errors] = [rule for rule in rules if rule.get("alert") == "FeatureErrorsHigh"]
+    assert "&var-env={{ $labels.env | urlquery }}&" in errors["annotations"]["dashboard"]
+    for path in (tmp_path / "grafana/dashboards").glob("*.json"):
+        dashboard = json.loads(path.read_text(encoding="utf-8"))
+        names = [variable["name"] for variable in dashboard["templating"]["list"]]
+        assert names[:5] == ["datasource", "job", "env", "cluster", "feature"], path
+    overview = (tmp_path / "grafana/dashboards/overview.json").read_text(encoding="utf-8")
+    cluster = json.dumps('label_values(otel_metrics_series{job=~"$job|",env=~"$env|"}, cluster)')
+    assert cluster in overview
+    assert render.check(tmp_path, scope=labels) == []
+    assert tmp_path / "prometheus/rules/recording.yml" in render.check(tmp_path)
+
+
+def test_what_cannot_be_a_label_to_keep_apart_is_rejected() -> None:
+    assert with_labels(["env", "job", "env"]) == ("job", "env")
+    for name in ("my-env", "1st", "__name__", "", "env,x"):
+        with pytest.raises(ConfigurationError, match="is no label's name"):
+            with_labels([name])
+    for name in ("feature", "instance", "le", "alertname"):
+        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be kept apart"):
+            with_labels([name])
 
 
 def test_every_setting_is_explained_with_its_variable_and_default(tmp_path: Path) -> None:

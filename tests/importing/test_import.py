@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -184,6 +185,38 @@ def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
     assert row["metric"]["metric_category"] == 'say "hi"\\\ufffd'
     usage = 'last_over_time(feature_type_name:value:max1d{metric_type="usage"}[23h])'
     assert server.value(usage, MIDNIGHT - 67 * DAY + DAY + 23.5 * 3600) == 0.102
+
+
+def test_the_history_of_an_application_is_told_apart_by_its_job(servers: Servers, tmp_path: Path) -> None:
+    """Two databases of applications that have the same features, in one server."""
+    data, databases = tmp_path / "data", {}
+    for job, rows in (("shop", 300), ("warehouse", 500)):
+        databases[job] = old.filled(tmp_path / f"{job}.db", rows, 2)
+        done = otel_metrics("import", str(databases[job]), "--data", str(data), "--name", job, "--job", job)
+        assert done.returncode == 0, done.stderr
+    server = server_on(servers, data)
+    for job, path in databases.items():
+        done = otel_metrics(
+            "import",
+            str(path),
+            "--data",
+            str(data),
+            "--name",
+            job,
+            "--job",
+            job,
+            "--verify",
+            "--prometheus",
+            server.url,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        query = f'sum(last_over_time(feature_type_name:value:count1d{{job="{job}"}}[23h]))'
+        recorded = server.value(query, MIDNIGHT + DAY + 23.5 * 3600)
+        daily = otel_metrics(
+            "daily", "--date", "2024-02-29", "--job", job, "--format", "csv", "--prometheus", server.url
+        )
+        counts = [int(row["count"]) for row in csv.DictReader(daily.stdout.splitlines())]
+        assert sum(counts) == recorded > 0
 
 
 def test_a_second_run_imports_nothing_doubles_nothing_and_verifies(
