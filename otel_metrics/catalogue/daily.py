@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue.schema import Daily
 
+SECONDS_PER_DAY: Final = 86_400
+"""Of a UTC day, which has no leap seconds in unix time."""
+
 DAILY_SQL: Final = "daily_aggregates"
 """The table in the old database."""
 

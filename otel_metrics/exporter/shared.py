@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_metrics.catalogue import CATALOGUE, DAILY_ACCUMULATORS, DAILY_COUNT, DAY, PROCESSES, Kind
+from otel_metrics.catalogue import CATALOGUE, DAILY_ACCUMULATORS, DAILY_COUNT, DAY, PROCESSES, SECONDS_PER_DAY, Kind
 from otel_metrics.exporter.reader import PrometheusReader
 from otel_metrics.naming import METER_NAME
 from otel_metrics.sdk.lazy_points import LazyPoints, NumberPoint
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from otel_metrics import catalogue
     from otel_metrics.multiprocess.totals import Sample, SharedTotals, Snapshot
     from otel_metrics.multiprocess.values import Day, HistogramValue
-
-_SECONDS_PER_DAY: Final = 86_400
 
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 
@@ -97,7 +95,7 @@ class SharedReader(PrometheusReader):
 
     def _daily(self, snapshot: Snapshot) -> Iterator[Metric]:
         """Yield the sums of the current day and of the one before, as of now."""
-        today = int(self._clock() // _SECONDS_PER_DAY)
+        today = int(self._clock() // SECONDS_PER_DAY)
         found: list[tuple[Attributes, Day]] = []
         for sample in snapshot.rows(DAILY_COUNT.name):
             for day in sample.value:

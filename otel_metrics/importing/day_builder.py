@@ -295,7 +295,7 @@ def step(builder: DayBuilder, parts: Mapping[tuple[int, int], TimedValues]) -> i
     rows = sum(len(times) for (_, column), (times, _) in parts.items() if column in {0, ROWS})
     series = sum(_weight(builder.buffers[index]) for index in {index for index, _ in parts})
     most = max(_SAMPLES_PER_ROW * rows, _FEW)
-    return next((seconds for seconds in STEPS if series * 86_400 // seconds <= most), STEPS[-1])
+    return next((seconds for seconds in STEPS if series * c.SECONDS_PER_DAY // seconds <= most), STEPS[-1])
 
 
 def fill(builder: DayBuilder, day: int, parts: Mapping[tuple[int, int], TimedValues], seconds: int) -> None:

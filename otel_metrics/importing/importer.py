@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from otel_metrics.catalogue import DAILY_SQL
+from otel_metrics.catalogue import DAILY_SQL, SECONDS_PER_DAY
 from otel_metrics.errors import ImportFailedError
 from otel_metrics.importing import openmetrics_file
 from otel_metrics.importing.data_directory import DayState, State
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from otel_metrics.importing.data_directory import DataDirectory
     from otel_metrics.importing.old_history import OldHistory
     from otel_metrics.querying.statistics import Statistics
-
-_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Importer:
 
     def age_of_oldest(self) -> int:
         """Return the age in days of the oldest day that was written, 0 if none was."""
-        return int(self._now // _DAY) - min(self.written) if self.written else 0
+        return int(self._now // SECONDS_PER_DAY) - min(self.written) if self.written else 0
 
     def recover(self) -> None:
         """Finish or take back the days that an interrupted import was about to publish, and clear away what else it left."""
@@ -128,7 +126,7 @@ class Importer:
 
     def _postponed(self, day: int) -> str | None:
         """Return why a day cannot be written now, if so."""
-        over = (day + 1) * _DAY + RECORDED_AT
+        over = (day + 1) * SECONDS_PER_DAY + RECORDED_AT
         if self._wanted.before is not None and date_of(day) >= self._wanted.before:
             return f"not before {self._wanted.before}"
         if over > self._now:

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.catalogue import DAILY_SQL
+from otel_metrics.catalogue import DAILY_SQL, SECONDS_PER_DAY
 from otel_metrics.importing import old_aggregates
 from otel_metrics.importing.day_builder import DayBuilder, content_hash, fill, step
 from otel_metrics.importing.day_files import DayFiles
@@ -94,7 +94,7 @@ class OldHistory:
         filling = {key: row for key, row in self.aggregates.get(day, {}).items() if row[0] in used}
         for key in filling:
             if key in self._infos:
-                self._infos[key].slots.setdefault(86_400 // seconds - 1, 1.0)
+                self._infos[key].slots.setdefault(SECONDS_PER_DAY // seconds - 1, 1.0)
         for text in old_aggregates.text(filling):
             whole.update(text.encode())
         return whole.hexdigest(), seconds

@@ -6,10 +6,12 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.catalogue import SECONDS_PER_DAY
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-MS_PER_DAY: Final = 86_400_000
+MS_PER_DAY: Final = SECONDS_PER_DAY * 1000
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # naive on purpose: subtracted from naive timestamps that mean UTC
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -59,7 +61,7 @@ class Timestamps:
             since: timedelta = moment - (_EPOCH if moment.tzinfo is None else _EPOCH_UTC)
         except OverflowError:  # a zone's offset cannot be added
             raise ValueError(_AFTER) from None
-        found = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+        found = (since.days * SECONDS_PER_DAY + since.seconds) * 1000 + since.microseconds // 1000
         if found < 0:
             raise ValueError("before 1970")
         if found > _LAST:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
-from otel_metrics.catalogue import Kind
+from otel_metrics.catalogue import SECONDS_PER_DAY, Kind
 from otel_metrics.naming import series_name
 from otel_metrics.promql import (
     INSTANCE,
@@ -34,7 +34,7 @@ from otel_metrics.promql import (
     unequal,
     unlike,
 )
-from otel_metrics.querying.source import SECONDS_PER_DAY, DistributionQuery, LatestQuery
+from otel_metrics.querying.source import DistributionQuery, LatestQuery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

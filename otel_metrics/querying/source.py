@@ -8,6 +8,7 @@ from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from otel_metrics.catalogue import SECONDS_PER_DAY
 from otel_metrics.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from otel_metrics.querying.statistics import Statistics, ValueSummary
     from otel_metrics.results import SourceName
 
-SECONDS_PER_DAY: Final = 86_400
 MOST_HOURS: Final = 36_525 * 24
 """A century."""
 

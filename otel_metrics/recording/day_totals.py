@@ -7,7 +7,7 @@ from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.catalogue import DAY
+from otel_metrics.catalogue import DAY, SECONDS_PER_DAY
 from otel_metrics.recording.sinks import Sink
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import DayKey
     from otel_metrics.recording.sinks import Batch
 
-SECONDS_PER_DAY: Final = 86_400
 
 KEPT: Final = 4
 """Days that are kept per key: today's, yesterday's, and two for a clock that is wrong for a while; the farthest goes first."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
-from otel_metrics.catalogue import DAILY_COUNT, REASON, SHARED_ERRORS, Kind
+from otel_metrics.catalogue import DAILY_COUNT, REASON, SECONDS_PER_DAY, SHARED_ERRORS, Kind
 from otel_metrics.multiprocess.values import (
     DAYS,
     Day,
@@ -24,7 +24,6 @@ from otel_metrics.multiprocess.values import (
     Native,
     newest_exemplars,
 )
-from otel_metrics.recording.day_totals import SECONDS_PER_DAY
 from otel_metrics.recording.sinks import Sink
 from otel_metrics.sdk.bucket_counts import BucketCounts, BucketSpec, Exponential
 

@@ -10,7 +10,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from otel_metrics.recording.day_totals import SECONDS_PER_DAY
+from otel_metrics.catalogue import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -210,13 +210,17 @@ def test_the_history_of_an_application_is_told_apart_by_its_job(servers: Servers
             server.url,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        query = f'sum(last_over_time(feature_type_name:value:count1d{{job="{job}"}}[23h]))'
-        recorded = server.value(query, MIDNIGHT + DAY + 23.5 * 3600)
+        columns = (("system_performance", "value"), ("user_satisfaction", "score"), ("feature_usage", "duration_ms"))
+        expected = sum(
+            sql(path, f"SELECT count({column}) FROM {table} WHERE timestamp LIKE '2024-02-29%'")[0][0]
+            for table, column in columns
+        )
+        recorded = f'sum(last_over_time(feature_type_name:value:count1d{{job="{job}"}}[23h]))'
+        assert server.value(recorded, MIDNIGHT + DAY + 23.5 * 3600) == expected
         daily = otel_metrics(
             "daily", "--date", "2024-02-29", "--job", job, "--format", "csv", "--prometheus", server.url
         )
-        counts = [int(row["count"]) for row in csv.DictReader(daily.stdout.splitlines())]
-        assert sum(counts) == recorded > 0
+        assert sum(int(row["count"]) for row in csv.DictReader(daily.stdout.splitlines())) == expected
 
 
 def test_a_second_run_imports_nothing_doubles_nothing_and_verifies(
