@@ -13,6 +13,7 @@ import pytest
 from otel_metrics.querying import shaping
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.prometheus_source import PrometheusSource
+from otel_metrics.querying.scope import Scope
 from tests.querying.history import DAY, MIDNIGHT, write
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def client(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
     _values_below_zero(lines)
     drift = 'feature="chat",metric_type="learning",metric_name="drift"'
     recorded(drift, 2, avg1d=-0.25, min1d=-3.0, max1d=2.0, stddev1d=2.2, count1d=4.0)
+    for job, count in (("shop", 2.0), ("warehouse", 3.0)):
+        recorded(f'job="{job}",{reply}', 5, **{**COLUMNS, "count1d": count})
+    recorded(f'job="shop",{better}', 5, **COLUMNS)
     info = (
         'feature_performance_unit_info{feature="chat",metric_category="response_time",metric_name="reply",unit="us"} 1 '
     )
@@ -109,6 +113,20 @@ def test_neighbouring_days_are_not_mixed_up(client: PrometheusClient) -> None:
         for day in (12, 13, 14, 15, 16, 17)
     }
     assert counts == {12: [], 13: [39], 14: [40, 40, 1], 15: [41], 16: [4], 17: []}
+
+
+def test_rows_of_several_applications_are_not_taken_for_one(client: PrometheusClient) -> None:
+    """Here nothing is left that they could be computed from."""
+
+    def counts(scope: Scope) -> dict[str, int]:
+        table = PrometheusSource(client, lambda: MIDNIGHT + 10 * DAY, scope).day(date(2025, 12, 19))
+        told = [warning for warning in table.warnings if warning.startswith("1 rows left out")]
+        assert bool(told) == (not scope.labels)
+        return {row["metric_name"]: row["count"] for row in shaping.daily(table)}
+
+    assert counts(Scope({"job": "shop"})) == {"reply": 2, "words": 40}
+    assert counts(Scope({"job": "warehouse"})) == {"reply": 3}
+    assert counts(Scope()) == {"words": 40}
 
 
 def test_a_day_with_values_below_zero_has_percentiles_although_rules_record_none(client: PrometheusClient) -> None:
