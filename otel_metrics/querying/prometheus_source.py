@@ -49,8 +49,8 @@ _TRANSLATE: Final = (
     "-opentelemetry.usePrometheusNaming in VictoriaMetrics"
 )
 _SEVERAL_TIMES: Final = (
-    "rows are recorded several times, perhaps from a part of the series each, and one of them is shown: evaluate the rules in "
-    "one place, over all series"
+    "rows are recorded several times, for several jobs or from a part of the series each, and one of them is shown: choose a job "
+    "with prometheus_matchers, or evaluate the rules in one place, over all series"
 )
 
 

@@ -116,17 +116,17 @@ def test_neighbouring_days_are_not_mixed_up(client: PrometheusClient) -> None:
 
 
 def test_rows_of_several_applications_are_not_taken_for_one(client: PrometheusClient) -> None:
-    """Here nothing is left that they could be computed from."""
+    """Here nothing is left that they could be computed from; one is shown, and said not to be all."""
 
     def counts(scope: Scope) -> dict[str, int]:
         table = PrometheusSource(client, lambda: MIDNIGHT + 10 * DAY, scope).day(date(2025, 12, 19))
-        told = [warning for warning in table.warnings if warning.startswith("1 rows left out")]
+        told = [warning for warning in table.warnings if "recorded several times, for several jobs" in warning]
         assert bool(told) == (not scope.labels)
         return {row["metric_name"]: row["count"] for row in shaping.daily(table)}
 
     assert counts(Scope({"job": "shop"})) == {"reply": 2, "words": 40}
     assert counts(Scope({"job": "warehouse"})) == {"reply": 3}
-    assert counts(Scope()) == {"words": 40}
+    assert counts(Scope())["reply"] in {2, 3}
 
 
 def test_a_day_with_values_below_zero_has_percentiles_although_rules_record_none(client: PrometheusClient) -> None:
