@@ -117,15 +117,20 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
                 "Average over days",
                 aggregate("max", DAILY_KEY, _each_day(DAILY_TABLE["avg_value"].series, rows)),
                 trend=True,
-                width=104,
+                width=84,
             ),
             *(
-                Column(column.title, _last_day(column.series, rows), unit, width=84 if column.name == "stddev" else 76)
+                Column(
+                    column.title,
+                    _last_day(column.series, rows),
+                    unit,
+                    width=80 if column.name in {"stddev", "max_value"} else 72,
+                )
                 for column in others.values()
             ),
         ],
         menu=_MENU,
-        widths=_WIDTHS if unit == "none" else {"Type": _WIDTHS["Type"]},
+        widths={**_WIDTHS, "Type": 130} if unit == "none" else {"Type": _WIDTHS["Type"]},
         unseen=() if unit == "none" else ("unit",),
         none="no full day yet: rows are complete an hour and a half after midnight UTC",
         sort="Count",

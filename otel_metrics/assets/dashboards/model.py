@@ -56,6 +56,14 @@ def _legend(text: str, scope: Labels) -> str:
     return " ".join([*(f"{{{{{label}}}}}" for label in _beside(re.findall(r"{{(\w+)}}", text), scope)), text])
 
 
+def override(heading: str, properties: Mapping[str, Any], *, matcher: str = "byName") -> Json:
+    """Return properties of the columns, or curves, of a name."""
+    return {
+        "matcher": {"id": matcher, "options": heading},
+        "properties": [{"id": name, "value": value} for name, value in properties.items()],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What tells the rows of a table apart, and what its columns are called."""
@@ -69,11 +77,14 @@ class Rows:
     menu: Menu
     """Where the name of a feature leads."""
 
+    def _own(self, scope: Labels) -> dict[str, str]:
+        return {label: label.capitalize() for label in _beside([*self.labels], scope)}
+
     def organized(self, scope: Labels) -> Json:
         """Return what names the columns and puts them in order, those of the scope after the first."""
         first, *others = self.labels
-        own = {label: label.capitalize() for label in _beside([*self.labels], scope)}
-        renamed = {first: self.labels[first], **own, **{name: self.labels[name] for name in others}, **self.columns}
+        named = {name: self.labels[name] for name in others}
+        renamed = {first: self.labels[first], **self._own(scope), **named, **self.columns}
         options = {
             "excludeByName": dict.fromkeys(("Time", "__name__", *self.unseen), True),
             "indexByName": {name: place for place, name in enumerate(renamed)},
@@ -81,15 +92,15 @@ class Rows:
         }
         return {"id": "organize", "options": options}
 
-    def linked(self, scope: Labels) -> Json:
-        """Return the links of features' names, each for its own application."""
-        of_row = (f"var-{label}=${{__data.fields.{label.capitalize()}.text:percentencode}}" for label in scope)
-        clicked = (*of_row, f"var-{FEATURE.name}=${{__value.raw:percentencode}}")
-        links = [{"title": title, "url": address(uid, *clicked), "targetBlank": False} for title, uid in self.menu]
-        return {
-            "matcher": {"id": "byName", "options": self.labels[FEATURE.name]},
-            "properties": [{"id": "links", "value": links}],
-        }
+    def overrides(self, scope: Labels) -> list[Json]:
+        """Return the widths of the scope's columns, and the links of features' names, each for its own application."""
+        found = [override(heading, {"custom.width": 84}) for heading in self._own(scope).values()]
+        if self.menu:
+            of_row = (f"var-{label}=${{__data.fields.{label.capitalize()}.text:percentencode}}" for label in scope)
+            clicked = (*of_row, f"var-{FEATURE.name}=${{__value.raw:percentencode}}")
+            links = [{"title": title, "url": address(uid, *clicked), "targetBlank": False} for title, uid in self.menu]
+            found.append(override(self.labels[FEATURE.name], {"links": links}))
+        return found
 
 
 Menu = tuple[tuple[str, str], ...]
@@ -131,8 +142,7 @@ class Panel:
         overrides, transformations = list(self.overrides), list(self.transformations)
         if self.rows:
             transformations.append(self.rows.organized(scope))
-            if self.rows.menu:
-                overrides.append(self.rows.linked(scope))
+            overrides += self.rows.overrides(scope)
         body: Json = {
             "id": number,
             "type": self.kind,

@@ -75,13 +75,13 @@ def _each() -> Panel:
         "The last measurement of each in this period, in the unit that the caller recorded.",
         {"feature": "Feature", "impact_category": "Category", "optimization_id": "Optimization"},
         [
-            Column("Before", before, "none"),
-            Column("After", after, "none"),
-            Column("Change", after / before.differs(0) - 1, "percentunit", decimals=1),
+            Column("Before", before, "none", width=72),
+            Column("After", after, "none", width=72),
+            Column("Change", after / before.differs(0) - 1, "percentunit", decimals=1, width=72),
         ],
         menu=feature_menu(uids.OPTIMIZATION),
         sort="Optimization",
-        width=14,
+        width=13,
     )
 
 
@@ -93,12 +93,12 @@ def _categories(values: Values) -> Panel:
         "Counts and averages are exact.",
         {"feature": "Feature", "impact_category": "Category"},
         [
-            Column("Count", each.count(), width=70),
-            Column("Change", each.average() - 1, "percentunit", decimals=1, width=90),
-            Column("Impact on users", impact, "percentunit", decimals=1, width=120),
+            Column("Count", each.count(), width=60),
+            Column("Change", each.average() - 1, "percentunit", decimals=1, width=76),
+            Column("Impact on users", impact, "percentunit", decimals=1, width=90),
         ],
         menu=feature_menu(uids.OPTIMIZATION),
-        width=10,
+        width=11,
     )
 
 

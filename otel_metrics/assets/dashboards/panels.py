@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.assets.dashboards.model import COLUMNS, DATASOURCE, NO_DATA, Panel, Rows
+from otel_metrics.assets.dashboards.model import COLUMNS, DATASOURCE, NO_DATA, Panel, Rows, override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ CLEAR: Final = "transparent"
 BLUE: Final = "#5794F2"
 """Of sparklines and bars that nobody judges."""
 
-NAMES: Final = {"Feature": 190}
+NAMES: Final = {"Feature": 150}
 """Widths for long names."""
 
 EMPTY: Final = "–"
@@ -214,7 +214,7 @@ def _graph(
     overrides = [_fixed(state, color) for values in states for state, color in values.items()]
     if BEFORE in legends:
         dotted: Json = {"custom.lineStyle": {"fill": "dot", "dash": [0, 6]}}
-        overrides.append(_override(f"/.*{BEFORE}.*/", dotted, matcher="byRegexp"))
+        overrides.append(override(f"/.*{BEFORE}.*/", dotted, matcher="byRegexp"))
     return Panel(
         "timeseries",
         title,
@@ -385,8 +385,8 @@ def table(
     nowhere = {"legend": True, "tooltip": True, "viz": True}
     for heading, own in (hidden or {}).items():
         properties[heading] = {**own, "custom.hideFrom": nowhere}
-    overrides = [_override("/.*/", {"noValue": EMPTY}, matcher="byRegexp")]
-    overrides += [_override(heading, own) for heading, own in properties.items()]
+    overrides = [override("/.*/", {"noValue": EMPTY}, matcher="byRegexp")]
+    overrides += [override(heading, own) for heading, own in properties.items()]
     order = [sort] if isinstance(sort, str) else sort
     options: Json = {
         "cellHeight": "sm",
@@ -413,6 +413,7 @@ def table(
                 "filterable": False,
                 "minWidth": 60,
                 "wrapHeaderText": True,
+                "wrapText": True,
             },
             "mappings": [_absent(EMPTY, CLEAR)],
             "thresholds": _thresholds(PLAIN),
@@ -432,11 +433,4 @@ def _ref(place: int) -> str:
 
 
 def _fixed(name: str, color: str) -> Json:
-    return _override(name, {"color": {"mode": "fixed", "fixedColor": color}})
-
-
-def _override(heading: str, properties: Mapping[str, Any], *, matcher: str = "byName") -> Json:
-    return {
-        "matcher": {"id": matcher, "options": heading},
-        "properties": [{"id": name, "value": value} for name, value in properties.items()],
-    }
+    return override(name, {"color": {"mode": "fixed", "fixedColor": color}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
@@ -110,7 +111,7 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         values.of(USAGE_DURATION, whole, _KEY, _WHERE).average(),
         _KEY,
     )
-    return (
+    panels = (
         lines(
             "Uses per minute",
             f"The {SHOWN} most frequent actions of the period.",
@@ -135,6 +136,8 @@ def _curves(values: Values) -> tuple[Panel, ...]:
             interval="5m",
         ),
     )
+    # The names of actions are long.
+    return tuple(replace(panel, height=9) for panel in panels)
 
 
 def _details(values: Values) -> tuple[Panel, ...]:
