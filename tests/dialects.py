@@ -11,6 +11,7 @@ from otel_metrics.promql import Histograms, of_prometheus
 from tests.servers import version
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.service_levels import ServiceLevels
     from otel_metrics.promql import Dialect
 
 AT_HAND = of_prometheus(version("prometheus"))
@@ -20,15 +21,15 @@ CLASSIC = AT_HAND.storing(Histograms.CLASSIC)
 START_TIMES = "created-timestamp-zero-ingestion"
 
 
-def rules(dialect: Dialect) -> dict[str, str]:
+def rules(dialect: Dialect, levels: ServiceLevels | None = None) -> dict[str, str]:
     """The rule files of a dialect: name and text."""
     return {
         path.rpartition("/")[2]: text
-        for path, text in render.files(dialect).items()
+        for path, text in render.files(dialect, levels=levels).items()
         if path.startswith(f"{render.RULES}/")
     }
 
 
-def groups(dialect: Dialect) -> list[dict[str, Any]]:
+def groups(dialect: Dialect, levels: ServiceLevels | None = None) -> list[dict[str, Any]]:
     """The groups of all rules of a dialect."""
-    return [group for _, text in sorted(rules(dialect).items()) for group in yaml.safe_load(text)["groups"]]
+    return [group for _, text in sorted(rules(dialect, levels).items()) for group in yaml.safe_load(text)["groups"]]

@@ -41,6 +41,8 @@ def test_a_wheel_carries_the_shipped_files_and_the_example(tmp_path: Path) -> No
     for name in (
         "prometheus/prometheus.yml",
         "prometheus/alertmanager.yml",
+        "prometheus/service_levels.yml",
+        "prometheus/rules/service_levels.yml",
         "prometheus/rules/daily.yml",
         "grafana/provisioning/dashboards/otel_metrics.yml",
         "grafana/provisioning/datasources/prometheus.yml",

@@ -20,6 +20,7 @@ _PROMETHEUS: Final = "prometheus/prometheus.yml"
 _BY_HAND: Final = (
     _PROMETHEUS,
     "prometheus/alertmanager.yml",
+    "prometheus/service_levels.yml",
     "grafana/provisioning/dashboards/otel_metrics.yml",
     "grafana/provisioning/datasources/prometheus.yml",
 )

@@ -12,6 +12,7 @@ from otel_metrics.assets import (
     reference,
     results_page,
     rulefile,
+    service_levels,
     settings_page,
     telemetry_alerts,
 )
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
     from otel_metrics.assets.links import Links
     from otel_metrics.assets.scope import Labels
+    from otel_metrics.assets.service_levels import ServiceLevels
     from otel_metrics.promql import Dialect
 
 RULES: Final = "prometheus/rules"
 DASHBOARDS: Final = "grafana/dashboards"
+_LEVELS: Final = f"{RULES}/service_levels.yml"
+_LEVELS_SOURCE: Final = f"change {service_levels.FILE} instead."
 REFERENCE: Final = "docs/metrics.md"
 RESULTS: Final = "docs/results.md"
 SETTINGS: Final = "docs/settings.md"
@@ -36,27 +40,49 @@ SETTINGS: Final = "docs/settings.md"
 __all__ = ["check", "files", "write"]
 
 
-def files(dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, scope: Labels = SCOPE) -> dict[str, str]:
-    """Return every generated file: its path below the root, with ``/``, and its text."""
+def files(
+    dialect: Dialect = PROMETHEUS,
+    links: Links = SHIPPED,
+    scope: Labels = SCOPE,
+    levels: ServiceLevels | None = None,
+) -> dict[str, str]:
+    """Return every generated file: its path below the root, with ``/``, and its text. Without ``levels`` those shipped are taken.
+
+    Raises:
+        ConfigurationError: a service level cannot be told with what the server stores.
+    """
+    levels = levels or service_levels.shipped()
     rules = {
         "recording.yml": recording.groups(dialect, scope),
         "daily.yml": daily.groups(dialect, scope),
         "feature_alerts.yml": (feature_alerts.group(scope),),
         "telemetry_alerts.yml": telemetry_alerts.groups(dialect, scope),
     }
+    own = service_levels.groups(levels, dialect, scope)
     return {
         **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules.items()},
-        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect, scope).items()},
+        **({_LEVELS: rulefile.text(*own, links=links, source=_LEVELS_SOURCE)} if own else {}),
+        **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect, scope, levels).items()},
         REFERENCE: reference.text(),
         RESULTS: results_page.text(),
         SETTINGS: settings_page.text(),
     }
 
 
-def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, scope: Labels = SCOPE) -> list[Path]:
-    """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted."""
-    changed = check(root, dialect, links, scope)
-    expected = files(dialect, links, scope)
+def write(
+    root: Path,
+    dialect: Dialect = PROMETHEUS,
+    links: Links = SHIPPED,
+    scope: Labels = SCOPE,
+    levels: ServiceLevels | None = None,
+) -> list[Path]:
+    """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted.
+
+    Raises:
+        ConfigurationError: as :func:`files`; nothing is written.
+    """
+    expected = files(dialect, links, scope, levels)
+    changed = check(root, dialect, links, scope, levels)
     for path in changed:
         text = expected.get(path.relative_to(root).as_posix())
         if text is None:
@@ -66,12 +92,18 @@ def write(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, sco
     return changed
 
 
-def check(root: Path, dialect: Dialect = PROMETHEUS, links: Links = SHIPPED, scope: Labels = SCOPE) -> list[Path]:
+def check(
+    root: Path,
+    dialect: Dialect = PROMETHEUS,
+    links: Links = SHIPPED,
+    scope: Labels = SCOPE,
+    levels: ServiceLevels | None = None,
+) -> list[Path]:
     """Return the paths below ``root`` that ``write`` would change, sorted.
 
     A file that somebody else put beside them is left alone.
     """
-    expected = files(dialect, links, scope)
+    expected = files(dialect, links, scope, levels)
     drifted = {root / path for path, text in expected.items() if _read(root / path) != text}
     for folder, pattern in ((RULES, "*.yml"), (DASHBOARDS, "*.json")):
         for path in (root / folder).glob(pattern):
@@ -89,4 +121,4 @@ def _read(path: Path) -> str:
 
 
 def _is_generated(text: str) -> bool:
-    return text.startswith(rulefile.HEADER) or f'"{dashboards.GENERATED}"' in text
+    return text.startswith(rulefile.GENERATED) or f'"{dashboards.GENERATED}"' in text

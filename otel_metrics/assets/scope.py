@@ -23,7 +23,7 @@ SCOPE: Final[Labels] = (JOB,)
 _NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _TAKEN: Final = {
     *(label.name for metric in CATALOGUE for label in metric.labels),
-    *("alertname", "alertstate", "datasource", "histogram", "instance", "le", INSTANCE),
+    *("alertname", "alertstate", "datasource", "histogram", "instance", "kind", "le", "service_level", INSTANCE),
 }
 """Labels that mean something else in rules, alerts or dashboards."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from otel_metrics.promql import seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -35,6 +37,35 @@ RESPONSE_TIME: Final = Limit(1.0, events=20, hold="10m")
 
 SILENCE: Final = Limit(0, events=20, hold="15m")
 """Uses an hour; fires when none is left of so many at the same hour of the day before."""
+
+# ------------------------------------------- service levels
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """Too much of an error budget spent: ``share`` of what a period has, within ``long``, and still so within ``short``.
+
+    The pairs are those of "Alerting on SLOs" in Google's Site Reliability Workbook.
+    """
+
+    long: str
+    short: str
+    """A twelfth of ``long``: shortly after the trouble has ended, the alert ends."""
+    share: float
+
+    def factor(self, period: str) -> float:
+        """Return how much faster than evenly over the period that is: 14.4 for 2 % of thirty days within an hour."""
+        return round(self.share * seconds(period) / seconds(self.long), 4)
+
+
+BURNS_FAST: Final = (Burn("1h", "5m", 0.02), Burn("6h", "30m", 0.05))
+BURNS_SLOW: Final = (Burn("3d", "6h", 0.1),)
+
+BURN_FAST: Final = Limit(0, events=10, hold="2m")
+"""Bad events in the long window below which nothing is said. Both windows have lasted already, so it waits only until a second
+evaluation agrees."""
+
+BURN_SLOW: Final = Limit(0, events=10, hold="15m", keep="1h")
 
 # ------------------------------------------- telemetry itself
 

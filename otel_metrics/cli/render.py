@@ -5,9 +5,10 @@ A folder given with ``--root`` becomes complete: configuration of the servers th
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otel_metrics.assets import data_files, render, scope
+from otel_metrics.assets import data_files, render, scope, service_levels
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.cli import argument_types, terminal
 from otel_metrics.errors import ConfigurationError
@@ -56,6 +57,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="page that has the runbook, to which '#' and the alert's name in small letters are added "
         "(default: the dashboard Runbook)",
     )
+    command.add_argument(
+        "--service-levels",
+        type=Path,
+        metavar="FILE",
+        help=f"what users may expect: a file of ours, of Sloth or of OpenSLO (default: {service_levels.FILE} below the root)",
+    )
     command.set_defaults(run=run)
 
 
@@ -70,11 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigurationError(f"--histograms: {error}") from None
     if not arguments.check:
         root = data_files.folder_to_write(arguments.root)
-        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, dialect, links, by)):
+        levels = _levels(arguments, root)
+        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, dialect, links, by, levels)):
             terminal.say("wrote", path.relative_to(root))
         return 0
     root = data_files.root(arguments.root)
-    drifted = render.check(root, dialect, links, by)
+    drifted = render.check(root, dialect, links, by, _levels(arguments, root))
     for path in drifted:
         terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
     return 1 if drifted else 0
+
+
+def _levels(arguments: argparse.Namespace, root: Path) -> service_levels.ServiceLevels:
+    given: Path | None = arguments.service_levels
+    return service_levels.read(given) if given else service_levels.below(root)

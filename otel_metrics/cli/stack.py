@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.assets import data_files, files, render
+from otel_metrics.assets import data_files, files, render, service_levels
 from otel_metrics.cli import argument_types, processes, server_config, terminal
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.promql import PROMETHEUS, of_prometheus
@@ -129,7 +129,7 @@ def prometheus(
     text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
         version=version,
-        rules=_rules(version, folder),
+        rules=_rules(version, root, folder),
         retention=retention,
         addresses={"prometheus": own},
         applications=applications,
@@ -146,13 +146,13 @@ def prometheus(
     return processes.Server(program, arguments, port=port, folder=folder)
 
 
-def _rules(version: tuple[int, ...], folder: Path) -> Path | None:
+def _rules(version: tuple[int, ...], root: Path, folder: Path) -> Path | None:
     """Write the rules for a Prometheus that does not understand the shipped ones, and return their folder."""
     dialect = of_prometheus(version)
     if dialect is PROMETHEUS:
         return None
     rules = folder / "rules"
-    for path, content in render.files(dialect).items():
+    for path, content in render.files(dialect, levels=service_levels.below(root)).items():
         if path.startswith(f"{render.RULES}/"):
             files.write(rules / Path(path).name, content, below=folder.parent, mode=files.PRIVATE)
     return rules

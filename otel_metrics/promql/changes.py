@@ -57,6 +57,14 @@ class HistogramChange:
         values = self._sum() if self.native else self._sum("_bucket", (*self.by, "le"))
         return call("histogram_quantile", quantile, values) >= 0
 
+    def values(self) -> Expression:
+        """Return the values themselves, as a native histogram."""
+        return self._sum()
+
+    def bucket(self) -> Expression:
+        """Return the number of values in the classic bucket that ``matchers`` name."""
+        return self._sum("_bucket")
+
     def buckets(self) -> Expression:
         """Return the values per bucket, as a heatmap takes them."""
         return self._sum(by=()) if self.native else self._sum("_bucket", ("le",))

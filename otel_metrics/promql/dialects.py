@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SERIES
-from otel_metrics.promql.syntax import Series, aggregate, call, last_over, series
+from otel_metrics.promql.syntax import Series, aggregate, call, last_over, seconds, series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +46,9 @@ class Dialect:
     counts from zero where the server keeps start times (``created-timestamp-zero-ingestion``)."""
     chains: bool = True
     """A rule reads what the rules before it have recorded in the same evaluation."""
+    delay: str = "15s"
+    """How far back rules are evaluated that count minute by minute: a scrape that is stored later than its time would be in no
+    minute otherwise. Empty where the server does that by itself."""
     exposes_prometheus: bool = True
     """The server exposes Prometheus' own metrics (``prometheus_…``), which alerts on the server read."""
     ranges: bool = False
@@ -74,10 +77,18 @@ class Dialect:
         """Return the exact change over a window, as panels take it."""
         return anchored(window) if self.anchored else difference(window)
 
+    def watched(self, window: str) -> Change:
+        """Return the exact change of counters over a window, as rules take it: of what was watched only."""
+        return anchored(window) if self.anchored else watched(window)
+
+    def watched_histograms(self, window: str) -> Change:
+        """Return the same for histograms, as they are stored."""
+        return watched_native(window) if self.native and not self.anchored else self.watched(window)
+
     @property
     def hour(self) -> Change:
-        """The exact change of counters over an hour, as rules take it: of what was watched only."""
-        return anchored("1h") if self.anchored else watched_hour
+        """The exact change of counters over an hour, as rules take it."""
+        return self.watched("1h")
 
     @property
     def hour_of_observed(self) -> Change:
@@ -87,7 +98,7 @@ class Dialect:
     @property
     def hour_of_histograms(self) -> Change:
         """The same for histograms, as they are stored."""
-        return watched_hour_native if self.native and not self.anchored else self.hour
+        return self.watched_histograms("1h")
 
 
 PROMETHEUS: Final = Dialect("prometheus", "Prometheus 3.16 and later", anchored=True)
@@ -96,6 +107,7 @@ VICTORIAMETRICS: Final = Dialect(
     "victoriametrics",
     "VictoriaMetrics with vmalert",
     chains=False,
+    delay="",
     exposes_prometheus=False,
     ranges=True,
     stores=(Histograms.CLASSIC,),
@@ -147,42 +159,58 @@ def difference(window: str, lookback: str = "1h") -> Change:
     return change
 
 
-def watched_hour(selector: Series) -> Expression:
-    """Return what was added to a series in an hour as rules take it: as :func:`difference`, but only of what was watched.
+def watched(window: str, lookback: str = "1h") -> Change:
+    """Return the change over a window as rules take it: as :func:`difference`, but only of what was watched.
 
-    A process without a value at the start of the hour is a young one, unless
+    A process without a value at the start of the window is a young one, unless
 
     - nothing at all was scraped or pushed then (the server is new, or was away), and the process does not say that it is younger;
     - or the process was known before, and just then could not be scraped.
 
-    What such a process has counted in its life did not happen in the hour: its first value within it counts as the start.
+    What such a process has counted in its life did not happen in the window: its first value within it counts as the start.
     """
-    last, first = last_over(selector.over("1h")), call("min_over_time", selector.over("1h"))
-    return last - (
-        last_over(selector.over("1h", offset="1h"))
-        | first.unless(_SCRAPED, on=()).unless(_YOUNG, on=("job", "instance"))
-        | first.also(_MISSED, on=(INSTANCE,))
-        | last * 0
-    )
+
+    def change(selector: Series) -> Expression:
+        last, first = last_over(selector.over(window)), call("min_over_time", selector.over(window))
+        return last - (
+            last_over(selector.over(lookback, offset=window))
+            | first.unless(_scraped(window), on=()).unless(_young(window), on=("job", "instance"))
+            | first.also(_missed(window, lookback), on=(INSTANCE,))
+            | last * 0
+        )
+
+    return change
 
 
-def watched_hour_native(selector: Series) -> Expression:
-    """Return what :func:`watched_hour` returns, for native histograms.
+def watched_native(window: str, lookback: str = "1h") -> Change:
+    """Return what :func:`watched` returns, for native histograms.
 
-    A first value within the hour cannot be asked for, so what was not watched at its start is extrapolated a little.
+    A first value within the window cannot be asked for, so what was not watched at its start is extrapolated a little.
     """
-    last = last_over(selector.over("1h"))
-    started = (
-        last_over(selector.over("1h", offset="1h"))
-        | (last * 0).also(_SCRAPED, on=()).unless(_MISSED, on=(INSTANCE,))
-        | (last * 0).also(_YOUNG, on=("job", "instance"))
-    )
-    return (last - started) | call("increase", selector.over("1h"))
+
+    def change(selector: Series) -> Expression:
+        last = last_over(selector.over(window))
+        started = (
+            last_over(selector.over(lookback, offset=window))
+            | (last * 0).also(_scraped(window), on=()).unless(_missed(window, lookback), on=(INSTANCE,))
+            | (last * 0).also(_young(window), on=("job", "instance"))
+        )
+        return (last - started) | call("increase", selector.over(window))
+
+    return change
 
 
-# Who only pushes has no `up`.
-_SCRAPED: Final = aggregate("group", (), Series("up").when(offset="1h") | series(SERIES).when(offset="1h"))
-_YOUNG: Final = Series("process_start_time_seconds") > call("time") - 3600
-_MISSED: Final = last_over(series(SERIES).over("1d", offset="1h")).unless(
-    last_over(series(SERIES).over("1h", offset="1h"))
-)
+def _scraped(window: str) -> Expression:
+    """Return something if anything was scraped at the start of the window, or pushed: who only pushes has no ``up``."""
+    return aggregate("group", (), Series("up").when(offset=window) | series(SERIES).when(offset=window))
+
+
+def _young(window: str) -> Expression:
+    """Return the targets that say that they have started within the window."""
+    return Series("process_start_time_seconds") > call("time") - seconds(window)
+
+
+def _missed(window: str, lookback: str) -> Expression:
+    """Return the processes that were known before the window, and not seen right before it."""
+    known, seen = (last_over(series(SERIES).over(each, offset=window)) for each in ("1d", lookback))
+    return known.unless(seen)

@@ -55,6 +55,16 @@ def milliseconds(seconds: float) -> str:
     return f"{max(round(seconds * 1000), 1)}ms"
 
 
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def seconds(duration: str) -> float:
+    """Return the seconds of a duration of one unit, such as ``30d``."""
+    if duration.endswith("ms"):
+        return int(duration[:-2]) / 1000
+    return int(duration[:-1]) * _UNITS[duration[-1]]
+
+
 # ------------------------------------------------------------------------------------------------------------ matchers
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DAYS = 15
 _UP = 'up{job="history",instance="past"}'
+_SUCCESSES = 'service_level:successes:increase1m{job="learning-engine",feature="learning-engine",service_level="learning-is-recent"}'
 _WITHOUT_REASON = {INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS, UNMERGED}
 """It says on which scale its scores are, serves without passwords and certificates, and is one process."""
 RETENTION = "--storage.tsdb.retention.time=60d"
@@ -90,6 +91,8 @@ def observe(servers: Servers, folder: Path) -> Prometheus:
         history.hold(_UP, 1, noon - 5 * MINUTE, noon + HOUR)
     _scrapes(history, exposition, "recent", hour - 40 * MINUTE, end)
     history.hold(_UP, 1, hour - HOUR - 5 * MINUTE, end)
+    # A quarter of an hour has to be known before anything can be found stale.
+    history.hold(_SUCCESSES, 1, end - HOUR, end)
     history.write(data)
 
     # The past hours' differences, by the shipped expressions.

@@ -101,6 +101,29 @@ def test_the_trouble_of_one_feature_of_one_application_is_one_notification(
     assert any(len(post["alerts"]) == 2 for post in webhook.posts)
 
 
+def test_a_budget_that_burns_and_the_errors_that_burn_it_are_one_page(shipped_routes: tuple[Process, Webhook]) -> None:
+    """Errors of another feature, and of another application, are told."""
+    alertmanager, webhook = shipped_routes
+    chat = {"severity": "critical", "job": "shop", "feature": "chat"}
+    send(
+        alertmanager,
+        {"alertname": "FeatureErrorBudgetBurnFast", "service_level": "chat-answers", **chat},
+        {"alertname": "FeatureErrorBudgetBurnSlow", "service_level": "chat-answers", **chat, "severity": "warning"},
+        {"alertname": "FeatureErrorsHigh", **chat},
+        {"alertname": "FeatureErrorsHigh", **chat, "feature": "search"},
+        {"alertname": "FeatureErrorsHigh", **chat, "job": "shop-staging"},
+    )
+    wait_until(lambda: len(webhook.alerts()) >= 3, what="the alerts that are not held back")
+    told = {
+        (alert["labels"]["alertname"], alert["labels"]["job"], alert["labels"]["feature"]) for alert in webhook.alerts()
+    }
+    assert told == {
+        ("FeatureErrorBudgetBurnFast", "shop", "chat"),
+        ("FeatureErrorsHigh", "shop", "search"),
+        ("FeatureErrorsHigh", "shop-staging", "chat"),
+    }
+
+
 def test_the_configuration_of_alertmanager_is_valid() -> None:
     amtool = Path(program("alertmanager")).resolve().parent / "amtool"
     done = subprocess.run(

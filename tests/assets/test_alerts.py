@@ -29,6 +29,13 @@ ALERTS = {
     if "alert" in rule
 }
 
+TELL_OF_ERRORS = {
+    "FeatureErrorsHigh",
+    "FeatureErrorBudgetBurnFast",
+    "FeatureErrorBudgetBurnSlow",
+    "TelemetryArgumentsRejected",
+}
+
 
 def trouble(now: float) -> History:
     """Everything that can go wrong, during the last two hours."""
@@ -55,6 +62,11 @@ def trouble(now: float) -> History:
     history.hold(
         'feature:feature_usage:increase1h{job="app",feature="gone"}', 50, now - DAY - HOUR, now - DAY + 10 * MINUTE
     )
+
+    # FeatureErrorBudgetBurnFast and -Slow: for two hours half of the uses have failed.
+    level = '{job="app",feature="source-reader",service_level="reading-succeeds"}'
+    history.hold(f"service_level:events:increase1m{level}", 10, start, now)
+    history.hold(f"service_level:bad_events:increase1m{level}", 5, start, now)
 
     history.hold(f"up{{{watch}}}", 1, start, now)
     history.hold('up{job="app",instance="down"}', 0, start, now)
@@ -129,13 +141,18 @@ def test_the_alert_arrives_complete(delivered: dict[str, dict[str, Any]], name: 
     for text in alert["annotations"].values():
         assert "{{" not in text
         assert "<no value>" not in text
-        assert "error" not in text.lower() or name in {"FeatureErrorsHigh", "TelemetryArgumentsRejected"}
+        assert "error" not in text.lower() or name in TELL_OF_ERRORS
 
 
 @pytest.mark.parametrize(
     ("name", "labels", "summary"),
     [
         ("FeatureErrorsHigh", {"feature": "bad"}, "bad of app: 12 errors in an hour"),
+        (
+            "FeatureErrorBudgetBurnFast",
+            {"feature": "source-reader", "service_level": "reading-succeeds"},
+            "reading-succeeds: the error budget burns 100.0 times too fast",
+        ),
         ("FeatureSatisfactionLow", {"feature": "sad"}, "sad of app: average satisfaction 50%"),
         ("FeatureResponseTimeHigh", {"feature": "slow"}, "slow of app: average response time 2s"),
         ("FeatureSilent", {"feature": "gone"}, "gone of app: not used any more"),

@@ -190,6 +190,7 @@ def test_prometheus_starts_as_composed(prometheus: Service) -> None:
         "recording.yml",
         "daily.yml",
         "feature_alerts.yml",
+        "service_levels.yml",
         "telemetry_alerts.yml",
     }
     targets = json.loads(fetch(f"{prometheus.url}/api/v1/targets"))["data"]

@@ -87,6 +87,7 @@ def test_there_is_one_for_everything_that_was_asked_for() -> None:
         "runbook",
         "feature",
         "product",
+        "service_levels",
     }
     assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
 

@@ -20,10 +20,11 @@ from otel_metrics.assets.dashboards import texts
 from tests.dialects import CLASSIC
 from tests.servers import ROOT
 from tests.visual import gallery, states
+from tests.visual.company import LEVELS
 from tests.visual.drawing import Picture, draw
 from tests.visual.past import running
 
-DASHBOARDS = texts(CLASSIC)
+DASHBOARDS = texts(CLASSIC, levels=LEVELS)
 """As the server at hand understands them; past histograms are classic ones."""
 
 OUT = ROOT / "build/visual"

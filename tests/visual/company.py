@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import otel_metrics
+from otel_metrics.assets import service_levels
+from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +53,9 @@ FOUR = (
     Feature("chat-assistant", 0.1, 620, 4.1, 0.012, ("ask", "summarize"), ("RateLimited", "ContextTooLong"), 0.82),
 )
 """The company; its chat assistant is what the incidents are about."""
+
+LEVELS = service_levels.read(ROOT / "tests/visual/service_levels.yml")
+"""What it promises its users."""
 
 _NAMES = (
     "search checkout recommendations chat-assistant image-classification-pipeline notification-delivery billing login "

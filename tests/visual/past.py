@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from tests.dialects import CLASSIC, groups
 from tests.servers import Process, Prometheus, fetch, promtool
-from tests.visual.company import DAY, HOUR, MINUTE, NOW, RECENT
+from tests.visual.company import DAY, HOUR, LEVELS, MINUTE, NOW, RECENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,7 +67,7 @@ class Past:
         sees new blocks after a minute only. ``promtool tsdb create-blocks-from rules`` shifts evaluations by a hash of
         the file's path, leaves alerts out and needs the same restarts, so queries over a range do it here.
         """
-        rules = [(rule, _seconds(group["interval"])) for group in groups(CLASSIC) for rule in group["rules"]]
+        rules = [(rule, _seconds(group["interval"])) for group in groups(CLASSIC, LEVELS) for rule in group["rules"]]
         waiting = [(rule, interval) for rule, interval in rules if "record" in rule]
         while waiting:
             names = {rule["record"] for rule, _ in waiting}

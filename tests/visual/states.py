@@ -18,7 +18,7 @@ from tests.command import otel_metrics
 from tests.dialects import CLASSIC, rules
 from tests.importing import old
 from tests.servers import ROOT, Servers, fetch, routing_to, wait_until
-from tests.visual.company import DAY, HOUR, MINUTE, NOW, RECENT, TWENTY_FOUR, Process
+from tests.visual.company import DAY, HOUR, LEVELS, MINUTE, NOW, RECENT, TWENTY_FOUR, Process
 from tests.visual.past import Past
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def built(state: str) -> Path:
     digest = hashlib.sha256()
     for file in sorted(file for pattern in SOURCES for file in ROOT.glob(pattern)):
         digest.update(file.read_bytes())
-    digest.update("".join(rules(CLASSIC).values()).encode())
+    digest.update("".join(rules(CLASSIC, LEVELS).values()).encode())
     folder = CACHE / f"{state}-{digest.hexdigest()[:12]}"
     if not folder.is_dir():
         for other in [*CACHE.glob(f"{state}-*"), CACHE / f".{state}"]:
@@ -122,7 +122,7 @@ def _servers() -> list[tuple[float, str]]:
     lines = []
     with tempfile.TemporaryDirectory() as folder, closing(Servers(Path(folder))) as servers:
         alertmanager = servers.alertmanager(routing_to("http://127.0.0.1:9"))
-        for name, text in rules(CLASSIC).items():
+        for name, text in rules(CLASSIC, LEVELS).items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         prometheus = servers.prometheus(
             rules=sorted(Path(folder).glob("*.yml")),

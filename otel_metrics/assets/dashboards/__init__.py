@@ -18,28 +18,33 @@ from otel_metrics.assets.dashboards import (
     resources,
     runbook,
     satisfaction,
+    service_levels,
     telemetry,
     usage,
 )
 from otel_metrics.assets.dashboards.model import GENERATED
 from otel_metrics.assets.dashboards.queries import Values
 from otel_metrics.assets.scope import SCOPE
+from otel_metrics.assets.service_levels import shipped
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Dashboard
     from otel_metrics.assets.scope import Labels
+    from otel_metrics.assets.service_levels import ServiceLevels
     from otel_metrics.promql import Dialect
 
 __all__ = ["GENERATED", "all_dashboards", "texts"]
 
 
-def all_dashboards(dialect: Dialect, scope: Labels = SCOPE) -> dict[str, Dashboard]:
-    """Return every dashboard by the name of its file."""
+def all_dashboards(dialect: Dialect, scope: Labels, levels: ServiceLevels) -> dict[str, Dashboard]:
+    """Return every dashboard by the name of its file; without service levels theirs is left out."""
     values = (performance, satisfaction, usage, learning, optimization, resources, errors, daily)
     modules = (overview, feature, product, *values, telemetry, runbook)
-    return {module.__name__.rpartition(".")[2]: module.dashboard(Values(dialect, scope)) for module in modules}
+    found = {module.__name__.rpartition(".")[2]: module.dashboard(Values(dialect, scope)) for module in modules}
+    return {**found, "service_levels": service_levels.dashboard(levels, scope)} if levels.levels else found
 
 
-def texts(dialect: Dialect, scope: Labels = SCOPE) -> dict[str, str]:
-    """Return the text of every dashboard's file, by its name without suffix."""
-    return {name: dashboard.text(scope) for name, dashboard in all_dashboards(dialect, scope).items()}
+def texts(dialect: Dialect, scope: Labels = SCOPE, levels: ServiceLevels | None = None) -> dict[str, str]:
+    """Return the text of every dashboard's file, by its name without suffix. Without ``levels`` those shipped are taken."""
+    found = all_dashboards(dialect, scope, levels or shipped())
+    return {name: dashboard.text(scope) for name, dashboard in found.items()}

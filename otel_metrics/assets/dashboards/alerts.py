@@ -8,6 +8,7 @@ from otel_metrics.assets import runbook, uids
 from otel_metrics.assets.dashboards.model import address
 from otel_metrics.assets.dashboards.panels import GREY, RED, Bound, Column, stat, table
 from otel_metrics.assets.dashboards.queries import count
+from otel_metrics.assets.service_levels.levels import SERVICE_LEVEL
 from otel_metrics.assets.telemetry_alerts import HEARTBEAT_SEVERITY
 from otel_metrics.catalogue import FEATURE
 from otel_metrics.promql import Series, aggregate, call, equal, like, relabel, unequal
@@ -74,6 +75,6 @@ def _of(alerts: Series, names: str) -> Series:
 
 
 def _named(alerts: Expression, scope: Labels) -> Expression:
-    """Return one series for each alert, and for each application, and feature, that it is about."""
-    where = call("label_join", alerts, "where", " ", *scope, FEATURE.name)
+    """Return one series for each alert, and for each application, feature and service level that it is about."""
+    where = call("label_join", alerts, "where", " ", *scope, FEATURE.name, SERVICE_LEVEL)
     return aggregate("max", ("alertname", "where", "runbook"), relabel(where, "runbook", "$1", "alertname", "(.+)"))
