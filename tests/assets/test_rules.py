@@ -25,7 +25,7 @@ TESTS = sorted((ROOT / "prometheus/tests").rglob("*.test.yml"))
 NATIVE = [path for path in TESTS if path.parent.name == "tests"]
 CLASSIC = [path for path in TESTS if path not in NATIVE]
 # They say both kinds of histograms.
-BOTH = [ROOT / f"prometheus/tests/{name}.test.yml" for name in ("feature_alerts", "service_levels")]
+BOTH = [ROOT / f"prometheus/tests/{name}.test.yml" for name in ("feature_alerts", "incidents", "service_levels")]
 # What the promtool at hand understands; CI has both.
 DIALECT = of_prometheus(version("promtool"))
 # It always fires, so it has no other case.
