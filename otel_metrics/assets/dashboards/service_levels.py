@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import FIRING, alert_table, firing_count
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import NAMES, Bound, Column, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import Bound, Column, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import SHOWN, chosen, only
 from otel_metrics.assets.service_levels.levels import KIND, SERVICE_LEVEL
 from otel_metrics.assets.service_levels.rules import BAD_EVENTS, EVENTS, FAST, OBJECTIVE, SLOW, burn_rate
@@ -132,7 +132,7 @@ def _levels(period: str) -> Panel:
             ),
         ],
         menu=feature_menu(uids.SERVICE_LEVELS),
-        widths=NAMES,
+        widths={"Service level": 204, "Kind": 92},
         none="no service level has been evaluated yet",
         sort="Budget left",
         ascending=True,
