@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers test-pythons visual check release bench servers servers-current fuzz soak up format clean
+.PHONY: help demo test test-oldest test-oldest-servers test-pythons scale visual check release bench servers servers-current fuzz soak up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -54,6 +54,11 @@ test-oldest-servers: $(STAMP)  ## what depends on their versions, against the ol
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
+
+scale: $(STAMP)  ## Thanos, VictoriaMetrics and a collector with ten processes, of which parts are killed
+	@$(MAKE) --no-print-directory servers-current
+	@OTM_SERVERS=$(CACHE)/current $(PYTHON) scripts/servers.py --scale
+	OTM_SERVERS=$(CACHE)/current $(BIN)/python -m pytest tests/scale/topologies.py tests/scale/test_victoria_metrics.py $(PYTEST_ARGS)
 
 test-pythons: $(STAMP) servers  ## the suite's core against the wheel, on every supported Python at hand
 	@scripts/pythons.sh

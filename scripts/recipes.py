@@ -1,7 +1,8 @@
 """Which servers the project runs against, and how each comes to be: every version and every recipe is here.
 
 There are two sets. The *current* one is what docker-compose.yml ships, in exactly these versions; it is built from Go
-modules. The *oldest* one is what the distribution's packages carry: quick to have, and the floor that we support.
+modules. The *oldest* one is what the distribution's packages carry: quick to have, and the floor that we support. What
+`make scale` needs besides is built for it alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Module:
     tags: tuple[str, ...] = ()
     placeholders: tuple[str, ...] = ()
     """Files that the source embeds and the module lacks."""
+    manifest: str = ""
+    """The module is OpenTelemetry's builder, which makes the program that is meant from this."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,37 @@ VICTORIA_METRICS = Module(
     cost="1 minute and 0.6 GB more",
 )
 
+THANOS = Module(
+    "github.com/thanos-io/thanos",
+    "v0.42.0",
+    "0.42.0",
+    packages=("cmd/thanos",),
+    variable="github.com/prometheus/common/version.Version={release}",
+    # Without the second one it builds, and panics.
+    tags=("netgo", "slicelabels"),
+    cost="5 minutes and 3 GB",
+)
+COLLECTOR = Module(
+    "go.opentelemetry.io/collector/cmd/builder",
+    "v0.165.0",
+    "0.165.0",
+    packages=("",),
+    variable="main.version={release}",
+    manifest="""
+dist: {name: otelcol, version: 0.165.0, output_path: generated}
+receivers:
+  - gomod: go.opentelemetry.io/collector/receiver/otlpreceiver v0.165.0
+processors:
+  - gomod: github.com/open-telemetry/opentelemetry-collector-contrib/processor/deltatocumulativeprocessor v0.165.0
+exporters:
+  - gomod: go.opentelemetry.io/collector/exporter/otlphttpexporter v0.165.0
+providers:
+  - gomod: go.opentelemetry.io/collector/confmap/provider/envprovider v1.71.0
+  - gomod: go.opentelemetry.io/collector/confmap/provider/fileprovider v1.71.0
+""",
+    cost="4 minutes and 1 GB more",
+)
+
 SERVERS = (
     Server("prometheus", "3.5", "prometheus", PROMETHEUS),
     Server("promtool", "3.5", "promtool", PROMETHEUS),
@@ -97,3 +131,6 @@ SERVERS = (
     Server("vmalert-tool", "1.145", "victoria-metrics", VICTORIA_METRICS, ("vmalert-tool-prod",), ("--help",)),
     Server("docker-compose", "2.20", "docker-compose", version_args=("version",)),
 )
+
+AT_SCALE = (Server("thanos", "0.42", "", THANOS), Server("otelcol", "0.165", "", COLLECTOR))
+"""What `make scale` needs besides; no package carries it."""

@@ -7,6 +7,8 @@ current ones built from their Go modules, the oldest ones unpacked from the dist
 another name whatever is at hand will do, and packages are fetched for the rest. Nothing is installed, no file outside
 the cache is written, no root is needed.
 
+With the argument `--scale` those are provided that `make scale` needs besides, in the set `current`.
+
 Afterwards `$OTM_SERVERS/bin` links to every server under one well-known name.
 
 Exit status 0 when all are there, 1 when one is missing.
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from modules import build_all, numbers
 from packages import fetch_packages
-from recipes import SERVERS
+from recipes import AT_SCALE, SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +79,9 @@ def candidates(server: Server, cache: Path) -> Iterator[Path]:
     path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     folders = [folder for folder in path if not folder.is_relative_to(cache)]
     folders += [Path("/") / folder for folder in PROGRAM_DIRS[1:]] + [Path.home() / ".docker/cli-plugins"]
-    folders += [cache / "built", *(cache / server.package / folder for folder in PROGRAM_DIRS)]
+    folders.append(cache / "built")
+    if server.package:
+        folders += [cache / server.package / folder for folder in PROGRAM_DIRS]
     for folder in folders:
         for name in server.names:
             program = folder / name
@@ -101,7 +105,7 @@ def make(missing: list[Server], cache: Path, wanted: str | None) -> list[str]:
     if modules:
         print("Building from Go modules; what is downloaded and compiled for it is deleted afterwards:", flush=True)
         problems = build_all(modules, cache / "built", cache / "building")
-    packaged = [server for server in missing if server.module not in modules]
+    packaged = [server for server in missing if server.package and server.module not in modules]
     if packaged:
         print("Fetching from the distribution's packages:", ", ".join(s.name for s in packaged), flush=True)
         lacking = lambda: {s.package for s in packaged if not find(s, cache, wanted)}  # noqa: E731
@@ -138,7 +142,8 @@ def main() -> int:
     started = time.monotonic()
     folder, cache, wanted = folders()
     problems: list[str] = []
-    found = {server: find(server, cache, wanted) for server in SERVERS}
+    servers = AT_SCALE if "--scale" in sys.argv[1:] else SERVERS
+    found = {server: find(server, cache, wanted) for server in servers}
     missing = [server for server, at in found.items() if at is None]
     if missing:  # else there is nothing to wait for, while another run makes the other set
         with locked(cache):

@@ -260,3 +260,55 @@ class VictoriaMetrics(QueryServer):
     def flush(self) -> None:
         """Make everything that was accepted visible to queries, which otherwise takes some seconds."""
         fetch(f"{self.url}/internal/force_flush")
+
+
+class VMAgent(Process):
+    """vmagent, which scrapes and sends to a VictoriaMetrics."""
+
+    name = "vmagent"
+    ready_path = "/health"
+
+    def __init__(self, folder: Path, config: str, server: str) -> None:
+        super().__init__(folder)
+        self.server = server
+        (folder / "scrape.yml").write_text(config, encoding="utf-8")
+
+    def command(self) -> list[str]:
+        return [
+            program("vmagent"),
+            f"-promscrape.config={self.folder / 'scrape.yml'}",
+            "-promscrape.config.strictParse=false",
+            f"-remoteWrite.url={self.server}/api/v1/write",
+            f"-remoteWrite.tmpDataPath={self.folder / 'unsent'}",
+            "-remoteWrite.flushInterval=250ms",
+            "-remoteWrite.retryMinInterval=250ms",
+            "-remoteWrite.retryMaxInterval=1s",
+            "-memory.allowedBytes=256MB",
+            f"-httpListenAddr={self.address}",
+        ]
+
+
+class VMAlert(Process):
+    """vmalert with a file of rules, reading from and writing to a VictoriaMetrics."""
+
+    name = "vmalert"
+    ready_path = "/health"
+
+    def __init__(
+        self, folder: Path, rules: Path, server: str, *, alertmanager: str | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        super().__init__(folder)
+        self.rules, self.server, self.alertmanager, self.flags = rules, server, alertmanager, flags
+
+    def command(self) -> list[str]:
+        return [
+            program("vmalert"),
+            f"-rule={self.rules}",
+            f"-datasource.url={self.server}",
+            f"-remoteWrite.url={self.server}",
+            "-remoteWrite.flushInterval=1s",
+            "-rule.evalDelay=0s",
+            f"-notifier.url={self.alertmanager}" if self.alertmanager else "-notifier.blackhole",
+            f"-httpListenAddr={self.address}",
+            *self.flags,
+        ]

@@ -7,7 +7,7 @@ run) and call its methods; whatever was started is stopped at the end, and its l
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.engines import (
     Alertmanager,
@@ -22,7 +22,7 @@ from tests.processes import DEADLINE, ROOT, Process, fetch, free_port, program, 
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -110,6 +110,10 @@ class Servers:
         return receiver
 
     _P = TypeVar("_P", bound=Process)
+
+    def started(self, kind: Callable[..., _P], *arguments: Any, **options: Any) -> _P:
+        """Start a server of any other kind, which is made with a folder of its own."""
+        return self._started(kind(self._new_folder(kind.__name__.lower()), *arguments, **options))
 
     def _started(self, server: _P) -> _P:
         self.running.append(server)

@@ -10,7 +10,7 @@ import yaml
 
 from otel_metrics.promql import VICTORIAMETRICS
 from tests import dialects
-from tests.processes import Process, program
+from tests.engines import VMAlert
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,30 +35,6 @@ ROW = {
 }
 
 
-class VMAlert(Process):
-    """vmalert with a file of rules, reading from and writing to a VictoriaMetrics."""
-
-    name = "vmalert"
-    ready_path = "/health"
-
-    def __init__(self, folder: Path, rules: Path, server: str) -> None:
-        super().__init__(folder)
-        self.rules, self.server = rules, server
-
-    def command(self) -> list[str]:
-        return [
-            program("vmalert"),
-            f"-rule={self.rules}",
-            f"-datasource.url={self.server}",
-            f"-remoteWrite.url={self.server}",
-            f"-datasource.queryStep={STEP}",
-            "-remoteWrite.flushInterval=1s",
-            "-rule.evalDelay=0s",
-            "-notifier.blackhole",
-            f"-httpListenAddr={self.address}",
-        ]
-
-
 def samples(midnight: float) -> str:
     """The accumulators of a process before and after midnight, and what the hours' rules have recorded."""
     found = []
@@ -81,7 +57,7 @@ def test_all_columns_of_the_daily_table_are_recorded(servers: Servers, tmp_path:
     [daily] = [group for group in dialects.groups(VICTORIAMETRICS) if group["name"] == "otel_metrics_daily"]
     rules = tmp_path / "daily.yml"
     rules.write_text(yaml.safe_dump({"groups": [{**daily, "interval": INTERVAL}]}), encoding="utf-8")
-    servers._started(VMAlert(tmp_path, rules, server.url))
+    servers.started(VMAlert, rules, server.url, flags=[f"-datasource.queryStep={STEP}"])
     for column, expected in ROW.items():
         [row] = server.wait_for(f"last_over_time(feature_type_name:value:{column}[2m])", timeout=120)
         assert float(row["value"][1]) == pytest.approx(expected, rel=1e-9), column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from math import isclose, isnan
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,11 @@ def victoria_metrics(servers: Servers) -> VictoriaMetrics:
     """Start a VictoriaMetrics that takes pushes, as it is shipped."""
     relabel = f"-relabelConfig={OTLP}/victoriametrics-relabel.yml"
     return servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming", relabel])
+
+
+def stored_for_an_hour(server: VictoriaMetrics) -> None:
+    """Have a server know something of an hour ago: who has no value then was born later."""
+    server.import_text(f'otel_metrics_series{{job="other"}} 1 {round((time.time() - 3600) * 1000)}\n')
 
 
 def wave(process: Runtime, number: int) -> None:

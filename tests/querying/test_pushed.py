@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +68,7 @@ def test_what_is_pushed_is_what_is_scraped(
         pushed.compare(servers, prometheus, endpoint, temporality, PROMETHEUS, monkeypatch)
         return
     victoria = pushed.victoria_metrics(servers)
-    # It has stored something of ours for an hour.
-    victoria.import_text(f'otel_metrics_series{{job="other"}} 1 {round((time.time() - 3600) * 1000)}\n')
+    pushed.stored_for_an_hour(victoria)
     pushed.compare(servers, victoria, victoria.otlp_url, temporality, VICTORIAMETRICS, monkeypatch)
 
 

@@ -1,0 +1,126 @@
+"""Ten processes of an application with known values, and what every server has to know about them."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import statistics
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+import yaml
+
+from otel_metrics.runtime import Runtime
+from otel_metrics.settings import Settings
+from tests import dialects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from otel_metrics.promql import Dialect
+
+USES = "sum(last_over_time(feature_usage_total[10m]))"
+ERRORS_1H = "feature:feature_errors:increase1h"
+
+
+class Plant:
+    """Ten runtimes, each an instance with an endpoint of its own, that record known values in waves."""
+
+    def __init__(self) -> None:
+        self.rng = random.Random(7)
+        self.durations: list[float] = []
+        self.uses = self.errors = 0
+        self.runtimes: list[Runtime] = []
+        for number in range(10):
+            attributes = {"OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id=app-{number}", "OTEL_SERVICE_NAME": "app"}
+            with mock.patch.dict(os.environ, attributes):
+                self.runtimes.append(Runtime(Settings()))
+        self.targets = [runtime.serve(port=0).url for runtime in self.runtimes]
+
+    @property
+    def halves(self) -> tuple[list[str], list[str]]:
+        """The endpoints, as two shards scrape them."""
+        return self.targets[:5], self.targets[5:]
+
+    def wave(self) -> None:
+        """Have every process record twenty durations of about 0.2 s, five uses and an error."""
+        for runtime in self.runtimes:
+            for _ in range(20):
+                self.durations.append(0.2 * self.rng.lognormvariate(0, 0.6))
+                milliseconds = self.durations[-1] * 1000
+                runtime.advanced.record_performance_metric("chat", "response_time", "reply_ms", milliseconds, "ms")
+            for _ in range(5):
+                self.uses += 1
+                runtime.advanced.record_feature_usage("chat", "ask", 100.0, success=True)
+            self.errors += 1
+            runtime.advanced.record_error("chat", "Timeout", "error")
+
+    def close(self) -> None:
+        """End all processes."""
+        for runtime in self.runtimes:
+            runtime.close()
+
+    def check(self, url: str, *, accuracy: float) -> None:
+        """Ask getters for everything, today's row of the daily table included; percentiles are accurate to a fraction."""
+        with reading(url) as found:
+            usage, errors = found.get_feature_usage_stats("chat", hours=1), found.get_error_stats("chat", hours=1)
+            assert usage["total_usage"] == self.uses
+            assert errors["total_errors"] == self.errors
+            [row] = [row for row in found.aggregate_daily_metrics() if row["metric_name"] == "reply_ms"]
+        seconds = sorted(self.durations)
+        expected = {
+            "count": len(seconds),
+            "avg_value": math.fsum(seconds) / len(seconds) * 1000,
+            "min_value": seconds[0] * 1000,
+            "max_value": seconds[-1] * 1000,
+            "stddev": statistics.stdev(seconds) * 1000,
+        }
+        for column, value in expected.items():
+            assert row[column] == pytest.approx(value, rel=1e-9), column
+        for percent in (50, 95, 99):
+            exact = seconds[math.ceil(len(seconds) * percent / 100) - 1] * 1000
+            assert row[f"percentile_{percent}"] == pytest.approx(exact, rel=accuracy), percent
+
+
+class reading(closing[Any]):  # noqa: N801 - reads as what it is
+    """Getters that ask the server at an address, and fail rather than answer from this process."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(Runtime(Settings(prometheus_url=url, prometheus_unavailable="raise")))
+
+    def __enter__(self) -> Any:
+        return super().__enter__().advanced
+
+
+def warnings(url: str) -> list[str]:
+    """What getters say about their answer."""
+    with reading(url) as found:
+        return list(found.get_feature_usage_stats("chat", hours=1).get("warnings", ()))
+
+
+def uses(url: str) -> int:
+    """How many uses getters know of."""
+    with reading(url) as found:
+        return int(found.get_feature_usage_stats("chat", hours=1)["total_usage"])
+
+
+def rules(folder: Path, dialect: Dialect) -> Path:
+    """Write the rules about the last hour and the alerts on errors, evaluated every two seconds."""
+
+    def wanted() -> Iterator[dict[str, Any]]:
+        for group in dialects.groups(dialect):
+            kept = [
+                {key: value for key, value in rule.items() if key != "for"}
+                for rule in group["rules"]
+                if rule.get("record") == ERRORS_1H or rule.get("alert") == "FeatureErrorsHigh"
+            ]
+            if kept:
+                yield {**group, "interval": "2s", "rules": kept}
+
+    file = folder / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": list(wanted())}), encoding="utf-8")
+    return file
