@@ -1,9 +1,11 @@
-"""The rules of the daily table by a real vmalert, whose rules do not see what the ones before have just recorded."""
+"""The rules by a real vmalert, whose rules do not see what the ones before have just recorded, and by vmalert-tool."""
 
 from __future__ import annotations
 
+import re
+import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ import yaml
 from otel_metrics.promql import VICTORIAMETRICS
 from tests import dialects
 from tests.engines import VMAlert
+from tests.processes import ROOT, program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,3 +64,46 @@ def test_all_columns_of_the_daily_table_are_recorded(servers: Servers, tmp_path:
     for column, expected in ROW.items():
         [row] = server.wait_for(f"last_over_time(feature_type_name:value:{column}[2m])", timeout=120)
         assert float(row["value"][1]) == pytest.approx(expected, rel=1e-9), column
+
+
+# Typed for Prometheus. The tool reads no native histograms; where a test has both kinds, the classic ones are enough.
+TYPED = ("classic/daily", "classic/recording", "feature_alerts", "telemetry_alerts")
+
+
+def _for_vmalert(test: dict[str, Any], alerts: set[str]) -> dict[str, Any]:
+    """The same test: numbers to nine digits, as it keeps twelve, without names, which its functions keep, of alerts it has."""
+    numbers = [
+        {
+            **each,
+            "expr": f'label_del(round({each["expr"]}, 1e-9), "__name__", "alertgroup")',
+            "exp_samples": [
+                {"labels": re.sub("^[^{]*", "", sample["labels"]), "value": round(float(sample["value"]), 9)}
+                for sample in each.get("exp_samples", ())
+            ],
+        }
+        for each in test.get("promql_expr_test", ())
+    ]
+    return {
+        **{key: value for key, value in test.items() if key != "promql_expr_test"},
+        "input_series": [each for each in test.get("input_series", ()) if "{{" not in each["values"]],
+        "metricsql_expr_test": numbers,
+        "alert_rule_test": [each for each in test.get("alert_rule_test", ()) if each["alertname"] in alerts],
+    }
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_rule_tests_typed_by_hand_hold_for_vmalert(tmp_path: Path, name: str) -> None:
+    for file, text in dialects.rules(VICTORIAMETRICS).items():
+        (tmp_path / "rules").mkdir(exist_ok=True)
+        (tmp_path / "rules" / file).write_text(text, encoding="utf-8")
+    alerts = {rule["alert"] for group in dialects.groups(VICTORIAMETRICS) for rule in group["rules"] if "alert" in rule}
+    # As text: `0x60` is no number there.
+    typed = yaml.load((ROOT / f"prometheus/tests/{name}.test.yml").read_text("utf-8"), yaml.BaseLoader)
+    typed.pop("fuzzy_compare", None)
+    path = tmp_path / f"tests/{name}.test.yml"
+    path.parent.mkdir(parents=True)
+    tests = [_for_vmalert(test, alerts) for test in typed["tests"]]
+    path.write_text(yaml.safe_dump({**typed, "tests": tests}, sort_keys=False), encoding="utf-8")
+    command = [program("vmalert-tool"), "unittest", "-disableAlertgroupLabel=true", f"--files={path}"]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
