@@ -7,6 +7,7 @@ in `test_victoria_metrics.py`, which `make test` runs.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -15,6 +16,8 @@ import pytest
 import yaml
 
 from otel_metrics.promql import PROMETHEUS, PROMETHEUS_3_5, VICTORIAMETRICS
+from otel_metrics.querying.client import PrometheusClient
+from otel_metrics.querying.prometheus_source import PrometheusSource
 from tests.engines import QueryServer, routing_to
 from tests.processes import Process, fetch, free_port, program
 from tests.querying import pushed
@@ -134,6 +137,8 @@ def test_thanos_sidecars_with_shards_and_replicas(servers: Servers, tmp_path: Pa
             front.wait_for(f"{USES} == {plant.uses}")
         wait_until(lambda: not warnings(front.url), what="all stores are there")
         plant.check(front.url, accuracy=NATIVE)
+        with closing(PrometheusClient(front.url)) as client:
+            assert PrometheusSource(client, time.time).dialect is PROMETHEUS_3_5
         front.wait_for(f"sum by (feature) ({ERRORS_1H}) == {plant.errors}")
         assert webhook.wait_for_alert("FeatureErrorsHigh")["labels"]["feature"] == "chat"
 
