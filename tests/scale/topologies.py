@@ -7,9 +7,10 @@ in `test_victoria_metrics.py`, which `make test` runs.
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -18,6 +19,7 @@ import yaml
 from otel_metrics.promql import PROMETHEUS, PROMETHEUS_3_5, VICTORIAMETRICS
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.prometheus_source import PrometheusSource
+from tests import dialects
 from tests.engines import QueryServer, routing_to
 from tests.processes import Process, fetch, free_port, program
 from tests.querying import pushed
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from tests.servers import Servers
 
 NATIVE = 0.02
+GUIDE = ROOT / "docs/when-one-prometheus-is-not-enough.md"
 
 
 class Thanos(QueryServer):
@@ -62,8 +65,11 @@ class Agent(Process):
     name = "prometheus"
     ready_path = "/-/ready"
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, targets: list[str], to: str) -> None:
         super().__init__(folder)
+        config = yaml.safe_load(scraping(targets, interval="500ms", more_global={"scrape_native_histograms": True}))
+        del config["rule_files"], config["alerting"]
+        config["remote_write"] = [{"url": to, "send_native_histograms": True}]
         self.config = folder / "agent.yml"
         self.config.write_text(yaml.safe_dump(config), encoding="utf-8")
 
@@ -71,6 +77,7 @@ class Agent(Process):
         return [
             program("prometheus"),
             "--agent",
+            f"--enable-feature={dialects.START_TIMES}",
             f"--config.file={self.config}",
             f"--storage.agent.path={self.folder / 'data'}",
             f"--web.listen-address={self.address}",
@@ -95,7 +102,7 @@ def shard(servers: Servers, targets: list[str], **labels: str) -> tuple[Promethe
     """Start a Prometheus that scrapes some of the processes, without rules, and its sidecar."""
     config = scraping(targets, interval="500ms", more_global={"external_labels": labels})
     blocks = [f"--storage.tsdb.{edge}-block-duration=2h" for edge in ("min", "max")]
-    prometheus = servers.prometheus(config, native=True, features=["created-timestamp-zero-ingestion"], flags=blocks)
+    prometheus = servers.prometheus(config, native=True, features=[dialects.START_TIMES], flags=blocks)
     flags = (f"--prometheus.url={prometheus.url}", f"--tsdb.path={prometheus.data}")
     return prometheus, servers.started(Thanos, "sidecar", *flags)
 
@@ -177,17 +184,47 @@ def test_thanos_receive(servers: Servers) -> None:
         )
         front = query(servers, receive.grpc)
         for half in plant.halves:
-            config = yaml.safe_load(scraping(half, interval="500ms"))
-            del config["rule_files"], config["alerting"]
-            config["global"]["scrape_native_histograms"] = True
-            config["remote_write"] = [{"url": f"http://{remote}/api/v1/receive", "send_native_histograms": True}]
-            servers.started(Agent, config)
+            servers.started(Agent, half, f"http://{remote}/api/v1/receive")
         for _ in range(2):
             plant.wave()
             front.wait_for(f"{USES} == {plant.uses}")
         plant.check(front.url, accuracy=NATIVE)
         receive.kill()
         wait_until(lambda: receive.grpc in " ".join(warnings(front.url)), what="a store is said to be away")
+
+
+def test_agents_that_write_to_one_prometheus(servers: Servers, tmp_path: Path) -> None:
+    with closing(Plant()) as plant:
+        config = scraping([], rules=[rules(tmp_path, PROMETHEUS)])
+        server = servers.prometheus(config, flags=["--web.enable-remote-write-receiver"])
+        for half in plant.halves:
+            servers.started(Agent, half, f"{server.url}/api/v1/write")
+        for _ in range(2):
+            plant.wave()
+            server.wait_for(f"{USES} == {plant.uses}")
+        plant.check(server.url, accuracy=NATIVE)
+        server.wait_for(f"{ERRORS_1H} == {plant.errors}")
+
+
+def test_federation(servers: Servers, tmp_path: Path) -> None:
+    """As the guide has it: start times do not travel, so the rules are those for older servers."""
+    with closing(Plant()) as plant:
+        shards = [
+            servers.prometheus(scraping(half, interval="500ms"), native=True, features=[dialects.START_TIMES])
+            for half in plant.halves
+        ]
+        found = re.search(r"match\[\]=(\{.*\})`", GUIDE.read_text("utf-8"))
+        assert found
+        more = {"metrics_path": "/federate", "honor_labels": True, "params": {"match[]": [found[1]]}}
+        config = scraping(
+            [each.url for each in shards], interval="500ms", rules=[rules(tmp_path, PROMETHEUS_3_5)], more=more
+        )
+        server = servers.prometheus(config, native=True)
+        for _ in range(2):
+            plant.wave()
+            server.wait_for(f"{USES} == {plant.uses}")
+        plant.check(server.url, accuracy=NATIVE)
+        server.wait_for(f"{ERRORS_1H} == {plant.errors}")
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
