@@ -8,7 +8,9 @@ is asked to do it there, too. All of that takes two seconds together if the rece
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -18,7 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, ModuleType
+
+_logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 1.5
 """Seconds that a process waits in all, at its end, for receivers that do not answer: all of its end takes two."""
@@ -78,6 +83,86 @@ def push_last(pusher: Pusher) -> None:
 def _push_all(**_: Any) -> None:
     for pusher in list(_pushers):
         push_last(pusher)
+
+
+_HURRY: Final = 0.1
+_HURRIED: Final = 30.0
+"""Seconds between pushes, and for how long, once the process was told to end: as long as servers take to end at most."""
+
+
+class Periodic:
+    """Calls ``work`` from a thread of its own: periodically, at once when it is asked to, and before the process ends.
+
+    Nothing is called in a forked child.
+
+    Args:
+        work: what it raises is logged.
+        interval: seconds between two calls.
+        costly: where a call takes long, seconds between two calls as a multiple of that.
+        name: of the thread.
+    """
+
+    def __init__(self, work: Callable[[], object], interval: float, costly: float = 0.0, *, name: str) -> None:
+        self._work = work
+        self._interval = interval
+        self._costly = costly
+        self._process = os.getpid()
+        self._hurried = -inf
+        self._ended = False
+        # Safe to fill from a signal handler; None ends the thread.
+        self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+        before_end(self)
+
+    def push(self, patience: float) -> bool:
+        """Have the thread do its work now; return whether it was done within ``patience`` seconds.
+
+        Not in the caller's thread: a signal handler may have interrupted a call that holds a lock, and could never leave it.
+        """
+        if self._ended or os.getpid() != self._process:
+            return True
+        done = threading.Event()
+        self._asked.put(done)
+        return done.wait(patience)
+
+    def hurry(self) -> None:
+        """Do it often for half a minute, but for a fifth of the time at most."""
+        self._hurried = time.monotonic() + _HURRIED
+        self._asked.put(threading.Event())
+
+    def close(self) -> None:
+        """Do it once more, and end. Takes two seconds at most if that takes longer."""
+        if not self._ended:
+            push_last(self)
+            self._ended = True
+            self._asked.put(None)
+            ended(self)
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval
+        waiting: list[threading.Event | None] = []
+        while None not in waiting:
+            waiting = []
+            try:
+                waiting.append(self._asked.get(timeout=max(0.0, due - time.monotonic())))
+                while True:  # once is for all that wait
+                    waiting.append(self._asked.get_nowait())
+            except queue.Empty:
+                pass
+            if waiting == [None]:
+                return
+            started = time.monotonic()
+            try:
+                self._work()
+            except Exception:
+                _logger.warning("%s failed", threading.current_thread().name, exc_info=True)
+            for done in waiting:
+                if done is not None:
+                    done.set()
+            finished = time.monotonic()
+            spent = finished - started
+            hurries = finished < self._hurried
+            due = finished + (max(_HURRY, 4 * spent) if hurries else max(self._interval, self._costly * spent))
 
 
 def _watch_pool(pool: ModuleType) -> None:

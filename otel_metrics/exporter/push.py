@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
-import threading
-import time
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -35,7 +32,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
-from otel_metrics.ends import before_end, ended, push_last
+from otel_metrics.ends import Periodic
 from otel_metrics.sdk.lazy_points import is_registered
 
 if TYPE_CHECKING:
@@ -139,11 +136,6 @@ def _seconds(variable: str, default: float) -> float:
     return default
 
 
-_HURRY: Final = 0.1
-_HURRIED: Final = 30.0
-"""Seconds between pushes, and for how long, once the process was told to end: as long as servers take to end at most."""
-
-
 class PushReader(PeriodicExportingMetricReader):
     """The SDK's reader with a thread of its own: it pushes at once when it is asked to, and not at all in a forked child.
 
@@ -155,66 +147,17 @@ class PushReader(PeriodicExportingMetricReader):
     def __init__(self, exporter: OTLPMetricExporter, interval: float) -> None:
         # Without a thread: the SDK starts its thread again in forked children, and waits 30 s for it at the end.
         super().__init__(exporter, inf)
-        self._interval = interval
         self._timeout = _seconds("OTEL_METRIC_EXPORT_TIMEOUT", 30.0)
-        self._process = os.getpid()
-        self._hurried = -inf
-        self._ended = False
-        # Safe to fill from a signal handler; None ends the thread.
-        self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="OtelPeriodicExportingMetricReader", daemon=True).start()
-        before_end(self)
-
-    def push(self, patience: float) -> bool:
-        """Have the thread push now; return whether it was done within ``patience`` seconds.
-
-        Not in the caller's thread: a signal handler may have interrupted a call that holds a lock, and could never leave it.
-        """
-        if self._ended or os.getpid() != self._process:
-            return True
-        done = threading.Event()
-        self._asked.put(done)
-        return done.wait(patience)
-
-    def hurry(self) -> None:
-        """Push often for half a minute, but for a fifth of the time at most."""
-        self._hurried = time.monotonic() + _HURRIED
-        self._asked.put(threading.Event())
+        self._periodic = Periodic(self._push, interval, name="OtelPeriodicExportingMetricReader")
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Push what there is, and end. Takes two seconds at most if the receiver does not answer."""
-        if not self._ended:
-            push_last(self)
-            self._ended = True
-            self._asked.put(None)
-            ended(self)
+        self._periodic.close()
         super().shutdown(timeout_millis, **kwargs)
 
-    def _run(self) -> None:
-        due = time.monotonic() + self._interval
-        waiting: list[threading.Event | None] = []
-        while None not in waiting:
-            waiting = []
-            try:
-                waiting.append(self._asked.get(timeout=max(0.0, due - time.monotonic())))
-                while True:  # one push is for all that wait
-                    waiting.append(self._asked.get_nowait())
-            except queue.Empty:
-                pass
-            if waiting == [None]:
-                return
-            started = time.monotonic()
-            try:
-                if is_registered(self):  # a fork, or a signal, may come before
-                    self.collect(timeout_millis=self._timeout * 1000)
-            except Exception:  # a callback took too long
-                _logger.warning("nothing was pushed", exc_info=True)
-            for done in waiting:
-                if done is not None:
-                    done.set()
-            finished = time.monotonic()
-            hurries = finished < self._hurried
-            due = finished + (max(_HURRY, 4 * (finished - started)) if hurries else self._interval)
+    def _push(self) -> None:
+        if is_registered(self):  # a fork, or a signal, may come before
+            self.collect(timeout_millis=self._timeout * 1000)
 
 
 class _Exporter(OTLPMetricExporter):

@@ -10,6 +10,7 @@ import threading
 import weakref
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -22,7 +23,7 @@ from opentelemetry.sdk.metrics import (
     UpDownCounter,
 )
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint, named_by
@@ -34,7 +35,7 @@ from otel_metrics.exporter.neighbours import neighbours
 from otel_metrics.exporter.registry import RegistryCollector
 from otel_metrics.exporter.server import ServerHandle, ServerLimits
 from otel_metrics.exporter.tls import TlsConfig, watched_tls
-from otel_metrics.sdk.lazy_points import attach
+from otel_metrics.sdk.lazy_points import attach, is_registered
 
 if TYPE_CHECKING:
     import os
@@ -43,11 +44,11 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Instrument
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
-    from prometheus_client import CollectorRegistry
 
     from otel_metrics.exporter.apps import ASGIApp, WSGIApp
     from otel_metrics.exporter.names import Strategy
     from otel_metrics.exporter.negotiation import Format
+    from otel_metrics.exporter.shared_streams import SharedStreams
     from otel_metrics.exporter.watched_files import WatchedFiles
 
 MAX_PORT: Final = 65535
@@ -78,9 +79,14 @@ class PrometheusReader(PrometheusMetricReader):
         created_samples: whether OpenMetrics has ``_created`` samples. Prometheus stores them as series of their own unless it
             runs with ``created-timestamp-zero-ingestion``; protobuf carries start times at no such cost, always.
         self_metrics: whether the bridge's own ``otel_metrics_…`` metrics are exposed along with the others.
+        multiprocess_directory: where the processes of one application meet: the endpoint of any of them answers for all, see
+            docs/workers.md. The default registry is then left alone, as its collectors know one process only.
+        multiprocess_gauges: how the values of a gauge in several processes become one, by the name of its instrument: ``sum``,
+            ``max`` (unless told otherwise), ``min`` or ``mean`` of the living ones, or the ``latest`` of all.
 
     Raises:
-        ValueError: an unknown translation strategy, or a classic bound that is no number.
+        ValueError: an unknown translation strategy, a classic bound that is no number, or a mode of a gauge that there is not.
+        ImportError: a multiprocess directory on a system without ``flock``.
     """
 
     def __init__(
@@ -98,6 +104,8 @@ class PrometheusReader(PrometheusMetricReader):
         classic_bounds: Sequence[float] = CLASSIC_LADDER,
         created_samples: bool = False,
         self_metrics: bool = True,
+        multiprocess_directory: str | os.PathLike[str] | None = None,
+        multiprocess_gauges: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if translation_strategy not in STRATEGIES:
             raise ValueError(f"translation_strategy={translation_strategy!r} is not allowed: {', '.join(STRATEGIES)}")
@@ -118,6 +126,9 @@ class PrometheusReader(PrometheusMetricReader):
             _chosen(resource_attribute_filter, resource_constant_labels),
             translation_strategy,
         )
+        shares = multiprocess_directory is not None
+        if shares and registry is REGISTRY:
+            registry = CollectorRegistry()
         self.registry = registry
         self._files: weakref.WeakSet[WatchedFiles[Any]] = weakref.WeakSet()
         self._exposition = Exposition(
@@ -127,9 +138,20 @@ class PrometheusReader(PrometheusMetricReader):
             ladders,
             self._collisions,
             created=created_samples,
-            self_metrics=self_metrics,
+            self_metrics=self_metrics and not shares,
             invalid_files=self._invalid_files,
         )
+        self._streams: SharedStreams | None = None
+        if multiprocess_directory is not None:
+            from otel_metrics.exporter.shared_streams import SharedStreams  # needs flock
+
+            figures = self._exposition.figures if self_metrics else dict
+            self._streams = SharedStreams(
+                multiprocess_directory,
+                multiprocess_gauges,
+                lambda: self._collected_here() if is_registered(self) else None,
+                figures,
+            )
         self._registered: RegistryCollector | None = RegistryCollector(
             registry, self._collected, options, ladders, self._collisions
         )
@@ -243,6 +265,8 @@ class PrometheusReader(PrometheusMetricReader):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 (the SDK's signature)
         """Stop all servers, and take the metrics out of the registry. Called by the provider's ``shutdown``."""
+        if self._streams is not None and self._registered is not None:
+            self._streams.close()
         for handle in self._handles:
             handle.close()
         self._handles.clear()
@@ -283,7 +307,8 @@ class PrometheusReader(PrometheusMetricReader):
 
     def _asked_at(self, address: str) -> None:
         """Take note that this process answers there: others may, too, with other numbers."""
-        neighbours.look(address)
+        if self._streams is None:
+            neighbours.look(address)
 
     def _invalid_files(self) -> int | None:
         """Return how many files of the endpoints cannot be used as they are; None: there are no files."""
@@ -296,6 +321,10 @@ class PrometheusReader(PrometheusMetricReader):
             self._received.data = metrics_data
 
     def _collected(self) -> MetricsData | None:
+        """Return what there is now: of this process, or of all that share a directory."""
+        return self._collected_here() if self._streams is None else self._streams.data()
+
+    def _collected_here(self) -> MetricsData | None:
         """Collect now, and return the result to this thread alone."""
         if self._registered is None:  # shut down
             return None

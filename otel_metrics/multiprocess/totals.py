@@ -83,14 +83,19 @@ class GaugeRow(Row[float]):
 
 
 class Sample(NamedTuple):
-    """One row, as all processes have added to it. What ``value`` is depends on ``kind``."""
+    """One row, as all processes have added to it. What ``value`` is depends on ``kind``, the first part of its ``shape``."""
 
     key: Key
-    kind: str
+    shape: tuple[Any, ...]
     value: Any
     born: int
     """Nanoseconds since 1970 at which the row was begun; 0 for gauges."""
     exemplars: Exemplars
+
+    @property
+    def kind(self) -> str:
+        """Such as ``counter``."""
+        return str(self.shape[0])
 
 
 class Snapshot:
@@ -114,7 +119,7 @@ class Snapshot:
         self._files = files
         self._data = data
         self._gauges = gauges
-        self._alone = {row.id: value for row, value in alone.items()}
+        self._alone = {row.id: (row.layout.shape, value) for row, value in alone.items()}
         self._ids: dict[str, list[RowId]] = {}
         for row in alone:
             self._ids.setdefault(row.key[0], []).append(row.id)
@@ -138,13 +143,15 @@ class Snapshot:
         """Return a row; None if it has no value."""
         files, (kind, key) = self._files, row
         if files is None:
-            return Sample(key, kind, self._alone[row], 0, ())
+            return Sample(key, *self._alone[row], 0, ())
         entry = files.entries[row]
         if kind == "gauge":
             values = [gauges[entry.offset] for gauges in self._gauges if entry.offset in gauges]
-            return Sample(key, kind, GAUGE_MODES[entry.layout.shape[1]](values), 0, ()) if values else None
+            return (
+                Sample(key, entry.layout.shape, GAUGE_MODES[entry.layout.shape[1]](values), 0, ()) if values else None
+            )
         stored = files.value(self._data, entry)
-        return None if stored is None else Sample(key, kind, *stored, self._exemplars(files, key))
+        return None if stored is None else Sample(key, entry.layout.shape, *stored, self._exemplars(files, key))
 
     def _exemplars(self, files: Files, key: Key) -> Exemplars:
         entry = files.entries.get((EXEMPLARS.kind, key))

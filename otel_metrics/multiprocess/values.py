@@ -11,7 +11,7 @@ import json
 from array import array
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import add
+from operator import add, sub
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
@@ -104,6 +104,31 @@ class Native(NamedTuple):
                     counts[(index >> change) - low] += n
         return Native(scale, low, counts)
 
+    def coarser(self, scale: int) -> Native:
+        """Return the same buckets at a scale that is not finer."""
+        change = self.scale - scale
+        if not change or not self.counts:
+            return self._replace(scale=scale)
+        counts = array("q", bytes(8 * ((self._last >> change) - (self.offset >> change) + 1)))
+        for index, n in enumerate(self.counts, self.offset):
+            counts[(index >> change) - (self.offset >> change)] += n
+        return Native(scale, self.offset >> change, counts)
+
+    def minus(self, before: Native) -> Native:
+        """Return what has come since ``before``, of which this is the sequel."""
+        before = before.coarser(self.scale)
+        counts = array("q", self.counts)
+        for index, n in enumerate(before.counts, before.offset - self.offset):
+            if n:
+                counts[index] -= n
+        return Native.of(self.scale, self.offset, counts)
+
+    @staticmethod
+    def of(scale: int, offset: int, counts: Sequence[int]) -> Native:
+        """Return buckets of which any may be empty."""
+        filled = [index for index, n in enumerate(counts) if n]
+        return Native(scale, offset + filled[0], counts[filled[0] : filled[-1] + 1]) if filled else NO_NATIVE
+
     @property
     def _last(self) -> int:
         return self.offset + len(self.counts) - 1
@@ -133,6 +158,16 @@ class HistogramValue(NamedTuple):
             array("q", map(add, self.buckets, news.buckets)),
             self.zeros + news.zeros,
             self.native.plus(news.native) if news.native.counts else self.native,
+        )
+
+    def minus(self, before: HistogramValue) -> HistogramValue:
+        """Return what has come since ``before``, of which this is the sequel; the extremes are those of both."""
+        return self._replace(
+            n=self.n - before.n,
+            total=self.total - before.total,
+            buckets=array("q", map(sub, self.buckets, before.buckets)),
+            zeros=self.zeros - before.zeros,
+            native=self.native.minus(before.native),
         )
 
 

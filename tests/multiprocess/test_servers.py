@@ -54,6 +54,10 @@ class Server(Process):
             if family.type in {"counter", "histogram"}
         }
 
+    def value(self, name: str) -> float:
+        """The sum of all series of a name."""
+        return sum(value for key, value in self.samples().items() if key[0] == name)
+
 
 class Load:
     """Requests from several threads, a connection each, while the metrics are scraped once a second."""
