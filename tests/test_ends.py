@@ -36,7 +36,7 @@ async def app(scope, receive, send):
 """
 
 POOL = """
-import multiprocessing, sys
+import multiprocessing, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from application import work
 
@@ -45,14 +45,18 @@ if __name__ == "__main__":
     if sys.argv[1] == "close":
         pool = context.Pool(2)
         pool.map(work, range(20))
+        worked = time.monotonic()
         pool.close()
         pool.join()
     elif sys.argv[1] == "terminate":
         with context.Pool(2) as pool:
             pool.map(work, range(20))
+            worked = time.monotonic()
     else:
         with ProcessPoolExecutor(2, mp_context=context) as executor:
             list(executor.map(work, range(20)))
+            worked = time.monotonic()
+    print(time.monotonic() - worked)
 """
 
 
@@ -102,6 +106,7 @@ def test_children_of_pools(receiver: Receiver, application: Path, how: str, star
     )
     assert arrived(receiver) == 20
     assert ran.stderr == ""
+    assert float(ran.stdout) < 1.5  # seconds that they took to end; whoever waits in vain waits for longer
 
 
 def test_a_web_server_that_the_signal_ends(receiver: Receiver, application: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_metrics.exporter.endpoint import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 
     from otel_metrics.exporter.endpoint import Endpoint, Response
 
@@ -37,7 +38,7 @@ def wsgi_app(endpoint: Endpoint) -> WSGIApp:
         }
         path = _path(endpoint, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
         client = environ.get("REMOTE_ADDR", "")
-        endpoint.asked_at(_workers_of((environ.get("SERVER_NAME"), environ.get("SERVER_PORT"))))
+        endpoint.asked_at(_workers_of(_server_of(environ)))
         response = endpoint.respond(environ.get("REQUEST_METHOD", "GET"), path, headers, client)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         if environ.get("REQUEST_METHOD") == "HEAD":
@@ -76,6 +77,15 @@ def asgi_app(endpoint: Endpoint) -> ASGIApp:
             response.body.close()
 
     return app
+
+
+def _server_of(environ: Mapping[str, Any]) -> Iterable[object]:
+    """Return where the server listens. On a Unix socket, ``SERVER_NAME`` is whatever the client says."""
+    with contextlib.suppress(AttributeError, OSError):
+        where = environ["gunicorn.socket"].getsockname() if "gunicorn.socket" in environ else None
+        if isinstance(where, str):
+            return (where,)
+    return environ.get("SERVER_NAME"), environ.get("SERVER_PORT")
 
 
 def _workers_of(server: Iterable[object]) -> str:

@@ -1,6 +1,6 @@
 """Whether other processes answer at the same address, so that every scrape shows one of them at random.
 
-The first process that answers at an address holds a socket with that name, in the namespace of the system that ports have, too;
+The first process that answers at an address holds a socket that is named after it, in the namespace of the system that ports have, too;
 it goes with the process. Whoever finds the name taken knows, and tells the holder. Linux only: elsewhere nobody knows.
 """
 
@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from hashlib import sha256
 from math import inf
 from typing import Final
 
@@ -60,7 +61,8 @@ class _Neighbours:
         if held is None:
             if len(self._held) >= _MOST:
                 self._held.pop(next(iter(self._held))).close()  # the one that was first asked at longest ago
-            name = f"\0otel_metrics/{os.getuid()}/{address}"
+            # An address may be longer than the 107 bytes that a name may have.
+            name = f"\0otel_metrics/{os.getuid()}/{sha256(address.encode(errors='surrogateescape')).hexdigest()}"
             held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             try:
                 held.bind(name)

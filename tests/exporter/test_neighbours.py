@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -31,9 +32,9 @@ def app(environ, start_response):
 TOLD = b"\notel_metrics_unmerged 1\n"
 
 
-def gunicorn(folder: Path, port: int, workers: int, **environment: str) -> subprocess.Popen[bytes]:
+def gunicorn(folder: Path, address: str, workers: int, **environment: str) -> subprocess.Popen[bytes]:
     (folder / "application.py").write_text(APPLICATION)
-    command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-b", f"{HOST}:{port}", "application:app"]
+    command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-b", address, "application:app"]
     path = os.pathsep.join(filter(None, sys.path))
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, stderr=log, env={**os.environ, "PYTHONPATH": path, **environment})
@@ -41,7 +42,7 @@ def gunicorn(folder: Path, port: int, workers: int, **environment: str) -> subpr
 
 def test_workers_say_that_a_scrape_shows_one_of_them(tmp_path: Path) -> None:
     port = free_port()
-    with gunicorn(tmp_path, port, 2) as server:
+    with gunicorn(tmp_path, f"{HOST}:{port}", 2) as server:
         try:
             wait_until(lambda: TOLD in fetch(f"http://{HOST}:{port}/metrics"))
             # Both, by the second time that each is asked.
@@ -54,10 +55,27 @@ def test_workers_say_that_a_scrape_shows_one_of_them(tmp_path: Path) -> None:
     assert "OTM_MULTIPROCESS_DIR" in log
 
 
+def test_workers_behind_a_unix_socket_find_each_other_whatever_clients_call_them(tmp_path: Path) -> None:
+    where = tmp_path / "socket"
+    names = (f"name{number}.example" for number in range(1000))
+
+    def scrape() -> bytes:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(where))
+            connection.sendall(f"GET /metrics HTTP/1.0\r\nHost: {next(names)}\r\n\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+    with gunicorn(tmp_path, f"unix:{where}", 2) as server:
+        try:
+            wait_until(lambda: TOLD in scrape())
+        finally:
+            server.terminate()
+
+
 @pytest.mark.parametrize("environment", [{}, {"OTM_MULTIPROCESS_DIR": "shared"}], ids=["one worker", "shared totals"])
 def test_they_say_nothing_where_a_scrape_shows_everything(tmp_path: Path, environment: dict[str, str]) -> None:
     port = free_port()
-    with gunicorn(tmp_path, port, 2 if environment else 1, **environment) as server:
+    with gunicorn(tmp_path, f"{HOST}:{port}", 2 if environment else 1, **environment) as server:
         try:
             wait_until(lambda: b"otel_metrics_series" in fetch(f"http://{HOST}:{port}/metrics"))
             assert not any(b"otel_metrics_unmerged" in fetch(f"http://{HOST}:{port}/metrics") for _ in range(20))
