@@ -52,6 +52,9 @@ def test_the_page_records_what_it_says(capsys: pytest.CaptureFixture[str]) -> No
         run("An exception that is handled", names)
         assert metrics.value("feature_errors_total", error_type="TypeError", recovery="succeeded") == 1
 
+        run("Every request of a web application", names)
+        assert names["app"].user_middleware[0].kwargs["feature"] == "shop"
+
         run("Read numbers back in asyncio", names)
         metrics.advanced.record_satisfaction("search", "overall", 0.2)
         assert asyncio.run(names["unhappy"]()) is True

@@ -1,0 +1,319 @@
+"""Web applications: their requests as uses of a feature, and the metrics endpoint in their own server.
+
+    from otel_metrics.integrations.web import expose, track_requests
+
+    app = FastAPI()
+    track_requests(app, "shop")
+    expose(app)                    # GET /metrics
+
+Both take an application of FastAPI or Starlette, of Flask, or any ASGI or WSGI callable, and return what is to be served: the same
+object for these frameworks, which they change in place, another callable for the rest.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from otel_metrics import runtime
+from otel_metrics.facade.advanced import AdvancedMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Any]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+    WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+    Route = Callable[[MutableMapping[str, Any]], str | None]
+
+__all__ = ["expose", "track_requests"]
+
+App = TypeVar("App")
+
+_TRACKED: Final = "otel_metrics.tracked"
+"""In a request's scope or environment: whose business it is. One inside another counts nothing."""
+
+_PREFIX: Final = "otel_metrics.prefix"
+"""In a scope: the ``root_path`` that the request came with."""
+
+_FLASK_ROUTE: Final = "otel_metrics.route"
+_FLASK_ERROR: Final = "otel_metrics.error"
+
+_METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+
+
+def track_requests(app: App, feature: str, *, route: Route | None = None, record_exception: bool = False) -> App:
+    """Record each HTTP request as one use of ``feature``; call it once, before the application starts.
+
+    The action is the method with the route's template (``GET /orders/{number}``), the method alone where no route matched: never
+    a path. A response of 5xx, or an exception, is a failure; any other response is a success; a client that went away leaves an
+    unknown outcome. The duration is that up to the end of the response.
+
+    Args:
+        app: of FastAPI, Starlette or Flask, or any ASGI or WSGI callable.
+        feature: what the requests are uses of.
+        route: returns the template of a request (of its ASGI scope or WSGI environment, once it is answered), where the framework
+            is none of these.
+        record_exception: record what went wrong as an error, too.
+
+    Raises:
+        RuntimeError: the application has started.
+    """
+    if hasattr(app, "build_middleware_stack"):
+        cast("Any", app).add_middleware(
+            _TrackedASGI, feature=feature, route=route or _starlette_route, record_exception=record_exception
+        )
+        return app
+    if hasattr(app, "wsgi_app"):
+        _follow_flask(app)
+        app.wsgi_app = _TrackedWSGI(app.wsgi_app, feature, route or _flask_route, record_exception)
+        return app
+    tracked: Any = _TrackedASGI if _is_asgi(app) else _TrackedWSGI
+    return cast("App", tracked(app, feature, route or _no_route, record_exception))
+
+
+def expose(app: App, path: str = "/metrics", **options: Any) -> App:
+    """Answer scrapes at ``path``, and nowhere else, before the application's own middleware, routes and log see them.
+
+    ``options`` are those of :func:`otel_metrics.asgi_app` (authentication, limits).
+
+    Raises:
+        RuntimeError: the application has started.
+    """
+    if hasattr(app, "build_middleware_stack"):
+        starlette = cast("Any", app)
+        if starlette.middleware_stack is not None:
+            raise RuntimeError("expose() comes too late: the application has started")
+        build, metrics = starlette.build_middleware_stack, runtime.asgi_app(metrics_path=path, **options)
+        starlette.build_middleware_stack = lambda: _exposed_by_asgi(build(), metrics, path)
+        return app
+    if hasattr(app, "wsgi_app"):
+        app.wsgi_app = _exposed_by_wsgi(app.wsgi_app, runtime.wsgi_app(metrics_path=path, **options), path)
+        return app
+    if _is_asgi(app):
+        return cast("App", _exposed_by_asgi(cast("ASGIApp", app), runtime.asgi_app(metrics_path=path, **options), path))
+    return cast("App", _exposed_by_wsgi(cast("WSGIApp", app), runtime.wsgi_app(metrics_path=path, **options), path))
+
+
+def _is_asgi(app: object) -> bool:
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004
+
+
+def _exposed_by_asgi(app: ASGIApp, metrics: ASGIApp, path: str) -> ASGIApp:
+    async def exposed(scope: Scope, receive: Receive, send: Send) -> None:
+        here = scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) == path
+        await (metrics if here else app)(scope, receive, send)
+
+    return exposed
+
+
+def _exposed_by_wsgi(app: WSGIApp, metrics: WSGIApp, path: str) -> WSGIApp:
+    def exposed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return (metrics if environ.get("PATH_INFO") == path else app)(environ, start_response)
+
+    return exposed
+
+
+# --------------------------------------------------------------------------------------------------------- requests
+
+
+class TrackedRequest:
+    """One request, recorded as a use once it ends: as a block, or by :meth:`end`, whichever is first.
+
+    Args:
+        metrics: to record with.
+        feature: what it is a use of.
+        method: any text, as clients send it.
+        route: returns the template of its route, once it has been answered.
+        record_exception: record what went wrong as an error, too.
+    """
+
+    __slots__ = ("_ended", "_route", "_use", "error", "status")
+
+    def __init__(
+        self,
+        metrics: AdvancedMetrics,
+        feature: str,
+        method: str,
+        route: Callable[[], str | None],
+        record_exception: bool = False,
+    ) -> None:
+        action = method if method in _METHODS else "_OTHER"
+        self._use = metrics.track(feature, action, record_exception=record_exception)
+        self._route = route
+        self._ended = False
+        self.status = 0
+        self.error: BaseException | None = None
+        self._use.__enter__()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Record the use, unless that has been done."""
+        if self._ended:
+            return
+        self._ended = True
+        use = self._use
+        if error is None and self.status >= 500:  # another response is what somebody made of the error on purpose
+            error = self.error
+        try:
+            template = self._route()
+        except Exception:  # foreign code, and the request has been answered
+            template = None
+        if template:
+            use.action = f"{use.action} {template}"
+        if self.status >= 500:
+            use.success, use.error_type = False, str(self.status)
+        elif not self.status:
+            use.success = None
+        use.__exit__(None if error is None else type(error), error, None)
+
+
+class _Tracked:
+    """What is told alike of both kinds of applications."""
+
+    def __init__(self, app: Any, feature: str, route: Route, record_exception: bool = False) -> None:
+        self.app = app
+        self._feature = feature
+        self._route = route
+        self._record_exception = record_exception
+        self._metrics = AdvancedMetrics()
+
+    def _request(self, about: MutableMapping[str, Any], method: str) -> TrackedRequest:
+        return TrackedRequest(self._metrics, self._feature, method, lambda: self._route(about), self._record_exception)
+
+
+class _TrackedASGI(_Tracked):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope.setdefault(_TRACKED, self) is not self:
+            await self.app(scope, receive, send)
+            return
+        scope.setdefault(_PREFIX, scope.get("root_path", ""))
+        request = self._request(scope, scope["method"])
+
+        async def sent(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "http.response.start":
+                request.status = message["status"]
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                request.end()  # what the application does after that is no time of the request
+
+        with request:
+            await self.app(scope, receive, sent)
+
+
+class _TrackedWSGI(_Tracked):
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.setdefault(_TRACKED, self) is not self:
+            return cast("Iterable[bytes]", self.app(environ, start_response))
+        request = self._request(environ, environ.get("REQUEST_METHOD", ""))
+
+        def started(status: str, headers: Any, *exc_info: Any) -> Any:
+            request.status = int(status[:3])
+            return start_response(status, headers, *exc_info)
+
+        try:
+            body = self.app(environ, started)
+        except BaseException as error:
+            request.end(error)
+            raise
+        request.error = environ.get(_FLASK_ERROR)
+        if isinstance(body, (list, tuple, environ.get("wsgi.file_wrapper", list))):
+            request.end()  # it is all there, and the server may know better ways to send it
+            return body
+        return _Body(body, request)
+
+
+class _Body(Iterator[bytes]):
+    """The body of a response; the request ends when the server closes it."""
+
+    def __init__(self, body: Iterable[bytes], request: TrackedRequest) -> None:
+        self._body = body
+        self._parts = iter(body)
+        self._request = request
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._parts)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._request.end(error)
+            raise
+
+    def close(self) -> None:
+        """Close the application's own body, and record."""
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._request.end()
+
+
+# ----------------------------------------------------------------------------------------------------------- routes
+
+
+def _no_route(_: object) -> None:
+    """Return no template: a path would be a label value that anybody can make up."""
+
+
+def _starlette_route(scope: MutableMapping[str, Any]) -> str | None:
+    """Return the template of the route that Starlette or FastAPI took.
+
+    A route knows its own part. What mounts and included routers put before it is in the path, with the values of their parameters.
+    """
+    route, values = _starlette_taken(scope), dict(scope.get("path_params") or {})
+    own = getattr(route, "path_format", None)
+    if not isinstance(own, str):
+        return None
+    path, root = scope["path"], scope.get("root_path", "")
+    names = getattr(route, "param_convertors", {})
+    if "path" in names:  # of a mount, which does not say it
+        values.setdefault("path", path.removeprefix(root).strip("/"))
+    slashes = own.count("/") + sum(str(values.get(name, "")).count("/") for name in names)
+    before: str = path.removeprefix(scope[_PREFIX]).rsplit("/", slashes)[0]
+    for name in values.keys() - names.keys():
+        parts = before.split("/")
+        if parts.count(str(values[name])) != 1:
+            return own  # it cannot be told where the value stands
+        before = "/".join(f"{{{name}}}" if part == str(values[name]) else part for part in parts)
+    return before + own
+
+
+def _starlette_taken(scope: MutableMapping[str, Any]) -> object:
+    """Return the route that was taken; not each kind says so itself, but then the one that leads to where the request went."""
+    if "route" in scope or "endpoint" not in scope:
+        return scope.get("route")
+    endpoint = scope["endpoint"]
+    found = [each for each in scope["app"].routes if endpoint is getattr(each, "endpoint", getattr(each, "app", None))]
+    return found[0] if len(found) == 1 else None
+
+
+def _flask_route(environ: MutableMapping[str, Any]) -> str | None:
+    found: str | None = environ.get(_FLASK_ROUTE)
+    return found
+
+
+def _follow_flask(app: Any) -> None:
+    """Have ``app`` note in each request's environment which route it takes and what went wrong."""
+    from flask import got_request_exception, request, request_started
+
+    def starts(*_: Any, **__: Any) -> None:
+        if request.url_rule is not None:
+            request.environ[_FLASK_ROUTE] = request.url_rule.rule
+
+    def fails(*_: Any, exception: BaseException, **__: Any) -> None:
+        request.environ[_FLASK_ERROR] = exception
+
+    request_started.connect(starts, app, weak=False)
+    got_request_exception.connect(fails, app, weak=False)
