@@ -2,9 +2,9 @@
 
 from otel_metrics import get_advanced_metrics, get_metrics_collector
 
-Public are the names of this module, of :mod:`otel_metrics.aio`, of :mod:`otel_metrics.exporter`, of
-:mod:`otel_metrics.results` and of :mod:`otel_metrics.testing`. They are loaded when they are first used, so that an application that wants the reader alone pays
-for the reader alone. All other modules are internal.
+Public are the names of this module, of :mod:`otel_metrics.aio`, of :mod:`otel_metrics.exporter`, of :mod:`otel_metrics.results`, of
+:mod:`otel_metrics.testing`, and of the modules in :mod:`otel_metrics.integrations`. They are loaded when they are first used, so that
+an application that wants the reader alone pays for the reader alone. All other modules are internal.
 """
 
 from __future__ import annotations

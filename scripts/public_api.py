@@ -16,6 +16,9 @@ MODULES: Final = (
     "otel_metrics",
     "otel_metrics.aio",
     "otel_metrics.exporter",
+    "otel_metrics.integrations.celery",
+    "otel_metrics.integrations.django",
+    "otel_metrics.integrations.web",
     "otel_metrics.results",
     "otel_metrics.testing",
 )

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import schedule
 
 import otel_metrics
 from otel_metrics import testing
@@ -54,6 +55,11 @@ def test_the_page_records_what_it_says(capsys: pytest.CaptureFixture[str]) -> No
 
         run("Every request of a web application", names)
         assert names["app"].user_middleware[0].kwargs["feature"] == "shop"
+
+        run("Jobs", names | {"schedule": schedule})
+        schedule.run_all()
+        schedule.clear()
+        metrics.assert_value("feature_usage_total", 1, action="clean up", outcome="success")
 
         run("Read numbers back in asyncio", names)
         metrics.advanced.record_satisfaction("search", "overall", 0.2)
