@@ -344,3 +344,27 @@ def test_what_comes_after_the_start_comes_too_late() -> None:
         for change in (expose, lambda late: track_requests(late, "shop")):
             with pytest.raises(RuntimeError, match="started"):
                 change(app)
+
+
+def test_beside_an_instrumentation_of_opentelemetry_each_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    from otel_metrics.exporter import PrometheusReader
+
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    provider = MeterProvider([PrometheusReader()], shutdown_on_exit=False)
+    try:
+        with testing.recording():
+            app = fastapi_application(Seen())
+            app.add_middleware(OpenTelemetryMiddleware, meter_provider=provider)
+            with by_uvicorn(app) as port:
+                load(port, {("GET", "/v1/orders/N"): ""})
+                for _ in range(3):
+                    status, exposition = ask(port, "GET", "/metrics")
+                    assert status == 200
+    finally:
+        provider.shutdown()
+    theirs = re.findall(r"^http_server_request_duration_seconds_count\{.*\} (\S+)$", exposition, re.MULTILINE)
+    assert sum(map(float, theirs)) == 15
+    assert uses(exposition) == {("GET /v1/orders/{number}", "success"): 15}
