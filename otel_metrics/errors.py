@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class MetricsError(Exception):
@@ -76,6 +77,12 @@ def _restored(kind: type[MetricsError], arguments: tuple[object, ...], state: di
     error = kind.__new__(kind, *arguments)
     vars(error).update(state)
     return error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the part of a message that names the ``known`` name most like ``name``; empty if none is."""
+    nearest = get_close_matches(name, list(known), 1, 0.8)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def _shown(value: object, limit: int = 80) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 import re
+import stat
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import inf
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from otel_metrics.catalogue import CATALOGUE
-from otel_metrics.errors import ConfigurationError, _shown
+from otel_metrics.errors import ConfigurationError, _shown, did_you_mean
+from otel_metrics.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterable
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
@@ -122,10 +128,11 @@ class Settings:
     (``OTM_SATISFACTION_SCALES=overall=1-5,answers=0-1``)."""
 
     label_caps: Mapping[str, int] = field(default_factory=dict)
-    """Distinct values kept per label name, instead of the catalogue's caps."""
+    """Distinct values kept per label name, instead of the catalogue's caps: ``{"action": 50}`` (``OTM_LABEL_CAPS``, as
+    ``action=50,feature=20``)."""
 
     series_limit: int = 10_000
-    """Series kept per metric; beyond it new label combinations collapse to ``other``."""
+    """Series kept per metric; beyond it new label combinations collapse to ``other`` (``OTM_SERIES_LIMIT``)."""
 
     clock: Callable[[], float] = time.time
     """Unix time in seconds; tests inject their own."""
@@ -184,20 +191,14 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-        """Return the settings that ``environ`` (default: the process's) describes, with ``overrides`` on top."""
-        environ = os.environ if environ is None else environ
-        known = {setting.name for setting in fields(cls)}
-        if unknown := overrides.keys() - known:
-            raise ConfigurationError(f"unknown setting {sorted(unknown)}; allowed: {', '.join(sorted(known))}")
-        values: dict[str, Any] = {}
-        for name, (variable, convert) in ENVIRONMENT.items():
-            text = environ.get(variable, "")
-            if text and name not in overrides:
-                try:
-                    values[name] = convert(text)
-                except ValueError as error:
-                    raise ConfigurationError(f"{variable}={text!r} is not allowed: {error}") from None
-        return cls(**values, **overrides)
+        """Return the settings that ``environ`` (default: the process's) and its file describe, with ``overrides`` on top.
+
+        The file is the one that ``OTM_CONFIG`` names, else the nearest ``pyproject.toml``; a variable wins over it.
+        """
+        known = [setting.name for setting in fields(cls)]
+        for name in overrides.keys() - known:
+            raise ConfigurationError(_unknown(name, known))
+        return cls(**{name: value for name, (value, _) in found(environ, overrides).items()}, **overrides)
 
 
 def _boolean(text: str) -> bool:
@@ -222,6 +223,10 @@ def _scales(text: str) -> dict[str, str]:
     return scales
 
 
+def _caps(text: str) -> dict[str, int]:
+    return {name: int(cap) for name, cap in _pairs(text).items()}
+
+
 ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_url": ("OTM_PROMETHEUS_URL", str),
     "prometheus_matchers": ("OTM_PROMETHEUS_MATCHERS", _pairs),
@@ -240,7 +245,10 @@ ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "strict": ("OTM_STRICT", _boolean),
     "satisfaction_threshold": ("OTM_SATISFACTION_THRESHOLD", float),
     "satisfaction_scales": ("OTM_SATISFACTION_SCALES", _scales),
+    "label_caps": ("OTM_LABEL_CAPS", _caps),
+    "series_limit": ("OTM_SERIES_LIMIT", int),
 }
+"""Field -> its variable, and what makes a value of the text. The others are objects, which only an argument can give."""
 
 
 def _is_text(value: object) -> bool:
@@ -296,6 +304,104 @@ ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "timer": (callable, "a function that returns seconds since any moment"),
 }
 """Field -> what a value of it has to be by itself, and how that is called."""
+
+
+FILE: Final = "OTM_CONFIG"
+"""Names the file with settings. Empty or absent: the nearest ``pyproject.toml``."""
+
+_PROJECT: Final = "pyproject.toml"
+_TABLE: Final = "otel-metrics"
+_PATHS: Final = frozenset(name for name, (fits, _) in ALLOWED.items() if fits is _is_path_or_none)
+_OURS: Final = "OTM_"
+
+
+class Found(NamedTuple):
+    """A value that is given outside of the code, and where: a variable's name, or a file's path."""
+
+    value: Any
+    origin: str
+
+
+def found(environ: Mapping[str, str] | None = None, without: Container[str] = ()) -> dict[str, Found]:
+    """Return what ``environ`` (default: the process's) and its file say, but for the fields ``without``.
+
+    Reads the file. A variable wins over it.
+
+    Raises:
+        ConfigurationError: a value that cannot be, an unknown setting in the file, or a named file that cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    values = {name: given for name, given in _in_file(environ).items() if name not in without}
+    for name, (variable, convert) in ENVIRONMENT.items():
+        text = environ.get(variable, "")
+        if text and name not in without:
+            try:
+                values[name] = Found(convert(text), variable)
+            except ValueError as error:
+                raise ConfigurationError(f"{variable}={text!r} is not allowed: {error}") from None
+    known = {FILE, *(variable for variable, _ in ENVIRONMENT.values())}
+    for variable in environ.keys() - known:
+        # A warning, and only if it is like one of ours: others use the prefix, too.
+        if variable.startswith(_OURS) and (hint := did_you_mean(variable, known)):
+            say(logging.WARNING, "the variable %s is no setting%s", variable, hint)
+    return values
+
+
+def _in_file(environ: Mapping[str, str]) -> dict[str, Found]:
+    named = environ.get(FILE, "")
+    file = Path(named) if named else _nearest_project()
+    if file is None:
+        return {}
+    try:
+        content = _toml(file)
+    except (OSError, ValueError) as error:
+        if named:
+            raise ConfigurationError(f"{FILE}={named!r}: {error}") from error
+        say(logging.WARNING, "%s cannot be read, so no settings are taken from it: %s", file, error)
+        return {}
+    table: Any = content
+    for name in ("tool", _TABLE) if file.name == _PROJECT else ():
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{file}: {name}={_shown(table)} is not allowed; allowed: a table")
+    values = {}
+    for name, value in table.items():
+        if name not in ENVIRONMENT:
+            raise ConfigurationError(f"{file}: {_unknown(name, ENVIRONMENT)}")
+        fits, allowed = ALLOWED[name]
+        if not fits(value):
+            raise ConfigurationError(f"{file}: {name}={_shown(value)} is not allowed; allowed: {allowed}")
+        values[name] = Found(str(file.parent / value) if name in _PATHS else value, str(file))
+    return values
+
+
+def _nearest_project() -> Path | None:
+    """Return the first ``pyproject.toml`` from the working directory upwards, unless anybody could have put it there."""
+    try:
+        here = Path.cwd()
+    except OSError:  # it has been deleted
+        return None
+    for folder in (here, *here.parents):
+        file = folder / _PROJECT
+        if file.is_file():
+            if folder.stat().st_mode & stat.S_IWOTH:
+                say(logging.WARNING, "%s is not read, as anybody may write to its folder; %s can name it", file, FILE)
+                return None
+            return file
+    return None
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    # Loaded when there is a file. Python has it since 3.11.
+    parser: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    content: dict[str, Any] = parser.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    if name in ALLOWED:
+        return f"{name} is an object, which only an argument of configure() can give"
+    return f"unknown setting {name!r}{did_you_mean(name, known) or '; allowed: ' + ', '.join(sorted(known))}"
 
 
 def _check_url(url: str) -> None:

@@ -12,6 +12,7 @@ from otel_metrics.catalogue import (
     PERFORMANCE_SIZE,
     PERFORMANCE_VALUE,
 )
+from otel_metrics.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,6 +129,13 @@ def unit_of(spelling: str) -> Unit:
     if known is None and len(spelling) >= _SHORTEST_WORD:
         known = UNITS.get(spelling.lower())
     return known or Unit(spelling, PERFORMANCE_VALUE)
+
+
+def meant(spelling: str) -> str:
+    """Return a hint, for a message, at the known unit that an unknown one was probably to be; empty if it is like none."""
+    # Short ones are like each other; what is no word ("byte/s") is another quantity than the unit it resembles.
+    likely = len(spelling) >= _SHORTEST_WORD and spelling.isalpha() and spelling not in UNITS
+    return did_you_mean(spelling, UNITS) if likely else ""
 
 
 def unit_of_name(metric_name: str) -> Unit:

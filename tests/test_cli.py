@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 def test_help_lists_every_subcommand() -> None:
     done = otel_metrics("--help")
     assert done.returncode == 0
-    for name in ("demo", "dashboard", "daily", "serve", "stack", "render"):
+    for name in ("demo", "dashboard", "daily", "serve", "stack", "render", "config"):
         assert f"  {name} " in done.stdout
 
 
@@ -201,6 +202,34 @@ def test_render_puts_the_given_addresses_into_alerts(tmp_path: Path) -> None:
     assert 'runbook_url: "https://wiki.example/runbook#telemetrylost"' in alerts
     assert otel_metrics("render", "--check", "--root", str(tmp_path), *links).returncode == 0
     assert otel_metrics("render", "--check", "--root", str(tmp_path)).returncode == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- config
+
+
+def test_config_shows_each_value_and_where_it_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.otel-metrics]\nport = 1\nstrict = true\n")
+    given = {"OTM_STRICT": "false", "OTM_PROMETHEUS_MATCHERS": "env=prod,team=shop"}
+
+    table = otel_metrics("config", cwd=tmp_path, **given).stdout
+    assert re.search(r"port +1 +\S+/pyproject\.toml +\n", table)
+    assert re.search(r"strict +False +OTM_STRICT +\n", table)
+    assert re.search(r"prometheus_matchers +env=prod, team=shop +OTM_PROMETHEUS_MATCHERS +\n", table)
+    assert re.search(r"host +localhost +default +\n", table)
+
+    rows = json.loads(otel_metrics("config", "--format", "json", cwd=tmp_path, **given).stdout)
+    assert rows["port"] == {"value": 1, "origin": f"{tmp_path}/pyproject.toml"}
+    assert rows["prometheus_matchers"] == {
+        "value": {"env": "prod", "team": "shop"},
+        "origin": "OTM_PROMETHEUS_MATCHERS",
+    }
+
+
+def test_config_tells_what_cannot_work_without_its_secret() -> None:
+    done = otel_metrics("config", OTM_PROMETHEUS_URL="http://me:geheim@prometheus")
+    assert done.returncode == 2
+    assert "use prometheus_password_file" in done.stderr
+    assert "geheim" not in done.stdout + done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------------------- serve

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import otel_metrics
+import otel_metrics.testing
 from otel_metrics import ConfigurationError, Settings
+from otel_metrics.settings import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -98,11 +105,6 @@ def test_a_variable_that_cannot_be_read_is_named(variable: str, text: str) -> No
         Settings.from_env({variable: text})
 
 
-def test_a_misspelt_setting_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="promethous_url"):
-        Settings.from_env({}, promethous_url="http://x")
-
-
 @pytest.mark.parametrize("settings", ["prometheus", {"port": 1}, 5])
 def test_configure_takes_nothing_but_settings(settings: Any) -> None:
     with pytest.raises(ConfigurationError, match="Settings"):
@@ -142,3 +144,118 @@ def test_by_default_nothing_leaves_this_machine() -> None:
 
     assert settings.host == "localhost"
     assert settings.prometheus_url is None
+
+
+# ------------------------------------------------------------------------------------------------------------ the file
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The `pyproject.toml`, not yet written, of an application that runs in a folder below it."""
+    (tmp_path / "shop" / "src").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shop" / "src")
+    return tmp_path / "shop" / "pyproject.toml"
+
+
+def test_the_file_gives_what_neither_arguments_nor_the_environment_give(project: Path) -> None:
+    project.write_text('[tool.otel-metrics]\nport = 1\nhost = "file"\nevents = "log"\nlabel_caps = { action = 50 }\n')
+
+    settings = Settings.from_env({"OTEL_EXPORTER_PROMETHEUS_HOST": "variable", "OTM_EVENTS": "off"}, events="otel")
+
+    assert (settings.port, settings.host, settings.events) == (1, "variable", "otel")
+    assert settings.label_caps == {"action": 50}
+    assert settings.series_limit == 10000
+
+
+def test_the_nearest_project_is_the_applications(project: Path) -> None:
+    project.parent.parent.joinpath("pyproject.toml").write_text("[tool.otel-metrics]\nport = 1\n")
+    assert Settings.from_env({}).port == 1
+
+    project.write_text("[tool.other]\nport = 2\n")
+    assert Settings.from_env({}).port == 9464
+
+
+def test_a_variable_names_another_file(project: Path) -> None:
+    project.write_text("[tool.otel-metrics]\nport = 1\n")
+    other = project.with_name("metrics.toml")
+    other.write_text('port = 2\nprometheus_token_file = "secrets/token"\n')
+
+    settings = Settings.from_env({"OTM_CONFIG": str(other)})
+
+    assert (settings.port, settings.prometheus_token_file) == (2, str(other.parent / "secrets" / "token"))
+    with pytest.raises(ConfigurationError, match="OTM_CONFIG='/nowhere/x'"):
+        Settings.from_env({"OTM_CONFIG": "/nowhere/x"})
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("promethous_url = 'http://h'", "unknown setting 'promethous_url'; did you mean 'prometheus_url'?"),
+        ("colour = 'red'", "unknown setting 'colour'; allowed: events, events_level, host"),
+        ("port = '9464'", "port='9464' is not allowed; allowed: an integer from 0 to 65535"),
+        ("clock = 5", "clock is an object, which only an argument"),
+    ],
+)
+def test_what_cannot_be_in_the_file_is_told_with_the_file(project: Path, line: str, told: str) -> None:
+    project.write_text(f"[tool.otel-metrics]\n{line}\n")
+
+    with pytest.raises(ConfigurationError) as error:
+        Settings.from_env({})
+
+    assert str(error.value).startswith(f"{project}: {told}")
+
+
+def test_a_project_that_is_broken_or_that_anybody_may_replace_gives_nothing(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was only found, so it does not take the application down; and it could send credentials elsewhere."""
+    project.write_text("[tool.otel-metrics\nport = 1\n")
+    assert Settings.from_env({}).port == 9464
+    assert f"{project} cannot be read" in caplog.text
+
+    project.write_text("[tool.otel-metrics]\nport = 1\n")
+    project.parent.chmod(0o777)
+    assert Settings.from_env({}).port == 9464
+    assert f"{project} is not read, as anybody may write to its folder" in caplog.text
+
+
+def test_the_file_is_read_when_the_process_is_configured_and_not_before(project: Path) -> None:
+    code = (
+        "import otel_metrics, pathlib; otel_metrics.AdvancedMetrics;"
+        f"pathlib.Path({str(project)!r}).write_text('[tool.otel-metrics]\\nport = 4321\\n');"
+        "print(otel_metrics.configure().port)"
+    )
+    project.write_text("not toml")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("4321\n", "")
+
+
+def test_every_field_but_objects_has_a_variable() -> None:
+    settings = Settings.from_env({"OTM_LABEL_CAPS": "action=50, feature=20", "OTM_SERIES_LIMIT": "7"})
+    assert settings.label_caps == {"action": 50, "feature": 20}
+    assert settings.series_limit == 7
+    assert {field.name for field in dataclasses.fields(Settings)} - ENVIRONMENT.keys() == {
+        "clock",
+        "logger_provider",
+        "meter_provider",
+        "timer",
+    }
+
+
+def test_misspelt_names_are_told_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigurationError, match="'promethous_url'; did you mean 'prometheus_url'"):
+        Settings.from_env({}, promethous_url="http://x")
+    Settings.from_env({"OTM_PROMETEUS_URL": "http://secret", "OTM_SERVERS": "x", "OTM_API_KEY": "x"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "the variable OTM_PROMETEUS_URL is no setting; did you mean 'OTM_PROMETHEUS_URL'?"
+    ]
+
+
+def test_a_misspelt_unit_is_told_once_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
+    with otel_metrics.testing.recording() as recorded:
+        for name in ("load", "save"):
+            recorded.advanced.record_performance_metric("kiosk", "speed", name, 5.0, unit="msecs")
+            recorded.advanced.record_performance_metric("kiosk", "size", name, 5.0, unit="tokens")
+    assert [record.getMessage() for record in caplog.records] == [
+        "record_performance_metric: unit='msecs' is not known; its values are kept as they are; did you mean 'msec'?"
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.promql import JOB
@@ -34,7 +35,8 @@ def connected(url: str | None, job: str | None = None) -> Iterator[Runtime]:
     """Return a runtime that answers from the server at ``url``; for a ``job``, or where that is empty for what has none."""
     known = Settings.from_env()
     runtime = Runtime(
-        Settings.from_env(
+        replace(
+            known,
             prometheus_url=url or known.prometheus_url or DEFAULT_URL,
             prometheus_matchers=known.prometheus_matchers if job is None else {JOB: job},
             prometheus_unavailable="raise",  # this process has recorded nothing

@@ -23,7 +23,7 @@ from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.sinks import ThresholdSplit
 from otel_metrics.sdk.context import current_context, sampled
 from otel_metrics.settings import SCALES
-from otel_metrics.units import MILLISECONDS, UNITS, Unit, unit_of, unit_of_name
+from otel_metrics.units import MILLISECONDS, UNITS, Unit, meant, unit_of, unit_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,6 +76,7 @@ class Binding(Generic[Buffer, Counter]):
         self._counters: dict[tuple[object, ...], Counter] = {}
         self._scales: dict[tuple[object, ...], Scales[Buffer]] = {}
         self._scales_seen: dict[str, Scale | None] = {}
+        self._unknown_units: set[str] = set()
 
     def performance(self, feature: object, category: object, name: object, unit: object, context: object) -> Buffer:
         """Bind ``record_performance_metric``; without a unit, the metric's name tells it."""
@@ -253,7 +254,11 @@ class Binding(Generic[Buffer, Counter]):
             known = unit_of(str.__str__(unit))
             if known.metric is not c.PERFORMANCE_VALUE:
                 return known  # whatever the cap: there are few, and a time without its unit would be no time any more
-        return unit_of(self._maker.labels.kept(call, c.UNIT, unit))
+        unit_label = self._maker.labels.kept(call, c.UNIT, unit)
+        if unit_label not in self._unknown_units and (hint := meant(unit_label)):
+            self._unknown_units.add(unit_label)
+            say(logging.WARNING, "%s: unit=%r is not known; its values are kept as they are%s", call, unit_label, hint)
+        return unit_of(unit_label)
 
     def _flag(self, call: str, argument: str, value: object) -> bool | None:
         # By equality, as 1 and True are the same key of a call cache; the old table held 0 and 1.
