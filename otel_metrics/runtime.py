@@ -184,12 +184,7 @@ def _server(settings: Settings, instance: Callable[[], str] | None) -> Prometheu
     """Return the server that answers getters, if it is not this process. ``instance`` tells whose job they are about."""
     if settings.prometheus_url is None:
         return None
-    access = Access(
-        settings.prometheus_token_file,
-        settings.prometheus_username,
-        settings.prometheus_password_file,
-        settings.prometheus_ca_file,
-    )
+    access = Access.of(settings)
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
     return PrometheusSource(client, settings.clock, Scope(settings.prometheus_matchers, instance))
 

@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 def test_help_lists_every_subcommand() -> None:
     done = otel_metrics("--help")
     assert done.returncode == 0
-    for name in ("demo", "dashboard", "daily", "serve", "stack", "render", "config"):
+    for name in ("demo", "dashboard", "daily", "serve", "stack", "render", "config", "doctor"):
         assert f"  {name} " in done.stdout
 
 

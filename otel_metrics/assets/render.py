@@ -37,7 +37,17 @@ REFERENCE: Final = "docs/metrics.md"
 RESULTS: Final = "docs/results.md"
 SETTINGS: Final = "docs/settings.md"
 
-__all__ = ["check", "files", "write"]
+__all__ = ["check", "files", "rules", "write"]
+
+
+def rules(dialect: Dialect = PROMETHEUS, scope: Labels = SCOPE) -> dict[str, tuple[rulefile.Group, ...]]:
+    """Return the groups of rules by the name of their file, but for those of service levels."""
+    return {
+        "recording.yml": recording.groups(dialect, scope),
+        "daily.yml": daily.groups(dialect, scope),
+        "feature_alerts.yml": (feature_alerts.group(scope),),
+        "telemetry_alerts.yml": telemetry_alerts.groups(dialect, scope),
+    }
 
 
 def files(
@@ -52,15 +62,9 @@ def files(
         ConfigurationError: a service level cannot be told with what the server stores.
     """
     levels = levels or service_levels.shipped()
-    rules = {
-        "recording.yml": recording.groups(dialect, scope),
-        "daily.yml": daily.groups(dialect, scope),
-        "feature_alerts.yml": (feature_alerts.group(scope),),
-        "telemetry_alerts.yml": telemetry_alerts.groups(dialect, scope),
-    }
     own = service_levels.groups(levels, dialect, scope)
     return {
-        **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules.items()},
+        **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules(dialect, scope).items()},
         **({_LEVELS: rulefile.text(*own, links=links, source=_LEVELS_SOURCE)} if own else {}),
         **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect, scope, levels).items()},
         REFERENCE: reference.text(),

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+    from otel_metrics.settings import Settings
+
 RETRIES: Final = 2
 LARGEST: Final = 64 * 2**20
 """Bytes that an answer may have, unpacked."""
@@ -80,6 +82,16 @@ class Access:
     username: str | None = None
     password_file: str | None = None
     ca_file: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Access:
+        """Return the way in that the settings name."""
+        return cls(
+            settings.prometheus_token_file,
+            settings.prometheus_username,
+            settings.prometheus_password_file,
+            settings.prometheus_ca_file,
+        )
 
     def headers(self) -> dict[str, str]:
         """Return the header that authenticates a request, if any.
