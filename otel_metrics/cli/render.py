@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otel_metrics.assets import data_files, render, scope, service_levels
+from otel_metrics.assets import data_files, kubernetes, render, scope, service_levels
+from otel_metrics.assets.files import write
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.cli import argument_types, terminal
 from otel_metrics.errors import ConfigurationError
@@ -16,6 +17,7 @@ from otel_metrics.promql import DIALECTS, PROMETHEUS, Histograms
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,9 +30,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--dialect",
         choices=DIALECTS,
-        default=PROMETHEUS.name,
         help="; ".join(f"{dialect.name}: {dialect.server}" for dialect in DIALECTS.values())
-        + " (default: %(default)s)",
+        + f" (default: {PROMETHEUS.name}; with --format {kubernetes.FOLDER} {kubernetes.DIALECT.name})",
     )
     command.add_argument(
         "--histograms",
@@ -63,18 +64,30 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help=f"what users may expect: a file of ours, of Sloth or of OpenSLO (default: {service_levels.FILE} below the root)",
     )
+    command.add_argument(
+        "--format",
+        choices=("files", kubernetes.FOLDER),
+        default="files",
+        help="kubernetes: objects for the Prometheus Operator and Grafana's sidecar, in kubernetes/ (default: %(default)s)",
+    )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
-    dialect, links = DIALECTS[arguments.dialect], Links(arguments.grafana_url, arguments.runbook_url)
+    usual = kubernetes.DIALECT if arguments.format == kubernetes.FOLDER else PROMETHEUS
+    dialect, links = DIALECTS[arguments.dialect or usual.name], Links(arguments.grafana_url, arguments.runbook_url)
     by = scope.with_labels(name.strip() for name in arguments.by.split(",") if name)
     if arguments.histograms:
         try:
             dialect = dialect.storing(Histograms(arguments.histograms))
         except ValueError as error:
             raise ConfigurationError(f"--histograms: {error}") from None
+    if arguments.format == kubernetes.FOLDER:
+        if arguments.root is None:
+            raise ConfigurationError("--format kubernetes is written to a folder of your own; name it with --root")
+        root = arguments.root.resolve()
+        return _kubernetes(arguments, root, kubernetes.files(render.files(dialect, links, by, _levels(arguments, root))))
     if not arguments.check:
         root = data_files.folder_to_write(arguments.root)
         levels = _levels(arguments, root)
@@ -83,8 +96,25 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     root = data_files.root(arguments.root)
     drifted = render.check(root, dialect, links, by, _levels(arguments, root))
+    return _told([path.relative_to(root) for path in drifted])
+
+
+def _kubernetes(arguments: argparse.Namespace, root: Path, generated: Mapping[str, str]) -> int:
+    drifted = [
+        path for path, text in generated.items() if not (root / path).is_file() or (root / path).read_text() != text
+    ]
+    if arguments.check:
+        return _told(drifted)
+    missing = [path for path in kubernetes.BY_HAND if not (root / path).exists()]
+    for path in (*missing, *drifted):
+        write(root / path, {**kubernetes.BY_HAND, **generated}[path], below=root)
+        terminal.say("wrote", path)
+    return 0
+
+
+def _told(drifted: Sequence[object]) -> int:
     for path in drifted:
-        terminal.say("not what `otel-metrics render` writes:", path.relative_to(root), style="red")
+        terminal.say("not what `otel-metrics render` writes:", path, style="red")
     return 1 if drifted else 0
 
 
