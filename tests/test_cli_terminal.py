@@ -109,6 +109,24 @@ def test_a_narrow_table_keeps_its_names_and_whole_numbers(width: int) -> None:
     assert ("milliseconds" in shown) is (width > 67)
 
 
+@pytest.mark.parametrize("width", range(16, 60))
+def test_no_number_is_cut_off_beside_short_names(width: int) -> None:
+    out = io.StringIO()
+    rows = [("memory", "cache", "82 MB", "100 MB", "82 %")]
+    Console(width=width, file=out).print(
+        view.table("Resources", ("type", "name", "used", "allocated", "in use"), rows, words=2)
+    )
+    shown = out.getvalue()
+    columns = [column for column in ("82 MB", "100 MB", "82 %") if column in shown]
+    # The first ones, each with its heading, and no piece of another.
+    assert columns == ["82 MB", "100 MB", "82 %"][: len(columns)]
+    assert [word for word in ("used", "allocated", "in use") if word in shown] == ["used", "allocated", "in use"][
+        : len(columns)
+    ]
+    assert sum(character.isdigit() for character in shown) == sum(each.isdigit() for each in "".join(columns))
+    assert len(columns) == 3 or width < 46
+
+
 def test_json_has_null_for_what_is_not_a_number() -> None:
     assert json_safe({"a": math.nan, "b": [math.inf, 1.5], "c": (0, "x", None, True)}) == {
         "a": None,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.table import Column
 
     Section = Mapping[str, Any]
 
@@ -76,9 +77,13 @@ class _Table(Table):
 
     def _least_width(self) -> int:
         """Return the width at which every number is whole."""
-        natural = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in self.columns]
-        words = [min(width, _LEAST_WORDS) for width in natural[: self.words]]
-        return sum(words) + sum(natural[self.words :]) + _BESIDE * len(self.columns)
+        words = [column.min_width or 0 for column in self.columns[: self.words]]
+        return sum(words) + sum(map(_natural, self.columns[self.words :])) + _BESIDE * len(self.columns)
+
+
+def _natural(column: Column) -> int:
+    """Return the width of the widest cell."""
+    return max(cell_len(str(cell)) for cell in (column.header, *column.cells))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, words: int = 1) -> Table:
@@ -88,12 +93,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text
     )
     drawn.words = words
     for column in columns[:words]:
-        drawn.add_column(column, overflow="fold", min_width=_LEAST_WORDS)
+        drawn.add_column(column, overflow="fold")
     for column in columns[words:]:
         # A number that lost digits would be another number: where there is no room, an ellipsis says so.
         drawn.add_column(column, justify="right", no_wrap=True, overflow="ellipsis")
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+    for named in drawn.columns[:words]:
+        named.min_width = min(_LEAST_WORDS, _natural(named))
     return drawn
 
 
