@@ -457,20 +457,20 @@ CHECKS: Final = (
         "Does it run, and was otel_metrics.serve() called? It listens on loopback unless it is given a host. 401: credentials.",
     ),
     Check(
-        "prometheus",
-        "Is the server one that is supported, with the configuration it was given?",
-        ("server",),
-        _prometheus,
-        "What was changed since is not in force.",
-        "promtool check config; its log says more.",
-    ),
-    Check(
         "process",
         "Does it record?",
         ("answering",),
         _process,
         "Something else has its port, or its record calls are never reached.",
         "Compare the port with that of serve(); call configure() once, before anything is recorded.",
+    ),
+    Check(
+        "prometheus",
+        "Is the server one that is supported, with the configuration it was given?",
+        ("server",),
+        _prometheus,
+        "What was changed since is not in force.",
+        "promtool check config; its log says more.",
     ),
     Check(
         "arguments",

@@ -15,7 +15,7 @@ from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from otel_metrics.cli.checks import Check
 
@@ -102,11 +102,11 @@ def _results(deployment: Deployment) -> Iterator[Result]:
             yield Result(check, FOUND if findings else HEALTHY, findings)
 
 
-def _show(results: Iterable[Result]) -> None:
+def _show(results: Sequence[Result]) -> None:
     for result in results:
         terminal.say(
             terminal.plain(f"{result.state:<14}", _STYLES[result.state]),
-            terminal.plain(result.check.name, "bold"),
+            terminal.plain(f"{result.check.name}:", "bold"),
             terminal.plain(result.check.question, "dim"),
         )
         told = [("", finding) for finding in result.findings]
@@ -115,6 +115,8 @@ def _show(results: Iterable[Result]) -> None:
         for head, line in told:
             text = terminal.plain(head, "bold").append_text(terminal.plain(line, longest=1000))
             terminal.console.print(Padding(text, (0, 0, 0, 15), expand=False))
+    found = sum(result.state == FOUND for result in results)
+    terminal.say(f"{len(results)} questions asked; something is wrong about {found or 'none'} of them.")
 
 
 def _flat(result: Result) -> dict[str, object]:
