@@ -198,7 +198,7 @@ def test_what_is_planted_is_found(
         "native histograms": ["stores classic histograms, its rules read native ones"],
         "alertmanager": [f"http://{closed}/-/ready", "refused"],
         "duplicate scrapes": ["is scraped as job again, ", "and job shop, "],
-        "jobs": ["feature kiosk is recorded by the jobs again and kiosk"],
+        "jobs": ["feature kiosk of service unknown_service:python is recorded by the jobs again and kiosk"],
         "dashboards": ["grafana/dashboards/usage.json is missing"],
     }
     assert found.keys() == expected.keys()
@@ -234,6 +234,14 @@ def test_what_a_server_does_not_tell_is_no_fault(session_servers: Servers) -> No
 
     assert states(done)["start times"] == "does not apply"
     assert "cannot look" not in states(done).values()
+
+
+def test_files_are_compared_with_what_their_options_write(tmp_path: Path) -> None:
+    assert otel_metrics("render", "--root", str(tmp_path), "--by", "team").returncode == 0
+    assert otel_metrics("doctor", "--root", str(tmp_path), "--by", "team").returncode == 0
+    done = otel_metrics("doctor", "--root", str(tmp_path))
+    assert "overview.json is of another version" in done.stdout
+    assert done.returncode == 1
 
 
 def test_a_process_alone(good: str) -> None:

@@ -7,11 +7,15 @@ import datetime as dt
 import math
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from otel_metrics.assets import scope
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.source import MOST_HOURS
+
+if TYPE_CHECKING:
+    from otel_metrics.assets.scope import Labels
 
 _FIRST_DAY: Final = dt.date(1970, 1, 1)
 _LONGEST: Final = 1_000_000
@@ -25,6 +29,20 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, metavar="FOLDER", help="folder with prometheus/ and grafana/ (default: the shipped one)"
     )
+
+
+def add_by(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add ``--by``, which :func:`by` reads."""
+    parser.add_argument("--by", default="", metavar="LABEL,…", help=about)
+
+
+def by(arguments: argparse.Namespace) -> Labels:
+    """Return the labels that are kept apart.
+
+    Raises:
+        ConfigurationError: one of them cannot be.
+    """
+    return scope.with_labels(name.strip() for name in arguments.by.split(",") if name)
 
 
 def seconds(text: str) -> float:

@@ -51,11 +51,12 @@ from otel_metrics.promql import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from otel_metrics.assets.scope import Labels
     from otel_metrics.catalogue import Metric
     from otel_metrics.promql import Dialect, Expression
     from otel_metrics.querying.client import Access
 
-    Labels = Mapping[str, str]
+    Found = Mapping[str, str]
 
 _CLOCK: Final = 5.0
 """Seconds that two clocks may differ: a point in time of an answer is known to the second."""
@@ -82,10 +83,10 @@ class NothingToSeeError(MetricsError):
 class Page:
     """What an endpoint answered: ``behind`` is how many seconds its clock is behind ours, if it tells."""
 
-    samples: tuple[tuple[str, Labels, float], ...]
+    samples: tuple[tuple[str, Found, float], ...]
     behind: float | None
 
-    def of(self, metric: Metric) -> list[tuple[Labels, float]]:
+    def of(self, metric: Metric) -> list[tuple[Found, float]]:
         """Return the series of a metric."""
         wanted = series_name(metric)
         return [(labels, value) for name, labels, value in self.samples if name == wanted]
@@ -96,12 +97,13 @@ class Deployment:
     """What is looked at; each part of it is asked once.
 
     ``endpoints`` are addresses of processes; ``server`` is the Prometheus; ``root`` a folder with rendered files. Without one of
-    them the checks on it are left out.
+    them the checks on it are left out. ``scope`` holds the labels that rules and dashboards were rendered with.
     """
 
     endpoints: tuple[str, ...]
     server: str | None
     root: Path | None
+    scope: Labels
     access: Access
     timeout: float
 
@@ -163,7 +165,7 @@ class Deployment:
         except (KeyError, TypeError, ValueError):
             raise CannotLookError(f"{self.server}: not the answer of a Prometheus HTTP API") from None
 
-    def ask(self, expression: Expression) -> list[tuple[Labels, float]]:
+    def ask(self, expression: Expression) -> list[tuple[Found, float]]:
         """Return the series of an instant query."""
         found = self.api("query", query=str(expression))["result"]
         return [(each["metric"], float(each["value"][1])) for each in found if "value" in each]
@@ -246,7 +248,7 @@ def _told(metric: Metric, *by: str) -> Callable[[Deployment], Iterator[str]]:
     return look
 
 
-def _named(found: Labels, names: Iterable[str]) -> str:
+def _named(found: Found, names: Iterable[str]) -> str:
     return "".join(f"{name} {found.get(name, '?')}, " for name in names)
 
 
@@ -315,7 +317,7 @@ def _retention(at: Deployment) -> Iterator[str]:
 
 def _rules(at: Deployment) -> Iterator[str]:
     variant = _loaded_variant(at)
-    expected = _expressions(variant)
+    expected = _expressions(variant, at.scope)
     yield from _several("not loaded", [name for name in expected if name not in at.rules])
     other = [name for name, expr in expected.items() if name in at.rules and _bare(at.rules[name]["query"]) != expr]
     yield from _several(f"not what `otel-metrics render --dialect {variant.name}` writes", other)
@@ -339,11 +341,11 @@ def _variants() -> Iterator[Dialect]:
             yield dialect.storing(histograms)
 
 
-def _expressions(dialect: Dialect) -> dict[str, str]:
+def _expressions(dialect: Dialect, scope: Labels) -> dict[str, str]:
     """Return the rules for a server, by name."""
     return {
         rule.record if isinstance(rule, Recording) else rule.name: _bare(str(rule.expr))
-        for groups in render.rules(dialect).values()
+        for groups in render.rules(dialect, scope).values()
         for group in groups
         for rule in group.rules
     }
@@ -363,13 +365,13 @@ def _loaded_variant(at: Deployment) -> Dialect:
     loaded = {name: _bare(rule["query"]) for name, rule in at.rules.items()}
 
     def alike(dialect: Dialect) -> int:
-        return len(_expressions(dialect).items() & loaded.items())
+        return len(_expressions(dialect, at.scope).items() & loaded.items())
 
     return max(_variants(), key=alike) if any(alike(each) for each in _variants()) else PROMETHEUS
 
 
 def _histograms(at: Deployment) -> Iterator[str]:
-    if not at.rules.keys() & _expressions(PROMETHEUS).keys():
+    if not at.rules.keys() & _expressions(PROMETHEUS, at.scope).keys():
         return
     names = "|".join(series_name(metric) for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM)
     ours = unequal(INSTANCE, "")
@@ -421,14 +423,16 @@ def _places(at: Deployment) -> dict[str, set[tuple[str, str]]]:
 def _jobs(at: Deployment) -> Iterator[str]:
     # A process that is scraped twice is another fault: it counts for one of its jobs.
     job_of = {instance: min(job for job, _ in places) for instance, places in _places(at).items()}
-    jobs: dict[str, set[str]] = {}
+    service_of = {found.get(INSTANCE): found.get("service_name", "?") for found, _ in at.ask(Series("target_info"))}
+    jobs: dict[tuple[str, str], set[str]] = {}
     for metric in (USAGE, ERRORS, SATISFACTION_RESPONSES, DAILY_COUNT):
         for found, _ in at.ask(aggregate("group", (FEATURE.name, INSTANCE), series(metric))):
-            if job := job_of.get(found.get(INSTANCE, "")):
-                jobs.setdefault(found.get(FEATURE.name, ""), set()).add(job)
-    for feature, names in sorted(jobs.items()):
+            instance = found.get(INSTANCE, "")
+            if job := job_of.get(instance):
+                jobs.setdefault((found.get(FEATURE.name, ""), service_of.get(instance, "?")), set()).add(job)
+    for (feature, service), names in sorted(jobs.items()):
         if len(names) > 1:
-            yield f"feature {feature} is recorded by the jobs {' and '.join(sorted(names))}"
+            yield f"feature {feature} of service {service} is recorded by the jobs {' and '.join(sorted(names))}"
 
 
 # ---------------------------------------------------------------------------------------------------------- the files
@@ -438,7 +442,7 @@ def _dashboards(at: Deployment) -> Iterator[str]:
     root = at.root or Path()
     drifted = min(
         (
-            [path for path in render.check(root, each) if path.is_relative_to(root / render.DASHBOARDS)]
+            [path for path in render.check(root, each, scope=at.scope) if path.is_relative_to(root / render.DASHBOARDS)]
             for each in _variants()
         ),
         key=len,
@@ -602,11 +606,11 @@ CHECKS: Final = (
     ),
     Check(
         "jobs",
-        "Does every feature belong to one job?",
+        "Does every feature of a service belong to one job?",
         ("asked",),
         _jobs,
-        "Getters count their own job only, and two applications with one feature look like one.",
-        "Name one of the features otherwise, or give all processes of one application the same job.",
+        "Getters, rules and dashboards keep jobs apart: none of them sees all of the feature.",
+        "Give all processes of one application the same job; give two applications names of their own (OTEL_SERVICE_NAME).",
     ),
     Check(
         "dashboards",
@@ -614,6 +618,6 @@ CHECKS: Final = (
         ("root",),
         _dashboards,
         "Panels ask for what is no longer recorded.",
-        "otel-metrics render --root FOLDER, with the options it was first rendered with.",
+        "otel-metrics render --root FOLDER, with the options it was first rendered with; give --by to doctor, too.",
     ),
 )

@@ -60,6 +60,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the server (default: OTM_PROMETHEUS_URL); credentials come from OTM_PROMETHEUS_*",
     )
     argument_types.add_root(command)
+    argument_types.add_by(command, "the labels that rules and dashboards were rendered with")
     command.add_argument("--format", choices=("text", "json"), default="text")
     command.set_defaults(run=run)
 
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         tuple(arguments.endpoint),
         server and server.rstrip("/"),
         arguments.root and arguments.root.resolve(),
+        argument_types.by(arguments),
         Access.of(settings),
         settings.prometheus_timeout,
     )

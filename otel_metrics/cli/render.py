@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otel_metrics.assets import data_files, kubernetes, render, scope, service_levels
+from otel_metrics.assets import data_files, kubernetes, render, service_levels
 from otel_metrics.assets.files import write
 from otel_metrics.assets.links import SHIPPED, Links
 from otel_metrics.cli import argument_types, terminal
@@ -38,11 +38,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         choices=[kind.value for kind in Histograms],
         help="what the server stores (default: native, where it can)",
     )
-    command.add_argument(
-        "--by",
-        default="",
-        metavar="LABEL,…",
-        help="labels that rules, alerts and dashboards keep apart besides job, such as env,cluster; all series must have them",
+    argument_types.add_by(
+        command,
+        "labels that rules, alerts and dashboards keep apart besides job, such as env,cluster; all series must have them",
     )
     command.add_argument(
         "--grafana-url",
@@ -77,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write, or check."""
     usual = kubernetes.DIALECT if arguments.format == kubernetes.FOLDER else PROMETHEUS
     dialect, links = DIALECTS[arguments.dialect or usual.name], Links(arguments.grafana_url, arguments.runbook_url)
-    by = scope.with_labels(name.strip() for name in arguments.by.split(",") if name)
+    by = argument_types.by(arguments)
     if arguments.histograms:
         try:
             dialect = dialect.storing(Histograms(arguments.histograms))
