@@ -8,7 +8,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets.render import DASHBOARDS, RULES
-from otel_metrics.assets.rulefile import HEADER
+from otel_metrics.assets.rulefile import GENERATED, SOURCE
 from otel_metrics.promql import PROMETHEUS_3_5
 
 if TYPE_CHECKING:
@@ -170,13 +170,14 @@ def files(rendered: Mapping[str, str]) -> dict[str, str]:
     for path, text in rendered.items():
         place = PurePosixPath(path)
         if path.startswith(f"{RULES}/"):
-            groups = indent(text.removeprefix(HEADER), "  ")
+            _, _, groups = text.partition("\n")  # without the line that says where it comes from
+            groups = indent(groups, "  ")
             rules.append(_RULE.format(name=place.stem.replace("_", "-"), groups=groups))
         elif path.startswith(f"{DASHBOARDS}/"):
             # On one line: the files are what people read, and an object has to be small.
             line = json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
             dashboards.append(_DASHBOARD.format(name=place.stem, file=place.name, text=line))
     return {
-        f"{FOLDER}/rules.yaml": HEADER + "---\n".join(rules),
-        f"{FOLDER}/dashboards.yaml": HEADER + "---\n".join(dashboards),
+        f"{FOLDER}/rules.yaml": f"{GENERATED}{SOURCE}\n" + "---\n".join(rules),
+        f"{FOLDER}/dashboards.yaml": f"{GENERATED}{SOURCE}\n" + "---\n".join(dashboards),
     }

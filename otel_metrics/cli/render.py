@@ -85,7 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.root is None:
             raise ConfigurationError("--format kubernetes is written to a folder of your own; name it with --root")
         root = arguments.root.resolve()
-        return _kubernetes(arguments, root, kubernetes.files(render.files(dialect, links, by, _levels(arguments, root))))
+        return _kubernetes(
+            arguments, root, kubernetes.files(render.files(dialect, links, by, _levels(arguments, root)))
+        )
     if not arguments.check:
         root = data_files.folder_to_write(arguments.root)
         levels = _levels(arguments, root)
