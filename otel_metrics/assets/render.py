@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import (
+    cookbook_page,
     daily,
     dashboards,
     feature_alerts,
@@ -36,6 +37,7 @@ _LEVELS_SOURCE: Final = f"change {service_levels.FILE} instead."
 REFERENCE: Final = "docs/metrics.md"
 RESULTS: Final = "docs/results.md"
 SETTINGS: Final = "docs/settings.md"
+COOKBOOK: Final = "docs/cookbook.md"
 
 __all__ = ["check", "files", "rules", "write"]
 
@@ -70,6 +72,7 @@ def files(
         REFERENCE: reference.text(),
         RESULTS: results_page.text(),
         SETTINGS: settings_page.text(),
+        COOKBOOK: cookbook_page.text(dialect),
     }
 
 

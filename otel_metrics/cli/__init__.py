@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every subcommand."""
-    from otel_metrics.cli import compare, config, daily, dashboard, demo, doctor, import_, render, serve, stack
+    from otel_metrics.cli import compare, config, daily, dashboard, demo, doctor, import_, query, render, serve, stack
 
     top = argparse.ArgumentParser(
         prog="otel-metrics",
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("-V", "--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, dashboard, daily, import_, compare, serve, stack, render, config, doctor):
+    for command in (demo, dashboard, daily, query, import_, compare, serve, stack, render, config, doctor):
         command.add(commands)
     return top
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_metrics.facade.binding import Facade
+from otel_metrics.facade.frames import frame, require_pandas
 from otel_metrics.querying import plans, shaping
-from otel_metrics.querying.source import Period, parse_day
+from otel_metrics.querying.source import Inquiry, Period, parse_day
 
 if TYPE_CHECKING:
     import datetime as dt
+
+    import pandas as pd
 
     from otel_metrics import results as r
     from otel_metrics.querying.plans import Plan
@@ -103,3 +106,18 @@ class AdvancedGetters(BasicGetters):
         itself. ``partial`` marks a day that is not over, or not wholly known.
         """
         return shaping.daily(self._source.day(parse_day(date, self._now())))
+
+    def query(
+        self, question: str, hours: float = 24, *, feature: str | None = None, step: float | None = None
+    ) -> pd.DataFrame:
+        """Return what the configured Prometheus answers, as a pandas frame with ``time`` (UTC), the labels, and ``value``.
+
+        ``question`` is the name of one in ``docs/cookbook.md``, which is about the series that getters count, or PromQL, which is
+        sent as it is. ``step`` (seconds) asks for curves: of a question about a trend, whose points cover one step each, or of PromQL.
+
+        Raises:
+            ConfigurationError: there is no pandas (extra ``pandas``), or no server is configured.
+            BadQueryError: the PromQL is wrong, or gives histograms or text.
+        """
+        require_pandas()
+        return frame(self._source.ask(Inquiry.of(question, hours, self._now(), feature=feature, step=step)))

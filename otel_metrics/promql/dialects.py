@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SERIES
-from otel_metrics.promql.syntax import Series, aggregate, call, last_over, seconds, series
+from otel_metrics.promql.syntax import Series, aggregate, call, duration, last_over, seconds, series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +85,14 @@ class Dialect:
         """Return the same for histograms, as they are stored."""
         return watched_native(window) if self.native and not self.anchored else self.watched(window)
 
+    def past(self, window: float, ago: float) -> Change:
+        """Return the exact change over a window of so many seconds that ended some seconds ago."""
+        if not ago:
+            return self.period(duration(window))
+        if self.anchored:
+            return anchored(duration(window), offset=duration(ago))
+        return difference(duration(window), offset=duration(ago), before=duration(window + ago))
+
     @property
     def hour(self) -> Change:
         """The exact change of counters over an hour, as rules take it."""
@@ -139,22 +147,23 @@ def of_server(build: Mapping[str, object]) -> Dialect:
 # ----------------------------------------------------------------------------------------- the change over a window
 
 
-def anchored(window: str) -> Change:
+def anchored(window: str, *, offset: str = "") -> Change:
     """Return the change over ``window`` as the server computes it exactly."""
-    return lambda selector: call("increase", selector.over(window, modifier="anchored"))
+    return lambda selector: call("increase", selector.over(window, offset=offset, modifier="anchored"))
 
 
-def difference(window: str, lookback: str = "1h") -> Change:
+def difference(window: str, lookback: str = "1h", *, offset: str = "", before: str = "") -> Change:
     """Return the change over ``window``, to the last unit.
 
     ``increase()`` extrapolates, and loses the first increment of a series born within the window. This is the last value minus
     the one at the start (0 if there was none), which needs every process to have series of its own: it has, by its
-    ``service_instance_id``. ``lookback`` is how long a gap before the start may be.
+    ``service_instance_id``. ``lookback`` is how long a gap before the start may be. A window that ended some time ago has an
+    ``offset``, and its start the offset ``before``.
     """
 
     def change(selector: Series) -> Expression:
-        last = last_over(selector.over(window))
-        return last - (last_over(selector.over(lookback, offset=window)) | last * 0)
+        last = last_over(selector.over(window, offset=offset))
+        return last - (last_over(selector.over(lookback, offset=before or window)) | last * 0)
 
     return change
 

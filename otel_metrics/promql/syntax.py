@@ -55,14 +55,24 @@ def milliseconds(seconds: float) -> str:
     return f"{max(round(seconds * 1000), 1)}ms"
 
 
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+"""Milliseconds of each."""
 
 
 def seconds(duration: str) -> float:
     """Return the seconds of a duration of one unit, such as ``30d``."""
-    if duration.endswith("ms"):
-        return int(duration[:-2]) / 1000
-    return int(duration[:-1]) * _UNITS[duration[-1]]
+    number = duration.rstrip("wdhms")
+    return int(number) * _UNITS[duration.removeprefix(number)] / 1000
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person writes it, such as ``1d`` or ``1h30m``, of a millisecond at least."""
+    left, parts = max(round(seconds * 1000), 1), []
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
 
 
 # ------------------------------------------------------------------------------------------------------------ matchers

@@ -2,7 +2,7 @@
 
 ``plans`` says what to ask. ``local_source`` and ``prometheus_source`` answer it, in the terms of ``source``. ``shaping`` makes the
 documented dictionary of the answer, in the units of ``caller_units``. ``statistics`` (values, sketches) and ``buckets`` (what a histogram
-keeps of values) compute the numbers.
+keeps of values) compute the numbers. ``questions`` puts those of the ``cookbook`` to a server, which have no documented dictionary.
 """
 
 from __future__ import annotations

@@ -57,6 +57,9 @@ LONGEST_PAUSE: Final = 5.0
 BUILD_PATIENCE: Final = 1.0
 """Seconds that the server has at most to say what it is."""
 
+NOT_THE_QUERY: Final = frozenset({"canceled", "internal", "unavailable"})
+"""Kinds of :class:`~otel_metrics.errors.BadQueryError` that another query would not avoid."""
+
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 _DENIED: Final = frozenset({401, 403, 429})
 _CHUNK: Final = 2**16
@@ -68,6 +71,13 @@ class Sample(NamedTuple):
     labels: Mapping[str, str]
     value: float
     histogram: Mapping[str, Any] | None
+
+
+class Curve(NamedTuple):
+    """The values of one series over time: (unix time, value), the earliest first."""
+
+    labels: Mapping[str, str]
+    points: list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +234,62 @@ class PrometheusClient:
             BadAnswerError: the answer is not one of a Prometheus HTTP API.
             ConfigurationError: a file with credentials cannot be read.
         """
-        deadline = self._deadline.get() or time.monotonic() + self._timeout
-        answer = self._answer("/api/v1/query", {"query": expression, "time": f"{when:.3f}", "nocache": "1"}, deadline)
-        data = answer.get("data")
+        data, remarks = self._asked("query", {"query": expression, **_instant(when)})
         if not isinstance(data, dict) or data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
             raise BadAnswerError(f"{self.url}: the answer to an instant query holds no vector")
-        remarks = [answer.get(kind) or [] for kind in ("warnings", "infos")]
-        if not all(isinstance(several, list) for several in remarks):
-            raise BadAnswerError(f"{self.url}: the remarks on an answer are no list")
         try:
             samples = [_sample(element) for element in data["result"]]
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             raise BadAnswerError(f"{self.url}: a sample that cannot be read: {error!r}") from error
-        return samples, tuple(str(remark) for several in remarks for remark in several)
+        return samples, remarks
+
+    def curves(self, expression: str, start: float, end: float, step: float = 0) -> tuple[list[Curve], tuple[str, ...]]:
+        """Return the values of any query, every ``step`` seconds or else at ``end`` alone, and the server's warnings.
+
+        Raises:
+            BadQueryError: also if its values are histograms or text.
+            QueryError: see :meth:`query`.
+        """
+        if step:
+            steps = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}", "nocache": "1"}
+            data, remarks = self._asked("query_range", {"query": expression, **steps})
+        else:
+            data, remarks = self._asked("query", {"query": expression, **_instant(end)})
+        if not isinstance(data, dict) or "result" not in data:
+            raise BadAnswerError(f"{self.url}: the answer to a query holds no result")
+        kind, result = data.get("resultType"), data["result"]
+        if kind == "string":
+            raise BadQueryError(f"{self.url}: the query gives text, not numbers", "text")
+        try:
+            curves = (
+                [_curve({"metric": {}, "value": result})] if kind == "scalar" else [_curve(each) for each in result]
+            )
+        except _UNREADABLE as error:
+            raise BadAnswerError(f"{self.url}: a series that cannot be read: {error!r}") from error
+        if any(curve is None for curve in curves):
+            wanted = "ask for a number of them, such as histogram_avg(…)"
+            raise BadQueryError(f"{self.url}: the query gives histograms; {wanted}", "histogram")
+        return [curve for curve in curves if curve is not None], remarks
+
+    def exemplars(self, selector: str, start: float, end: float) -> tuple[list[Curve], tuple[str, ...]]:
+        """Return the exemplars of the series that match, each by itself with its own labels on top, and the server's warnings.
+
+        Raises:
+            QueryError: see :meth:`query`.
+        """
+        fields = {"query": selector, "start": f"{start:.3f}", "end": f"{end:.3f}"}
+        data, remarks = self._asked("query_exemplars", fields)
+        try:
+            found = [
+                Curve(
+                    _text({**each["seriesLabels"], **one["labels"]}), [(float(one["timestamp"]), float(one["value"]))]
+                )
+                for each in data or ()
+                for one in each["exemplars"]
+            ]
+        except _UNREADABLE as error:
+            raise BadAnswerError(f"{self.url}: an exemplar that cannot be read: {error!r}") from error
+        return found, remarks
 
     def build(self) -> Mapping[str, Any]:
         """Return what the server says of itself: its version, and more; it has a second for that, or half of the timeout.
@@ -262,6 +315,15 @@ class PrometheusClient:
     def close(self) -> None:
         """Close idle connections."""
         self._pool.clear()
+
+    def _asked(self, endpoint: str, fields: dict[str, str]) -> tuple[Any, tuple[str, ...]]:
+        """Return the data of an answer, and the server's warnings."""
+        deadline = self._deadline.get() or time.monotonic() + self._timeout
+        answer = self._answer(f"/api/v1/{endpoint}", fields, deadline)
+        remarks = [answer.get(kind) or [] for kind in ("warnings", "infos")]
+        if not all(isinstance(several, list) for several in remarks):
+            raise BadAnswerError(f"{self.url}: the remarks on an answer are no list")
+        return answer.get("data"), tuple(str(remark) for several in remarks for remark in several)
 
     def _answer(self, path: str, fields: dict[str, str] | None, deadline: float) -> dict[str, Any]:
         """Return the answer to a form, or to a request without one."""
@@ -409,10 +471,29 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _sample(element: Mapping[str, Any]) -> Sample:
-    labels = element["metric"]
+_UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+def _instant(when: float) -> dict[str, str]:
+    return {"time": f"{when:.3f}", "nocache": "1"}
+
+
+def _text(labels: Mapping[str, Any]) -> Mapping[str, str]:
     if not all(isinstance(value, str) for value in labels.values()):
         raise TypeError(f"labels that are not text: {labels!r}")
+    return labels
+
+
+def _curve(element: Mapping[str, Any]) -> Curve | None:
+    """Return one series of a vector or a matrix; None if it is one of histograms."""
+    if "histogram" in element or "histograms" in element:
+        return None
+    values = [element["value"]] if "value" in element else element["values"]
+    return Curve(_text(element["metric"]), [(float(when), float(value)) for when, value in values])
+
+
+def _sample(element: Mapping[str, Any]) -> Sample:
+    labels = _text(element["metric"])
     if "histogram" in element:
         return Sample(labels, nan, element["histogram"][1])
     return Sample(labels, float(element["value"][1]), None)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from otel_metrics.querying.source import Answer, DayTable, Period, Query, Source
+    from otel_metrics.querying.source import Answer, DayTable, Inquiry, Period, Query, QueryTable, Source
     from otel_metrics.results import SourceName
 
 
@@ -49,6 +49,10 @@ class FallbackSource:
             return replace(found, partial=True, warnings=(*found.warnings, self._failed(error)))
         self._answered = True
         return table
+
+    def ask(self, inquiry: Inquiry) -> QueryTable:
+        """Answer a question from the server: this process knows no PromQL."""
+        return self._server.ask(inquiry)
 
     def _failed(self, error: QueryError) -> str:
         """Note that the server did not answer, and return the warning that the result carries."""

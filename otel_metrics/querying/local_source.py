@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey, Kind
+from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.source import Answer, AnswerRow, DayTable, DistributionQuery, Period, TotalQuery
 from otel_metrics.querying.statistics import RecordedValues
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.querying.source import Query
+    from otel_metrics.querying.source import Inquiry, Query
     from otel_metrics.results import SourceName
     from otel_metrics.sketch import Part
 
@@ -76,6 +77,15 @@ class LocalSource:
         warnings = self._warnings()
         partial = covered != period or bool(warnings)
         return DayTable(day, rows, units, self.name, partial, warnings)
+
+    def ask(self, inquiry: Inquiry) -> NoReturn:
+        """Reject a question: it is one to a server.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        del inquiry
+        raise ConfigurationError("query() asks a Prometheus server: set prometheus_url (OTM_PROMETHEUS_URL)")
 
     def _rows(self, query: Query, period: Period) -> list[AnswerRow]:
         groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timezone
+from difflib import get_close_matches
 from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from otel_metrics.catalogue import SECONDS_PER_DAY
+from otel_metrics.catalogue import FEATURE, SECONDS_PER_DAY, Family
 from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.promql import equal
+from otel_metrics.querying.cookbook import COOKBOOK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from otel_metrics.catalogue import DayKey, Metric
+    from otel_metrics.querying.cookbook import Question
     from otel_metrics.querying.statistics import Statistics, ValueSummary
     from otel_metrics.results import SourceName
 
 MOST_HOURS: Final = 36_525 * 24
 """A century."""
+
+MOST_POINTS: Final = 11_000
+"""What Prometheus gives of one series at most."""
+
+_POINTS: Final = 24
+"""Of a curve, unless there is a step."""
+
+_NAME: Final = re.compile(r"[a-z]+(-[a-z]+)+")
 
 _EPOCH: Final = date(1970, 1, 1)  # not every server knows times before it
 
@@ -177,6 +190,90 @@ class DayTable:
         return known._replace(reasons=(_PARTIAL, *known.reasons)) if self.partial else known
 
 
+class QueryRow(NamedTuple):
+    """One number of an answer."""
+
+    time: float
+    """In unix seconds: the end of what it covers."""
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTable:
+    """The answer to a question, or to any query."""
+
+    question: str
+    """In words; empty for a query of the caller's own."""
+    value: str
+    """What the numbers are."""
+    promql: str
+    period: Period
+    step: float
+    """Seconds between the points of a curve; 0 where there is one number of each series."""
+    labels: tuple[str, ...]
+    """The names of the labels that any row has."""
+    rows: Sequence[QueryRow]
+    warnings: tuple[str, ...] = ()
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Labels that all series have that were asked for."""
+
+    @property
+    def headings(self) -> dict[str, str]:
+        """Return the labels' headings beside ``time`` and ``value``."""
+        return {name: f"label_{name}" if name in {"time", "value"} else name for name in self.labels}
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What to ask, of which time."""
+
+    asked: Question | str
+    period: Period
+    step: float = 0.0
+    feature: str | None = None
+
+    @classmethod
+    def of(cls, asked: Any, hours: Any, now: float, *, feature: Any = None, step: Any = None) -> Inquiry:
+        """Return the inquiry that arguments of a call mean.
+
+        Raises:
+            InvalidArgumentError: one of them cannot be.
+        """
+        if not isinstance(asked, str) or not asked.strip():
+            raise InvalidArgumentError("query", "question", asked, "type", "the name of a question, or PromQL")
+        question = COOKBOOK.get(asked)
+        if question is None and _NAME.fullmatch(asked):
+            near = ", ".join(get_close_matches(asked, COOKBOOK, cutoff=0.5)) or "see docs/cookbook.md"
+            raise InvalidArgumentError(
+                "query", "question", asked, "unknown name", f"{near}; PromQL: put spaces around -"
+            )
+        period = Period.last(hours, now, "query")
+        if feature is not None and not isinstance(feature, str):
+            raise InvalidArgumentError("query", "feature", feature, "type", "text")
+        if feature is not None and (question is None or question.family is Family.RESOURCE):
+            raise InvalidArgumentError("query", "feature", feature, "no place for it", "with questions about features")
+        if step is not None and question is not None and not question.trend:
+            raise InvalidArgumentError("query", "step", step, "no curve", "with questions about a trend, and PromQL")
+        if step is None:
+            step = period.seconds / _POINTS if question is not None and question.trend else 0.0
+        elif type(step) not in {int, float} or not period.seconds / MOST_POINTS < step <= period.seconds:
+            allowed = f"seconds, up to the whole time, at most {MOST_POINTS:,} of them"
+            raise InvalidArgumentError("query", "step", step, "range", allowed)
+        # Servers know milliseconds.
+        return cls(question or asked, period, max(round(step, 3), 0.001) if step else 0.0, feature)
+
+    @property
+    def seconds(self) -> float:
+        """Return how many seconds one number of the answer covers."""
+        return self.step or self.period.seconds
+
+    @property
+    def matchers(self) -> tuple[str, ...]:
+        """Return what series must match for the feature's sake."""
+        return () if self.feature is None else (equal(FEATURE, self.feature),)
+
+
 class Source(Protocol):
     """Answers what was recorded.
 
@@ -191,3 +288,6 @@ class Source(Protocol):
 
     def day(self, day: date) -> DayTable:
         """Return the daily table's rows of a day."""
+
+    def ask(self, inquiry: Inquiry) -> QueryTable:
+        """Answer a question of the cookbook, or any query."""

@@ -75,7 +75,7 @@ def simulate(process: Process, lines: defaultdict[str, list[str]], rng: random.R
     draw = _shapes(rng)
     with (
         pytest.MonkeyPatch.context() as patch,
-        closing(_started(clock, f"process-{process.offset:g}", patch)) as runtime,
+        closing(started(clock, f"process-{process.offset:g}", patch)) as runtime,
     ):
         pending: list[tuple[float, float, float, bool]] = []
         scrape = process.born - process.born % SCRAPES + SCRAPES + process.offset
@@ -84,7 +84,7 @@ def simulate(process: Process, lines: defaultdict[str, list[str]], rng: random.R
             while scrape <= min(clock.now, process.died):
                 now, clock.now = clock.now, scrape
                 if not process.unscraped[0] <= scrape < process.unscraped[1]:
-                    _scrape(runtime, scrape, lines)
+                    expose(runtime, scrape, lines)
                     process.events += [Event(when, scrape, *values) for when, *values in pending]  # type: ignore[arg-type]
                     pending = []
                 clock.now, scrape = now, scrape + SCRAPES
@@ -127,15 +127,15 @@ def write(lines: defaultdict[str, list[str]], folder: Path) -> Path:
     return data
 
 
-def _started(clock: Clock, instance: str, patch: pytest.MonkeyPatch) -> Runtime:
+def started(clock: Clock, instance: str, patch: pytest.MonkeyPatch) -> Runtime:
     patch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"service.instance.id={instance}")
     return Runtime(Settings(clock=clock, strict=True))
 
 
-def _scrape(runtime: Runtime, when: float, lines: defaultdict[str, list[str]]) -> None:
+def expose(runtime: Runtime, when: float, lines: defaultdict[str, list[str]]) -> None:
     for family in runtime.reader.registry.collect():
         for sample in family.samples:
-            if sample.name.startswith(("feature_", "otel_metrics_series")):
+            if sample.name.startswith(("feature_", "resource_", "otel_metrics_series")):
                 labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items() if value)
                 lines[sample.name].append(f"{sample.name}{{{labels}}} {sample.value!r} {when:.3f}\n")
 

@@ -1,0 +1,231 @@
+"""``otel-metrics query``: one of the cookbook's questions, or PromQL, asked of a Prometheus server: as a table, a plot, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import math
+import sys
+import time
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from otel_metrics.cli import argument_types, server_option, terminal, view
+from otel_metrics.cli.daily import cell
+from otel_metrics.errors import ConfigurationError, InvalidArgumentError
+from otel_metrics.querying.cookbook import COOKBOOK
+from otel_metrics.querying.source import Inquiry
+from otel_metrics.results import json_safe
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Sequence
+
+    from otel_metrics.querying.source import QueryRow, QueryTable
+
+_MOST_LINES: Final = 50
+"""Of a table or a plot: the rest is for files."""
+
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_LONGEST_BAR: Final = 24
+_LEAST_BAR: Final = 8
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser("query", help="ask one of the cookbook's questions, or PromQL", description=__doc__)
+    server_option.add_options(command)
+    command.add_argument("question", nargs="?", help="a name that --list shows, or PromQL, which is sent as it is")
+    command.add_argument("--list", action="store_true", help="list the questions of the cookbook")
+    command.add_argument("--feature", help="one feature (default: all); with a question of the cookbook")
+    command.add_argument("--hours", type=argument_types.hours, default=24.0, help="how far to look back (default: 24)")
+    command.add_argument(
+        "--step",
+        type=argument_types.seconds,
+        metavar="SECONDS",
+        help="between the points of a curve (default: 24 points of a question about a trend; else none)",
+    )
+    command.add_argument(
+        "--format", choices=sorted(FORMATS), help="default: plot for a curve, else table; csv and json have every row"
+    )
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and show the answer."""
+    if arguments.list:
+        _list()
+        return 0
+    if arguments.question is None:
+        raise ConfigurationError("a question is needed: one that --list shows, or PromQL")
+    try:
+        inquiry = Inquiry.of(
+            arguments.question, arguments.hours, time.time(), feature=arguments.feature, step=arguments.step
+        )
+    except InvalidArgumentError as error:
+        raise ConfigurationError(str(error)) from None
+    with server_option.connected(arguments.prometheus) as runtime:
+        table = runtime.source.ask(inquiry)
+    FORMATS[arguments.format or ("plot" if table.step else "table")](table)
+    for warning in table.warnings:
+        terminal.errors.print(terminal.plain(f"The server warns: {warning}", "yellow", 1000), soft_wrap=True)
+    return 0
+
+
+def _list() -> None:
+    for family, questions in groupby(COOKBOOK.values(), lambda question: question.family):
+        terminal.console.print(Text(family.value.capitalize(), "bold cyan"))
+        for question in questions:
+            terminal.console.print(Text.assemble(("  " + question.name, "bold"), f"  {question.question}"))
+
+
+def _as_table(table: QueryTable) -> None:
+    if _without_rows(table):
+        return
+    shown = table.rows[:_MOST_LINES]
+    several = len({row.time for row in table.rows}) > 1
+    words = (*(["time (UTC)"] if several else []), _heading(table))
+    lines = (
+        (*([_moment(row.time)] if several else []), _words(table, row), terminal.number(row.value)) for row in shown
+    )
+    title = table.question or terminal.clean(table.promql)
+    terminal.console.print(view.table(title, (*words, table.value), lines, words=len(words)))
+    _say_more(table, len(table.rows))
+
+
+def _as_plot(table: QueryTable) -> None:
+    """Draw one line per series: a small curve with its extremes and its last value, or a bar."""
+    if _without_rows(table):
+        return
+    curves: dict[str, list[QueryRow]] = {}
+    for row in table.rows:
+        curves.setdefault(_words(table, row), []).append(row)
+    drawn = Table(
+        title=table.question or terminal.clean(table.promql),
+        title_justify="left",
+        title_style="bold cyan",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1),
+    )
+    several = len({row.time for row in table.rows}) > 1
+    drawn.add_column(_heading(table), overflow="fold", min_width=8)
+    numbers = ("least", "most", "last") if several else ("",)
+    times = sorted({row.time for row in table.rows})
+    room = terminal.console.width // 2 - 9 * len(numbers)
+    width = max(_LEAST_BAR, min(_LONGEST_BAR, room))
+    drawn.add_column(table.value if not several else "", no_wrap=True, width=width)
+    for heading in numbers:
+        drawn.add_column(heading, justify="right", no_wrap=True, overflow="ellipsis")
+    most = max((abs(row.value) for row in table.rows if math.isfinite(row.value)), default=0.0)
+    for words, rows in list(curves.items())[:_MOST_LINES]:
+        values = [row.value for row in rows if math.isfinite(row.value)]
+        if several:
+            picture = _curve({row.time: row.value for row in rows}, times, width)
+            shown = [min(values, default=math.nan), max(values, default=math.nan), rows[-1].value]
+        else:
+            picture = _bar(rows[0].value, most, width)
+            shown = [rows[0].value]
+        drawn.add_row(terminal.plain(words), Text(picture, "cyan"), *map(terminal.number, shown))
+    terminal.console.print(drawn)
+    _say_more(table, len(curves))
+
+
+def _as_csv(table: QueryTable) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["time", *map(cell, table.headings.values()), "value"])
+    for row in table.rows:
+        labels = (cell(row.labels.get(name, "")) for name in table.labels)
+        writer.writerow([_iso(row.time), *labels, json_safe(row.value)])
+
+
+def _as_json(table: QueryTable) -> None:
+    rows = [{"time": _iso(row.time), "labels": dict(row.labels), "value": row.value} for row in table.rows]
+    told = {
+        "question": table.question,
+        "value": table.value,
+        "promql": table.promql,
+        "scope": dict(table.scope),
+        "window": {"start": _iso(table.period.start), "end": _iso(table.period.end)},
+        "step": table.step,
+        "warnings": list(table.warnings),
+        "rows": rows,
+    }
+    print(json.dumps(json_safe(told), indent=2, allow_nan=False))
+
+
+FORMATS: Final[dict[str, Callable[[QueryTable], None]]] = {
+    "table": _as_table,
+    "plot": _as_plot,
+    "csv": _as_csv,
+    "json": _as_json,
+}
+
+
+def _without_rows(table: QueryTable) -> bool:
+    if not table.rows:
+        terminal.say("No data: nothing like this was recorded, or the server has not seen it.", style="yellow")
+    return not table.rows
+
+
+def _say_more(table: QueryTable, found: int) -> None:
+    start, end = _moment(table.period.start), _moment(table.period.end)
+    covered = f"{start} to {end} UTC" if table.question or table.step else f"{end} UTC"
+    scope = ", ".join(f"{name}={value}" for name, value in table.scope.items())
+    more = f"; {found - _MOST_LINES} more: --format csv" if found > _MOST_LINES else ""
+    terminal.say(f"{covered}{f'; {scope}' if scope else ''}{more}", style="dim")
+
+
+def _heading(table: QueryTable) -> str:
+    return ", ".join(name for name in table.labels if name != "__name__") or "series"
+
+
+def _words(table: QueryTable, row: QueryRow) -> str:
+    """Return the labels of a row in one line, in the order of the heading."""
+    name = row.labels.get("__name__", "")
+    words = ", ".join(row.labels.get(label) or terminal.ABSENT for label in table.labels if label != "__name__")
+    return " ".join(filter(None, (name, words))) or terminal.ABSENT
+
+
+def _curve(values: dict[float, float], times: Sequence[float], width: int) -> str:
+    """Return values over time in blocks, the least as the lowest; a gap where there is none."""
+    cells = [_mean(values[when] for when in part if when in values) for part in _parts(times, width)]
+    known = [value for value in cells if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return "".join(_block(value, low, high) for value in cells)
+
+
+def _parts(times: Sequence[float], width: int) -> Iterable[Sequence[float]]:
+    count = min(width, len(times))
+    for n in range(count):
+        yield times[n * len(times) // count : (n + 1) * len(times) // count]
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def _block(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return " "
+    share = (value - low) / (high - low) if high > low else 0.0
+    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
+
+
+def _bar(value: float, most: float, width: int) -> str:
+    if not math.isfinite(value) or not most:
+        return ""
+    return "█" * max(round(abs(value) / most * width), 1)
+
+
+def _iso(when: float) -> str:
+    return dt.datetime.fromtimestamp(when, dt.timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _moment(when: float) -> str:
+    return dt.datetime.fromtimestamp(when, dt.timezone.utc).strftime("%m-%d %H:%M")
