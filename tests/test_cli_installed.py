@@ -47,6 +47,7 @@ def test_a_wheel_carries_the_shipped_files_and_the_example(tmp_path: Path) -> No
         "grafana/provisioning/dashboards/otel_metrics.yml",
         "grafana/provisioning/datasources/prometheus.yml",
         "grafana/dashboards/runbook.json",
+        "docs/cookbook.md",
         "docs/metrics.md",
         "docs/results.md",
         "docs/settings.md",

@@ -11,6 +11,7 @@ import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +33,9 @@ _MOST_LINES: Final = 50
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _LONGEST_BAR: Final = 24
-_LEAST_BAR: Final = 8
+_SHORTEST: Final = 8
+_NUMBER: Final = 10
+"""Characters of a column of numbers, most of the time."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,67 +75,66 @@ def run(arguments: argparse.Namespace) -> int:
         table = runtime.source.ask(inquiry)
     FORMATS[arguments.format or ("plot" if table.step else "table")](table)
     for warning in table.warnings:
-        terminal.errors.print(terminal.plain(f"The server warns: {warning}", "yellow", 1000), soft_wrap=True)
+        terminal.errors.print(terminal.plain(f"Warning: {warning}", "yellow", 1000), soft_wrap=True)
     return 0
 
 
 def _list() -> None:
     for family, questions in groupby(COOKBOOK.values(), lambda question: question.family):
         terminal.console.print(Text(family.value.capitalize(), "bold cyan"))
+        listed = Table.grid(padding=(0, 2))
+        listed.add_column(no_wrap=True, style="bold")
+        listed.add_column(overflow="fold")
         for question in questions:
-            terminal.console.print(Text.assemble(("  " + question.name, "bold"), f"  {question.question}"))
+            listed.add_row(question.name, question.question)
+        terminal.console.print(listed)
 
 
 def _as_table(table: QueryTable) -> None:
-    if _without_rows(table):
+    if not table.rows:
+        _say_no_data()
         return
-    shown = table.rows[:_MOST_LINES]
-    several = len({row.time for row in table.rows}) > 1
-    words = (*(["time (UTC)"] if several else []), _heading(table))
+    timed = _times(table) != []
+    words = (*(["time (UTC)"] if timed else []), _heading(table))
     lines = (
-        (*([_moment(row.time)] if several else []), _words(table, row), terminal.number(row.value)) for row in shown
+        (*([_moment(row.time)] if timed else []), _words(table, row), terminal.number(row.value))
+        for row in table.rows[:_MOST_LINES]
     )
-    title = table.question or terminal.clean(table.promql)
-    terminal.console.print(view.table(title, (*words, table.value), lines, words=len(words)))
+    _say_title(table)
+    terminal.console.print(view.table("", (*words, "value"), lines, words=len(words)))
     _say_more(table, len(table.rows))
 
 
 def _as_plot(table: QueryTable) -> None:
-    """Draw one line per series: a small curve with its extremes and its last value, or a bar."""
-    if _without_rows(table):
+    """Draw one line per series: a curve with its extremes and its last value, or a bar."""
+    if not table.rows:
+        _say_no_data()
         return
-    curves: dict[str, list[QueryRow]] = {}
+    lines: dict[str, list[QueryRow]] = {}
     for row in table.rows:
-        curves.setdefault(_words(table, row), []).append(row)
-    drawn = Table(
-        title=table.question or terminal.clean(table.promql),
-        title_justify="left",
-        title_style="bold cyan",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
-    )
-    several = len({row.time for row in table.rows}) > 1
-    drawn.add_column(_heading(table), overflow="fold", min_width=8)
-    numbers = ("least", "most", "last") if several else ("",)
-    times = sorted({row.time for row in table.rows})
-    room = terminal.console.width // 2 - 9 * len(numbers)
-    width = max(_LEAST_BAR, min(_LONGEST_BAR, room))
-    drawn.add_column(table.value if not several else "", no_wrap=True, width=width)
+        lines.setdefault(_words(table, row), []).append(row)
+    times = _times(table)
+    numbers = ("least", "most", "last") if times else ("value",)
+    wide = terminal.console.width
+    words = min(max(map(cell_len, (_heading(table), *lines))), wide // 3)
+    room = max(min(wide - words - _NUMBER * len(numbers) - 4, len(times) or _LONGEST_BAR), _SHORTEST)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1))
+    drawn.add_column(_heading(table), overflow="fold", min_width=_SHORTEST)
+    drawn.add_column("", no_wrap=True, width=room)
     for heading in numbers:
         drawn.add_column(heading, justify="right", no_wrap=True, overflow="ellipsis")
     most = max((abs(row.value) for row in table.rows if math.isfinite(row.value)), default=0.0)
-    for words, rows in list(curves.items())[:_MOST_LINES]:
-        values = [row.value for row in rows if math.isfinite(row.value)]
-        if several:
-            picture = _curve({row.time: row.value for row in rows}, times, width)
+    for name, rows in list(lines.items())[:_MOST_LINES]:
+        if times:
+            values = [row.value for row in rows if math.isfinite(row.value)]
+            picture = _curve({row.time: row.value for row in rows}, times, room)
             shown = [min(values, default=math.nan), max(values, default=math.nan), rows[-1].value]
         else:
-            picture = _bar(rows[0].value, most, width)
-            shown = [rows[0].value]
-        drawn.add_row(terminal.plain(words), Text(picture, "cyan"), *map(terminal.number, shown))
+            picture, shown = _bar(rows[0].value, most, room), [rows[0].value]
+        drawn.add_row(terminal.plain(name), Text(picture, "cyan"), *map(terminal.number, shown))
+    _say_title(table)
     terminal.console.print(drawn)
-    _say_more(table, len(curves))
+    _say_more(table, len(lines))
 
 
 def _as_csv(table: QueryTable) -> None:
@@ -166,10 +168,13 @@ FORMATS: Final[dict[str, Callable[[QueryTable], None]]] = {
 }
 
 
-def _without_rows(table: QueryTable) -> bool:
-    if not table.rows:
-        terminal.say("No data: nothing like this was recorded, or the server has not seen it.", style="yellow")
-    return not table.rows
+def _say_no_data() -> None:
+    terminal.say("No data: nothing like this was recorded, or the server has not seen it.", style="yellow")
+
+
+def _say_title(table: QueryTable) -> None:
+    title = f"{table.question} ({table.value})" if table.question else table.promql
+    terminal.console.print(terminal.plain(title, "bold cyan"))
 
 
 def _say_more(table: QueryTable, found: int) -> None:
@@ -178,6 +183,12 @@ def _say_more(table: QueryTable, found: int) -> None:
     scope = ", ".join(f"{name}={value}" for name, value in table.scope.items())
     more = f"; {found - _MOST_LINES} more: --format csv" if found > _MOST_LINES else ""
     terminal.say(f"{covered}{f'; {scope}' if scope else ''}{more}", style="dim")
+
+
+def _times(table: QueryTable) -> list[float]:
+    """Return the times of an answer over time."""
+    times = sorted({row.time for row in table.rows})
+    return times if table.step or len(times) > 1 else []
 
 
 def _heading(table: QueryTable) -> str:

@@ -255,7 +255,7 @@ class PrometheusClient:
             data, remarks = self._asked("query_range", {"query": expression, **steps})
         else:
             data, remarks = self._asked("query", {"query": expression, **_instant(end)})
-        if not isinstance(data, dict) or "result" not in data:
+        if not isinstance(data, dict) or not isinstance(data.get("result"), list):
             raise BadAnswerError(f"{self.url}: the answer to a query holds no result")
         kind, result = data.get("resultType"), data["result"]
         if kind == "string":

@@ -6,7 +6,7 @@ docs/cookbook.md is generated from :data:`COOKBOOK`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import Family
@@ -86,7 +86,8 @@ class Question:
     """Makes the query; of a question about :attr:`exemplars`, the selector of a histogram."""
     trend: bool = False
     """The answer is a curve: each point covers one step."""
-    lowest_first: bool = False
+    order: Literal["highest", "lowest", "labels"] = "highest"
+    """What rows are sorted by."""
     exemplars: bool = False
     """The answer is not in series, but in what they keep of single values, such as interaction ids."""
 
@@ -305,7 +306,7 @@ COOKBOOK: Final[dict[str, Question]] = {
             "What are users least satisfied with?",
             "average score, 0 to 1",
             _satisfaction_by_type,
-            lowest_first=True,
+            order="lowest",
         ),
         Question(
             "satisfaction-trend",
@@ -321,7 +322,7 @@ COOKBOOK: Final[dict[str, Question]] = {
             "Are users less satisfied than a week ago?",
             "average score - a week ago",
             _satisfaction_against_last_week,
-            lowest_first=True,
+            order="lowest",
         ),
         Question(
             "satisfaction-and-duration",
@@ -329,7 +330,7 @@ COOKBOOK: Final[dict[str, Question]] = {
             "Are users less satisfied in the hours that are slower?",
             "correlation, -1 to 1",
             _satisfaction_and_duration,
-            lowest_first=True,
+            order="lowest",
         ),
         Question(
             "unhappy-interactions",
@@ -337,15 +338,16 @@ COOKBOOK: Final[dict[str, Question]] = {
             "Which interactions left users least satisfied?",
             "score, 0 to 1",
             _unhappy_interactions,
-            lowest_first=True,
+            order="lowest",
             exemplars=True,
         ),
         Question(
             "compare-features",
             Family.USAGE,
             "How do features compare?",
-            "uses, errors, share, score, seconds",
+            "what is measured",
             _compare_features,
+            order="labels",
         ),
         Question(
             "most-used-actions",
@@ -411,7 +413,7 @@ COOKBOOK: Final[dict[str, Question]] = {
             "From which errors does recovery fail?",
             "share of recoveries that worked",
             _recovery_rate,
-            lowest_first=True,
+            order="lowest",
         ),
         Question(
             "learning-quality",
@@ -419,7 +421,7 @@ COOKBOOK: Final[dict[str, Question]] = {
             "Where is learning least accurate?",
             "average accuracy, 0 to 1",
             _learning_quality,
-            lowest_first=True,
+            order="lowest",
         ),
         Question(
             "overconfident-learning",
@@ -448,7 +450,7 @@ COOKBOOK: Final[dict[str, Question]] = {
             "Which resources will be full soon?",
             "hours until full",
             _resources_full_soon,
-            lowest_first=True,
+            order="lowest",
         ),
     )
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isfinite, isnan
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from otel_metrics.catalogue import CATALOGUE
 from otel_metrics.errors import BadQueryError
 from otel_metrics.promql import INSTANCE, PROMETHEUS, PROMETHEUS_3_5, Histograms, Series, call, pretty
 from otel_metrics.querying import cookbook
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 _HIDDEN: Final = frozenset({"__name__", "le", "job", "instance", INSTANCE})
 """Labels of exemplars' series that say nothing of the single value."""
+
+
+_PLACES: Final = {name: place for place, name in enumerate(dict.fromkeys(n for m in CATALOGUE for n in m.label_names))}
+"""Where labels stand: as in the catalogue, what it does not have behind them."""
 
 
 class Questions:
@@ -73,10 +78,11 @@ class Questions:
         rows = [QueryRow(when, curve.labels, value) for curve in found for when, value in curve.points]
         if question is not None:
             rows = [row for row in rows if isfinite(row.value)]
+        names = sorted(
+            {name for row in rows for name in row.labels}, key=lambda name: (_PLACES.get(name, len(_PLACES)), name)
+        )
         if not inquiry.step:
-            lowest_first = question is not None and question.lowest_first
-            rows.sort(key=lambda row: _rank(row.value, lowest_first))
-        names = dict.fromkeys(name for row in rows for name in row.labels)
+            rows.sort(key=lambda row: _rank(row, question.order if question else "highest", names))
         words, value = (question.question, question.value) if question else ("", "value")
         return QueryTable(words, value, promql, inquiry.period, inquiry.step, tuple(names), rows, warnings)
 
@@ -99,6 +105,8 @@ def _single(found: Sequence[Curve]) -> list[Curve]:
     return list(once.values())
 
 
-def _rank(value: float, lowest_first: bool) -> tuple[bool, float]:
+def _rank(row: QueryRow, order: str, names: Sequence[str]) -> tuple[Any, ...]:
     """Return what rows are sorted by: what is no number comes last."""
-    return isnan(value), value if lowest_first else -value
+    if order == "labels":
+        return tuple(row.labels.get(name, "") for name in names)
+    return isnan(row.value), row.value if order == "lowest" else -row.value

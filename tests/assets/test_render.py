@@ -98,6 +98,7 @@ def test_every_setting_is_explained_with_its_variable_and_default(tmp_path: Path
     [
         "prometheus/rules/daily.yml",
         "grafana/dashboards/overview.json",
+        "docs/cookbook.md",
         "docs/metrics.md",
         "docs/results.md",
         "docs/settings.md",

@@ -196,6 +196,76 @@ def test_answers_of_something_else(server: Server, client: PrometheusClient, bod
         client.query("up", 1)
 
 
+def test_curves_of_every_kind_of_answer(server: Server, client: PrometheusClient) -> None:
+    def data(kind: str, result: object) -> str:
+        return json.dumps(
+            {"status": "success", "data": {"resultType": kind, "result": result}, "infos": ["by the way"]}
+        )
+
+    server.answers = [
+        replies(200, data("matrix", [{"metric": {"a": "b"}, "values": [[1, "2"], [2, "NaN"]]}])),
+        replies(200, data("vector", [{"metric": {}, "value": [3, "4"]}])),
+        replies(200, data("scalar", [5, "6"])),
+    ]
+    [curve], remarks = client.curves("up", 0, 60, 1.5)
+    assert (curve.labels, curve.points[0], str(curve.points[1])) == ({"a": "b"}, (1, 2), "(2.0, nan)")
+    assert remarks == ("by the way",)
+    assert client.curves("up", 0, 60)[0] == [({}, [(3, 4)])]
+    assert client.curves("1", 0, 60)[0] == [({}, [(5, 6)])]
+    path, _, form = server.requests[0]
+    assert path == "/api/v1/query_range"
+    assert (form["start"], form["end"], form["step"]) == (["0.000"], ["60.000"], ["1.500"])
+    assert [path for path, _, _ in server.requests[1:]] == ["/api/v1/query"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "wrong"),
+    [
+        ("string", [1, "text"], "text"),
+        ("vector", [{"metric": {}, "histogram": [1, {"count": "1"}]}], "histogram"),
+        ("matrix", [{"metric": {}, "histograms": [[1, {"count": "1"}]]}], "histogram"),
+    ],
+)
+def test_curves_are_of_numbers(server: Server, client: PrometheusClient, kind: str, result: object, wrong: str) -> None:
+    server.answers = [replies(200, json.dumps({"status": "success", "data": {"resultType": kind, "result": result}}))]
+    with pytest.raises(BadQueryError) as raised:
+        client.curves("up", 0, 60)
+    assert raised.value.kind == wrong
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "null",
+        "[]",
+        "{}",
+        '{"resultType": "matrix", "result": {}}',
+        '{"resultType": "matrix", "result": null}',
+        '{"resultType": "matrix", "result": [1]}',
+        '{"resultType": "matrix", "result": [{"metric": {}, "values": [[1]]}]}',
+        '{"resultType": "vector", "result": [{"metric": {"a": 1}, "value": [1, "2"]}]}',
+        '{"resultType": "scalar", "result": "1"}',
+    ],
+)
+def test_curves_that_cannot_be_read(server: Server, client: PrometheusClient, data: str) -> None:
+    server.answers = [replies(200, f'{{"status": "success", "data": {data}}}')]
+    with pytest.raises(BadAnswerError):
+        client.curves("up", 0, 60, 1)
+
+
+def test_exemplars_are_returned_with_all_labels(server: Server, client: PrometheusClient) -> None:
+    one = {"labels": {"interaction_id": "i"}, "value": "0.5", "timestamp": 1.25}
+    found = [{"seriesLabels": {"feature": "x"}, "exemplars": [one]}]
+    server.answers = [replies(200, json.dumps({"status": "success", "data": found}))]
+    assert client.exemplars("up", 0, 60) == ([({"feature": "x", "interaction_id": "i"}, [(1.25, 0.5)])], ())
+    assert server.requests[0][0] == "/api/v1/query_exemplars"
+    server.answers = [replies(200, '{"status": "success", "data": null}')]
+    assert client.exemplars("up", 0, 60) == ([], ())
+    server.answers = [replies(200, '{"status": "success", "data": [{"seriesLabels": {}}]}')]
+    with pytest.raises(BadAnswerError):
+        client.exemplars("up", 0, 60)
+
+
 @pytest.mark.parametrize("status", [204, 301, 302, 307, 404, 418])
 def test_other_statuses(server: Server, client: PrometheusClient, status: int) -> None:
     server.answers = [replies(status, b"", Location="http://127.0.0.1:1/elsewhere")]

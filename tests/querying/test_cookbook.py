@@ -18,6 +18,7 @@ from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.dialects import AT_HAND, START_TIMES
 from tests.querying.history import MIDNIGHT, Clock, expose, started, write
+from tests.servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,8 +46,8 @@ def record(advanced: AdvancedMetrics, hour: int) -> None:
         advanced.record_performance_metric("search", "response_time", "find", SECONDS[hour], "s", "production")
         advanced.record_performance_metric("chat", "response_time", "reply", 0.05, "s", "production")
     advanced.record_performance_metric("chat", "response_time", "reply", 1.05, "s", "staging")
-    advanced.record_satisfaction("search", "accuracy", SCORES[hour], scale="0-1", interaction_id=f"talk-{hour}")
-    advanced.record_satisfaction("chat", "speed", 0.9, scale="0-1", interaction_id=f"chat-{hour}")
+    advanced.record_satisfaction("search", "accuracy", SCORES[hour], scale="0-1")
+    advanced.record_satisfaction("chat", "speed", 0.9, scale="0-1")
     for n in range(10):
         advanced.record_feature_usage("search", "find", 10, success=n > 0)
     advanced.record_feature_usage("chat", "reply", success=True)
@@ -218,6 +219,20 @@ def native(session_servers: Servers) -> Iterator[Subject]:
             record(runtime.advanced, hour)
         runtime.advanced.record_resource_utilization("disk", "data", 60)
         server.wait_for("sum(feature_usage_total)", lambda rows: rows and rows[0]["value"][1] == "72")
+
+        def arrived(interaction: str, score: float, other: float) -> bool:
+            """Record scores whose average is what it was, until a server has seen the id: a call that finds others at work has none.
+
+            All are of one series: Prometheus' parser reads exemplars of the first native histogram of a family only.
+            """
+            runtime.advanced.record_satisfaction("search", "accuracy", score, scale="0-1", interaction_id=interaction)
+            runtime.advanced.record_satisfaction("search", "accuracy", other, scale="0-1")
+            return interaction in str(
+                server.api("query_exemplars", query="feature_satisfaction_score", start=0, end=time.time())
+            )
+
+        wait_until(lambda: arrived("talk-1", 0.8, 0.6), what="an exemplar")
+        wait_until(lambda: arrived("talk-2", 0.6, 0.8), what="another one")
         with closing(Runtime(Settings(prometheus_url=server.url, prometheus_unavailable="raise"))) as asking:
             yield Subject(asking, time.time(), 1)
 
@@ -290,13 +305,14 @@ def test_a_trend_of_the_last_minutes_has_everything_in_it(native: Subject, name:
 
 
 def test_interactions_are_told_worst_first(native: Subject) -> None:
-    """The first of each series: within a second further values are no exemplars."""
     rows = native.ask("unhappy-interactions").rows
-    assert [(dict(row.labels), row.value) for row in rows] == [
-        ({"feature": "chat", "satisfaction_type": "speed", "interaction_id": "chat-0"}, 0.9),
-        ({"feature": "search", "satisfaction_type": "accuracy", "interaction_id": "talk-0"}, 1.0),
-    ]
-    assert [row.value for row in native.ask("unhappy-interactions", feature="search").rows] == [1.0]
+    values = [row.value for row in rows]
+    assert values == sorted(values)
+    worst, best = rows[0], rows[-1]
+    assert worst.value == 0.6
+    assert worst.labels == {"feature": "search", "satisfaction_type": "accuracy", "interaction_id": "talk-2"}
+    assert (best.value, best.labels["interaction_id"]) == (0.8, "talk-1")
+    assert native.ask("unhappy-interactions", feature="chat").rows == []
 
 
 def test_the_servers_dialect_is_found_out(histories: dict[str, Subject], native: Subject) -> None:
