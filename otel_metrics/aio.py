@@ -80,6 +80,7 @@ class AdvancedGetters(_Getters):
     get_resource_metrics = _awaitable(AdvancedMetrics.get_resource_metrics)
     get_comprehensive_dashboard = _awaitable(AdvancedMetrics.get_comprehensive_dashboard)
     aggregate_daily_metrics = _awaitable(AdvancedMetrics.aggregate_daily_metrics)
+    query = _awaitable(AdvancedMetrics.query)
 
 
 def get_metrics_collector() -> MetricsGetters:

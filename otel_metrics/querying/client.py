@@ -57,9 +57,6 @@ LONGEST_PAUSE: Final = 5.0
 BUILD_PATIENCE: Final = 1.0
 """Seconds that the server has at most to say what it is."""
 
-NOT_THE_QUERY: Final = frozenset({"canceled", "internal", "unavailable"})
-"""Kinds of :class:`~otel_metrics.errors.BadQueryError` that another query would not avoid."""
-
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 _DENIED: Final = frozenset({401, 403, 429})
 _CHUNK: Final = 2**16

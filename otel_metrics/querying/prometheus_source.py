@@ -17,7 +17,6 @@ from otel_metrics.errors import BadAnswerError, BadQueryError, QueryError, Query
 from otel_metrics.promql import INSTANCE, PROMETHEUS_3_5, Histograms, of_server
 from otel_metrics.querying import days, expressions
 from otel_metrics.querying.buckets import Buckets
-from otel_metrics.querying.client import NOT_THE_QUERY
 from otel_metrics.querying.expressions import Irregular, Moment
 from otel_metrics.querying.questions import Questions
 from otel_metrics.querying.scope import Scope
@@ -40,6 +39,9 @@ NAMED: Final = 720
 
 _ATTEMPTS: Final = 3
 """How often it is asked again before all processes are searched, which holds whatever happens meanwhile."""
+
+_NOT_THE_QUERY: Final = frozenset({"canceled", "internal", "unavailable"})
+"""Kinds of errors that another query would not avoid."""
 
 _NEGATIVE: Final = SIGN.values[1]
 
@@ -69,7 +71,7 @@ class PrometheusSource:
         self._clock = clock
         self._scope = scope or Scope()
         self._dialect: Dialect | None = None
-        self._questions = Questions(client, self._scope)
+        self._questions = Questions(client, self._scope, lambda: self.dialect)
 
     @property
     def dialect(self) -> Dialect:
@@ -104,7 +106,7 @@ class PrometheusSource:
     def ask(self, inquiry: Inquiry) -> QueryTable:
         """Answer a question of the cookbook in the server's dialect, or any query as it is."""
         with self._client.within_one_timeout():
-            return self._questions.ask(inquiry, self.dialect)
+            return self._questions.ask(inquiry)
 
     def _fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
 
@@ -116,7 +118,7 @@ class PrometheusSource:
             parts, warnings = self._settled(partial(asked, dialect), period, period.end)
         except BadQueryError as error:
             # Engines without native histograms may not know the functions for them.
-            if not dialect.native or error.kind in NOT_THE_QUERY:
+            if not dialect.native or error.kind in _NOT_THE_QUERY:
                 raise
             dialect = dialect.storing(Histograms.CLASSIC)
             parts, warnings = self._settled(partial(asked, dialect), period, period.end)

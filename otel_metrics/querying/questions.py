@@ -7,14 +7,13 @@ from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.catalogue import CATALOGUE
-from otel_metrics.errors import BadQueryError
-from otel_metrics.promql import INSTANCE, PROMETHEUS, PROMETHEUS_3_5, Histograms, Series, call, pretty
+from otel_metrics.promql import INSTANCE, Histograms, pretty
 from otel_metrics.querying import cookbook
-from otel_metrics.querying.client import NOT_THE_QUERY, Curve
+from otel_metrics.querying.client import Curve
 from otel_metrics.querying.source import QueryRow, QueryTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otel_metrics.promql import Dialect
     from otel_metrics.querying.client import PrometheusClient
@@ -30,17 +29,18 @@ _PLACES: Final = {name: place for place, name in enumerate(dict.fromkeys(n for m
 
 
 class Questions:
-    """Asks a server in the dialect that its answers tell of.
+    """Asks a server.
 
     Args:
         client: for the server.
         scope: whose series are asked for.
+        dialect: tells what the server understands.
     """
 
-    def __init__(self, client: PrometheusClient, scope: Scope) -> None:
+    def __init__(self, client: PrometheusClient, scope: Scope, dialect: Callable[[], Dialect]) -> None:
         self._client = client
         self._scope = scope
-        self._dialect: Dialect | None = None
+        self._dialect = dialect
 
     def ask(self, inquiry: Inquiry) -> QueryTable:
         """Answer a question of the cookbook, about the series of the scope, or any query as it is."""
@@ -54,18 +54,12 @@ class Questions:
 
     def _dialect_of(self, inquiry: Inquiry) -> Dialect:
         """Return what the server understands, and has stored in the time in question."""
-        if self._dialect is None:
-            probe = Series("up").over("1m", modifier="anchored")
-            try:
-                self._client.query(str(call("increase", probe)), inquiry.period.end)
-                self._dialect = PROMETHEUS
-            except BadQueryError as error:
-                if error.kind in NOT_THE_QUERY:
-                    raise
-                self._dialect = PROMETHEUS_3_5
+        dialect = self._dialect()
+        if Histograms.NATIVE not in dialect.stores:
+            return dialect
         native = cookbook.native_histograms(inquiry.period.seconds).narrowed(*self._scope.matchers)
         found, _ = self._client.query(str(native), inquiry.period.end)
-        return self._dialect.storing(Histograms.NATIVE if found else Histograms.CLASSIC)
+        return dialect.storing(Histograms.NATIVE if found else Histograms.CLASSIC)
 
     def _put(self, inquiry: Inquiry, promql: str) -> QueryTable:
         question = None if isinstance(inquiry.asked, str) else inquiry.asked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from otel_metrics.promql import PROMETHEUS_3_5, Histograms
+from otel_metrics.promql import PROMETHEUS_3_5, VICTORIAMETRICS, Histograms
 from otel_metrics.querying.cookbook import COOKBOOK
 from otel_metrics.querying.source import Inquiry
 from otel_metrics.runtime import Runtime
@@ -139,9 +139,8 @@ class Subject:
 
     @property
     def dialect(self) -> Dialect:
-        self.ask("frequent-errors")
-        source = self.runtime.source
-        return source._questions._dialect_of(Inquiry.of("frequent-errors", self.hours, self.now))  # type: ignore[attr-defined, no-any-return]
+        source, inquiry = self.runtime.source, Inquiry.of("frequent-errors", self.hours, self.now)
+        return source._questions._dialect_of(inquiry)  # type: ignore[attr-defined, no-any-return]
 
 
 def live(born: float, name: str, lines: defaultdict[str, list[str]]) -> None:
@@ -194,7 +193,7 @@ def histories(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory
         closing(Runtime(Settings(prometheus_url=prometheus.url, prometheus_unavailable="raise"))) as older,
         closing(Runtime(Settings(prometheus_url=victoria.url, prometheus_unavailable="raise"))) as other,
     ):
-        older.source._questions._dialect = PROMETHEUS_3_5  # type: ignore[attr-defined]
+        older.source._dialect = PROMETHEUS_3_5  # type: ignore[attr-defined]
         yield {
             "prometheus": Subject(one, NOW, 24),
             "prometheus-3.5": Subject(older, NOW, 24),
@@ -317,5 +316,5 @@ def test_interactions_are_told_worst_first(native: Subject) -> None:
 
 def test_the_servers_dialect_is_found_out(histories: dict[str, Subject], native: Subject) -> None:
     assert histories["prometheus"].dialect == AT_HAND.storing(Histograms.CLASSIC)
-    assert not histories["victoriametrics"].dialect.anchored
+    assert histories["victoriametrics"].dialect == VICTORIAMETRICS
     assert native.dialect == AT_HAND
