@@ -69,8 +69,8 @@ def server(session_servers: Servers) -> Prometheus:
 
 def test_every_getter_has_its_awaitable_with_the_same_signature() -> None:
     for ours, theirs in ((aio.AdvancedGetters, AdvancedGetters), (aio.MetricsGetters, BasicGetters)):
-        names = [name for name in dir(theirs) if name.startswith(("get_", "aggregate_"))]
-        assert len(names) in {10, 1}
+        names = [name for name in dir(theirs) if name.startswith(("get_", "aggregate_", "query"))]
+        assert len(names) in {11, 1}
         assert [name for name in dir(ours) if not name.startswith("_")] == names
         for name in names:
             assert inspect.iscoroutinefunction(getattr(ours, name))
