@@ -36,6 +36,10 @@ knows. The queries below are those of {server}, over 24 hours, a trend in steps 
 exact, percentiles are estimated from histograms. `otel-metrics render --dialect` writes this page for other servers.
 """
 
+_EXEMPLARS: Final = """\
+From the exemplars of these series, about one a second of each. The server has to keep exemplars; of native histograms, Prometheus up to
+3.16 reads only those of the first series of a metric."""
+
 
 def text(dialect: Dialect = PROMETHEUS) -> str:
     """Return the page."""
@@ -56,5 +60,5 @@ def _section(question: Question, dialect: Dialect) -> str:
     terms = Terms(dialect, _STEP if question.trend else SECONDS_PER_DAY)
     lines = [f"**`{question.name}`**: {question.question} (*{question.value}*)", ""]
     if question.exemplars:
-        lines += ["From the exemplars of these series; the server has to keep exemplars.", ""]
+        lines += [_EXEMPLARS, ""]
     return "\n".join([*lines, "```promql", pretty(question.ask(terms)), "```", ""])
