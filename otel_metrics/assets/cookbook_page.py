@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.catalogue import SECONDS_PER_DAY
 from otel_metrics.promql import PROMETHEUS, pretty
 from otel_metrics.querying.cookbook import COOKBOOK, Terms
-from otel_metrics.querying.source import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from otel_metrics.promql import Dialect
