@@ -83,7 +83,7 @@ class SharedReader(PrometheusReader):
         for metric in CATALOGUE:
             rows = [] if metric is DAILY_COUNT else snapshot.ids(metric.name)
             if rows:
-                attributes = [self._of(metric, key[1:]) for _, key in rows]
+                attributes = [self._attributes.get(key) or self._of(metric, key) for _, key in rows]
                 made = HistogramPoint if metric.kind is Kind.HISTOGRAM else number_point
                 yield metric_of(metric, Rows(snapshot, rows, attributes, made))
 
@@ -95,17 +95,14 @@ class SharedReader(PrometheusReader):
             for day in sample.value:
                 if 0 <= today - day.day < len(DAY.values):
                     which = DAY.values[today - day.day]
-                    found.append((self._of(DAILY_COUNT, (*sample.key[1:], which)), day))
+                    key = (*sample.key, which)
+                    found.append((self._attributes.get(key) or self._of(DAILY_COUNT, key), day))
         if found:
             for each in DAILY_ACCUMULATORS:
                 read = _SUMS[each.field]
                 yield metric_of(each.metric, [number(attributes, read(day)) for attributes, day in found])
 
-    def _of(self, metric: catalogue.Metric, values: tuple[str, ...]) -> Attributes:
+    def _of(self, metric: catalogue.Metric, key: tuple[str, ...]) -> Attributes:
         """Return the attributes of a series: the same object at every scrape, by which rendered labels are found again."""
-        names = metric.label_names
-        found = self._attributes.get((metric.name, *values))
-        if found is None:
-            found = {name: value for name, value in zip(names, values, strict=False) if value}
-            found = self._attributes.setdefault((metric.name, *values), found)
-        return found
+        made = {name: value for name, value in zip(metric.label_names, key[1:], strict=False) if value}
+        return self._attributes.setdefault(key, made)

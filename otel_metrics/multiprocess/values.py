@@ -256,8 +256,8 @@ def _pack_days(days: Days) -> bytes:
 
 
 def _unpack_days(data: Buffer, at: int) -> Days:
-    found = (Day(*_DAY.unpack_from(data, at + i * _DAY.size)) for i in range(DAYS_KEPT))
-    return tuple(day for day in found if day.n)
+    found = _DAY.iter_unpack(memoryview(data)[at : at + DAYS_KEPT * _DAY.size])
+    return tuple([Day._make(fields) for fields in found if fields[1]])
 
 
 DAYS: Final[Layout[Days]] = Layout(("days",), DAYS_KEPT * _DAY.size, _plus_days, _pack_days, _unpack_days)
