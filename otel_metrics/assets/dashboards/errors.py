@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import Column, counts, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     MANY,
     SHOWN,
@@ -99,7 +99,7 @@ def _types(values: Values) -> Panel:
             Column("Recovered", recovery_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=92),
         ],
         menu=feature_menu(uids.ERRORS),
-        widths={**NAMES, "Severity": 88, "Impact": 84},
+        widths={"Severity": 88, "Impact": 84},
         none="no errors in this period",
         sort="Errors",
         width=15,

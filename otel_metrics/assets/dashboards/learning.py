@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
@@ -112,7 +113,7 @@ def _curves(values: Values) -> tuple[Panel, ...]:
             return lines(title, description, [query], "percentunit", interval="10m")
         return lines(title, description, [query], "percentunit", soft_low=0.5, high=1, interval="10m")
 
-    return (
+    panels = (
         curve(
             "Accuracy",
             f"Mean of ten minutes. Curves are the {SHOWN} types with the lowest accuracy in the period.",
@@ -121,6 +122,8 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         curve("Confidence", "Mean of ten minutes: far above the accuracy it is misplaced.", LEARNING_CONFIDENCE),
         curve("Rate of improvement", "Mean of ten minutes: above 0 it got better.", LEARNING_IMPROVEMENT, 1),
     )
+    # The names of types are long.
+    return tuple(replace(panel, height=9) for panel in panels)
 
 
 def _details(values: Values) -> tuple[Panel, ...]:

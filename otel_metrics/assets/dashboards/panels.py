@@ -26,8 +26,8 @@ CLEAR: Final = "transparent"
 BLUE: Final = "#5794F2"
 """Of sparklines and bars that nobody judges."""
 
-NAMES: Final = {"Feature": 150}
-"""Widths for long names."""
+NAMES: Final = {"Feature": 216}
+"""Widths for long names, in tables as wide as the page."""
 
 EMPTY: Final = "–"
 """What an empty cell says."""

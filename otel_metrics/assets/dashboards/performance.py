@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import NAMES, Column, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import Column, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
     RESPONSE_TIMES,
@@ -108,7 +108,7 @@ def _durations(values: Values) -> Panel:
             Column("Count", each.count(), width=72),
         ],
         menu=feature_menu(uids.PERFORMANCE),
-        widths=NAMES,
+        widths={"Category": 108},
         sort="p95",
         width=15,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import NAMES, Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import Column, counts, heat, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import (
     NOW,
     SHOWN,
@@ -92,13 +92,12 @@ def _types(values: Values) -> Panel:
         "Counts, averages and shares are exact. One of ten scores was below p10, which is estimated from buckets.",
         {"feature": "Feature", "satisfaction_type": "Type"},
         [
-            Column("Satisfied", satisfaction_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1),
-            Column("Average", each.average(), "percentunit", decimals=1),
-            Column("p10", each.quantile(0.1), "percentunit", decimals=1),
-            Column("Responses", each.count()),
+            Column("Satisfied", satisfaction_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=108),
+            Column("Average", each.average(), "percentunit", decimals=1, width=80),
+            Column("p10", each.quantile(0.1), "percentunit", decimals=1, width=72),
+            Column("Responses", each.count(), width=92),
         ],
         menu=feature_menu(uids.SATISFACTION),
-        widths=NAMES,
         none="no responses in this period",
         sort="Satisfied",
         ascending=True,
