@@ -47,7 +47,7 @@ def rules(dialect: Dialect = PROMETHEUS, scope: Labels = SCOPE) -> dict[str, tup
     return {
         "recording.yml": recording.groups(dialect, scope),
         "daily.yml": daily.groups(dialect, scope),
-        "feature_alerts.yml": (feature_alerts.group(scope),),
+        "feature_alerts.yml": (feature_alerts.group(dialect, scope),),
         "telemetry_alerts.yml": telemetry_alerts.groups(dialect, scope),
     }
 

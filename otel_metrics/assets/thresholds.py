@@ -27,7 +27,9 @@ class Limit:
 # ------------------------------------------- the documented monitor: one hour back, per feature
 
 ERRORS: Final = Limit(10)
-"""Errors an hour; fires above. The number of events is the bound itself: ten errors or fewer never fire."""
+"""Errors an hour of severity critical or error; fires above. The number of events is the bound itself: ten errors or fewer never
+fire. It pages, so it waits for two more scrapes and rules at least, but no longer; it stays through a quarter of an hour of quiet,
+so that one incident is one page."""
 
 SATISFACTION: Final = Limit(0.7, events=10, hold="10m")
 """Average score; fires below, given so many responses."""
@@ -37,6 +39,50 @@ RESPONSE_TIME: Final = Limit(1.0, events=20, hold="10m")
 
 SILENCE: Final = Limit(0, events=20, hold="15m")
 """Uses an hour; fires when none is left of so many at the same hour of the day before."""
+
+# ------------------------------------------- what the documented monitor did not look at: one hour back, too
+
+FAILURES: Final = Limit(0.1, events=20)
+"""Share of uses that fail, given so many of a known outcome. It pages: waits and stays as ERRORS."""
+
+WARNINGS: Final = Limit(100, hold="15m", keep="1h")
+"""Errors an hour of severity warning. Nobody is called, so it waits until a burst is over, and stays for the whole of a shift's hour."""
+
+RECOVERY: Final = Limit(0.5, events=10, hold="10m", keep="30m")
+"""Share of recoveries that failed, given so many. Waits for a second failed round of retries."""
+
+RESPONSE_TIME_P95: Final = Limit(3.0, events=100, hold="15m", keep="30m")
+"""95th percentile in seconds of five minutes of response times, given so many in the hour: of fewer, a few slow ones are the
+percentile. It waits for three such windows, none of which has a value of another."""
+
+AGAINST_LAST_WEEK: Final = Limit(1.5, events=20, hold="30m", keep="1h")
+"""Average response time divided by that of the same hour a week before, given so many in both. Waits for half an hour, as that
+hour may have begun a little earlier last week."""
+
+SATISFACTION_DROP: Final = Limit(-0.1, events=10, hold="30m", keep="1h")
+"""Average score less that of the same hour a week before, given so many in both; fires below."""
+
+COMPLETION: Final = Limit(0.5, events=50, hold="30m", keep="1h")
+"""Successful uses as a share of those in the same hour a week before, given so many then; fires below."""
+
+ACCURACY_DROP: Final = Limit(-0.05, events=10, hold="30m", keep="2h")
+"""Average accuracy less that of the same hour a week before, given so many in both; fires below. Learning runs seldom: stays until
+the next run has had its chance."""
+
+SAMPLES: Final = Limit(30, events=10, hold="30m", keep="2h")
+"""Samples that one learning is about, on average over so many; fires below."""
+
+OPTIMIZATION: Final = Limit(0.1, hold="5m", keep="2h")
+"""By how much of itself a value got worse. One optimization is enough, and is seen for an hour: stays until somebody has seen it."""
+
+EXHAUSTED: Final = Limit(0.95, hold="5m", keep="10m")
+"""Share of a resource in use. It pages: a peak shorter than its wait is nobody's business."""
+
+FILLING_UP: Final = Limit(0.5, hold="30m", keep="1h")
+"""Share in use from which on it matters that a resource would be full in four hours. Waits for a slope that lasts."""
+
+FULL_IN: Final = 4 * 3600
+"""Seconds."""
 
 # ------------------------------------------- service levels
 

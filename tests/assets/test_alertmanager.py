@@ -148,3 +148,30 @@ def test_a_job_without_targets_silences_its_own_features_only(shipped_routes: tu
     )
     wait_until(lambda: {"TelemetryTargetsGone", "FeatureSilent"} <= names(webhook), what="those that are not held back")
     assert {a["labels"]["job"] for a in webhook.alerts() if a["labels"]["alertname"] == "FeatureSilent"} == {"other"}
+
+
+def test_one_incident_calls_once(shipped_routes: tuple[Process, Webhook]) -> None:
+    """The share of failures holds the count of errors back, both hold back every ticket of the feature, and what is full is not filling."""
+    alertmanager, webhook = shipped_routes
+    here = {"job": "app", "feature": "chat"}
+    disk = {"job": "app", "resource_type": "disk", "resource_name": "data"}
+    tickets = (
+        "FeatureWarningsHigh",
+        "FeatureRecoveryFailing",
+        "FeatureSlowerThanLastWeek",
+        "FeatureSatisfactionDropped",
+    )
+    send(
+        alertmanager,
+        {"alertname": "FeatureFailuresHigh", "severity": "critical", **here},
+        {"alertname": "FeatureErrorsHigh", "severity": "critical", **here},
+        *({"alertname": name, "severity": "warning", **here} for name in tickets),
+        {"alertname": "ResourceExhausted", "severity": "critical", **disk},
+        {"alertname": "ResourceFillingUp", "severity": "warning", **disk},
+        {"alertname": "FeatureErrorsHigh", "severity": "critical", "job": "app", "feature": "search"},
+    )
+    wait_until(
+        lambda: len({json.dumps(a["labels"], sort_keys=True) for a in webhook.alerts()}) >= 3, what="three alerts"
+    )
+    told = {(alert["labels"].get("feature"), alert["labels"]["alertname"]) for alert in webhook.alerts()}
+    assert told == {("chat", "FeatureFailuresHigh"), (None, "ResourceExhausted"), ("search", "FeatureErrorsHigh")}

@@ -50,6 +50,41 @@ def trouble(now: float) -> History:
     )
     history.hold(errors, 0, start, now - 31 * MINUTE)
     history.hold(errors, 12, now - 30 * MINUTE, now)
+    # FeatureWarningsHigh, FeatureRecoveryFailing, FeatureFailuresHigh.
+    for feature, severity, recovery, count in (("warned", "warning", "none", 120), ("stuck", "info", "failed", 20)):
+        kind = f'feature="{feature}",error_type="T",severity="{severity}",impact_level="low",recovery="{recovery}"'
+        history.hold(f"feature_errors_total{{{kind},{me}}}", 0, start, now - 31 * MINUTE)
+        history.hold(f"feature_errors_total{{{kind},{me}}}", count, now - 30 * MINUTE, now)
+    for outcome, count in (("success", 30), ("failure", 10)):
+        uses = f'feature_usage_total{{feature="failing",action="ask",outcome="{outcome}",context="web",{me}}}'
+        history.hold(uses, 0, start, now - 31 * MINUTE)
+        history.hold(uses, count, now - 30 * MINUTE, now)
+    # FeatureLearningSamplesFew: two each. FeatureOptimizationWorse: twice as much. And a distant week.
+    learned = f'feature="learning",learning_type="intents",{me}'
+    for name, per_minute in (("samples_total", 2), ("accuracy_sum", 0.5), ("accuracy_count", 1)):
+        history.grow(f"feature_learning_{name}{{{learned}}}", per_minute, start, now)
+    for name, per_minute in (("sum", 2), ("count", 1)):
+        changed = f'feature="tuned",impact_category="resource_usage",{me}'
+        history.grow(f"feature_optimization_change_{name}{{{changed}}}", per_minute, start, now)
+    for recorded, value in {
+        'feature_learning_type:feature_learning_accuracy:avg1h{learning_type="intents",feature="learning"': 0.9,
+        'feature_learning_type:feature_learning_accuracy:count1h{learning_type="intents",feature="learning"': 60,
+        'feature:feature_satisfaction_score:avg1h{feature="sad"': 0.9,
+        'feature:feature_satisfaction_score:count1h{feature="sad"': 60,
+        'feature_metric_category:feature_performance_duration_seconds:avg1h{metric_category="response_time",feature="slow"': 1,
+        'feature_metric_category:feature_performance_duration_seconds:count1h{metric_category="response_time",feature="slow"': 60,
+        'feature_outcome:feature_usage:increase1h{outcome="success",feature="failing"': 100,
+    }.items():
+        history.hold(f'{recorded},job="app"}}', value, now - 7 * DAY - 10 * MINUTE, now - 7 * DAY + 10 * MINUTE)
+    # FeatureResponseTimeP95High: ten a minute, all between 3.5 and 4 s.
+    for bound, per_minute in (("3.5", 0), ("4.0", 10), ("+Inf", 10)):
+        place = f'feature="crawling",metric_category="response_time",metric_name="ask",context="web",{me},le="{bound}"'
+        history.grow(f"feature_performance_duration_seconds_bucket{{{place}}}", per_minute, start, now)
+    place = f'feature="crawling",metric_category="response_time",metric_name="ask",context="web",{me}'
+    history.grow(f"feature_performance_duration_seconds_count{{{place}}}", 10, start, now)
+    # ResourceExhausted, ResourceFillingUp: from 60 % to 99 % in two hours.
+    disk = f'resource_utilization_ratio{{resource_type="disk",resource_name="data",{me}}}'
+    history.add(disk, ((start + n * MINUTE, 0.6 + 0.39 * n / 120) for n in range(121)))
     # FeatureSatisfactionLow: 0.5 a minute. FeatureResponseTimeHigh: 2 s a minute.
     for name, per_minute in (("sum", 0.5), ("count", 1)):
         history.grow(
@@ -156,6 +191,10 @@ def test_the_alert_arrives_complete(delivered: dict[str, dict[str, Any]], name: 
         ("FeatureSatisfactionLow", {"feature": "sad"}, "sad of app: average satisfaction 50%"),
         ("FeatureResponseTimeHigh", {"feature": "slow"}, "slow of app: average response time 2s"),
         ("FeatureSilent", {"feature": "gone"}, "gone of app: not used any more"),
+        ("FeatureWarningsHigh", {"feature": "warned"}, "warned of app: 120 warnings in an hour"),
+        ("FeatureRecoveryFailing", {"feature": "stuck"}, "stuck of app: 100% of recoveries fail"),
+        ("FeatureFailuresHigh", {"feature": "failing"}, "failing of app: 25% of uses fail"),
+        ("ResourceExhausted", {"resource_name": "data"}, "disk data of app: 99% in use"),
         ("TelemetryTargetDown", {"job": "app", "instance": "down"}, "app down: cannot be scraped"),
         ("TelemetryTargetsGone", {"job": "vanished"}, "vanished: no targets any more"),
         ("TelemetryLost", {"job": "app", "instance": "a"}, "app a: answers, but without its metrics"),

@@ -142,6 +142,23 @@ def test_every_alert_has_its_cases(name: str, case: str) -> None:
     assert fires == (case == "firing")
 
 
+@pytest.mark.parametrize(
+    "name", [rule["alert"] for rule in alerts() if rule["alert"].startswith(("Feature", "Resource"))]
+)
+def test_every_alert_on_an_application_ends(name: str) -> None:
+    """In some case it has fired, and later it does not any more."""
+    mine = [
+        [check for check in test["alert_rule_test"] if check["alertname"] == name]
+        for test in cases()
+        if test["name"].startswith(f"{name}: firing")
+    ]
+    assert any(
+        earlier["exp_alerts"] and not later["exp_alerts"]
+        for checks in mine
+        for earlier, later in itertools.pairwise(checks)
+    )
+
+
 def test_every_recorded_series_has_a_test() -> None:
     tested = "\n".join(path.read_text(encoding="utf-8") for path in TESTS)
     assert {rule["record"] for rule in rules() if "record" in rule and rule["record"] not in tested} == set()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _SECTIONS: Final = {
     "Feature": "Features: what the application does",
+    "Resource": "Features: what the application does",
     "Telemetry": "Telemetry: whether it is seen",
     "": "Servers: whether anybody is told",
 }
