@@ -31,6 +31,8 @@ ALERTS = {
 
 TELL_OF_ERRORS = {
     "FeatureErrorsHigh",
+    "FeatureWarningsHigh",
+    "FeatureRecoveryFailing",
     "FeatureErrorBudgetBurnFast",
     "FeatureErrorBudgetBurnSlow",
     "TelemetryArgumentsRejected",
