@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers test-pythons scale visual check release bench servers servers-current fuzz soak up format clean
+.PHONY: help demo test test-oldest test-oldest-servers test-pythons scale visual check release bench servers servers-current fuzz soak soak-processes up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -96,6 +96,9 @@ fuzz: $(STAMP)  ## any input, for FUZZ_SECONDS (600); what fails is kept in .cac
 
 soak: $(STAMP)  ## record and scrape under attack for SOAK_SECONDS (300); says worst answers, threads, descriptors, memory
 	$(BIN)/python scripts/soak.py --seconds $(SOAK_SECONDS)
+
+soak-processes: $(STAMP)  ## processes that share totals, replaced all the time, for SOAK_SECONDS (300): exact, and nothing grows
+	$(BIN)/python scripts/soak_processes.py --seconds $(SOAK_SECONDS)
 
 up:  ## the whole stack in containers
 	@scripts/up.sh
