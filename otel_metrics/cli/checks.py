@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -14,7 +15,7 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 from urllib3.exceptions import HTTPError, NameResolutionError
 
-from otel_metrics.assets import render
+from otel_metrics.assets import render, service_levels
 from otel_metrics.assets.rulefile import Recording
 from otel_metrics.catalogue import (
     CATALOGUE,
@@ -32,7 +33,7 @@ from otel_metrics.catalogue import (
     USAGE,
     Kind,
 )
-from otel_metrics.errors import MetricsError
+from otel_metrics.errors import ConfigurationError, MetricsError
 from otel_metrics.naming import series_name
 from otel_metrics.promql import (
     DIALECTS,
@@ -440,14 +441,12 @@ def _jobs(at: Deployment) -> Iterator[str]:
 
 def _dashboards(at: Deployment) -> Iterator[str]:
     root = at.root or Path()
-    drifted = min(
-        (
-            [path for path in render.check(root, each, scope=at.scope) if path.is_relative_to(root / render.DASHBOARDS)]
-            for each in _variants()
-        ),
-        key=len,
-    )
-    for path in drifted:
+    levels, compared = service_levels.below(root), []
+    for variant in _variants():
+        with suppress(ConfigurationError):  # a service level that this kind of server cannot tell
+            drifted = render.check(root, variant, scope=at.scope, levels=levels)
+            compared.append([path for path in drifted if path.is_relative_to(root / render.DASHBOARDS)])
+    for path in min(compared, key=len):
         yield f"{path.relative_to(root).as_posix()} {'is of another version' if path.exists() else 'is missing'}"
 
 

@@ -37,7 +37,7 @@ def objects(file: Path) -> list[Object]:
 
 def test_custom_resources_are_what_the_operator_accepts(folder: Path) -> None:
     found = [*objects(folder / "rules.yaml"), *objects(folder / "pod-monitor.yaml")]
-    assert [each["kind"] for each in found] == ["PrometheusRule"] * 4 + ["PodMonitor"]
+    assert [each["kind"] for each in found] == ["PrometheusRule"] * 5 + ["PodMonitor"]
     for each in found:
         Draft7Validator(SCHEMAS[each["kind"]]).validate(each)
         each["spec"]["intervall"] = "1m"
@@ -51,7 +51,7 @@ def test_the_rules_are_those_of_the_files(folder: Path, tmp_path: Path) -> None:
         f"otel-metrics-{name.replace('_', '-')}": yaml.safe_load(
             (tmp_path / f"prometheus/rules/{name}.yml").read_text()
         )
-        for name in ("recording", "daily", "feature_alerts", "telemetry_alerts")
+        for name in ("recording", "daily", "feature_alerts", "telemetry_alerts", "service_levels")
     }
     # The operator's parser knows no range modifiers unless it is told to.
     assert "anchored" not in (folder / "rules.yaml").read_text()
@@ -99,7 +99,7 @@ def test_the_kustomization_names_what_is_there(folder: Path) -> None:
         for file in kustomization["resources"]
         for each in objects(folder / file)
     ]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 20
 
 
 def test_what_is_meant_to_be_changed_is_written_once(folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_is_meant_to_be_changed_is_written_once(folder: Path) -> None:
     assert main([*again, "--check"]) == 0
 
     assert objects(folder / "pod-monitor.yaml") == [{"changed": True}]
-    assert len(objects(folder / "rules.yaml")) == 4
+    assert len(objects(folder / "rules.yaml")) == 5
 
 
 def test_a_folder_has_to_be_named() -> None:
