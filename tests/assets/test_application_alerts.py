@@ -22,7 +22,7 @@ advanced = get_advanced_metrics()
 
 def trouble(feature, errors, scores, answers):
     for _ in range(errors):
-        advanced.record_error(feature=feature, error_type="PatternRecognitionError", error_severity="warning",
+        advanced.record_error(feature=feature, error_type="PatternRecognitionError", error_severity="error",
                               error_message="Low confidence pattern detected", recovery_attempted=True,
                               recovery_successful=True, impact_level="low")
     for _ in range(scores):

@@ -34,7 +34,7 @@ def dashboard(_values: Values) -> Dashboard:
         "otel_metrics / Runbook",
         "What to do when an alert fires. Every alert links to its own panel here.",
         (HIDDEN_FEATURES,),
-        tuple(Section(heading, tuple(panels), folded=n > 0) for n, (heading, panels) in enumerate(sections.items())),
+        tuple(Section(heading, tuple(panels), folded=True) for heading, panels in sections.items()),
         refresh="",
     )
 
