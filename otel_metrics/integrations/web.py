@@ -228,7 +228,9 @@ class _TrackedWSGI(_Tracked):
             request.end(error)
             raise
         request.error = environ.get(_FLASK_ERROR)
-        if isinstance(body, (list, tuple, environ.get("wsgi.file_wrapper", list))):
+        file_wrapper = environ.get("wsgi.file_wrapper")  # a function with uWSGI and mod_wsgi
+        whole = (list, tuple, file_wrapper) if isinstance(file_wrapper, type) else (list, tuple)
+        if isinstance(body, whole):
             request.end()  # it is all there, and the server may know better ways to send it
             return body
         return _Body(body, request)

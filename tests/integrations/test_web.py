@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import re
 import threading
 from collections import Counter
@@ -334,6 +335,21 @@ def test_any_wsgi_application_is_tracked_and_exposed() -> None:
         metrics.assert_value("feature_usage_total", 1, action="GET /named", outcome="success")
         metrics.assert_value("feature_usage_total", 1, action="POST /named", error_type="ValueError")
         metrics.assert_value("feature_errors_total", 1, error_type="ValueError")
+
+
+def test_the_servers_file_wrapper_may_be_a_function() -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](io.BytesIO(b"a file"))
+
+    tracked = track_requests(app, "shop")
+
+    def served(environ: Any, start_response: Any) -> Any:
+        return tracked({**environ, "wsgi.file_wrapper": lambda file: iter(file.read, b"")}, start_response)
+
+    with testing.recording() as metrics, by_wsgiref(served) as port:
+        assert ask(port, "GET", "/file") == (200, "a file")
+        metrics.assert_value("feature_usage_total", 1, action="GET", outcome="success")
 
 
 def test_what_comes_after_the_start_comes_too_late() -> None:
