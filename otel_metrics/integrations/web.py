@@ -44,6 +44,7 @@ _PREFIX: Final = "otel_metrics.prefix"
 
 _FLASK_ROUTE: Final = "otel_metrics.route"
 _FLASK_ERROR: Final = "otel_metrics.error"
+_FLASK_WHOLE: Final = "otel_metrics.whole"
 
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 
@@ -230,14 +231,14 @@ class _TrackedWSGI(_Tracked):
         request.error = environ.get(_FLASK_ERROR)
         file_wrapper = environ.get("wsgi.file_wrapper")  # a function with uWSGI and mod_wsgi
         whole = (list, tuple, file_wrapper) if isinstance(file_wrapper, type) else (list, tuple)
-        if isinstance(body, whole):
+        if environ.get(_FLASK_WHOLE) or isinstance(body, whole):
             request.end()  # it is all there, and the server may know better ways to send it
             return body
         return _Body(body, request)
 
 
 class _Body(Iterator[bytes]):
-    """The body of a response; the request ends when the server closes it."""
+    """The body of a response; the request ends with it, or when the server closes it before, as the client went away."""
 
     def __init__(self, body: Iterable[bytes], request: TrackedRequest) -> None:
         self._body = body
@@ -248,6 +249,7 @@ class _Body(Iterator[bytes]):
         try:
             return next(self._parts)
         except StopIteration:
+            self._request.end()
             raise
         except BaseException as error:
             self._request.end(error)
@@ -259,7 +261,7 @@ class _Body(Iterator[bytes]):
             if hasattr(self._body, "close"):
                 self._body.close()
         finally:
-            self._request.end()
+            self._request.end(GeneratorExit())
 
 
 # ----------------------------------------------------------------------------------------------------------- routes
@@ -307,8 +309,8 @@ def _flask_route(environ: MutableMapping[str, Any]) -> str | None:
 
 
 def _follow_flask(app: Any) -> None:
-    """Have ``app`` note in each request's environment which route it takes and what went wrong."""
-    from flask import got_request_exception, request, request_started
+    """Have ``app`` note in each request's environment which route it takes, what went wrong, and whether all of its body is there."""
+    from flask import got_request_exception, request, request_finished, request_started
 
     def starts(*_: Any, **__: Any) -> None:
         if request.url_rule is not None:
@@ -317,5 +319,9 @@ def _follow_flask(app: Any) -> None:
     def fails(*_: Any, exception: BaseException, **__: Any) -> None:
         request.environ[_FLASK_ERROR] = exception
 
+    def finishes(*_: Any, response: Any, **__: Any) -> None:
+        request.environ[_FLASK_WHOLE] = not response.is_streamed
+
     request_started.connect(starts, app, weak=False)
+    request_finished.connect(finishes, app, weak=False)
     got_request_exception.connect(fails, app, weak=False)

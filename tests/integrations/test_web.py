@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import io
 import re
+import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -350,6 +351,33 @@ def test_the_servers_file_wrapper_may_be_a_function() -> None:
     with testing.recording() as metrics, by_wsgiref(served) as port:
         assert ask(port, "GET", "/file") == (200, "a file")
         metrics.assert_value("feature_usage_total", 1, action="GET", outcome="success")
+
+
+def test_a_client_that_goes_away_during_the_response_leaves_an_unknown_outcome() -> None:
+    def app(_: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return (b"a" * 10_000 for _ in range(1_000))
+
+    with testing.recording() as metrics, by_wsgiref(track_requests(app, "shop")) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            client.recv(1)
+        wait_until(lambda: metrics.value("feature_usage_total"), what="the request")
+        metrics.assert_value("feature_usage_total", 1, action="GET", outcome="unknown")
+
+
+def test_the_test_client_of_flask_leaves_responses_open_and_their_requests_count() -> None:
+    import flask
+
+    app = track_requests(flask.Flask("shop"), "shop")
+    app.add_url_rule("/whole", view_func=lambda: "yes", endpoint="whole")
+    app.add_url_rule("/stream", view_func=lambda: flask.Response(iter("yes")), endpoint="stream")
+    client = app.test_client()
+    with testing.recording() as metrics:
+        client.get("/whole")
+        metrics.assert_value("feature_usage_total", 1, action="GET /whole", outcome="success")
+        assert client.get("/stream").text == "yes"
+        metrics.assert_value("feature_usage_total", 1, action="GET /stream", outcome="success")
 
 
 def test_what_comes_after_the_start_comes_too_late() -> None:
