@@ -55,12 +55,18 @@ class Page(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+@contextlib.contextmanager
+def serving(page: type[Page]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[str]:
+    with serving(Page) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +233,31 @@ def test_what_cannot_be_looked_at_is_said_once() -> None:
 
     assert states(done) == {"prometheus": "cannot look"}
     assert done.returncode == 2
+
+
+def test_what_is_found_before_the_server_fails_is_said() -> None:
+    closed = f"http://127.0.0.1:{free_port()}"
+    answers = {
+        "/api/v1/status/buildinfo": [],  # of a server that is no Prometheus
+        "/api/v1/alertmanagers": {"activeAlertmanagers": [{"url": f"{closed}/api/v2/alerts"}]},
+    }
+
+    class Failing(Page):
+        def do_GET(self) -> None:
+            data = answers.get(self.path)
+            self.send_response(500 if data is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": data}).encode())
+
+    with serving(Failing) as address:
+        done = otel_metrics("doctor", "--prometheus", f"http://{address}", "--format", "json")
+
+    found = {each["check"]: each for each in json.loads(done.stdout)}
+    assert found["prometheus"]["state"] == "cannot look"
+    assert found["alertmanager"]["state"] == "found"
+    assert f"{closed}/-/ready" in found["alertmanager"]["findings"][0]
+    assert "HTTP status 500" in found["alertmanager"]["findings"][1]
+    assert done.returncode == 1
 
 
 def test_what_a_server_does_not_tell_is_no_fault(session_servers: Servers) -> None:

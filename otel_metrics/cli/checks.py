@@ -457,7 +457,8 @@ CHECKS: Final = (
         ("endpoints",),
         _endpoint,
         "Nothing that it records reaches a dashboard or an alert.",
-        "Does it run, and was otel_metrics.serve() called? It listens on loopback unless it is given a host. 401: credentials.",
+        "Does it run, and was otel_metrics.serve() called? It listens on loopback unless it is given a host. "
+        "401: credentials. 404: the address needs its path, such as /metrics.",
     ),
     Check(
         "process",

@@ -92,16 +92,23 @@ def _results(deployment: Deployment) -> Iterator[Result]:
     for check in CHECKS:
         if not any(getattr(deployment, part) for part in check.needs):
             continue
+        findings: list[str] = []
+        state, unseen = HEALTHY, ""
         try:
-            findings = tuple(check.look(deployment))
+            findings.extend(check.look(deployment))  # what it gave before it failed is kept
         except CannotLookError as error:
-            yield Result(check, NOT_LOOKED, (str(error),))
-        except (IndexError, KeyError, TypeError, ValueError) as error:  # another server than one would think
-            yield Result(check, NOT_LOOKED, (f"an answer that cannot be read: {error!r}",))
+            state, unseen = NOT_LOOKED, str(error)
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # another server than one would think
+            state, unseen = NOT_LOOKED, f"an answer that cannot be read: {error!r}"
         except NothingToSeeError as error:
-            yield Result(check, NOTHING, (str(error),))
-        else:
-            yield Result(check, FOUND if findings else HEALTHY, findings)
+            state, unseen = NOTHING, str(error)
+        yield Result(check, FOUND if findings else state, tuple(filter(None, (*findings, unseen))))
 
 
 def _show(results: Sequence[Result]) -> None:

@@ -224,7 +224,7 @@ class _TrackedWSGI(_Tracked):
             return start_response(status, headers, *exc_info)
 
         try:
-            body = self.app(environ, started)
+            body: Iterable[bytes] = self.app(environ, started)
         except BaseException as error:
             request.end(error)
             raise

@@ -244,7 +244,10 @@ class Inquiry:
             raise InvalidArgumentError("query", "question", asked, "type", "the name of a question, or PromQL")
         question = COOKBOOK.get(asked)
         if question is None and _NAME.fullmatch(asked):
-            near = ", ".join(get_close_matches(asked, COOKBOOK, cutoff=0.5)) or "see docs/cookbook.md"
+            near = (
+                ", ".join(get_close_matches(asked, COOKBOOK, cutoff=0.5))
+                or "see docs/cookbook.md or otel-metrics query --list"
+            )
             raise InvalidArgumentError(
                 "query", "question", asked, "unknown name", f"{near}; PromQL: put spaces around -"
             )
