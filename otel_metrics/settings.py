@@ -10,6 +10,7 @@ import stat
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from math import inf
 from numbers import Integral, Real
@@ -377,17 +378,15 @@ def _in_file(environ: Mapping[str, str]) -> dict[str, Found]:
 
 def _nearest_project() -> Path | None:
     """Return the first ``pyproject.toml`` from the working directory upwards, unless anybody could have put it there."""
-    try:
+    with suppress(OSError):  # the working directory has been deleted, or this user may not look into it
         here = Path.cwd()
-    except OSError:  # it has been deleted
-        return None
-    for folder in (here, *here.parents):
-        file = folder / _PROJECT
-        if file.is_file():
-            if folder.stat().st_mode & stat.S_IWOTH:
+        for folder in (here, *here.parents):
+            file = folder / _PROJECT
+            if file.is_file():
+                if not folder.stat().st_mode & stat.S_IWOTH:
+                    return file
                 say(logging.WARNING, "%s is not read, as anybody may write to its folder; %s can name it", file, FILE)
-                return None
-            return file
+                break
     return None
 
 

@@ -219,6 +219,17 @@ def test_a_project_that_is_broken_or_that_anybody_may_replace_gives_nothing(
     assert f"{project} is not read, as anybody may write to its folder" in caplog.text
 
 
+def test_a_working_directory_that_the_user_may_not_look_into_gives_nothing(project: Path) -> None:
+    """As that of a service which was started by root and goes on as another user."""
+    code = (
+        "import os; from otel_metrics import Settings; Settings.from_env({});"
+        "os.chmod('.', 0); os.getuid() or os.setuid(65534); print(Settings.from_env({}).port)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.parent, capture_output=True, text=True, check=False)
+    project.parent.chmod(0o755)
+    assert (done.stdout, done.stderr) == ("9464\n", "")
+
+
 def test_the_file_is_read_when_the_process_is_configured_and_not_before(project: Path) -> None:
     code = (
         "import otel_metrics, pathlib; otel_metrics.AdvancedMetrics;"
