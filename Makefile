@@ -37,10 +37,13 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
 
+# Files of tests in parallel: most of the time they wait for servers. WORKERS=0 runs them one after the other.
+WORKERS ?= 2
+PARALLEL = --numprocesses=$(WORKERS) --dist=loadfile
+
 # COVERAGE=1 also measures how much of the package the tests run, which may not fall.
 test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=current, SERVERS=oldest
-	$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PYTEST_ARGS)
-	@$(if $(COVERAGE),$(BIN)/coverage report)
+	$(BIN)/python -m pytest $(PARALLEL) $(if $(COVERAGE),--cov) $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-oldest
 
 # Rules, import, getters, the daily table and what starts servers: where versions differ.
@@ -50,7 +53,7 @@ ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py impor
 
 test-oldest-servers: $(STAMP)  ## what depends on their versions, against the oldest servers that are supported
 	@$(MAKE) --no-print-directory servers SERVERS=oldest
-	OTM_SERVERS=$(CACHE)/oldest $(BIN)/python -m pytest $(ON_OLDEST) $(PYTEST_ARGS)
+	OTM_SERVERS=$(CACHE)/oldest $(BIN)/python -m pytest $(PARALLEL) $(ON_OLDEST) $(PYTEST_ARGS)
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
