@@ -186,7 +186,8 @@ def _uses(by: Labels, look: str) -> tuple[Alert, ...]:
     failures, silence, completion = thresholds.FAILURES, thresholds.SILENCE, thresholds.COMPLETION
     failed = sum_by(by, Series(OUTCOMES_1H, (equal(OUTCOME, "failure"),)))
     known = sum_by(by, Series(OUTCOMES_1H, (unequal(OUTCOME, "unknown"),)))
-    done = sum_by(by, Series(OUTCOMES_1H, (equal(OUTCOME, "success"),)))
+    # A process that has only failed so far has no counter of successes.
+    done = sum_by(by, Series(OUTCOMES_1H, (equal(OUTCOME, "success"),))) | sum_by(by, Series(OUTCOMES_1H)) * 0
     before = sum_by(by, Series(OUTCOMES_1H, (equal(OUTCOME, "success"),)).when(offset=_WEEK))
     return (
         _page(

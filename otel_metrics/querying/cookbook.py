@@ -226,7 +226,8 @@ def _errors_per_use(terms: Terms) -> Expression:
 def _recovery_rate(terms: Terms) -> Expression:
     by = (c.FEATURE, c.ERROR_TYPE)
     tried = terms.added(c.ERRORS, *by, where=unequal(c.RECOVERY, "none")) > 0
-    return terms.added(c.ERRORS, *by, where=equal(c.RECOVERY, "succeeded")) / tried
+    # Where recovery has never worked, nothing counts that it did.
+    return (terms.added(c.ERRORS, *by, where=equal(c.RECOVERY, "succeeded")) | tried * 0) / tried
 
 
 # ------------------------------------------------------------------------------- learning, optimization and resources

@@ -54,7 +54,7 @@ def record(advanced: AdvancedMetrics, hour: int) -> None:
     advanced.record_feature_usage("chat", "reply", success=None)
     advanced.record_error("search", "Timeout", "error", recovery_attempted=True, recovery_successful=hour > 1)
     advanced.record_error("search", "Timeout", "error")
-    advanced.record_error("chat", "Filtered", "warning")
+    advanced.record_error("chat", "Filtered", "warning", recovery_attempted=True, recovery_successful=False)
     advanced.record_learning_effectiveness("search", "ranking", accuracy=0.7, confidence=0.95, sample_size=10)
     advanced.record_learning_effectiveness("chat", "intents", accuracy=0.9, confidence=0.8, sample_size=10)
     advanced.record_optimization_impact("search", "cache", "latency", 10, 5)
@@ -96,7 +96,7 @@ ANSWERS: Final[dict[str, Mapping[str, float]]] = {
     "failing-actions": {"search find": 0.1},
     "frequent-errors": {"search Timeout": 12, "chat Filtered": 6},
     "errors-per-use": {"search": 20, "chat": 50},
-    "recovery-rate": {"search Timeout": 4 / 6},
+    "recovery-rate": {"search Timeout": 4 / 6, "chat Filtered": 0},
     "learning-quality": {"search ranking": 0.7, "chat intents": 0.9},
     "overconfident-learning": {"search ranking": 0.25, "chat intents": -0.1},
     "grown-by-optimization": {"search rerank latency": 1.5},

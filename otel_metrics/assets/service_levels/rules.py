@@ -102,8 +102,10 @@ def _success(level: Level, dialect: Dialect, by: tuple[str, ...]) -> Iterator[tu
     def uses(matcher: str) -> Expression:
         return total(level.kind.metric, dialect.watched(_MINUTE), by, *_of(level), matcher)
 
-    yield EVENTS, uses(unequal(OUTCOME, "unknown"))
-    yield BAD_EVENTS, uses(equal(OUTCOME, "failure"))
+    known = uses(unequal(OUTCOME, "unknown"))
+    yield EVENTS, known
+    # A counter is born with its first event: where nothing has ever failed, that is none, and the budget is whole.
+    yield BAD_EVENTS, uses(equal(OUTCOME, "failure")) | known * 0
 
 
 def _satisfaction(level: Level, dialect: Dialect, by: tuple[str, ...]) -> Iterator[tuple[str, Expression]]:
@@ -111,7 +113,7 @@ def _satisfaction(level: Level, dialect: Dialect, by: tuple[str, ...]) -> Iterat
         return total(level.kind.metric, dialect.watched(_MINUTE), by, *_of(level), matcher)
 
     yield EVENTS, responses()
-    yield BAD_EVENTS, responses(equal(SATISFIED, "false"))
+    yield BAD_EVENTS, responses(equal(SATISFIED, "false")) | responses() * 0
 
 
 def _latency(level: Level, dialect: Dialect, by: tuple[str, ...]) -> Iterator[tuple[str, Expression]]:
@@ -149,8 +151,12 @@ def _bound(level: Level, longest: float) -> str:
 
 
 def _freshness(level: Level, dialect: Dialect, by: tuple[str, ...]) -> Iterator[tuple[str, Expression]]:
+    def uses(matcher: str = "") -> Expression:
+        return total(level.kind.metric, dialect.watched(_MINUTE), by, *_of(level), matcher)
+
     age = level.threshold
-    yield SUCCESSES, total(level.kind.metric, dialect.watched(_MINUTE), by, *_of(level), equal(OUTCOME, "success"))
+    # A process that has only failed so far has no counter of successes: it was watched, and there were none.
+    yield SUCCESSES, uses(equal(OUTCOME, "success")) | uses() * 0
     successes = Series(SUCCESSES, (equal(SERVICE_LEVEL, level.name),))
     # Judged is what was watched a whole age ago: otherwise everything would be stale to a server that has just been started.
     yield EVENTS, last_over(successes.over(age, offset=age)) * 0 + 1
