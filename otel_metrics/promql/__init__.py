@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from otel_metrics.promql.changes import Change, HistogramChange, rate, total
+from otel_metrics.promql.changes import Change, HistogramChange, ends_at, rate, total
 from otel_metrics.promql.dialects import (
     DIALECTS,
     INSTANCE,
@@ -63,6 +63,7 @@ __all__ = [
     "call",
     "difference",
     "duration",
+    "ends_at",
     "equal",
     "last_over",
     "like",

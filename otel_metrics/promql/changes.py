@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_metrics.promql.syntax import Expression, Series, call, series, sum_by
+from otel_metrics.promql.syntax import Expression, Series, call, equal, like, series, sum_by
 
 if TYPE_CHECKING:
     from otel_metrics.catalogue import Metric
@@ -27,6 +27,12 @@ def rate(window: str) -> Change:
 def total(metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
     """Return what was added to a counter, summed to the labels ``by``."""
     return sum_by(by, change(series(metric, *matchers)))
+
+
+def ends_at(bound: float) -> str:
+    """Return the matcher of the classic bucket that ends at ``bound``, however the server spells it."""
+    # Some drop the zero of 1.0.
+    return like("le", f"{bound:g}([.]0)?") if bound == int(bound) else equal("le", f"{bound:g}")
 
 
 @dataclass(frozen=True, slots=True)

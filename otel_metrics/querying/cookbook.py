@@ -17,6 +17,7 @@ from otel_metrics.promql import (
     aggregate,
     call,
     duration,
+    ends_at,
     equal,
     last_over,
     like,
@@ -122,7 +123,7 @@ def _slow_share(terms: Terms) -> Expression:
     if terms.dialect.native:
         values = sum_by(by, change(series(c.PERFORMANCE_DURATION)))
         return call("histogram_fraction", _SLOW, Number("+Inf"), values) >= 0
-    quick = sum_by(by, change(series(c.PERFORMANCE_DURATION, equal("le", str(_SLOW)), suffix="_bucket")))
+    quick = sum_by(by, change(series(c.PERFORMANCE_DURATION, ends_at(_SLOW), suffix="_bucket")))
     return number(1) - quick / (terms.values(c.PERFORMANCE_DURATION, c.FEATURE).count() > 0)
 
 

@@ -109,6 +109,18 @@ def test_an_ended_process_is_counted_where_series_have_no_instance_id(servers: S
         assert usage(server.url)["total_usage"] == 2
 
 
+def test_the_share_of_slow_calls_is_told_however_buckets_are_spelt(
+    servers: Servers, pushing: Callable[..., Runtime]
+) -> None:
+    server = pushed.victoria_metrics(servers)  # which stores le="1" of what is pushed
+    process = pushing(server.otlp_url)
+    for seconds in (0.5, 0.5, 0.5, 2.0):
+        process.advanced.record_performance_metric("chat", "response_time", "reply", seconds, "s")
+    server.wait_for('feature_performance_duration_seconds_bucket{le="1"} == 3')
+    with closing(Runtime(Settings(prometheus_url=server.url))) as reading:
+        assert list(reading.advanced.query("slow-share", hours=1)["value"]) == [0.25]
+
+
 def test_victoria_metrics_ranges_are_read(servers: Servers) -> None:
     server = pushed.victoria_metrics(servers)
     reader = otlp_reader(server.otlp_url, histograms="exponential")

@@ -23,9 +23,9 @@ from otel_metrics.promql import (
     Series,
     binary,
     call,
+    ends_at,
     equal,
     last_over,
-    like,
     number,
     seconds,
     total,
@@ -146,8 +146,7 @@ def _bound(level: Level, longest: float) -> str:
             f"{level.name}: threshold={level.threshold} is not allowed with classic histograms, as no bucket ends there; "
             f"allowed near it: {allowed}"
         )
-    # Some servers drop the zero of 1.0.
-    return like("le", f"{longest:g}([.]0)?") if longest == int(longest) else equal("le", f"{longest:g}")
+    return ends_at(longest)
 
 
 def _freshness(level: Level, dialect: Dialect, by: tuple[str, ...]) -> Iterator[tuple[str, Expression]]:
