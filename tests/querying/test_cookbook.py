@@ -232,6 +232,8 @@ def native(session_servers: Servers) -> Iterator[Subject]:
 
         wait_until(lambda: arrived("talk-1", 0.8, 0.6), what="an exemplar")
         wait_until(lambda: arrived("talk-2", 0.6, 0.8), what="another one")
+        # The last scrape may have come between the two scores of a pair.
+        server.wait_for('sum(histogram_count(feature_satisfaction_score{feature="search"})) % 2 == 0')
         with closing(Runtime(Settings(prometheus_url=server.url, prometheus_unavailable="raise"))) as asking:
             yield Subject(asking, time.time(), 1)
 
