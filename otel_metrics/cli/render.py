@@ -101,7 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _kubernetes(arguments: argparse.Namespace, root: Path, generated: Mapping[str, str]) -> int:
     drifted = [
-        path for path, text in generated.items() if not (root / path).is_file() or (root / path).read_text() != text
+        path
+        for path, text in generated.items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
     if arguments.check:
         return _told(drifted)
