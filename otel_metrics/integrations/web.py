@@ -46,6 +46,8 @@ _FLASK_ROUTE: Final = "otel_metrics.route"
 _FLASK_ERROR: Final = "otel_metrics.error"
 _FLASK_WHOLE: Final = "otel_metrics.whole"
 
+_BODY: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 
 
@@ -53,7 +55,7 @@ def track_requests(app: App, feature: str, *, route: Route | None = None, record
     """Record each HTTP request as one use of ``feature``; call it once, before the application starts.
 
     The action is the method with the route's template (``GET /orders/{number}``), the method alone where no route matched: never
-    a path. A response of 5xx, or an exception, is a failure; any other response is a success; a client that went away leaves an
+    a path. A response of 5xx, or an exception, is a failure; any other response is a success; a client that went away meanwhile leaves an
     unknown outcome. The duration is that up to the end of the response.
 
     Args:
@@ -206,11 +208,12 @@ class _TrackedASGI(_Tracked):
             await send(message)
             if message["type"] == "http.response.start":
                 request.status = message["status"]
-            elif message["type"] == "http.response.body" and not message.get("more_body"):
+            elif message["type"] in _BODY and not message.get("more_body"):
                 request.end()  # what the application does after that is no time of the request
 
         with request:
             await self.app(scope, receive, sent)
+            request.end(GeneratorExit())  # unless it was: the client went away
 
 
 class _TrackedWSGI(_Tracked):
