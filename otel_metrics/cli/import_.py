@@ -1,4 +1,4 @@
-"""``otel-metrics import``: the old SQLite database as history of a Prometheus server."""
+"""``otel-metrics import``: the old SQLite database as history of a Prometheus server or VictoriaMetrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 import time
 import zoneinfo
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +28,11 @@ from otel_metrics.importing import sql_check
 from otel_metrics.importing.data_directory import DataDirectory
 from otel_metrics.importing.importer import Importer, Wanted
 from otel_metrics.importing.old_history import OldHistory, date_of
+from otel_metrics.importing.openmetrics_folder import OpenMetricsFolder
 from otel_metrics.importing.report import ImportReport
 from otel_metrics.importing.source_db import OldDatabase
 from otel_metrics.importing.sql_check import TableCheck
+from otel_metrics.importing.victoria_metrics import VictoriaMetrics, check_url
 from otel_metrics.querying.caller_units import FIVE
 from otel_metrics.settings import Settings
 
@@ -37,10 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from otel_metrics.importing.report import Reason
+    from otel_metrics.importing.target import Target
     from otel_metrics.querying.source import Source
-
-_KEPT: Final = 15
-"""Days that Prometheus keeps unless it is told otherwise."""
 
 _ROWS: Final = 20
 _IDS: Final = 5
@@ -52,15 +53,25 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser(
         "import",
-        help="write the old database's history into a Prometheus data directory",
-        description="Says what the old database holds and what of it does not fit, then writes it into a Prometheus data directory, "
-        "day by day, under the names that the live system uses. Running it again goes on where it stopped, and doubles nothing. "
-        "The server must keep data that long: --storage.tsdb.retention.time.",
+        help="write the old database's history into Prometheus, VictoriaMetrics or OpenMetrics files",
+        description="Says what the old database holds and what of it does not fit, then writes it day by day, under the names that "
+        "the live system uses: into a Prometheus data directory, into OpenMetrics files for promtool, or into VictoriaMetrics. "
+        "Running it again goes on where it stopped, and doubles nothing. The server must keep data that long: "
+        "--storage.tsdb.retention.time, or -retentionPeriod of VictoriaMetrics.",
     )
     add_database(command)
-    command.add_argument(
-        "--data", type=Path, metavar="DIR", help="the server's --storage.tsdb.path; without it nothing is written"
+    into = command.add_argument_group("where to write; without one of these nothing is written")
+    into = into.add_mutually_exclusive_group()
+    into.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data directory of Prometheus: its --storage.tsdb.path"
     )
+    into.add_argument(
+        "--openmetrics",
+        type=Path,
+        metavar="FOLDER",
+        help="files that promtool tsdb create-blocks-from openmetrics takes one by one",
+    )
+    into.add_argument("--victoria-metrics", metavar="URL", help="the server's address; credentials as for --prometheus")
     command.add_argument(
         "--before",
         type=argument_types.day,
@@ -98,34 +109,49 @@ def add_database(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Inspect, import, account, verify."""
-    if arguments.data is None:
+    target = _target(arguments)
+    if target is None:
         if arguments.verify:
-            raise ConfigurationError("--verify is not allowed without --data")
+            raise ConfigurationError("--verify is not allowed without a place to write to")
         with read_database(arguments) as history:
             _say_what_was_found(history)
-        terminal.say("Nothing was written: name the server's data directory with --data.", style="yellow")
+        terminal.say(
+            "Nothing was written: name a place with --data, --openmetrics or --victoria-metrics.", style="yellow"
+        )
         return 0
-    promtool = processes.find("promtool", data_files.root())
-    if promtool is None:
-        raise ConfigurationError("promtool is not on PATH; it comes with Prometheus (make servers)")
-    directory = DataDirectory(arguments.data, promtool)
-    with directory.claimed():
+    with target.claimed():
         database = OldDatabase(arguments.database)
-        report = ImportReport(directory.work / "rejected.csv")
-        work = directory.work / "rows"
+        report = ImportReport(target.work / "rejected.csv")
+        work = target.work / "rows"
         history = OldHistory(database, report, _settings(arguments), arguments.timezone, work)
         try:
             _read_with_progress(history)
             _say_what_was_found(history)
-            job = Importer(
-                history, directory, Wanted(arguments.name, arguments.before, arguments.job or ""), time.time()
-            )
-            _write(job)
-            return _verify(job, arguments.prometheus, arguments.job or "") if arguments.verify else 0
+            job = Importer(history, target, Wanted(arguments.name, arguments.before, arguments.job or ""), time.time())
+            _write(job, target)
+            url = arguments.prometheus or arguments.victoria_metrics
+            return _verify(job, url, arguments.job or "") if arguments.verify else 0
         finally:
             history.close(work)
             report.close()
             database.close()
+
+
+def _target(arguments: argparse.Namespace) -> Target | None:
+    """Return the place that was named."""
+    if arguments.victoria_metrics is not None:
+        url = check_url(arguments.victoria_metrics)
+        # What is there is asked where it is written, whatever server getters read from.
+        settings = replace(Settings.from_env(), prometheus_url=arguments.prometheus or url)
+        return VictoriaMetrics(url, settings, Path())
+    if arguments.openmetrics is not None:
+        return OpenMetricsFolder(arguments.openmetrics)
+    if arguments.data is None:
+        return None
+    promtool = processes.find("promtool", data_files.root())
+    if promtool is None:
+        raise ConfigurationError("promtool is not on PATH; it comes with Prometheus (make servers)")
+    return DataDirectory(arguments.data, promtool)
 
 
 def _zone(name: str) -> dt.tzinfo:
@@ -138,9 +164,9 @@ def _zone(name: str) -> dt.tzinfo:
         raise argparse.ArgumentTypeError(f"no time zone called {name!r}") from None
 
 
-def _write(job: Importer) -> None:
+def _write(job: Importer, target: Target) -> None:
     job.recover()
-    if job.head is not None:
+    if job.head is not None and isinstance(target, DataDirectory):
         moment = dt.datetime.fromtimestamp(job.head, dt.timezone.utc)
         terminal.say(
             f"A server lives in this directory. What it has recorded since {moment:%Y-%m-%d %H:%M} UTC may not be in blocks yet: "
@@ -159,7 +185,7 @@ def _write(job: Importer) -> None:
             style="yellow",
         )
         raise
-    _say_account(job)
+    _say_account(job, target)
 
 
 def _say_what_was_found(history: OldHistory) -> None:
@@ -237,7 +263,7 @@ def _ids(reason: Reason) -> str:
     return ", ".join(reason.first[:_IDS]) + (", …" if len(reason.first) > _IDS else "")
 
 
-def _say_account(job: Importer) -> None:
+def _say_account(job: Importer, target: Target) -> None:
     report = job.history.report
     report.flush()
     rows = [
@@ -251,10 +277,10 @@ def _say_account(job: Importer) -> None:
     terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every rejection: {report.path}")
     # It may do so with its next block only, so that --verify finds everything in place before.
     age = job.age_of_oldest()
-    if age > _KEPT:
+    if age > target.kept_days:
         terminal.say(
             f"The oldest of them is {age} days old. A server that is not told to keep data that long "
-            f"(--storage.tsdb.retention.time, {_KEPT} days without) deletes it within hours.",
+            f"({target.retention}, {target.kept_days} days without) {target.forgets}.",
             style="yellow",
         )
 

@@ -8,18 +8,18 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.errors import ImportFailedError
+from otel_metrics.importing.target import HEAD_SECONDS, WORK, Target, take_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Sequence
 
-WORK: Final = "otel-metrics-import"
-"""Folder inside the data directory for everything of ours: on the same disk, and Prometheus ignores it."""
+    from otel_metrics.importing.target import Day
 
 _META: Final = "meta.json"
 """What makes a folder a block."""
@@ -36,12 +36,9 @@ _RESERVED: Final = 512 * 2**20
 _BESIDE: Final = 64 * 2**20
 """Bytes for everything else: text and index of a day, and the rest of the blocks."""
 
-HEAD_SECONDS: Final = 3 * 3600
-"""What a server keeps outside of blocks. A block that is newer than the oldest of it would make it drop the rest."""
 
-
-class DataDirectory:
-    """A data directory of Prometheus, with or without a server in it.
+class DataDirectory(Target):
+    """A data directory of Prometheus, with or without a server in it. Our folder is on the same disk, and Prometheus ignores it.
 
     Args:
         path: what the server gets as ``--storage.tsdb.path``; made if it is not there.
@@ -49,35 +46,22 @@ class DataDirectory:
     """
 
     def __init__(self, path: Path, promtool: Path) -> None:
+        super().__init__(path / WORK)
         self.path = path
-        self.work = path / WORK
         self._promtool = promtool
         self._staging = self.work / "blocks"
         """One folder of new blocks per file, until they are moved into place."""
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImportFailedError(f"{path}: {error.strerror}") from error
+        self._held: set[str] = set()
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Keep other imports out.
-
-        Raises:
-            ImportFailedError: another one is at work here.
-        """
-        with (self.work / "lock").open("w") as lock:
-            try:
-                _lock(lock)
-            except OSError:
-                raise ImportFailedError(f"another import into {self.path} is running") from None
-            yield
+    @cached_property
+    def _state(self) -> State:
+        return State(self.work / "state.json")  # read once the directory is claimed
 
     def running(self) -> bool:
         """Return whether a server has the directory open."""
         try:
             with (self.path / "lock").open("r+") as lock:
-                _lock(lock)
+                take_lock(lock)
         except FileNotFoundError:
             return False
         except OSError:
@@ -91,6 +75,39 @@ class DataDirectory:
         if self.running():
             return now - HEAD_SECONDS
         return None if written is None else min(written, now) - HEAD_SECONDS
+
+    def recover(self) -> None:
+        """Finish or take back the days that an interrupted import was about to publish, and clear away what else it left."""
+        held = self.held()
+        for name, day in self._state.unfinished().items():
+            if self.publish(day.blocks) or held.issuperset(day.blocks):
+                self._state.put(name, replace(day, done=True))
+            else:
+                self.withdraw(day.blocks)
+                self._state.drop(name)
+        self.clean()
+        self._held = self.held()
+
+    def known(self, name: str, content: str) -> str | None:
+        """Return why a day is left alone."""
+        found = self._state.get(name)
+        # What retention has deleted is imported again. Samples that are still there as well are the same, and count once.
+        if found is None or found.gone(self._held) or (found.content == content and not found.holds(self._held)):
+            return None
+        if found.content == content:
+            return "imported before"
+        return "imported before with other content: remove its series from the server, and its entry in the state file"
+
+    def store(self, day: Day) -> bool:
+        """Make blocks of a day, and move them into place."""
+        blocks = self.stage(day.file, day.samples)
+        # Written before the first block moves: an interruption between two of them is recognised and mended.
+        state = DayState(day.content, day.rows, blocks, done=False)
+        self._state.put(day.name, state)
+        if not self.publish(blocks):
+            raise ImportFailedError(f"blocks of {day.name} could not be moved into place")
+        self._state.put(day.name, replace(state, done=True))
+        return True
 
     def at_once(self) -> int:
         """Return how many days promtool can work on at once in the space that is free.
@@ -174,23 +191,7 @@ class DataDirectory:
     def clean(self) -> None:
         """Remove what is only needed while importing; nobody may be at work on it."""
         shutil.rmtree(self._staging, ignore_errors=True)
-        for file in self.work.glob("*.om"):
-            file.unlink(missing_ok=True)
-
-    def file(self, name: str) -> Path:
-        """Return where to write the OpenMetrics text that becomes blocks."""
-        return self.work / f"{name}.om"
-
-
-def _lock(file: IO[str]) -> None:
-    """Take the lock that Prometheus takes, until the file is closed.
-
-    Raises:
-        OSError: somebody else has it.
-    """
-    import fcntl  # not there on Windows, where the other commands shall work
-
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        super().clean()
 
 
 def _meta(block: Path) -> dict[str, Any]:

@@ -7,24 +7,23 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_metrics.catalogue import DAILY_SQL, SECONDS_PER_DAY
 from otel_metrics.errors import ImportFailedError
 from otel_metrics.importing import openmetrics_file
-from otel_metrics.importing.data_directory import DayState, State
 from otel_metrics.importing.old_history import date_of
 from otel_metrics.importing.openmetrics_file import RECORDED_AT, Own, SampleTimes
+from otel_metrics.importing.target import Day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
     from datetime import date
-    from pathlib import Path
 
     from otel_metrics.catalogue import DayKey
-    from otel_metrics.importing.data_directory import DataDirectory
     from otel_metrics.importing.old_history import OldHistory
+    from otel_metrics.importing.target import Target
     from otel_metrics.querying.statistics import Statistics
 
 
@@ -40,45 +39,42 @@ class Wanted:
     """What Prometheus calls the application; without it the history is everybody's."""
 
 
-class Importer:
-    """Writes days into a data directory."""
+class _Made(NamedTuple):
+    """A day on its way to the target, with the old aggregates that it was made of."""
 
-    def __init__(self, history: OldHistory, directory: DataDirectory, wanted: Wanted, now: float) -> None:
+    number: int
+    day: Day
+    used: set[int]
+
+
+class Importer:
+    """Writes days to a target."""
+
+    def __init__(self, history: OldHistory, target: Target, wanted: Wanted, now: float) -> None:
         self.history = history
-        self._directory = directory
+        self._target = target
         self._wanted = wanted
-        self._state = State(directory.work / "state.json")
         self._now = now
-        self._held = directory.held()
-        self.head = directory.head_start(now)
+        self.head = target.head_start(now)
         self.skipped: dict[int, str] = {}
         self.written: list[int] = []
+        self._known: list[int] = []
 
     def instance(self, day: int) -> str:
         """Return the ``service_instance_id`` of an imported day."""
         return f"{self._wanted.name}-{date_of(day)}"
 
     def imported(self) -> list[int]:
-        """Return the days of the old database that are in place, now or since an earlier run."""
-        held = self._directory.held()
-        return [
-            day for day in self.history.days() if (known := self._state.get(self.instance(day))) and known.holds(held)
-        ]
+        """Return the days of this import that are in place, now or since an earlier run."""
+        return sorted((*self.written, *self._known))
 
     def age_of_oldest(self) -> int:
         """Return the age in days of the oldest day that was written, 0 if none was."""
         return int(self._now // SECONDS_PER_DAY) - min(self.written) if self.written else 0
 
     def recover(self) -> None:
-        """Finish or take back the days that an interrupted import was about to publish, and clear away what else it left."""
-        for name, day in self._state.unfinished().items():
-            if self._directory.publish(day.blocks) or self._held.issuperset(day.blocks):
-                self._state.put(name, DayState(day.content, day.rows, day.blocks, done=True))
-            else:
-                self._directory.withdraw(day.blocks)
-                self._state.drop(name)
-        self._directory.clean()
-        self._held = self._directory.held()
+        """Mend what an interrupted import left."""
+        self._target.recover()
 
     def open_days(self) -> list[int]:
         """Return the days that may be written now, and account for the rows of the others."""
@@ -92,20 +88,20 @@ class Importer:
         return found
 
     def write(self, days: list[int], tick: Callable[[int], object]) -> None:
-        """Write ``days``; ``tick`` is called with every day that is done. While promtool works on one day, the next is made.
+        """Write ``days``; ``tick`` is called with every day that is done. While one day is stored, the next is made.
 
         Raises:
             ImportFailedError: a day could not be written, those before are in place; or there is no room for one.
             KeyboardInterrupt: once the day at hand is in place.
         """
-        pending: deque[Future[tuple[int, set[int]]]] = deque()
+        pending: deque[Future[tuple[_Made, bool]]] = deque()
 
         def settle(most: int) -> None:
             while len(pending) > most:
                 wait((pending[0],))  # Ctrl-C mostly comes here: then the day is still pending
-                tick(self._written(*pending.popleft().result()))
+                tick(self._stored(*pending.popleft().result()))
 
-        at_once = self._directory.at_once()
+        at_once = self._target.at_once()
         pool = ThreadPoolExecutor(at_once)
         try:
             for day in days:
@@ -114,15 +110,15 @@ class Importer:
                 if made is None:
                     tick(day)
                 else:
-                    pending.append(pool.submit(self._publish, *made))
+                    pending.append(pool.submit(self._store, made))
             settle(0)
         finally:
-            # Also after an error or Ctrl-C: what promtool is at work on is brought to its end, and accounted for.
+            # Also after an error or Ctrl-C: what is being stored is brought to its end, and accounted for.
             _finish(pool)
             for future in pending:
                 if future.exception() is None:
-                    tick(self._written(*future.result()))
-            self._directory.clean()
+                    tick(self._stored(*future.result()))
+            self._target.clean()
 
     def _postponed(self, day: int) -> str | None:
         """Return why a day cannot be written now, if so."""
@@ -135,29 +131,20 @@ class Importer:
             return "too near to what the server has not written to blocks yet; run this again three hours later"
         return None
 
-    def _make(self, day: int) -> tuple[int, Path, int, str, set[int]] | None:
-        """Write a day's OpenMetrics file, unless the day is imported already."""
-        content, seconds = self.history.load(day)
+    def _make(self, number: int) -> _Made | None:
+        """Write a day's OpenMetrics file, unless the day is known to be there."""
+        content, seconds = self.history.load(number)
         content += self._wanted.job and f" {self._wanted.job}"
-        known = self._state.get(self.instance(day))
-        # What retention has deleted is imported again. Samples that are still there as well are the same, and count once.
-        if known is not None and not (
-            known.gone(self._held) or (known.content == content and not known.holds(self._held))
-        ):
-            changed = (
-                "imported before with other content: remove its series from the server, and its entry in the state file"
-            )
-            self._skip(day, "imported before" if known.content == content else changed)
+        name = self.instance(number)
+        if why := self._target.known(name, content):
+            self._leave(number, why)
             return None
-        table, used = self.history.statistics(day)
-        for rowid, _ in self.history.aggregates.get(day, {}).values():
-            if rowid not in used:
-                self.history.report.reject(DAILY_SQL, rowid, "computed from the day's own rows instead")
-        file = self._directory.file(str(date_of(day)))
+        table, used = self.history.statistics(number)
+        file = self._target.file(str(date_of(number)))
         samples = 0
         try:
             with file.open("w", encoding="utf-8", buffering=2**20) as out:
-                for line in self._lines(day, seconds, table, used):
+                for line in self._lines(number, seconds, table, used):
                     out.write(line)
                     samples += line[0] != "#"
         except BaseException as error:
@@ -166,7 +153,8 @@ class Importer:
             if isinstance(error, OSError):
                 raise ImportFailedError(f"{file}: {error.strerror}") from error
             raise
-        return day, file, samples, content, used
+        rows = sum(span.rows for span in self.history.reader.spans[number].values()) + len(used)
+        return _Made(number, Day(name, content, rows, samples, file), used)
 
     def _lines(self, day: int, seconds: int, table: dict[DayKey, Statistics], used: set[int]) -> Iterator[str]:
         grid, days = SampleTimes(day, seconds), self.history.builder.days
@@ -178,31 +166,37 @@ class Importer:
             if key not in old
         )
         return chain(
-            openmetrics_file.lines(grid, self.history.builder.filled(), own),
-            openmetrics_file.accumulators(grid, accumulated, own),
             openmetrics_file.recorded(grid, table, own),
+            openmetrics_file.accumulators(grid, accumulated, own),
+            # Last, as only these tell that it is ours, also where a live system has recorded the same day's rows.
+            openmetrics_file.lines(grid, self.history.builder.filled(), own),
             [openmetrics_file.END],
         )
 
-    def _publish(self, day: int, file: Path, samples: int, content: str, used: set[int]) -> tuple[int, set[int]]:
+    def _store(self, made: _Made) -> tuple[_Made, bool]:
         try:
-            blocks = self._directory.stage(file, samples)
+            return made, self._target.store(made.day)
         finally:
-            file.unlink(missing_ok=True)
-        rows = sum(span.rows for span in self.history.reader.spans[day].values()) + len(used)
-        # Written before the first block moves: an interruption between two of them is recognised and mended.
-        self._state.put(self.instance(day), DayState(content, rows, blocks, done=False))
-        if not self._directory.publish(blocks):
-            raise ImportFailedError(f"blocks of {date_of(day)} could not be moved into place")
-        self._state.put(self.instance(day), DayState(content, rows, blocks, done=True))
-        return day, used
+            made.day.file.unlink(missing_ok=True)
 
-    def _written(self, day: int, used: set[int]) -> int:
-        for table, span in self.history.reader.spans[day].items():
+    def _stored(self, made: _Made, new: bool) -> int:
+        number, _, used = made
+        if not new:
+            self._leave(number, "imported before")
+            return number
+        for rowid, _ in self.history.aggregates.get(number, {}).values():
+            if rowid not in used:
+                self.history.report.reject(DAILY_SQL, rowid, "computed from the day's own rows instead")
+        for table, span in self.history.reader.spans[number].items():
             self.history.report.imported[table] += span.rows
         self.history.report.imported[DAILY_SQL] += len(used)
-        self.written.append(day)
-        return day
+        self.written.append(number)
+        return number
+
+    def _leave(self, day: int, why: str) -> None:
+        """Leave a day as it is in place."""
+        self._known.append(day)
+        self._skip(day, why)
 
     def _skip(self, day: int, why: str) -> None:
         self.skipped[day] = why
