@@ -44,7 +44,9 @@ class QueryServer(Process):
 
     def holds_native(self, name: str) -> bool:
         """Whether there are native histograms of this name; no query about them fails where there are classic ones."""
-        return any("histogram" in series for series in self.query(name))
+        return any(
+            "histogram" in series for series in self.query(f"last_over_time({name}[5m])")
+        )  # also after a scrape that failed
 
     def wait_for(
         self, expression: str, matches: Callable[[list[dict[str, Any]]], object] = bool, timeout: float = DEADLINE
