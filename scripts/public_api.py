@@ -18,6 +18,7 @@ MODULES: Final = (
     "otel_metrics.exporter",
     "otel_metrics.integrations.celery",
     "otel_metrics.integrations.django",
+    "otel_metrics.integrations.logs",
     "otel_metrics.integrations.web",
     "otel_metrics.results",
     "otel_metrics.testing",

@@ -1,19 +1,23 @@
-"""The snippets of docs/call-site.md, run one after the other as a reader would type them."""
+"""The snippets of docs/call-site.md, and those of docs/events.md about ids, run one after the other as a reader would type them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import re
 from typing import Any
 
 import pytest
 import schedule
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
 
 import otel_metrics
 from otel_metrics import testing
 from tests.processes import ROOT
 
-PAGE = (ROOT / "docs" / "call-site.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
 
 
 class Index:
@@ -23,13 +27,13 @@ class Index:
         return [text]
 
 
-def run(heading: str, names: dict[str, Any]) -> None:
+def run(heading: str, names: dict[str, Any], page: str = "call-site.md") -> None:
     """Run the snippets below a heading."""
-    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    section = (DOCS / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert snippets, heading
     for snippet in snippets:
-        exec(compile(snippet, "call-site.md", "exec", dont_inherit=True), names)
+        exec(compile(snippet, page, "exec", dont_inherit=True), names)
 
 
 def test_the_page_records_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,3 +72,25 @@ def test_the_page_records_what_it_says(capsys: pytest.CaptureFixture[str]) -> No
     run("Test what is recorded", names)
     with testing.recording() as metrics:
         names["test_an_order_is_recorded"](metrics)
+
+
+def test_log_lines_and_events_say_where_they_belong(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = logging.getLogger("shop")
+    with TracerProvider().get_tracer("shop").start_as_current_span("order") as span:
+        trace = f"{span.get_span_context().trace_id:032x}"
+        try:
+            run("Log lines that say where they belong", {})
+        finally:
+            structlog.reset_defaults()
+            for handler in shop.handlers[:]:
+                shop.removeHandler(handler)
+        with testing.recording(events="log", events_level="ERROR") as metrics:
+            run("Trace and interaction", {"advanced": metrics.advanced}, "events.md")
+    printed = capsys.readouterr()
+    line = json.loads(printed.out)
+    assert (line["event"], line["items"], line["trace_id"]) == ("ordered", 3, trace)
+    assert f"sold out trace={trace} interaction=\n" in printed.err
+    event = vars(caplog.records[-1])
+    assert (event["trace_id"], event["interaction_id"]) == (trace, "chat-17")

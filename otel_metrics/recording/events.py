@@ -2,7 +2,7 @@
 
 One event per call that carries such a thing, named after the call (``feature.satisfaction.recorded``, …), attributes as
 documented in ``docs/events.md``. They hold users' text, so there are none unless ``Settings.events`` says where to: records of the
-standard library's logger ``otel_metrics.events``, with ``event_name`` and ``event_attributes``, or OpenTelemetry log events.
+standard library's logger ``otel_metrics.events``, with ``event_name`` and ``event_attributes``, or OpenTelemetry log events. Either has the ids of the call's trace, span and interaction.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from opentelemetry._logs import SeverityNumber, get_logger_provider
 
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.log import say
+from otel_metrics.sdk.context import ids
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -90,11 +91,21 @@ class Events:
             return
         self._emitting.now = True
         try:
+            told = ids()
+            if attributes.get("interaction_id") is None:
+                attributes["interaction_id"] = told.get("interaction_id")
             cleaned = {key: _clean(value) for key, value in attributes.items() if value is not None}
             if self._logger is None:
                 text = json.dumps(cleaned, ensure_ascii=False)
+                record = _log.makeRecord(
+                    _log.name, self._level, __file__, 0, "%s %s", (event.value, text), None, "emit"
+                )
+                # As attributes, not as `extra`, which rejects those that an application's record factory has given.
                 about = {"event_name": event.value, "event_attributes": cleaned}
-                _log.log(self._level, "%s %s", event.value, text, extra=about)
+                if "interaction_id" in cleaned:
+                    told["interaction_id"] = cleaned["interaction_id"]
+                record.__dict__.update(told | vars(record) | about)
+                _log.handle(record)
             else:
                 known = severity if isinstance(severity, str) else ""
                 number = _SEVERITIES.get(known, SeverityNumber.INFO)

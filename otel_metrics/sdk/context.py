@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import context
-from opentelemetry.trace import get_current_span
+from opentelemetry import baggage, context
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+from otel_metrics.label_text import LONGEST, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,21 @@ def sampled() -> Context | None:
     if current and get_current_span(current).get_span_context().trace_flags.sampled:
         return current
     return None
+
+
+def ids() -> dict[str, str]:
+    """Return what the current context belongs to, as far as it says so.
+
+    ``trace_id`` and ``span_id`` of the current span, in hexadecimal digits; ``interaction_id``, an entry of the baggage.
+    """
+    found: dict[str, str] = {}
+    span = get_current_span().get_span_context()
+    if span.is_valid:
+        found["trace_id"], found["span_id"] = format_trace_id(span.trace_id), format_span_id(span.span_id)
+    if (interaction := baggage.get_baggage("interaction_id")) is not None:
+        # Baggage may come with a request: it must not be able to forge a log line.
+        found["interaction_id"] = printable(str(interaction)[:LONGEST])
+    return found
 
 
 def _context_reader() -> Callable[[], Context]:
