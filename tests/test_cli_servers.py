@@ -40,6 +40,15 @@ def main():
     sys.stdin.readline()
 """
 
+RULES = """
+groups:
+  - name: kiosk
+    rules:
+      - alert: KioskJams
+        expr: sum by (feature) (feature_errors_total) > 0
+        labels: {severity: critical}
+"""
+
 
 @pytest.fixture(scope="module")
 def server(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -48,8 +57,11 @@ def server(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "kiosk_application.py").write_text(APPLICATION)
     with Running("serve", "--port", "0", "kiosk_application:main", cwd=folder) as application:
         target = application.wait_for(r"Metrics: http://(\S+)/metrics").replace("localhost", "127.0.0.1")
-        prometheus = session_servers.prometheus(scraping([target]))
+        rules = folder / "rules.yml"
+        rules.write_text(RULES)
+        prometheus = session_servers.prometheus(scraping([target], rules=[rules]))
         prometheus.wait_for('feature_errors_total{severity="critical"} == 1')
+        prometheus.wait_for('ALERTS{alertstate="firing"} == 1')
         yield prometheus.url
 
 
@@ -84,6 +96,20 @@ def test_dashboard_for_people(server: str) -> None:
     assert re.search(r"Learning\s+no data", done.stdout)
     assert f"Source: prometheus {server}" in done.stdout
     assert "≈ estimated" in done.stdout
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+def test_dashboard_shows_features_their_trend_and_what_fires(server: str, columns: int) -> None:
+    done = otel_metrics("dashboard", "--prometheus", server, COLUMNS=str(columns))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "Firing: critical KioskJams kiosk" in lines
+    (line,) = (line for line in lines if line.strip().startswith("kiosk"))
+    # Two uses just now, one of which failed.
+    assert re.match(r" kiosk +2 +▁ +50 % +1( |$)", line)
+    assert max(map(len, lines)) <= columns
+    other = otel_metrics("dashboard", "--prometheus", server, "--feature", "nobody's")
+    assert "KioskJams" not in other.stdout
 
 
 def test_dashboard_without_data_says_so(server: str) -> None:

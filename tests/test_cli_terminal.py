@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import logging
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.screen import Screen
+from rich.table import Table
+from rich.text import Text
 
-from otel_metrics.cli import comparison, demo_view, terminal, view
+from otel_metrics.cli import comparison, dashboard, demo_view, terminal, view
 from otel_metrics.results import json_safe
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,70 @@ def test_what_is_drawn_live_makes_room_for_a_warning(monkeypatch: pytest.MonkeyP
     # The frame that was there is drawn anew, on a line below the warning.
     below = screen.getvalue().partition("a value was rejected")[2]
     assert not shared or below.startswith("\x1b[0m\nround ")
+
+
+@pytest.mark.parametrize("rows", [5, 8, 9, 30])
+def test_no_row_moves_while_a_dashboard_is_watched(rows: int) -> None:
+    """Not for an error either, which has the last line; and the terminal never scrolls."""
+    lines = [f"line {n}" for n in range(rows)]
+    shown = [_frame(Group(*map(Text, lines)), note) for note in (None, Text("the server is away", "red"))]
+    assert [len(frame) for frame in shown] == [9, 9]
+    room = min(rows, 8)
+    assert shown[0][:8] == shown[1][:8] == [*lines[:room], *[""] * (8 - room)]
+    assert shown[0][8] == (f"{rows - 8} more lines, on a higher terminal" if rows > 8 else "")
+    assert shown[1][8] == "the server is away"
+
+
+def _frame(shown: Group, note: Text | None) -> list[str]:
+    """Return the lines of a terminal of nine lines, drawn as ``--watch`` does."""
+    console = Console(width=40, height=9, file=io.StringIO())
+    console.print(Screen(dashboard._Screen(shown, note)))
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().split("\n")]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "style"),
+    [
+        ("satisfaction", {"avg_score": 0.69, "total_responses": 10}, "yellow"),
+        ("satisfaction", {"avg_score": 0.69, "total_responses": 9}, ""),
+        ("satisfaction", {"avg_score": 0.71, "total_responses": 10}, ""),
+        ("satisfaction", {"avg_score": math.nan, "total_responses": 0}, ""),
+        ("usage", {"success_rate": 0.89, "total_usage": 20}, "bold red"),
+        ("usage", {"success_rate": 0.89, "total_usage": 19}, ""),
+        ("usage", {"success_rate": 0.91, "total_usage": 20}, ""),
+    ],
+)
+def test_what_an_alert_would_fire_for_has_its_colour(name: str, values: dict[str, float], style: str) -> None:
+    """The numbers are those of the alerts: so few events are none's fault."""
+    section = {
+        "has_data": True,
+        "estimated": [],
+        "by_type": {},
+        "by_action": {},
+        "satisfaction_rate": 0.5,
+        "failed": 3,
+        "avg_duration_ms": 1.0,
+        "p95_duration_ms": 1.0,
+        **values,
+    }
+    assert _styles(view._SECTIONS[name](section, 80), {"satisfaction": 3, "usage": 3}[name]) == [style]
+
+
+@pytest.mark.parametrize(
+    ("average", "unit", "count", "style"),
+    [(1100.0, "ms", 20, "yellow"), (1.1, "s", 20, "yellow"), (900.0, "ms", 20, ""), (1100.0, "ms", 19, "")],
+)
+def test_slow_responses_have_the_colour_of_their_alert(average: float, unit: str, count: int, style: str) -> None:
+    entry = {"avg": average, "unit": unit, "count": count}
+    section = {"has_data": True, "estimated": [], "categories": {"response_time": entry, "latency": entry}}
+    assert _styles(view._performance(section, 80), 2) == [style, ""]
+
+
+def _styles(drawn: RenderableType, column: int) -> list[str]:
+    """Return the styles of a column's cells."""
+    assert isinstance(drawn, Table)
+    return [str(cell.style) for cell in drawn.columns[column].cells if isinstance(cell, Text)]
 
 
 @pytest.mark.parametrize(

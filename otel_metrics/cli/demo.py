@@ -147,26 +147,27 @@ def _report(prometheus: processes.Server | None, svg: Path | None) -> int:
     title = f"Today's daily table, the {len(most)} rows of {len(today)} with the most values"
     console.print(daily.table(most, console.width, title))
     rows: list[ComparedNumber] = []
+    overview = None
     if prometheus:
-        shown, rows = _read_back(prometheus.url)
+        shown, overview, rows = _read_back(prometheus.url)
         origin = prometheus.url
         console.print(demo_view.side_by_side(rows))
         console.print(demo_view.verdict(rows))
     if svg:
-        dashboard.save(shown, origin, svg)
+        dashboard.save(shown, overview, origin, svg)
     return 0 if all(row.agrees for row in rows) else 1
 
 
-def _read_back(url: str) -> tuple[Dashboard, list[ComparedNumber]]:
-    """Return the dashboard through PromQL and how it compares, once Prometheus has seen everything or had time enough."""
+def _read_back(url: str) -> tuple[Dashboard, view.Overview, list[ComparedNumber]]:
+    """Return the dashboard through PromQL, its features, and how it compares, once Prometheus has seen everything or had time enough."""
     deadline = time.monotonic() + _SETTLE
-    with server_option.reader(url) as (there, _):
+    with server_option.connected(url) as runtime:
         while True:
             local = otel_metrics.get_advanced_metrics().get_comprehensive_dashboard(hours=_HOURS)
-            remote = there.get_comprehensive_dashboard(hours=_HOURS)
+            remote = runtime.advanced.get_comprehensive_dashboard(hours=_HOURS)
             rows = comparison.rows(local, remote)
             if all(row.agrees for row in rows) or time.monotonic() > deadline:
-                return remote, rows
+                return remote, dashboard.look(runtime, _HOURS), rows
             time.sleep(0.3)
 
 

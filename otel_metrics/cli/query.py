@@ -24,14 +24,13 @@ from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from otel_metrics.querying.source import QueryRow, QueryTable
 
 _MOST_LINES: Final = 50
 """Of a table or a plot: the rest is for files."""
 
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _LONGEST_BAR: Final = 24
 _SHORTEST: Final = 8
 _NUMBER: Final = 10
@@ -127,7 +126,7 @@ def _as_plot(table: QueryTable) -> None:
     for name, rows in list(lines.items())[:_MOST_LINES]:
         if times:
             values = [row.value for row in rows if math.isfinite(row.value)]
-            picture = _curve({row.time: row.value for row in rows}, times, room)
+            picture = view.curve({row.time: row.value for row in rows}, times, room)
             shown = [min(values, default=math.nan), max(values, default=math.nan), rows[-1].value]
         else:
             picture, shown = _bar(rows[0].value, most, room), [rows[0].value]
@@ -200,32 +199,6 @@ def _words(table: QueryTable, row: QueryRow) -> str:
     name = row.labels.get("__name__", "")
     words = ", ".join(row.labels.get(label) or terminal.ABSENT for label in table.labels if label != "__name__")
     return " ".join(filter(None, (name, words))) or terminal.ABSENT
-
-
-def _curve(values: dict[float, float], times: Sequence[float], width: int) -> str:
-    """Return values over time in blocks, the least as the lowest; a gap where there is none."""
-    cells = [_mean(values[when] for when in part if when in values) for part in _parts(times, width)]
-    known = [value for value in cells if math.isfinite(value)]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    return "".join(_block(value, low, high) for value in cells)
-
-
-def _parts(times: Sequence[float], width: int) -> Iterable[Sequence[float]]:
-    count = min(width, len(times))
-    for n in range(count):
-        yield times[n * len(times) // count : (n + 1) * len(times) // count]
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return math.fsum(known) / len(known) if known else math.nan
-
-
-def _block(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return " "
-    share = (value - low) / (high - low) if high > low else 0.0
-    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
 
 def _bar(value: float, most: float, width: int) -> str:

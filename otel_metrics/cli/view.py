@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -11,7 +12,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from otel_metrics.assets import thresholds
+from otel_metrics.assets.feature_alerts import RESPONSE_TIME_CATEGORY
+from otel_metrics.catalogue import FEATURE, OUTCOME, PERFORMANCE_DURATION
 from otel_metrics.cli.terminal import ABSENT, clean, number, percent, plain
+from otel_metrics.units import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,22 +24,43 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Column
 
+    from otel_metrics.assets.thresholds import Limit
+    from otel_metrics.querying.source import Answer, QueryTable
+
     Section = Mapping[str, Any]
 
 ESTIMATE: Final = "≈"
 _NARROW: Final = 100
+_SMALL: Final = 60
 _LEAST_WORDS: Final = 10
 _BESIDE: Final = 3
 """Characters between two columns."""
 _STATISTICS: Final = ("avg", "p50", "p95", "p99", "min", "max")
 _BYTES: Final = frozenset({"bytes", "byte", "B", "By"})
 _SEVERE: Final = {"critical": "bold red", "error": "red", "warning": "yellow"}
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
-def dashboard(data: Section, *, origin: str = "", only: Sequence[str] = (), width: int = 120) -> Group:
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a server knows beside the dashboard: its features side by side, and the alerts that fire."""
+
+    features: Answer
+    """``uses`` by feature and outcome; ``errors``, ``scores`` and ``durations`` by feature."""
+    uses: QueryTable
+    """Uses of each feature over time."""
+    firing: Sequence[Mapping[str, str]]
+    """Labels of the alerts."""
+
+
+def dashboard(
+    data: Section, *, overview: Overview | None = None, origin: str = "", only: Sequence[str] = (), width: int = 120
+) -> Group:
     """Return the dashboard of ``get_comprehensive_dashboard``; ``origin`` says where it was read, ``only`` names sections."""
     feature = f"feature {clean(data['feature'])}" if data.get("feature") else "all features"
     parts: list[RenderableType] = [Text(f"Dashboard of {feature}, last {number(data['hours'])} h", "bold")]
+    if overview is not None:
+        parts += _overview(overview, width)
     if data.get("has_data"):
         for name, render in _SECTIONS.items():
             if not only or name in only:
@@ -113,6 +139,91 @@ def _without_data(name: str) -> Text:
     return Text.assemble((name, "bold cyan"), ("  no data", "yellow"))
 
 
+def _judged(shown: str, limit: Limit, severity: str, *, passed: bool, events: float) -> str | Text:
+    """Return a number in the colour of the alert that would fire if the last hour were like this."""
+    return Text(shown, _SEVERE[severity]) if passed and events >= limit.events else shown
+
+
+def _overview(overview: Overview, width: int) -> Iterable[RenderableType]:
+    """Return the alerts that fire, and a line for each feature, in the order of their names: the same at every look."""
+    severities: dict[str, set[str]] = {}
+    for alert in sorted(overview.firing, key=lambda labels: sorted(labels.items())):
+        severity, feature = alert.get("severity", ""), alert.get(FEATURE.name, "")
+        severities.setdefault(feature, set()).add(severity)
+        name = " ".join(filter(None, (severity, alert.get("alertname"), feature)))
+        yield plain(f"Firing: {name}", _SEVERE.get(severity, "yellow"))
+    used: dict[str, dict[str, float]] = {}
+    for labels, uses in overview.features.numbers("uses"):
+        used.setdefault(labels[FEATURE.name], {})[labels[OUTCOME.name]] = uses
+    errors = {labels[FEATURE.name]: found for labels, found in overview.features.numbers("errors")}
+    scores, durations = (
+        {labels[FEATURE.name]: found.statistics() for labels, found in overview.features.distributions(name)}
+        for name in ("scores", "durations")
+    )
+    names = sorted({*used, *errors, *scores, *durations})
+    if not names:
+        return
+    # By the number of the step, counted back from now: a time without any use is a gap for all.
+    trend, curves = overview.uses, dict[str, dict[float, float]]()
+    for row in trend.rows:
+        step = round((row.time - trend.period.end) / trend.step)
+        curves.setdefault(row.labels.get(FEATURE.name, ""), {})[step] = row.value
+    steps = range(1 - round(trend.period.seconds / trend.step), 1)
+    room = 24 if width >= _NARROW else 12 if width >= _SMALL else 8
+    failures, satisfaction = thresholds.FAILURES, thresholds.SATISFACTION
+    rows = []
+    for feature in names:
+        firing, outcomes = severities.get(feature, set()), used.get(feature, {})
+        known = outcomes.get("success", 0) + outcomes.get("failure", 0)
+        failed = outcomes.get("failure", 0) / known if known else math.nan
+        score, duration = scores.get(feature), durations.get(feature)
+        average = score.total / score.count if score else math.nan
+        rows.append(
+            (
+                plain(feature, next((style for severity, style in _SEVERE.items() if severity in firing), "")),
+                number(sum(outcomes.values())),
+                Text(curve(curves.get(feature, {}), steps, room), "cyan"),
+                _judged(percent(failed), failures, "critical", passed=failed > failures.bound, events=known),
+                number(errors.get(feature, 0)),
+                _judged(
+                    number(average, 3),
+                    satisfaction,
+                    "warning",
+                    passed=average < satisfaction.bound,
+                    events=score.count if score else 0,
+                ),
+                number(duration.total / duration.count * 1000 if duration else None),
+            )
+        )
+    yield table("Features", ("feature", "uses", "trend", "failed", "errors", "score", "avg ms"), rows)
+
+
+def curve(values: dict[float, float], times: Sequence[float], width: int) -> str:
+    """Return values over time in blocks, the least as the lowest; a gap where there is none."""
+    cells = [_mean(values[when] for when in part if when in values) for part in _parts(times, width)]
+    known = [value for value in cells if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return "".join(_block(value, low, high) for value in cells)
+
+
+def _parts(times: Sequence[float], width: int) -> Iterable[Sequence[float]]:
+    count = min(width, len(times))
+    for n in range(count):
+        yield times[n * len(times) // count : (n + 1) * len(times) // count]
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def _block(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return " "
+    share = (value - low) / (high - low) if high > low else 0.0
+    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
+
+
 def _performance(section: Section, width: int) -> RenderableType:
     if not section["has_data"]:
         return _without_data("Performance")
@@ -120,7 +231,11 @@ def _performance(section: Section, width: int) -> RenderableType:
     rows = []
     for category, values in section["categories"].items():
         for entry in (values, *values.get("other_units", ())):
-            cells = [_cell(entry, key, section["estimated"]) for key in statistics]
+            cells: list[str | Text] = [_cell(entry, key, section["estimated"]) for key in statistics]
+            if category == RESPONSE_TIME_CATEGORY and (unit := UNITS.get(entry["unit"])):
+                limit, average = thresholds.RESPONSE_TIME, entry["avg"] * unit.factor / unit.divisor
+                slow = unit.metric is PERFORMANCE_DURATION and average > limit.bound
+                cells[0] = _judged(str(cells[0]), limit, "warning", passed=slow, events=entry["count"])
             rows.append((category, number(entry["count"]), *cells, plain(entry["unit"], "dim")))
     return table("Performance", ("category", "count", *statistics, "unit"), rows)
 
@@ -129,13 +244,20 @@ def _satisfaction(section: Section, width: int) -> RenderableType:
     if not section["has_data"]:
         return _without_data("Satisfaction")
     keys = ("avg_score", "p50_score", "min_score") if width >= _NARROW else ("avg_score",)
-    total = {**section, "": None}
+    total, limit = {**section, "": None}, thresholds.SATISFACTION
     rows = [
         (
             kind,
             number(values["total_responses"]),
             percent(values["satisfaction_rate"]),
-            *(_cell(values, k, section["estimated"]) for k in keys),
+            _judged(
+                _cell(values, keys[0], section["estimated"]),
+                limit,
+                "warning",
+                passed=values["avg_score"] < limit.bound,
+                events=values["total_responses"],
+            ),
+            *(_cell(values, k, section["estimated"]) for k in keys[1:]),
         )
         for kind, values in [*section["by_type"].items(), ("all", total)]
     ]
@@ -152,12 +274,19 @@ def _usage(section: Section, width: int) -> RenderableType:
         if width >= _NARROW
         else ("avg_duration_ms", "p95_duration_ms")
     )
+    limit = thresholds.FAILURES
     rows = [
         (
             action,
             number(values["total_usage"]),
             number(values["failed"]),
-            percent(values["success_rate"]),
+            _judged(
+                percent(values["success_rate"]),
+                limit,
+                "critical",
+                passed=1 - values["success_rate"] > limit.bound,
+                events=values["total_usage"],
+            ),
             *(_cell(values, key, section["estimated"]) for key in keys),
         )
         for action, values in [*section["by_action"].items(), ("all", section)]
@@ -213,7 +342,13 @@ def _resources(section: Section, _width: int) -> RenderableType:
             row["resource_name"],
             _amount(row["used"], row["unit"]),
             _amount(row["allocated"], row["unit"]),
-            percent(row["utilization_percent"] / 100),
+            _judged(
+                percent(row["utilization_percent"] / 100),
+                thresholds.EXHAUSTED,
+                "critical",
+                passed=row["utilization_percent"] / 100 > thresholds.EXHAUSTED.bound,
+                events=0,
+            ),
         )
         for row in section["resources"]
     ]
