@@ -37,13 +37,17 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
 
-# Files of tests in parallel: most of the time they wait for servers. WORKERS=0 runs them one after the other.
-WORKERS ?= 2
-PARALLEL = --numprocesses=$(WORKERS) --dist=loadfile
+# Two halves at a time: most of the time they wait for servers.
+FIRST := $(addprefix tests/,assets daily importing multiprocess querying scale)
+PYTEST := $(BIN)/$(if $(COVERAGE),coverage run --parallel-mode,python) -m pytest
 
 # COVERAGE=1 also measures how much of the package the tests run, which may not fall.
 test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=current, SERVERS=oldest
-	$(BIN)/python -m pytest $(PARALLEL) $(if $(COVERAGE),--cov) $(PYTEST_ARGS)
+	@mkdir -p build
+	@$(PYTEST) $(FIRST) $(PYTEST_ARGS) >build/first-half.log 2>&1 & first=$$!; \
+	$(PYTEST) tests $(addprefix --ignore=,$(FIRST)) $(PYTEST_ARGS); second=$$?; \
+	wait $$first; first=$$?; cat build/first-half.log; exit $$((first + second))
+	@$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
 	@$(MAKE) --no-print-directory test-oldest
 
 # Rules, import, getters, the daily table and what starts servers: where versions differ.
@@ -53,7 +57,7 @@ ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py impor
 
 test-oldest-servers: $(STAMP)  ## what depends on their versions, against the oldest servers that are supported
 	@$(MAKE) --no-print-directory servers SERVERS=oldest
-	OTM_SERVERS=$(CACHE)/oldest $(BIN)/python -m pytest $(PARALLEL) $(ON_OLDEST) $(PYTEST_ARGS)
+	OTM_SERVERS=$(CACHE)/oldest $(BIN)/python -m pytest $(ON_OLDEST) $(PYTEST_ARGS)
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
@@ -107,4 +111,4 @@ up:  ## the whole stack in containers
 	@scripts/up.sh
 
 clean:  ## remove the virtual environment and what tools left behind; keeps the cached servers
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
