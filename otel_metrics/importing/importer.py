@@ -112,6 +112,7 @@ class Importer:
                 else:
                     pending.append(pool.submit(self._store, made))
             settle(0)
+            self._target.show()
         finally:
             # Also after an error or Ctrl-C: what is being stored is brought to its end, and accounted for.
             _finish(pool)

@@ -97,6 +97,13 @@ class Target(ABC):
             ImportFailedError: it could not be stored.
         """
 
+    def show(self) -> None:  # noqa: B027  # most places show at once what they have
+        """Have queries see what was stored.
+
+        Raises:
+            ImportFailedError: nothing answers.
+        """
+
     def file(self, name: str) -> Path:
         """Return where to write the OpenMetrics text of a day."""
         return self.work / f"{name}.om"

@@ -60,8 +60,12 @@ class VictoriaMetrics(Target):
         self._client = PrometheusClient(settings.prometheus_url or url, settings.prometheus_timeout, self._access)
 
     def recover(self) -> None:
-        """Have the server show what an interrupted import has just sent, where it has a page for that."""
+        """Have the server show what an interrupted import has just sent."""
         self.clean()
+        self.show()
+
+    def show(self) -> None:
+        """Have queries see all that was sent, where the server has a page for that: it shows it bit by bit, within seconds."""
         self._request("GET", "/internal/force_flush")
 
     def known(self, name: str, content: str) -> str | None:
