@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from otel_metrics.catalogue import Label, Metric
     from otel_metrics.promql import Dialect, Expression
 
-WEEK: Final = 604_800
+WEEK: Final = 7 * c.SECONDS_PER_DAY
 """Seconds."""
 
 _MOST: Final = 10

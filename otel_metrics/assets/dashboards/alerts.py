@@ -37,7 +37,7 @@ def firing_count(names: str = "") -> Panel:
     )
 
 
-def alert_table(scope: Labels, names: str = "", *, width: int = 9, height: int = 9, name: int = 196) -> Panel:
+def alert_table(scope: Labels, names: str = "", *, width: int = 9, height: int = 9, name: int = 224) -> Panel:
     """Return what fires or is about to, where in the ``scope`` and for how long; ``names`` is a pattern, ``name`` the width of a name."""
     state: Json = {
         "mappings": [

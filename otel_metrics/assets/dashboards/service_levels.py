@@ -57,7 +57,6 @@ def _left(period: str) -> Expression:
 
 
 def _tiles(period: str) -> tuple[Panel, ...]:
-    fastest = "1 is as fast as the budget allows. {} fires above {:g}, if the last {} are above, too."
     return (
         firing_count(_ALERTS),
         stat(
@@ -77,25 +76,18 @@ def _tiles(period: str) -> tuple[Panel, ...]:
             none="no events yet",
             width=5,
         ),
-        stat(
-            f"Fastest burning, {_FAST.long}",
-            fastest.format(FAST, _FAST.factor(period), _FAST.short),
-            aggregate("topk", (), 1, _burn(_FAST.long)),
-            "none",
-            name=_NAME,
-            none="no events",
-            decimals=1,
-            width=5,
-        ),
-        stat(
-            f"Fastest burning, {_SLOW.long}",
-            fastest.format(SLOW, _SLOW.factor(period), _SLOW.short),
-            aggregate("topk", (), 1, _burn(_SLOW.long)),
-            "none",
-            name=_NAME,
-            none="no events",
-            decimals=1,
-            width=5,
+        *(
+            stat(
+                f"Fastest burning, {burn.long}",
+                f"1 is as fast as the budget allows. {alert} fires above {burn.factor(period):g}, if the last {burn.short} are above, too.",
+                aggregate("topk", (), 1, _burn(burn.long)),
+                "none",
+                name=_NAME,
+                none="no events",
+                decimals=1,
+                width=5,
+            )
+            for alert, burn in ((FAST, _FAST), (SLOW, _SLOW))
         ),
     )
 
