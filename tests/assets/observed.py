@@ -129,6 +129,8 @@ def _watched(servers: Servers, folder: Path, example: Example, data: Path) -> Pr
         rules=sorted((folder / "rules").glob("*.yml")),
         alertmanagers=[alertmanager.address],
         job="learning-engine",
+        # Start times come by protobuf, of which Prometheus 3.5 otherwise drops buckets that have a native histogram beside them.
+        more={"always_scrape_classic_histograms": True},
     )
     flags = [RETENTION, "--rules.alert.resend-delay=1s", f"--enable-feature={START_TIMES}"]
     server = Prometheus(mine, config, flags=flags, data=data)

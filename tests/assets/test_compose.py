@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from otel_metrics.assets import data_files, render
+from otel_metrics.promql import PROMETHEUS
 from recipes import SERVERS  # scripts/recipes.py
 from tests.assets.observed import Example
+from tests.dialects import AT_HAND
 from tests.servers import ROOT, Process, fetch, program
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ class Service(Process):
     """A service of the compose file as a plain process.
 
     Its container's file system becomes a folder: what is mounted are links to the same sources at the same places. Only
-    that folder's path and the port to listen on are put into the arguments.
+    that folder's path and the port to listen on are put into the arguments. An older Prometheus gets what `render` makes for it.
     """
 
     def __init__(self, folder: Path, name: str, ready_path: str) -> None:
@@ -39,11 +42,16 @@ class Service(Process):
         super().__init__(folder)
         self.service = SERVICES[name]
         self.root = folder / "root"
+        sources = ROOT
+        if name == "prometheus" and AT_HAND != PROMETHEUS:
+            sources = folder / "rendered"
+            data_files.copy_missing(sources, AT_HAND.name)
+            render.write(sources, AT_HAND)
         for mount in self.service["volumes"]:
             place = self.root / mount["target"].lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             if mount["type"] == "bind":
-                place.symlink_to(ROOT / mount["source"])
+                place.symlink_to(sources / mount["source"])
             else:
                 place.mkdir()
 
