@@ -23,6 +23,7 @@ from otel_metrics.assets.scope import SCOPE
 from otel_metrics.promql import PROMETHEUS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from otel_metrics.assets.links import Links
@@ -76,20 +77,9 @@ def files(
     }
 
 
-def write(
-    root: Path,
-    dialect: Dialect = PROMETHEUS,
-    links: Links = SHIPPED,
-    scope: Labels = SCOPE,
-    levels: ServiceLevels | None = None,
-) -> list[Path]:
-    """Write what is not up to date below ``root`` and return those paths; generated files without a source are deleted.
-
-    Raises:
-        ConfigurationError: as :func:`files`; nothing is written.
-    """
-    expected = files(dialect, links, scope, levels)
-    changed = check(root, dialect, links, scope, levels)
+def write(root: Path, expected: Mapping[str, str]) -> list[Path]:
+    """Write those ``files`` that are not up to date below ``root``; return their paths. Generated ones without a source are deleted."""
+    changed = check(root, expected)
     for path in changed:
         text = expected.get(path.relative_to(root).as_posix())
         if text is None:
@@ -99,18 +89,11 @@ def write(
     return changed
 
 
-def check(
-    root: Path,
-    dialect: Dialect = PROMETHEUS,
-    links: Links = SHIPPED,
-    scope: Labels = SCOPE,
-    levels: ServiceLevels | None = None,
-) -> list[Path]:
+def check(root: Path, expected: Mapping[str, str]) -> list[Path]:
     """Return the paths below ``root`` that ``write`` would change, sorted.
 
     A file that somebody else put beside them is left alone.
     """
-    expected = files(dialect, links, scope, levels)
     drifted = {root / path for path, text in expected.items() if _read(root / path) != text}
     for folder, pattern in ((RULES, "*.yml"), (DASHBOARDS, "*.json")):
         for path in (root / folder).glob(pattern):

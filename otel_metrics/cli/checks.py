@@ -27,6 +27,7 @@ from otel_metrics.catalogue import (
     LABEL_OVERFLOW,
     REJECTED,
     SATISFACTION_RESPONSES,
+    SECONDS_PER_DAY,
     SERIES,
     SHARED_ERRORS,
     UNMERGED,
@@ -44,6 +45,7 @@ from otel_metrics.promql import (
     call,
     difference,
     like,
+    seconds,
     series,
     sum_by,
     unequal,
@@ -68,8 +70,6 @@ _RETENTION: Final = 30
 _OLDEST: Final = (3, 5)
 _START_TIMES: Final = "created-timestamp-zero-ingestion"
 _FEW: Final = 5
-_DURATION: Final = re.compile(r"(\d+)(ms|[smhdwy])(?![A-Za-z])")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
 
 
 class CannotLookError(MetricsError):
@@ -311,7 +311,7 @@ def _start_times(at: Deployment) -> Iterator[str]:
 
 def _retention(at: Deployment) -> Iterator[str]:
     kept = str(at.api("status/runtimeinfo")["storageRetention"])
-    days = sum(int(number) * _SECONDS[unit] for number, unit in _DURATION.findall(kept)) / _SECONDS["d"]
+    days = seconds(kept) / SECONDS_PER_DAY
     if 0 < days < _RETENTION:
         yield f"{at.server} keeps {kept}"
 
@@ -354,11 +354,8 @@ def _expressions(dialect: Dialect, scope: Labels) -> dict[str, str]:
 
 def _bare(expression: str) -> str:
     """Return an expression as it is however it was laid out, and its durations spelled."""
-
-    def seconds(found: re.Match[str]) -> str:
-        return f"{sum(int(number) * _SECONDS[unit] for number, unit in _DURATION.findall(found[0])):g}s"
-
-    return re.sub(r"\s+", "", re.sub(r"\b(?:\d+(?:ms|[smhdwy]))+\b", seconds, expression))
+    spelled = re.sub(r"\b(?:\d+(?:ms|[smhdwy]))+\b", lambda found: f"{seconds(found[0]):g}s", expression)
+    return re.sub(r"\s+", "", spelled)
 
 
 def _loaded_variant(at: Deployment) -> Dialect:
@@ -444,7 +441,7 @@ def _dashboards(at: Deployment) -> Iterator[str]:
     levels, compared = service_levels.below(root), []
     for variant in _variants():
         with suppress(ConfigurationError):  # a service level that this kind of server cannot tell
-            drifted = render.check(root, variant, scope=at.scope, levels=levels)
+            drifted = render.check(root, render.files(variant, scope=at.scope, levels=levels))
             compared.append([path for path in drifted if path.is_relative_to(root / render.DASHBOARDS)])
     for path in min(compared, key=len):
         yield f"{path.relative_to(root).as_posix()} {'is of another version' if path.exists() else 'is missing'}"

@@ -81,22 +81,23 @@ def run(arguments: argparse.Namespace) -> int:
             dialect = dialect.storing(Histograms(arguments.histograms))
         except ValueError as error:
             raise ConfigurationError(f"--histograms: {error}") from None
+
+    def expected(root: Path) -> Mapping[str, str]:
+        return render.files(dialect, links, by, _levels(arguments, root))
+
     if arguments.format == kubernetes.FOLDER:
         if arguments.root is None:
             raise ConfigurationError("--format kubernetes is written to a folder of your own; name it with --root")
         root = arguments.root.resolve()
-        return _kubernetes(
-            arguments, root, kubernetes.files(render.files(dialect, links, by, _levels(arguments, root)))
-        )
+        return _kubernetes(arguments, root, kubernetes.files(expected(root)))
     if not arguments.check:
         root = data_files.folder_to_write(arguments.root)
-        levels = _levels(arguments, root)
-        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, dialect, links, by, levels)):
+        files = expected(root)
+        for path in (*data_files.copy_missing(root, dialect.name), *render.write(root, files)):
             terminal.say("wrote", path.relative_to(root))
         return 0
     root = data_files.root(arguments.root)
-    drifted = render.check(root, dialect, links, by, _levels(arguments, root))
-    return _told([path.relative_to(root) for path in drifted])
+    return _told([path.relative_to(root) for path in render.check(root, expected(root))])
 
 
 def _kubernetes(arguments: argparse.Namespace, root: Path, generated: Mapping[str, str]) -> int:

@@ -55,14 +55,23 @@ def milliseconds(seconds: float) -> str:
     return f"{max(round(seconds * 1000), 1)}ms"
 
 
-_UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_UNITS: Final = {
+    "y": 31_536_000_000,
+    "w": 604_800_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1000,
+    "ms": 1,
+}
 """Milliseconds of each."""
+
+_DURATION_PART: Final = re.compile("([0-9]+)(ms|[smhdwy])")
 
 
 def seconds(duration: str) -> float:
-    """Return the seconds of a duration of one unit, such as ``30d``."""
-    number = duration.rstrip("wdhms")
-    return int(number) * _UNITS[duration.removeprefix(number)] / 1000
+    """Return the seconds of a duration as PromQL has it, such as ``30d`` or ``1h30m``."""
+    return sum(int(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(duration)) / 1000
 
 
 def duration(seconds: float) -> str:

@@ -46,7 +46,7 @@ class Service(Process):
         if name == "prometheus" and AT_HAND != PROMETHEUS:
             sources = folder / "rendered"
             data_files.copy_missing(sources, AT_HAND.name)
-            render.write(sources, AT_HAND)
+            render.write(sources, render.files(AT_HAND))
         for mount in self.service["volumes"]:
             place = self.root / mount["target"].lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ def precious(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("umask")
 def test_what_is_rendered_can_be_read_by_containers_whatever_the_umask(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    for path in (*data_files.copy_missing(root, PROMETHEUS.name), *render.write(root, PROMETHEUS)):
+    for path in (*data_files.copy_missing(root, PROMETHEUS.name), *render.write(root, render.files(PROMETHEUS))):
         assert mode(path) == 0o644
         assert mode(path.parent) == 0o755
     assert not [path for path in root.rglob("*") if path.name.startswith(".")]
@@ -65,7 +65,7 @@ def test_render_does_not_follow_a_link_in_place_of_a_file(tmp_path: Path, precio
     link.symlink_to(tmp_path / "new" if "prometheus.yml" in name else precious)
     root = tmp_path / "root"
     with pytest.raises(ConfigurationError, match="symbolic link"):
-        _ = data_files.copy_missing(root, PROMETHEUS.name) + render.write(root, PROMETHEUS)
+        _ = data_files.copy_missing(root, PROMETHEUS.name) + render.write(root, render.files(PROMETHEUS))
     assert precious.read_text() == "data"
     assert not (tmp_path / "new").exists()
 
@@ -75,7 +75,7 @@ def test_render_does_not_follow_a_link_in_place_of_a_folder(tmp_path: Path) -> N
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "grafana").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigurationError, match="symbolic link"):
-        render.write(tmp_path / "root", PROMETHEUS)
+        render.write(tmp_path / "root", render.files(PROMETHEUS))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 
 
 def test_committed_files_are_up_to_date() -> None:
-    assert render.check(ROOT) == []
+    assert render.check(ROOT, render.files()) == []
 
 
 def test_everything_written_into_an_empty_folder_is_up_to_date(tmp_path: Path) -> None:
-    written = render.write(tmp_path)
+    written = render.write(tmp_path, render.files())
     assert {path.relative_to(tmp_path).as_posix() for path in written} == set(render.files())
-    assert render.check(tmp_path) == []
-    assert render.write(tmp_path) == []
+    assert render.check(tmp_path, render.files()) == []
+    assert render.write(tmp_path, render.files()) == []
 
 
 def test_links_in_alerts_lead_where_one_says(tmp_path: Path) -> None:
     links = Links(grafana="https://grafana.example/team", runbook="https://wiki.example/runbook")
-    render.write(tmp_path, links=links)
+    render.write(tmp_path, render.files(links=links))
     text = (tmp_path / "prometheus/rules/feature_alerts.yml").read_text(encoding="utf-8")
     assert 'runbook_url: "https://wiki.example/runbook#featureerrorshigh"' in text
     assert (
         'dashboard: "https://grafana.example/team/d/otel-metrics-errors?var-job={{ $labels.job | urlquery }}&var-feature='
         in text
     )
-    assert render.check(tmp_path, links=links) == []
-    assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path)
+    assert render.check(tmp_path, render.files(links=links)) == []
+    assert tmp_path / "prometheus/rules/feature_alerts.yml" in render.check(tmp_path, render.files())
 
 
 def test_rules_and_dashboards_keep_the_labels_apart_that_one_names(tmp_path: Path) -> None:
     labels = ("job", "env", "cluster")
-    render.write(tmp_path, scope=labels)
+    render.write(tmp_path, render.files(scope=labels))
     rules = [
         rule
         for path in (tmp_path / "prometheus/rules").glob("*.yml")
@@ -68,8 +68,8 @@ def test_rules_and_dashboards_keep_the_labels_apart_that_one_names(tmp_path: Pat
     overview = (tmp_path / "grafana/dashboards/overview.json").read_text(encoding="utf-8")
     cluster = json.dumps('label_values(otel_metrics_series{job=~"$job|",env=~"$env|"}, cluster)')
     assert cluster in overview
-    assert render.check(tmp_path, scope=labels) == []
-    assert tmp_path / "prometheus/rules/recording.yml" in render.check(tmp_path)
+    assert render.check(tmp_path, render.files(scope=labels)) == []
+    assert tmp_path / "prometheus/rules/recording.yml" in render.check(tmp_path, render.files())
 
 
 def test_what_cannot_be_a_label_to_keep_apart_is_rejected() -> None:
@@ -83,7 +83,7 @@ def test_what_cannot_be_a_label_to_keep_apart_is_rejected() -> None:
 
 
 def test_every_setting_is_explained_with_its_variable_and_default(tmp_path: Path) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     page = (tmp_path / "docs/settings.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
     assert [row[0] for row in rows] == [f"`{field.name}`" for field in fields(Settings)]
@@ -105,54 +105,54 @@ def test_every_setting_is_explained_with_its_variable_and_default(tmp_path: Path
     ],
 )
 def test_an_edited_file_is_named_and_put_right(tmp_path: Path, name: str) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     path = tmp_path / name
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("e", "E", 1), encoding="utf-8")
-    assert render.check(tmp_path) == [path]
-    assert render.write(tmp_path) == [path]
+    assert render.check(tmp_path, render.files()) == [path]
+    assert render.write(tmp_path, render.files()) == [path]
     assert path.read_text(encoding="utf-8") == text
 
 
 def test_other_line_ends_are_a_drift(tmp_path: Path) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     path = tmp_path / "prometheus/rules/recording.yml"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert render.check(tmp_path) == [path]
+    assert render.check(tmp_path, render.files()) == [path]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     path = tmp_path / "grafana/dashboards/usage.json"
     path.unlink()
-    assert render.check(tmp_path) == [path]
+    assert render.check(tmp_path, render.files()) == [path]
 
 
 def test_what_was_generated_and_has_no_source_any_more_goes(tmp_path: Path) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     old_rules, old_dashboard = tmp_path / "prometheus/rules/old.yml", tmp_path / "grafana/dashboards/old.json"
     old_rules.write_text((tmp_path / "prometheus/rules/daily.yml").read_text(encoding="utf-8"), encoding="utf-8")
     old_dashboard.write_text((tmp_path / "grafana/dashboards/usage.json").read_text(encoding="utf-8"), encoding="utf-8")
-    assert render.check(tmp_path) == [old_dashboard, old_rules]
-    render.write(tmp_path)
+    assert render.check(tmp_path, render.files()) == [old_dashboard, old_rules]
+    render.write(tmp_path, render.files())
     assert not old_rules.exists()
     assert not old_dashboard.exists()
 
 
 def test_what_somebody_else_put_there_stays(tmp_path: Path) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     rules, dashboard = tmp_path / "prometheus/rules/mine.yml", tmp_path / "grafana/dashboards/mine.json"
     rules.write_text("groups: []\n", encoding="utf-8")
     dashboard.write_text('{"title": "mine"}\n', encoding="utf-8")
-    assert render.check(tmp_path) == []
-    assert render.write(tmp_path) == []
+    assert render.check(tmp_path, render.files()) == []
+    assert render.write(tmp_path, render.files()) == []
     assert rules.exists()
     assert dashboard.exists()
 
 
 def test_native_histograms_are_read_without_their_classic_series(tmp_path: Path) -> None:
-    render.write(tmp_path, PROMETHEUS.storing(Histograms.CLASSIC))
-    changed = {path.relative_to(tmp_path).as_posix() for path in render.write(tmp_path)}
+    render.write(tmp_path, render.files(PROMETHEUS.storing(Histograms.CLASSIC)))
+    changed = {path.relative_to(tmp_path).as_posix() for path in render.write(tmp_path, render.files())}
     assert {"prometheus/rules/daily.yml", "prometheus/rules/recording.yml", "grafana/dashboards/usage.json"} <= changed
     for path in tmp_path.rglob("*.yml"):
         text = path.read_text(encoding="utf-8")
@@ -165,7 +165,7 @@ def test_native_histograms_are_read_without_their_classic_series(tmp_path: Path)
 def test_a_dialect_uses_what_its_server_knows(tmp_path: Path) -> None:
     text = {}
     for name, dialect in DIALECTS.items():
-        render.write(tmp_path / name, dialect)
+        render.write(tmp_path / name, render.files(dialect))
         text[name] = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / name).rglob("*.yml"))
     assert [name for name in DIALECTS if " anchored)" in text[name]] == ["prometheus"]
     assert [name for name in DIALECTS if "histogram_count(" in text[name]] == ["prometheus", "prometheus-3.5"]

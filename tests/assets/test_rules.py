@@ -53,7 +53,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[Histograms, Path]
     folders = {}
     for histograms in Histograms:
         folder = tmp_path_factory.mktemp(histograms.value)
-        render.write(folder, DIALECT.storing(histograms))
+        render.write(folder, render.files(DIALECT.storing(histograms)))
         data_files.copy_missing(folder, DIALECT.name)
         shutil.copytree(ROOT / "prometheus/tests", folder / "prometheus/tests")
         folders[histograms] = folder / "prometheus"
@@ -87,7 +87,7 @@ def test_rule_tests_typed_by_hand(rendered: dict[Histograms, Path], histograms: 
 
 
 def test_the_rules_of_victoria_metrics_are_understood(tmp_path: Path) -> None:
-    render.write(tmp_path, VICTORIAMETRICS)
+    render.write(tmp_path, render.files(VICTORIAMETRICS))
     done = subprocess.run(
         [program("vmalert"), "-dryRun", f"-rule={tmp_path}/prometheus/rules/*.yml"],
         capture_output=True,

@@ -370,7 +370,7 @@ def test_any_text_of_the_file_stays_text(tmp_path: Path) -> None:
         objectives = [rule["labels"]["feature"] for group in found[:4] for rule in group["rules"][:1]]
         assert objectives == [HOSTILE] * 4
     folder = tmp_path / "root"
-    render.write(folder, AT_HAND, levels=levels)
+    render.write(folder, render.files(AT_HAND, levels=levels))
     done = promtool("check", "rules", "--lint=all", "--lint-fatal", folder / "prometheus/rules/service_levels.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     json.loads((folder / "grafana/dashboards/service_levels.json").read_text(encoding="utf-8"))
@@ -417,13 +417,13 @@ def test_a_latency_between_two_classic_buckets_is_rejected() -> None:
 
 
 def test_without_levels_there_are_no_rules_and_no_dashboard(tmp_path: Path) -> None:
-    render.write(tmp_path)
+    render.write(tmp_path, render.files())
     rule_file, dashboard = (
         tmp_path / "prometheus/rules/service_levels.yml",
         tmp_path / "grafana/dashboards/service_levels.json",
     )
     assert rule_file.exists()
-    assert render.write(tmp_path, levels=read(tmp_path, "service_levels: []\n")) == [dashboard, rule_file]
+    assert render.write(tmp_path, render.files(levels=read(tmp_path, "service_levels: []\n"))) == [dashboard, rule_file]
     assert not rule_file.exists()
     assert not dashboard.exists()
 
@@ -488,7 +488,7 @@ def test_a_week_is_counted_to_the_last_event(servers: Servers, tmp_path: Path) -
 
 def test_vmalert_fires_and_is_silent_at_the_same_times(tmp_path: Path) -> None:
     """The cases of promtool, by VictoriaMetrics' own tool for them."""
-    render.write(tmp_path, VICTORIAMETRICS)
+    render.write(tmp_path, render.files(VICTORIAMETRICS))
     typed = yaml.safe_load((ROOT / "prometheus/tests/service_levels.test.yml").read_text(encoding="utf-8"))
     wanted = ("one use in five", "one use in fifty", "three uses an hour at night", "one use in a hundred")
     cases = [
