@@ -18,6 +18,10 @@ The path of a scrape, by file::
       series        data points with their labels, rendered once and kept
       text, protobuf   the lines, the messages   (exponential: buckets; exemplars; other_collectors: foreign families)
 
+Where the processes of an application share a directory, the collection is that of all of them: ``shared`` for what record calls
+add up, ``shared_streams`` for any instrument of an application's own provider; both make data points by ``shared_rows``. Where they
+do not, ``neighbours`` notices that several answer at one address.
+
 ``configured`` makes readers from environment variables and declarative configuration. ``push`` is the other direction: the same
 data sent by OTLP.
 """

@@ -212,9 +212,8 @@ class Endpoint:
         self.response_timeout = response_timeout
         self._max_scrapes = max_scrapes
         self._running: dict[Body, tuple[str, float]] = {}  # whose, and until when
-        self._known: dict[
-            str, tuple[float, float]
-        ] = {}  # who takes whole scrapes: the first, the last; the last one last
+        # Who takes whole scrapes: when the first, when the last. Who did so last comes last.
+        self._known: dict[str, tuple[float, float]] = {}
         self._changed = threading.Condition()
         self._users = users
         self._serves = serves
