@@ -191,12 +191,13 @@ class Endpoint:
         serves: Callable[[str], bool] = lambda _: True,
         title: str = "OpenTelemetry metrics",
         asked_at: Callable[[str], None] = lambda _: None,
+        left: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``max_scrapes``: how many may be under way at once; further ones are answered with 503.
         ``response_timeout``: seconds after which a scrape gives way to others, even if its client takes something now and then.
         ``users``: who may see more than the health check.
         ``serves``: tells whether a ``Host`` header names this endpoint; asked where no password is.
-        ``asked_at``: told by whoever asks, before that, at which address of which server.
+        ``asked_at``: told by whoever asks, before that, at which address of which server; ``left``: that nobody answers there any more.
         """
         if not _PATH.fullmatch(metrics_path):
             raise ValueError(
@@ -208,6 +209,7 @@ class Endpoint:
             raise ValueError(f"response_timeout={response_timeout!r} is not allowed: more than 0 seconds")
         self._scrape = scrape
         self.asked_at = asked_at
+        self.left = left
         self.metrics_path = metrics_path
         self.response_timeout = response_timeout
         self._max_scrapes = max_scrapes

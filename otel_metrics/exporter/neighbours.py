@@ -78,6 +78,13 @@ class _Neighbours:
                 told = True
         return told
 
+    def leave(self, address: str) -> None:
+        """Answer there no more: whoever does so next is alone."""
+        with self._lock:
+            held = self._held.pop(address, None)
+            if held is not None:
+                held.close()
+
     def forget(self) -> None:
         """In a forked child: the sockets are the parent's."""
         for held in self._held.values():

@@ -303,6 +303,7 @@ class PrometheusReader(PrometheusMetricReader):
             users=users,
             serves=serves,
             asked_at=self._asked_at,
+            left=neighbours.leave,
         )
 
     def _asked_at(self, address: str) -> None:

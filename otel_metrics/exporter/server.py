@@ -166,6 +166,7 @@ class ServerHandle:
         if threading.current_thread() is not self._thread:
             self._thread.join()
         self._release()
+        self._endpoint.left(self.url)
 
     def _release(self) -> None:
         for each in (self._listener, self._wake, self._woken):

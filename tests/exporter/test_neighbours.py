@@ -9,7 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from otel_metrics.exporter import PrometheusReader
 from tests.processes import HOST, fetch, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -96,3 +98,16 @@ def test_a_process_that_waits_for_an_address_is_told_of(tmp_path: Path) -> None:
             wait_until(lambda: TOLD in fetch(f"http://{HOST}:{port}/metrics"))
             second.kill()
         first.kill()
+
+
+def test_who_has_left_an_address_is_no_neighbour_of_the_next_one_there() -> None:
+    here, port = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}, free_port()
+    with PrometheusReader(registry=CollectorRegistry()).serve(port=port) as handle:
+        fetch(handle.url)
+    code = f"import otel_metrics, urllib.request as u; h = otel_metrics.serve(port={port}); u.urlopen(h.url); print(u.urlopen(h.url).read())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=here, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "otel_metrics_series " in done.stdout
+    assert "otel_metrics_unmerged 1" not in done.stdout
+    assert "another process answers" not in done.stderr
