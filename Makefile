@@ -37,16 +37,17 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
 
-# Two halves at a time: most of the time they wait for servers.
+# Two halves at a time: most of the time they wait for servers. Each has a parent of its own, or they would take each other for
+# workers of one web server.
 FIRST := $(addprefix tests/,assets daily importing multiprocess querying scale)
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run --parallel-mode,python) -m pytest
 
 # COVERAGE=1 also measures how much of the package the tests run, which may not fall.
 test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=current, SERVERS=oldest
 	@mkdir -p build
-	@$(PYTEST) $(FIRST) $(PYTEST_ARGS) >build/first-half.log 2>&1 & first=$$!; \
+	@($(PYTEST) $(FIRST) $(PYTEST_ARGS); echo $$? >build/first-half.status) >build/first-half.log 2>&1 & \
 	$(PYTEST) tests $(addprefix --ignore=,$(FIRST)) $(PYTEST_ARGS); second=$$?; \
-	wait $$first; first=$$?; cat build/first-half.log; exit $$((first + second))
+	wait; cat build/first-half.log; exit $$(($$(cat build/first-half.status) + second))
 	@$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
 	@$(MAKE) --no-print-directory test-oldest
 

@@ -38,10 +38,11 @@ def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
     """Every source, after the calls were recorded and scraped, or pushed."""
     with closing(Runtime(Settings(strict=True))) as runtime, ExitStack() as stack:
         endpoint = runtime.serve(port=0)
+        config = scraping([endpoint.url], interval="1s")  # which a busy machine has time for
         servers: dict[str, QueryServer] = {
-            "prometheus": session_servers.prometheus(targets=[endpoint.url]),
-            "prometheus-native": session_servers.prometheus(targets=[endpoint.url], native=True),
-            "victoria-metrics": session_servers.victoria_metrics(config=scraping([endpoint.url])),
+            "prometheus": session_servers.prometheus(config),
+            "prometheus-native": session_servers.prometheus(config, native=True),
+            "victoria-metrics": session_servers.victoria_metrics(config=config),
         }
         record(runtime.advanced, runtime.basic)
         # Names as Prometheus would spell them are VictoriaMetrics' choice for what is pushed.
