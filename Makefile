@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-oldest-servers test-pythons scale visual check release bench servers servers-current fuzz soak soak-processes up format clean
+.PHONY: help demo docs test test-oldest test-oldest-servers test-pythons scale visual grafana-check check release bench servers servers-current fuzz soak soak-processes up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,19 +37,21 @@ demo: $(STAMP)  ## run the example application and show its dashboard
 	@$(PYTHON) scripts/servers.py || echo "Going on without the servers that are missing."
 	@$(BIN)/otel-metrics demo
 
-# Two halves at a time: most of the time they wait for servers. Each has a parent of its own, or they would take each other for
-# workers of one web server.
-FIRST := $(addprefix tests/,assets daily importing multiprocess querying scale)
+# Groups that may run beside each other, the longest first: each in a process of its own, so that they meet in nothing. And
+# each below a shell of its own, or they would take each other for workers of one web server.
+APART := $(addprefix tests/,assets recording daily querying importing exporter multiprocess)
+GROUPS := tests/others $(APART)
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run --parallel-mode,python) -m pytest
 
-# COVERAGE=1 also measures how much of the package the tests run, which may not fall.
+# COVERAGE=1 also measures how much of the package the tests run, which may not fall. Three at a time on two cores, as half
+# of the time they wait for servers.
 test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=current, SERVERS=oldest
-	@mkdir -p build
-	@($(PYTEST) $(FIRST) $(PYTEST_ARGS); echo $$? >build/first-half.status) >build/first-half.log 2>&1 & \
-	$(PYTEST) tests $(addprefix --ignore=,$(FIRST)) $(PYTEST_ARGS); second=$$?; \
-	wait; cat build/first-half.log; exit $$(($$(cat build/first-half.status) + second))
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target $(GROUPS) test-oldest
 	@$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
-	@$(MAKE) --no-print-directory test-oldest
+
+.PHONY: $(GROUPS)
+$(GROUPS):
+	@$(PYTEST) $(if $(wildcard $@),$@,tests $(addprefix --ignore=,$(APART))) $(PYTEST_ARGS) || exit
 
 # Rules, import, getters, the daily table and what starts servers: where versions differ. Replays of weeks are left to the
 # current promtool, which is faster.
@@ -72,10 +74,13 @@ scale: $(STAMP)  ## Thanos, VictoriaMetrics and a collector with ten processes, 
 test-pythons: $(STAMP) servers  ## the suite's core against the wheel, on every supported Python at hand
 	@scripts/pythons.sh
 
-visual: $(STAMP) servers  ## draw every dashboard as Grafana would, and look at the pictures (needs Node; build/visual)
+visual: $(STAMP) servers  ## draw every dashboard as Grafana would, look at the pictures, compare them (needs Node; build/visual)
 	@$(PYTHON) scripts/visual.py
 	$(BIN)/python -m pytest -q tests/visual/planted.py
 	$(BIN)/python -m tests.visual
+
+grafana-check: $(STAMP) servers  ## the dashboards in a real Grafana: GRAFANA_URL and GRAFANA_TOKEN, or grafana on PATH
+	$(BIN)/python -m tests.visual.grafana
 
 check: $(STAMP)  ## formatting, lint, types, import contracts, generated files up to date
 	$(BIN)/ruff format --check .
@@ -83,6 +88,10 @@ check: $(STAMP)  ## formatting, lint, types, import contracts, generated files u
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/otel-metrics render --check
+	@$(MAKE) --no-print-directory docs
+
+docs: $(STAMP)  ## the documentation as a site (build/site/index.html); a warning is an error, nothing is fetched
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/site.doctrees -b html docs build/site
 
 release:  ## wheel, source distribution, SBOM and checksums, built twice and checked (dist)
 	@PYTHON="$(PYTHON)" scripts/release.sh
@@ -91,23 +100,22 @@ format: $(STAMP)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) servers  ## measure record calls, scrapes and reads
+bench: $(STAMP)  ## measure what docs/benchmarks.md has: record calls, scrapes, memory, imports (10 minutes)
 	@$(BIN)/python -m benchmarks
 
 FUZZ_SECONDS ?= 600
-SOAK_SECONDS ?= 300
 
 fuzz: $(STAMP)  ## any input, for FUZZ_SECONDS (600); what fails is kept in .cache/fuzz and tried first the next time
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); \
-	while $(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz --timeout=600; do \
+	while $(BIN)/python -m pytest -q tests/fuzz tests/multiprocess/test_damaged.py --hypothesis-profile=fuzz --timeout=600; do \
 		[ $$(date +%s) -lt $$end ] || exit 0; \
 	done; exit 1
 
 soak: $(STAMP)  ## record and scrape under attack for SOAK_SECONDS (300); says worst answers, threads, descriptors, memory
-	$(BIN)/python scripts/soak.py --seconds $(SOAK_SECONDS)
+	$(BIN)/python scripts/soak.py --seconds $(or $(SOAK_SECONDS),300)
 
-soak-processes: $(STAMP)  ## processes that share totals, replaced all the time, for SOAK_SECONDS (300): exact, and nothing grows
-	$(BIN)/python scripts/soak_processes.py --seconds $(SOAK_SECONDS)
+soak-processes: $(STAMP)  ## processes that share totals, replaced all the time, for SOAK_SECONDS (600): exact, and nothing grows
+	$(BIN)/python scripts/soak_processes.py --seconds $(or $(SOAK_SECONDS),600)
 
 up:  ## the whole stack in containers
 	@scripts/up.sh

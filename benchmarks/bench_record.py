@@ -1,6 +1,6 @@
 """What a record call costs, against making the same updates by other means; folding and hand-over included.
 
-    python -m benchmarks.bench_record [--quick] [--json FILE] [--markdown FILE]
+    python -m benchmarks.bench_record [--quick] [--only CALL]
 
 Contenders take turns in one process, so take the ratios: machines differ and are noisy. Every call and setting has a
 process of its own, as memory that others have used up and scattered slows down. Figures are microseconds per call;
@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import random
 import threading
 import time
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.memory import bytes_per_series
@@ -36,7 +34,7 @@ from benchmarks.record_calls import (
     SQLITE,
     prepare,
 )
-from benchmarks.record_report import markdown, promises
+from benchmarks.record_report import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +44,8 @@ if TYPE_CHECKING:
 Work = list[tuple[str, float, float, tuple[Any, ...]]]
 Row = dict[str, Any]
 
-# (series, threads, readers): everything once, the rest for the three commonest calls
-SETTINGS = ((1, 1, 1), (500, 1, 1), (500, 1, 2), (10_000, 1, 1), (1, 4, 1), (500, 4, 1), (500, 4, 2), (10_000, 4, 2))
+# (series, threads, readers): every call once, the rest for the three commonest
+SETTINGS = ((1, 1, 1), (500, 1, 1), (500, 1, 2), (10_000, 1, 1), (500, 4, 1), (10_000, 4, 2))
 COMMON = ("record_performance_metric", "record_feature_usage", "record_error")
 CALLS_PER_RUN = {
     OURS: 100_000,
@@ -183,37 +181,26 @@ def _in_threads(target: Any, parts: list[Any]) -> None:
         thread.join()
 
 
+def run(only: str = "", *, quick: bool = False) -> list[Row]:
+    """Measure all settings, or the calls whose name contains ``only``; ``quick`` with a tenth of the calls."""
+    rows: list[Row] = []
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
+        for setting in SETTINGS:
+            for call in CALLS:
+                if only in call.name and (setting == (1, 1, 1) or call.name in COMMON):
+                    found = processes.apply(measure, (call, *setting, 0.1 if quick else 1.0))
+                    rows += found
+                    means = (f"{row['contender']} {row['mean']:.2f}" for row in found)
+                    print(f"{setting!s:16} {call.name:36}", *means, sep="  ", flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls, less exact")
-    parser.add_argument("--only", help="calls whose name contains this")
-    parser.add_argument("--json", type=Path, default=Path(".cache/benchmarks/record.json"))
-    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--only", default="", help="calls whose name contains this")
     arguments = parser.parse_args()
-    rows: list[Row] = []
-    processes = get_context("spawn").Pool(1, maxtasksperchild=1)
-    for setting in SETTINGS:
-        for call in CALLS:
-            if arguments.only and arguments.only not in call.name:
-                continue
-            if setting in {(1, 1, 1), (500, 1, 2)} or call.name in COMMON:
-                found = processes.apply(measure, (call, *setting, 0.1 if arguments.quick else 1.0))
-                rows += found
-                means = {row["contender"]: row["mean"] for row in found}
-                print(
-                    f"{setting!s:16} {call.name:36}",
-                    *(f"{name} {mean:.2f}" for name, mean in means.items()),
-                    sep="  ",
-                    flush=True,
-                )
-    memory = bytes_per_series()
-    report = markdown(rows, memory)
-    print(report)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    results = {"calls": rows, "promises": promises(rows, memory), "memory": memory}
-    arguments.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    if arguments.markdown:
-        arguments.markdown.write_text(report, encoding="utf-8")
+    print(tables(run(arguments.only, quick=arguments.quick), bytes_per_series()))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SERIES = 2_000
 PLAIN = "plain SDK, explicit buckets"
@@ -37,13 +40,18 @@ def bytes_per_series() -> list[dict[str, Any]]:
 def measure(contender: str) -> float:
     """Return the bytes that a series of a histogram and one of a counter take, recorded to and collected."""
     fill = _sdk(contender) if contender != CLIENT else _client()
+    return taken_by(fill, SERIES)
+
+
+def taken_by(fill: Callable[[int, int], None], number: int) -> float:
+    """Return the bytes that one of a ``number`` takes; ``fill`` makes those from a start to an end."""
     fill(0, 10)
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    fill(10, SERIES + 10)
+    fill(10, number + 10)
     gc.collect()
-    return (tracemalloc.get_traced_memory()[0] - before) / SERIES
+    return (tracemalloc.get_traced_memory()[0] - before) / number
 
 
 def _client() -> Any:

@@ -19,6 +19,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
+from otel_metrics.forks import Part, renew_after_fork
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
@@ -56,6 +58,7 @@ def before_end(pusher: Pusher) -> None:
     """Have ``pusher`` asked to push before this process ends: by SIGTERM, as a child of a pool, or as a Celery worker."""
     _pushers.add(pusher)
     _watch_signal()
+    _hear_the_pool()
     for name in _POOLS:
         # What is not loaded has not made this process, and its children come here by the hook for forks.
         if (pool := sys.modules.get(name)) is not None:
@@ -97,14 +100,26 @@ class Periodic:
 
     Args:
         work: what it raises is logged.
-        interval: seconds between two calls.
+        interval: seconds between two calls, or what tells how many there are to the next one.
         costly: where a call takes long, seconds between two calls as a multiple of that.
+        first: seconds until the first call, if not those between two.
         name: of the thread.
     """
 
-    def __init__(self, work: Callable[[], object], interval: float, costly: float = 0.0, *, name: str) -> None:
+    def __init__(
+        self,
+        work: Callable[[], object],
+        interval: float | Callable[[], float],
+        costly: float = 0.0,
+        *,
+        first: float | None = None,
+        name: str,
+    ) -> None:
         self._work = work
-        self._interval = interval
+        self._interval = interval if callable(interval) else lambda: interval
+        self._first = first
+        self.urgent = False
+        """For the work: whether somebody waits for it, or the process is about to end."""
         self._costly = costly
         self._process = os.getpid()
         self._hurried = -inf
@@ -139,7 +154,7 @@ class Periodic:
             ended(self)
 
     def _run(self) -> None:
-        due = time.monotonic() + self._interval
+        due = time.monotonic() + (self._interval() if self._first is None else self._first)
         waiting: list[threading.Event | None] = []
         while None not in waiting:
             waiting = []
@@ -152,6 +167,7 @@ class Periodic:
             if waiting == [None]:
                 return
             started = time.monotonic()
+            self.urgent = bool(waiting) or started < self._hurried
             try:
                 self._work()
             except Exception:
@@ -162,14 +178,14 @@ class Periodic:
             finished = time.monotonic()
             spent = finished - started
             hurries = finished < self._hurried
-            due = finished + (max(_HURRY, 4 * spent) if hurries else max(self._interval, self._costly * spent))
+            due = finished + (max(_HURRY, 4 * spent) if hurries else max(self._interval(), self._costly * spent))
 
 
 def _watch_pool(pool: ModuleType) -> None:
     # A child forgets its finalizers when it starts, and then calls what is registered here.
     if pool not in _watched:
         _watched.append(pool)
-        pool.register_after_fork(_watched, lambda _: _finalize(pool))
+        pool.register_after_fork(_watched, lambda _: _child_of(pool))
         _finalize(pool)
 
 
@@ -178,6 +194,11 @@ class _Watched(list[Any]):
 
 
 _watched: Final = _Watched()
+
+
+def _child_of(pool: ModuleType) -> None:
+    _finalize(pool)
+    _hear_the_pool()  # not before: a child does not know yet that it is one
 
 
 def _finalize(pool: ModuleType) -> None:
@@ -189,11 +210,14 @@ class _Terminate:
 
     def __init__(self, previous: Any) -> None:
         self._previous = previous
+        self.ends = not callable(previous)
+        """Whether the process ends with it, so that to be told twice does no harm."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        _heard.set()
         with contextlib.suppress(Exception):  # whatever a push may raise inside an event loop: the process must end
             _push_all()
-        if callable(self._previous):
+        if not self.ends:
             # Requests that are being answered record yet, and what ends the process then may tell nobody.
             for pusher in list(_pushers):
                 pusher.hurry()
@@ -211,3 +235,64 @@ def _watch_signal() -> None:
         return
     with contextlib.suppress(ValueError):  # not the main interpreter
         signal.signal(signal.SIGTERM, _Terminate(previous))
+
+
+# ------------------------------------------------------------------------------------------------ the end of a pool's child
+_heard = threading.Event()
+"""Set when the handler of SIGTERM has begun."""
+
+_wakeup: tuple[int, int] | None = None
+"""Which process listens to its signals, and the descriptor that the interpreter writes them to."""
+
+_UNHEARD: Final = 0.05
+"""Seconds after which the main thread is told again."""
+
+
+def _hear_the_pool() -> None:
+    """See to it that a child of a pool ends when it is told to.
+
+    Python runs a handler when the main thread gets to it. A pool ends its children just when they begin to wait for a lock in C:
+    a signal that comes a moment before does not end that wait, and the pool waits for the child for ever.
+    """
+    global _wakeup
+    made = sys.modules.get("multiprocessing.process")
+    if made is None or made.parent_process() is None or not _told_to_end() or not hasattr(signal, "pthread_kill"):
+        return
+    if threading.current_thread() is not threading.main_thread() or (_wakeup and _wakeup[0] == os.getpid()):
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    if before != -1 and not (_wakeup and _wakeup[1] == before):  # an event loop's
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
+        return
+    _wakeup = os.getpid(), write
+    threading.Thread(target=_tell_again, args=(read,), name="otel_metrics.end", daemon=True).start()
+
+
+def _told_to_end() -> bool:
+    handler = signal.getsignal(signal.SIGTERM)
+    return isinstance(handler, _Terminate) and handler.ends
+
+
+def _tell_again(read: int) -> None:
+    while signal.SIGTERM not in os.read(read, 64):
+        pass
+    main = threading.main_thread().ident
+    while main is not None and not _heard.wait(_UNHEARD) and _told_to_end():
+        signal.pthread_kill(main, signal.SIGTERM)
+
+
+def _after_fork_in_child() -> None:
+    """What is written to that descriptor is heard by the parent."""
+    global _heard
+    _heard = threading.Event()
+    if _wakeup is not None and threading.current_thread() is threading.main_thread():
+        before = signal.set_wakeup_fd(-1)
+        if before != _wakeup[1]:
+            signal.set_wakeup_fd(before)
+
+
+renew_after_fork(Part.ENDS, _after_fork_in_child)

@@ -34,8 +34,8 @@ class Part(IntEnum):
     """Ports and threads that serve scrapes: the parent's."""
     NEIGHBOURS = 6
     """What is known of other processes at the same address."""
-    GARBAGE_COLLECTION = 7
-    """Garbage collection that a scrape of the parent held back."""
+    ENDS = 7
+    """Where signals are written to for the parent."""
     RUNTIME = 8
     """The process's provider, recorder and reader: made anew, of parts that work again."""
 

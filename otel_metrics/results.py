@@ -79,11 +79,12 @@ class Result(Section, _Warnings):
     """What every result says of itself."""
 
     source: SourceName
-    """Who answered: this process (``local``), or the server."""
+    """Who answered: this process, or all that share a directory with it (``local``), or the server."""
     window: TimeWindow
     """The time really covered."""
     scope: dict[str, str]
-    """Labels of the series that were asked for, such as ``{"job": "shop"}``. Empty: everything that the source knows."""
+    """Labels of the series that were asked for, such as ``{"job": "shop"}``; the ``service_instance_id`` that all processes of
+    a directory have together, where these answer. Empty: everything that the source knows."""
 
 
 class ValueStatistics(TypedDict):
@@ -167,16 +168,11 @@ class SatisfactionOfType(ScoreStatistics):
     """Scores of exactly 1 that came before the scale of their type was known, counted as the worst; see ``satisfaction_scales``."""
 
 
-class SatisfactionSection(ScoreStatistics, Section):
+class SatisfactionSection(SatisfactionOfType, Section):
     """Satisfaction in a dashboard."""
 
-    total_responses: int
     satisfied_responses: int
     """Scores at or above the threshold."""
-    satisfaction_rate: float
-    """Share of scores at or above the threshold, 0 to 1."""
-    doubtful_responses: int
-    """Scores of exactly 1 that came before the scale of their type was known, counted as the worst; see ``satisfaction_scales``."""
     by_type: dict[str, SatisfactionOfType]
     """By satisfaction type."""
 
@@ -420,7 +416,7 @@ class DailyRow(_Warnings):
     reason: str
     """What may be missing, if it is not complete."""
     source: SourceName
-    """Who answered: this process (``local``), or the server."""
+    """Who answered: this process, or all that share a directory with it (``local``), or the server."""
     estimated: list[str]
     """Columns whose values are estimates."""
 

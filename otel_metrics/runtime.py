@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -15,7 +16,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME
 from prometheus_client import REGISTRY, CollectorRegistry
 
-import otel_metrics.exporter.apps  # noqa: F401 (a child forked while another thread imports would wait for it for ever)
+# What a child serves with: forked while another thread imports that, it would wait for it for ever.
+import otel_metrics.exporter.apps
+import otel_metrics.exporter.server
+import otel_metrics.exporter.tls  # noqa: F401
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.exporter.configured import answer_with
@@ -26,11 +30,8 @@ from otel_metrics.facade.advanced import AdvancedMetrics
 from otel_metrics.facade.basic import MetricsCollector
 from otel_metrics.facade.binding import PROCESS, Backend, Binding
 from otel_metrics.forks import Part, notice_fork, renew_after_fork
-from otel_metrics.querying.client import Access, PrometheusClient
 from otel_metrics.querying.fallback_source import FallbackSource
-from otel_metrics.querying.local_source import LocalSource
-from otel_metrics.querying.prometheus_source import PrometheusSource
-from otel_metrics.querying.scope import Scope
+from otel_metrics.querying.local_source import Local, LocalSource
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.recording.shared import SharedSinks
@@ -39,15 +40,21 @@ from otel_metrics.settings import Settings
 from otel_metrics.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
     from opentelemetry.sdk.resources import Resource
+    from typing_extensions import Unpack
 
+    from otel_metrics.catalogue import Metric
     from otel_metrics.exporter import ServerHandle
+    from otel_metrics.exporter.apps import AppOptions, ASGIApp, Receive, Scope, Send, StartResponse, WSGIApp
+    from otel_metrics.exporter.server import ServerOptions
     from otel_metrics.facade.binding import Facade
     from otel_metrics.multiprocess.totals import SharedTotals
+    from otel_metrics.querying.prometheus_source import PrometheusSource
     from otel_metrics.querying.source import Source
+    from otel_metrics.settings import SettingsFields
 
     Objects = tuple[MetricsCollector, AdvancedMetrics]
 
@@ -70,14 +77,17 @@ class Runtime:
         self.resource: Resource = resource(parent.resource if parent else None)
         # On a provider of the application's own the instance id is that provider's, which is not ours to know.
         server = _server(settings, self._instance_id if settings.meter_provider is None else None)
+        if settings.otlp is not None:
+            _need_otlp()
         self.totals: SharedTotals | None = parent.totals if parent else _shared_totals(settings, self.resource)
         self._reader: PrometheusReader | None = None
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
+        self._shared_push: MetricReader | None = None
         if settings.meter_provider is None:
-            readers: list[MetricReader] = _push(settings)
+            readers: list[MetricReader] = [] if settings.pushes_for_all else _push(settings)
             if self.totals is None:
-                self._reader = _reader_of_process()
+                self._reader = _reader_of_process(settings)
                 readers.insert(0, self._reader)
             # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
             exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
@@ -87,16 +97,18 @@ class Runtime:
         self.recorder = Recorder(provider, settings, __version__, SharedSinks(self.totals) if self.totals else None)
         if self.totals is not None:
             # Its registry holds nothing else: what an application registered itself is of this process alone.
-            self._reader = SharedReader(
+            self._reader = reader = SharedReader(
                 self.totals,
                 self.recorder.share,
                 self.resource,
                 settings.clock,
                 registry=CollectorRegistry(),
                 resource_constant_labels=(INSTANCE,),
+                native_only=settings.native_only,
             )
-        local = LocalSource(self.recorder.local_store, self._warnings)
-        self.source = _source(server, local, settings)
+            if settings.pushes_for_all:
+                self._shared_push = _push_for_all(self.totals, self.recorder.share, reader.collected)
+        self.source = _source(server, LocalSource(self._local), settings)
         self.backend = Backend(
             Binding(self.recorder),
             self.recorder.flusher,
@@ -113,8 +125,18 @@ class Runtime:
     def _instance_id(self) -> str:
         return str(self.resource.attributes[INSTANCE]) if self.totals is None else self.totals.read().instance_id
 
-    def _warnings(self) -> tuple[str, ...]:
-        return (_ONE_OF_MANY,) if self.totals is not None or neighbours else ()
+    def _local(self) -> Local:
+        """Return what a getter is answered from: all processes that share a directory, or this one."""
+        shared = self.recorder.shared_store
+        if shared is None:
+            return Local(self.recorder.local_store, warnings=(_ONE_OF_MANY,) if neighbours else ())
+        self.recorder.share({})
+        if self.totals is not None:
+            self.totals.ask()
+        values = shared.values()
+        if values is None:
+            return Local(self.recorder.local_store, warnings=(_ONE_OF_MANY,))
+        return Local(values, {_INSTANCE_LABEL: values.instance_id})
 
     @property
     def reader(self) -> PrometheusReader:
@@ -131,10 +153,13 @@ class Runtime:
             )
         return self._reader
 
-    def serve(self, **options: Any) -> ServerHandle:
+    def serve(self, host: str | None = None, port: int | None = None, **options: Unpack[ServerOptions]) -> ServerHandle:
         """Serve the metrics over HTTP; see :func:`otel_metrics.serve`."""
-        options = {"host": self.settings.host, "port": self.settings.port, **options}
-        handle = self.reader.serve(**options)
+        handle = self.reader.serve(
+            host=self.settings.host if host is None else host,
+            port=self.settings.port if port is None else port,
+            **options,
+        )
         if handle not in self._servers:
             self._servers.append(handle)
         return handle
@@ -147,6 +172,8 @@ class Runtime:
         """Stop serving and ticking. What was recorded but not collected has been handed to the readers."""
         for server in self._servers:
             server.close()
+        if self._shared_push is not None:
+            self._shared_push.shutdown()
         private, self._private = self._private, None  # once: it may be replaced and end the block that made it
         if private is not None:
             private.shutdown()  # a reader that pushes collects once more, so the recorder has to be there yet
@@ -156,14 +183,16 @@ class Runtime:
             self.totals.close()
 
 
+_INSTANCE_LABEL: Final = INSTANCE.replace(".", "_")
+
 _ONE_OF_MANY: Final = (
     "answered from this process alone, which is one of several: ask a Prometheus server for all of them"
 )
 
 
-def _reader_of_process() -> PrometheusReader:
+def _reader_of_process(settings: Settings) -> PrometheusReader:
     registry = CollectorRegistry()
-    reader = PrometheusReader(registry=registry, resource_constant_labels=(INSTANCE,))
+    reader = PrometheusReader(registry=registry, resource_constant_labels=(INSTANCE,), native_only=settings.native_only)
     registry.register(OtherRegistry(registry, REGISTRY))  # after it: what the application registered itself comes last
     return reader
 
@@ -184,6 +213,11 @@ def _server(settings: Settings, instance: Callable[[], str] | None) -> Prometheu
     """Return the server that answers getters, if it is not this process. ``instance`` tells whose job they are about."""
     if settings.prometheus_url is None:
         return None
+    # Here, as most processes ask no server, and an HTTP client takes a fifth of what this package takes to load.
+    from otel_metrics.querying.client import Access, PrometheusClient
+    from otel_metrics.querying.prometheus_source import PrometheusSource
+    from otel_metrics.querying.scope import Scope
+
     access = Access.of(settings)
     client = PrometheusClient(settings.prometheus_url, timeout=settings.prometheus_timeout, access=access)
     return PrometheusSource(client, settings.clock, Scope(settings.prometheus_matchers, instance))
@@ -200,10 +234,6 @@ def _push(settings: Settings) -> list[MetricReader]:
     """Return the reader that pushes, if one is asked for."""
     if settings.otlp is None:
         return []
-    try:
-        from otel_metrics.exporter.push import otlp_reader
-    except ImportError as error:
-        raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics-bridge[otlp]'") from error
     variables = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
     endpoint = next(filter(None, map(os.environ.get, variables)), "")
     if settings.otlp == "delta" and "/opentelemetry/" in f"{urlsplit(endpoint).path}/":
@@ -211,7 +241,25 @@ def _push(settings: Settings) -> list[MetricReader]:
             "otlp='delta' is not allowed with VictoriaMetrics' own receiver, which would take every delta for a total; "
             "allowed: cumulative, or delta by way of a collector with the processor deltatocumulative"
         )
+    from otel_metrics.exporter.push import otlp_reader
+
     return [otlp_reader(temporality=settings.otlp)]
+
+
+def _push_for_all(
+    totals: SharedTotals, share: Callable[[Mapping[Metric, float]], None], collect: Callable[[], MetricsData | None]
+) -> MetricReader:
+    """Return the reader that pushes what all processes have recorded, whenever it is this one's turn."""
+    from otel_metrics.exporter.push import SharedPushReader
+
+    return SharedPushReader(totals, partial(share, {}), collect)
+
+
+def _need_otlp() -> None:
+    try:
+        import otel_metrics.exporter.push  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError("otlp needs its extra: pip install 'otel-metrics-bridge[otlp]'") from error
 
 
 # ------------------------------------------------------------------------------------- the process's default runtime
@@ -235,7 +283,7 @@ def _following() -> Iterator[Facade]:
 _left: Callable[[Runtime], None] | None = None
 """Told, inside a recording of a test, of each runtime that another one takes the place of; it is not closed yet."""
 
-_inherited: dict[str, Any] = {}
+_inherited: SettingsFields = {}
 """What settings have inside a recording of a test unless they say otherwise."""
 
 
@@ -281,7 +329,7 @@ def current() -> Runtime:
         return _current or _use(Runtime(Settings.from_env(**_inherited), _objects))
 
 
-def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
+def configure(settings: Settings | None = None, **overrides: Unpack[SettingsFields]) -> Settings:
     """Configure the process's metrics: call it once at start-up, before anything is recorded or served.
 
     Takes a :class:`~otel_metrics.Settings`, or its fields as keywords on top of the environment's. Objects that
@@ -296,7 +344,8 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise ConfigurationError(
             f"settings={settings!r} is not allowed; allowed: an otel_metrics.Settings, or keywords"
         )
-    settings = settings or Settings.from_env(**{**_inherited, **overrides})
+    fields: SettingsFields = {**_inherited, **overrides}
+    settings = settings or Settings.from_env(**fields)
     with _lock:
         old = _current
         _use(Runtime(settings, _objects))
@@ -319,7 +368,7 @@ def get_advanced_metrics() -> AdvancedMetrics:
     return current().advanced
 
 
-def serve(host: str | None = None, port: int | None = None, **options: Any) -> ServerHandle:
+def serve(host: str | None = None, port: int | None = None, **options: Unpack[ServerOptions]) -> ServerHandle:
     """Serve the metrics at ``http://host:port/metrics`` from daemon threads and return a handle (``url``, ``port``, ``close()``).
 
     Listens on loopback unless told otherwise; port 0 takes any free one. Where another process has the address, this one waits
@@ -330,28 +379,27 @@ def serve(host: str | None = None, port: int | None = None, **options: Any) -> S
         ConfigurationError: with a ``meter_provider`` of the application's own.
         OSError: the address is none of this machine's, or is served with other options.
     """
-    given = {"host": host, "port": port}
-    return current().serve(**{name: value for name, value in given.items() if value is not None}, **options)
+    return current().serve(host, port, **options)
 
 
-def asgi_app(**options: Any) -> Callable[..., Any]:
+def asgi_app(*, metrics_path: str = "/metrics", **options: Unpack[AppOptions]) -> ASGIApp:
     """Return an ASGI application that answers scrapes, to mount in the application's own server.
 
-    ``options`` are those of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app` (authentication, limits).
+    Its arguments are those of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app`.
     """
-    mounted = _Mounted(current().reader, lambda reader: reader.asgi_app(**options))
+    mounted = _Mounted(current().reader, lambda reader: reader.asgi_app(metrics_path=metrics_path, **options))
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await mounted.app(_reader())(scope, receive, send)
 
     return app
 
 
-def wsgi_app(**options: Any) -> Callable[..., Any]:
+def wsgi_app(*, metrics_path: str = "/metrics", **options: Unpack[AppOptions]) -> WSGIApp:
     """Return a WSGI application that answers scrapes, to mount in the application's own server; see :func:`asgi_app`."""
-    mounted = _Mounted(current().reader, lambda reader: reader.wsgi_app(**options))
+    mounted = _Mounted(current().reader, lambda reader: reader.wsgi_app(metrics_path=metrics_path, **options))
 
-    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return mounted.app(_reader())(environ, start_response)
 
     return app

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, get_args
 from urllib.parse import urlsplit
 
 from otel_metrics.catalogue import CATALOGUE
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
+    from typing_extensions import Unpack
 
 Scale = Literal["0-1", "1-5"]
 
 Temporality = Literal["cumulative", "delta"]
+
+OtlpPer = Literal["host", "process"]
 
 WhenUnavailable = Literal["local", "raise"]
 
@@ -40,12 +43,20 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 TEMPORALITIES: Final[tuple[Temporality, ...]] = get_args(Temporality)
+_OTLP_PER: Final[tuple[OtlpPer, ...]] = get_args(OtlpPer)
 WHEN_UNAVAILABLE: Final[tuple[WhenUnavailable, ...]] = get_args(WhenUnavailable)
 _EVENTS_TO: Final[tuple[EventsTo, ...]] = get_args(EventsTo)
 _LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
 _LABEL_NAMES: Final = frozenset(name for metric in CATALOGUE for name in metric.label_names)
 _LONGEST_TIMEOUT: Final = 3600
 _LABEL_NAME: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
+_SERVER: Final = (
+    "an http:// or https:// address, with a path at most; credentials come from prometheus_password_file or "
+    "prometheus_token_file"
+)
+_OR_NONE: Final = ", or None"
+"""Not where settings are text: what is not there is none."""
+
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -77,7 +88,8 @@ class Settings:
     """Emit OpenTelemetry log events here; by default into OpenTelemetry's global logger provider."""
 
     prometheus_url: str | None = None
-    """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process."""
+    """Answer ``get_*`` from this server (``OTM_PROMETHEUS_URL``); by default they answer from this process, or from all that share
+    a ``multiprocess_directory``."""
 
     prometheus_matchers: Mapping[str, str] = field(default_factory=dict)
     """Labels that series must have for getters to count them, such as ``{"env": "prod"}`` (``OTM_PROMETHEUS_MATCHERS``, as
@@ -88,8 +100,8 @@ class Settings:
     """Seconds that a getter waits for the server, retries included, an hour at most (``OTM_PROMETHEUS_TIMEOUT``)."""
 
     prometheus_unavailable: WhenUnavailable = "local"
-    """What a getter does when the server cannot answer (``OTM_PROMETHEUS_UNAVAILABLE``): ``local``, answer from this process
-    alone and say so in ``source`` and ``warnings`` of the result; ``raise``, raise the :class:`~otel_metrics.errors.QueryError`. With
+    """What a getter does when the server cannot answer (``OTM_PROMETHEUS_UNAVAILABLE``): ``local``, answer from this process,
+    or all of its directory, and say so in ``source`` and ``warnings`` of the result; ``raise``, raise the :class:`~otel_metrics.errors.QueryError`. With
     ``raise`` this process keeps no values, which saves up to a third of a record call."""
 
     prometheus_username: str | None = None
@@ -108,6 +120,11 @@ class Settings:
     """Push by OTLP as well, ``cumulative`` or ``delta`` (``OTM_OTLP``); the specification's ``OTEL_EXPORTER_OTLP_*`` variables
     say where to, how often and with what headers. Needs the extra ``otlp``."""
 
+    otlp_per: OtlpPer | None = None
+    """Who pushes by OTLP (``OTM_OTLP_PER``): ``host``, one of the processes that share a ``multiprocess_directory`` for all of them, as one
+    instance; ``process``, each its own numbers, as an instance of its own. By default ``host`` if there is such a directory, but
+    ``process`` with ``delta``, as no process knows what another one has pushed."""
+
     multiprocess_directory: str | os.PathLike[str] | None = None
     """Directory that all processes of this application share (``OTM_MULTIPROCESS_DIR``). The endpoint of any of them then answers for all,
     living and dead, as one instance; see docs/workers.md. One directory per application, on a file system of this machine."""
@@ -117,6 +134,11 @@ class Settings:
 
     port: int = 9464
     """Port that ``serve()`` listens on, 0 for any free one (``OTEL_EXPORTER_PROMETHEUS_PORT``)."""
+
+    native_only: bool = False
+    """Leave classic buckets out of protobuf scrapes, which carry native ones (``OTM_NATIVE_ONLY``): a key of
+    ``record_performance_metric`` then takes 1.1 kB instead of 1.6. Text keeps them.
+    Only where every Prometheus that scrapes has ``scrape_native_histograms: true``; without it, counts and sums are all that it keeps."""
 
     strict: bool = False
     """Raise :class:`~otel_metrics.errors.InvalidArgumentError` on bad input instead of counting and logging it (``OTM_STRICT``)."""
@@ -145,8 +167,8 @@ class Settings:
         """Check every value, and those that go together."""
         for name, (fits, allowed) in ALLOWED.items():
             _require(fits(getattr(self, name)), name, getattr(self, name), allowed)
-        if self.prometheus_url is not None:
-            _check_url(self.prometheus_url)
+        if self.prometheus_url is not None and (wrong := wrong_address(self.prometheus_url)):
+            raise ConfigurationError(f"prometheus_url={wrong}")
         _require(
             (self.prometheus_username is None) == (self.prometheus_password_file is None),
             "prometheus_username",
@@ -174,6 +196,12 @@ class Settings:
             )
             _require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
         _require(
+            self.otlp_per != "host" or (self.multiprocess_directory is not None and self.otlp != "delta"),
+            "otlp_per",
+            self.otlp_per,
+            "process, or host with a multiprocess_directory and cumulative totals",
+        )
+        _require(
             self.multiprocess_directory is None or self.meter_provider is None,
             "multiprocess_directory",
             self.multiprocess_directory,
@@ -186,12 +214,18 @@ class Settings:
             _require(_within(cap, Integral, 1), f"label_caps[{name!r}]", cap, "an integer of at least 1")
 
     @property
+    def pushes_for_all(self) -> bool:
+        """Whether one process pushes for all that share a directory."""
+        shared = self.otlp == "cumulative" and self.multiprocess_directory is not None
+        return shared and self.otlp_per != "process"
+
+    @property
     def keeps_values(self) -> bool:
         """Whether this process keeps what it records for its own getters."""
         return self.prometheus_url is None or self.prometheus_unavailable == "local"
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[SettingsFields]) -> Settings:
         """Return the settings that ``environ`` (default: the process's) and its file describe, with ``overrides`` on top.
 
         The file is the one that ``OTM_CONFIG`` names, else the nearest ``pyproject.toml``; a variable wins over it.
@@ -202,10 +236,40 @@ class Settings:
         return cls(**{name: value for name, (value, _) in found(environ, overrides).items()}, **overrides)
 
 
+class SettingsFields(TypedDict, total=False):
+    """The fields of :class:`Settings` as keywords, for type checkers; a test compares both."""
+
+    meter_provider: MeterProvider | None
+    events: EventsTo | None
+    events_level: LogLevel
+    logger_provider: LoggerProvider | None
+    prometheus_url: str | None
+    prometheus_matchers: Mapping[str, str]
+    prometheus_timeout: float
+    prometheus_unavailable: WhenUnavailable
+    prometheus_username: str | None
+    prometheus_password_file: str | None
+    prometheus_token_file: str | None
+    prometheus_ca_file: str | None
+    otlp: Temporality | None
+    otlp_per: OtlpPer | None
+    multiprocess_directory: str | os.PathLike[str] | None
+    host: str
+    port: int
+    native_only: bool
+    strict: bool
+    satisfaction_threshold: float
+    satisfaction_scales: Mapping[str, Scale]
+    label_caps: Mapping[str, int]
+    series_limit: int
+    clock: Callable[[], float]
+    timer: Callable[[], float]
+
+
 def _boolean(text: str) -> bool:
     lowered = text.strip().lower()
     if lowered not in _TRUE | _FALSE:
-        raise ValueError("expected true or false")
+        raise ValueError(text)
     return lowered in _TRUE
 
 
@@ -213,14 +277,14 @@ def _pairs(text: str) -> dict[str, str]:
     """Return ``a=b,c=d`` as a mapping."""
     pairs = [pair.strip().rpartition("=") for pair in text.split(",") if pair.strip()]
     if not all(name for name, _, _ in pairs):
-        raise ValueError("expected NAME=VALUE, several with commas between them")
+        raise ValueError(text)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _scales(text: str) -> dict[str, str]:
     scales = _pairs(text)
     if not set(scales.values()) <= set(SCALES):
-        raise ValueError(f"expected TYPE=SCALE, several with commas between them; scales: {', '.join(SCALES)}")
+        raise ValueError(text)
     return scales
 
 
@@ -238,11 +302,13 @@ ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "prometheus_token_file": ("OTM_PROMETHEUS_TOKEN_FILE", str),
     "prometheus_ca_file": ("OTM_PROMETHEUS_CA_FILE", str),
     "otlp": ("OTM_OTLP", str),
+    "otlp_per": ("OTM_OTLP_PER", str),
     "events": ("OTM_EVENTS", str),
     "events_level": ("OTM_EVENTS_LEVEL", str),
     "multiprocess_directory": ("OTM_MULTIPROCESS_DIR", str),
     "host": ("OTEL_EXPORTER_PROMETHEUS_HOST", str),
     "port": ("OTEL_EXPORTER_PROMETHEUS_PORT", int),
+    "native_only": ("OTM_NATIVE_ONLY", _boolean),
     "strict": ("OTM_STRICT", _boolean),
     "satisfaction_threshold": ("OTM_SATISFACTION_THRESHOLD", float),
     "satisfaction_scales": ("OTM_SATISFACTION_SCALES", _scales),
@@ -293,9 +359,11 @@ ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "prometheus_token_file": (_is_path_or_none, "a path, or None"),
     "prometheus_ca_file": (_is_path_or_none, "a path, or None"),
     "otlp": (lambda value: value is None or value in TEMPORALITIES, f"{' or '.join(TEMPORALITIES)}, or None"),
+    "otlp_per": (lambda value: value is None or value in _OTLP_PER, f"{' or '.join(_OTLP_PER)}, or None"),
     "multiprocess_directory": (_is_path_or_none, "a path, or None"),
     "host": (_is_text, "a string"),
     "port": (lambda value: _within(value, Integral, 0, 65535), "an integer from 0 to 65535"),
+    "native_only": (lambda value: isinstance(value, bool), "True or False"),
     "strict": (lambda value: isinstance(value, bool), "True or False"),
     "satisfaction_threshold": (lambda value: _within(value, Real, 0, 1), "0.0 to 1.0"),
     "satisfaction_scales": (_is_mapping, f"a mapping of satisfaction types to {' or '.join(SCALES)}"),
@@ -306,6 +374,14 @@ ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 }
 """Field -> what a value of it has to be by itself, and how that is called."""
 
+
+_SPELLED: Final[dict[Callable[[str], Any], str]] = {
+    _boolean: "true or false",
+    _pairs: "NAME=VALUE, several with commas between them",
+    _scales: f"TYPE=SCALE, several with commas between them; scales: {', '.join(SCALES)}",
+    _caps: "LABEL=NUMBER, several with commas between them",
+}
+"""What makes a value of a variable's text -> how that has to be spelled, where it is not as in the code."""
 
 FILE: Final = "OTM_CONFIG"
 """Names the file with settings. Empty or absent: the nearest ``pyproject.toml``."""
@@ -336,10 +412,16 @@ def found(environ: Mapping[str, str] | None = None, without: Container[str] = ()
     for name, (variable, convert) in ENVIRONMENT.items():
         text = environ.get(variable, "")
         if text and name not in without:
-            try:
-                values[name] = Found(convert(text), variable)
-            except ValueError as error:
-                raise ConfigurationError(f"{variable}={text!r} is not allowed: {error}") from None
+            if name == "prometheus_url" and (wrong := wrong_address(text)):  # here, where its variable is known
+                raise ConfigurationError(f"{variable}={wrong}")
+            fits, allowed = ALLOWED[name]
+            with suppress(ValueError):
+                value = convert(text)
+                if fits(value):
+                    values[name] = Found(value, variable)
+                    continue
+            spelled = _SPELLED.get(convert, allowed.removesuffix(_OR_NONE))
+            raise ConfigurationError(f"{variable}={_shown(text)} is not allowed; allowed: {spelled}")
     known = {FILE, *(variable for variable, _ in ENVIRONMENT.values())}
     for variable in environ.keys() - known:
         # A warning, and only if it is like one of ours: others use the prefix, too.
@@ -371,7 +453,8 @@ def _in_file(environ: Mapping[str, str]) -> dict[str, Found]:
             raise ConfigurationError(f"{file}: {_unknown(name, ENVIRONMENT)}")
         fits, allowed = ALLOWED[name]
         if not fits(value):
-            raise ConfigurationError(f"{file}: {name}={_shown(value)} is not allowed; allowed: {allowed}")
+            spelled = allowed.removesuffix(_OR_NONE)
+            raise ConfigurationError(f"{file}: {name}={_shown(value)} is not allowed; allowed: {spelled}")
         values[name] = Found(str(file.parent / value) if name in _PATHS else value, str(file))
     return values
 
@@ -403,20 +486,23 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"unknown setting {name!r}{did_you_mean(name, known) or '; allowed: ' + ', '.join(sorted(known))}"
 
 
-def _check_url(url: str) -> None:
-    # A password, or a token in a query, is not shown, also where the address is mistyped.
-    shown = re.sub(r"(?s)^(https?://)?.*@", r"\1...@", url)
-    shown = re.sub(r"(?s)[?#].*", "?...", shown)
-    allowed = "an http:// or https:// address, with a path at most"
+def wrong_address(url: str, allowed: str = _SERVER) -> str:
+    """Return what is wrong with an address to which a path can be added; empty: nothing.
+
+    Who asks, a password, or a token in a query, is not shown, also where the address is mistyped.
+    """
     try:
         parts = urlsplit(url)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        fits = (
+            parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
     except ValueError:  # brackets, or a port, that are none
         fits = False
-    _require(fits and url.isprintable() and not set(url) & set(" ?#"), "prometheus_url", shown, allowed)
-    _require(
-        urlsplit(url).password is None, "prometheus_url", shown, "one without a password; use prometheus_password_file"
-    )
+    if fits and url.isprintable() and not set(url) & set(" ?#{}"):
+        return ""
+    shown = re.sub(r"(?s)^(https?://)?.*@", r"\1...@", url)
+    shown = re.sub(r"(?s)[?#].*", "?...", shown)
+    return f"{_shown(shown)} is not allowed; allowed: {allowed}"
 
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:

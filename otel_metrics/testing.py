@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics import catalogue as c
 from otel_metrics import runtime
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from prometheus_client.samples import Sample
+    from typing_extensions import Unpack
 
     from otel_metrics.facade.advanced import AdvancedMetrics
     from otel_metrics.facade.basic import MetricsCollector
+    from otel_metrics.settings import SettingsFields
 
 __all__ = ["Recording", "recording"]
 
@@ -103,7 +105,7 @@ class Recording:
 
 
 @contextmanager
-def recording(**settings: Any) -> Iterator[Recording]:
+def recording(**settings: Unpack[SettingsFields]) -> Iterator[Recording]:
     """Record apart from the process's own metrics inside the block: fresh, strict, read from this process.
 
     ``settings`` are fields of :class:`otel_metrics.Settings`; ``strict``, ``clock`` and ``timer`` hold as well for what the application
@@ -115,7 +117,8 @@ def recording(**settings: Any) -> Iterator[Recording]:
         ConfigurationError: a setting that cannot work.
     """
     result = Recording()
-    with runtime.replaced_by(Settings(**{"strict": True, "clock": _clock, "timer": _timer, **settings}), result.keep):
+    inside: SettingsFields = {"strict": True, "clock": _clock, "timer": _timer, **settings}
+    with runtime.replaced_by(Settings(**inside), result.keep):
         result._inside = True  # noqa: SLF001
         try:
             yield result

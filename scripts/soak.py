@@ -12,6 +12,7 @@ import base64
 import contextlib
 import http.client
 import json
+import multiprocessing
 import os
 import socket
 import ssl
@@ -99,61 +100,53 @@ def connect(port: int, client: int) -> socket.socket:
     )
 
 
-def peace(stop: threading.Event) -> None:
+def peace() -> None:
     """Do nothing."""
-    stop.wait()
 
 
-def attack(
-    stop: threading.Event, clients: int, port: int, act: Callable[[socket.socket, threading.Event], None]
-) -> None:
-    """Have many clients act on connections of theirs, again and again."""
+def attack(clients: int, port: int, act: Callable[[socket.socket], None]) -> None:
+    """Have many clients act on connections of theirs, again and again, until the process is ended."""
 
     def client(number: int) -> None:
-        while not stop.wait(0.05):
+        while True:
             with contextlib.suppress(OSError), connect(port, number) as connection:
-                act(connection, stop)
+                act(connection)
+            time.sleep(0.05)
 
     threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(clients)]
     for thread in threads:
         thread.start()
-    stop.wait()
-    for thread in threads:
-        thread.join(15)
+    threading.Event().wait()
 
 
-def idle(connection: socket.socket, stop: threading.Event) -> None:
+def idle(connection: socket.socket) -> None:
     """Say nothing, until cut off."""
-    connection.settimeout(0.5)
-    while not stop.is_set():
-        with contextlib.suppress(TimeoutError):
-            if not connection.recv(1):
-                return
+    connection.settimeout(None)
+    connection.recv(1)
 
 
-def slow(connection: socket.socket, stop: threading.Event) -> None:
+def slow(connection: socket.socket) -> None:
     """Send a byte now and then."""
     for byte in b"GET /metrics HTTP/1.1\r\nA: " + b"a" * 1000:
-        if stop.wait(0.2):
-            return
+        time.sleep(0.2)
         connection.sendall(bytes((byte,)))
 
 
-def scrape(connection: socket.socket, _: threading.Event) -> None:
+def scrape(connection: socket.socket) -> None:
     """Ask and take."""
     connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     while connection.recv(1 << 16):
         pass
 
 
-def stall(connection: socket.socket, stop: threading.Event) -> None:
+def stall(connection: socket.socket) -> None:
     """Ask and do not take."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-    stop.wait(8)
+    time.sleep(8)
 
 
-def guess(connection: socket.socket, _: threading.Event) -> None:
+def guess(connection: socket.socket) -> None:
     """Try a password."""
     guessed = base64.b64encode(os.urandom(9).hex().encode() + b":x").decode()
     connection.sendall(f"GET /metrics HTTP/1.1\r\nAuthorization: Basic {guessed}\r\n\r\n".encode())
@@ -189,9 +182,9 @@ class Scraper:
                 raise OSError(f"status {response.status}")
             return body
 
-    def run(self, stop: threading.Event) -> None:
-        """Scrape until told to stop."""
-        while not stop.is_set():
+    def run(self, until: float) -> None:
+        """Scrape until a time of the monotonic clock."""
+        while time.monotonic() < until:
             for accept in _FORMATS:
                 started = time.monotonic()
                 try:
@@ -201,7 +194,7 @@ class Scraper:
                     print("  a scrape failed:", repr(error))
                 self.worst = max(self.worst, time.monotonic() - started)
                 self.answers += 1
-                stop.wait(0.33)
+                time.sleep(0.33)
 
 
 @contextlib.contextmanager
@@ -239,17 +232,17 @@ def tell(process: subprocess.Popen[str], word: str | None = None) -> Any:
     return json.loads(process.stdout.readline())
 
 
-def phase(name: str, seconds: float, run: Callable[[threading.Event], None], scraper: Scraper) -> None:
-    """Attack and scrape for some seconds. The scraper has been there before: strangers have no claim to a place in a flood."""
+def phase(name: str, seconds: float, attackers: Callable[[], None], scraper: Scraper) -> None:
+    """Attack, from a process of its own, and scrape for some seconds.
+
+    The scraper has been there before: strangers have no claim to a place in a flood.
+    """
     scraper.scrape(_FORMATS[0])
-    stop = threading.Event()
-    threads = [threading.Thread(target=each, args=(stop,)) for each in (run, scraper.run)]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    process = multiprocessing.get_context("spawn").Process(target=attackers, daemon=True)
+    process.start()
+    scraper.run(time.monotonic() + seconds)
+    process.kill()
+    process.join()
     print(
         f"{name:38} scraper: {scraper.answers:4} answers, worst {scraper.worst:6.2f} s, failed {scraper.failed}",
         flush=True,
@@ -263,7 +256,7 @@ def main() -> int:
     seconds = arguments.parse_args().seconds
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as folder, victim(Path(folder)) as (process, ports):
-        phases: list[tuple[str, Callable[[threading.Event], None], partial[Scraper]]] = [
+        phases: list[tuple[str, Callable[[], None], partial[Scraper]]] = [
             ("in peace", peace, partial(Scraper, ports.plain)),
             ("500 idle connections", partial(attack, clients=500, port=ports.plain, act=idle), partial(Scraper, ports.plain)),
             ("100 slow clients", partial(attack, clients=100, port=ports.plain, act=slow), partial(Scraper, ports.plain)),

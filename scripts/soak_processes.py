@@ -19,6 +19,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Final
 
+from otel_metrics.multiprocess.recent import MOST_BYTES
+
 _PROCESSES: Final = 4
 _LIVES: Final = 4.0
 """Seconds after which a process is replaced: asked to end, by the signal or through its standard input, in turns."""
@@ -92,9 +94,12 @@ def total(samples: dict[str, float], name: str) -> float:
 
 
 def used(directory: Path, process: int) -> tuple[float, float, int]:
-    """Return the server's memory and the directory's size, in megabytes, and how many files there are."""
+    """Return the server's memory and the directory's size, in megabytes, and how many files there are.
+
+    The file of recent values grows to its bound, so it is not in the size.
+    """
     files = list(directory.iterdir())
-    size = sum(path.stat().st_blocks * 512 for path in files if path.exists())
+    size = sum(path.stat().st_blocks * 512 for path in files if path.exists() and path.suffix != ".recent")
     pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, size / 1e6, len(files)
 
@@ -127,6 +132,7 @@ def soak(seconds: float, directory: Path) -> list[str]:
         calls += sum(map(end, workers))
         workers.clear()
         now, last = scrape(port), used(directory, server.pid)
+        recent = sum(path.stat().st_size for path in directory.glob("*.recent"))
     finally:
         for each in (*workers, server):
             each.send_signal(signal.SIGKILL)
@@ -143,6 +149,9 @@ def soak(seconds: float, directory: Path) -> list[str]:
     print("memory of the server {:.1f} -> {:.1f} MB, disk {:.2f} -> {:.2f} MB, files {} -> {}".format(
         *itertools.chain.from_iterable(zip(settled, last, strict=True))
     ))  # fmt: skip
+    print(f"recent values: {recent / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:.1f}")
+    if not 0 < recent <= MOST_BYTES:
+        wrong.append("the file of recent values keeps to no bound")
     if last[0] > _GROWTH * settled[0]:
         wrong.append("memory grew")
     if last[1] > settled[1] or last[2] > settled[2]:

@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from servers import version_of  # scripts/servers.py
 from tests.servers import Servers, program
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from tests.receiver import Receiver
+
+
+settings.register_profile("suite", deadline=None)
+"""A machine that is busy for a moment is no fault of what is tested."""
+settings.load_profile("suite")
 
 
 def pytest_configure() -> None:
@@ -45,6 +53,15 @@ def session_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     """Real servers that stay up for the whole run; for module- and session-scoped fixtures to build on."""
     with contextlib.closing(Servers(tmp_path_factory.mktemp("servers"))) as started:
         yield started
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of OTLP; needs that extra."""
+    from tests.receiver import Receiver
+
+    with contextlib.closing(Receiver()) as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +17,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from otel_metrics.settings import WhenUnavailable
     from tests.servers import Prometheus, Servers
 
 DEADLINE = 20
@@ -30,8 +31,18 @@ class Wire:
         self._port = port
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+        with closing(writer):
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+            with closing(to_server):
+                await self._carry(reader, writer, from_server, to_server)
 
+    async def _carry(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        from_server: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+    ) -> None:
         async def back() -> None:
             while data := await from_server.read(2**16):
                 await self.open.wait()
@@ -46,11 +57,7 @@ class Wire:
             returning.cancel()
 
         returning = asyncio.create_task(back())
-        try:
-            await asyncio.gather(there(), returning, return_exceptions=True)
-        finally:
-            to_server.close()
-            writer.close()
+        await asyncio.gather(there(), returning, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -58,8 +65,12 @@ async def wire(server: Prometheus) -> AsyncIterator[tuple[Wire, str]]:
     made = Wire(server.port)
     async with await asyncio.start_server(made.carry, "127.0.0.1", 0) as listening:
         yield made, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # what idle connections wait for
+    for _ in range(5):  # what was accepted last has to begin before it can be ended
+        await asyncio.sleep(0)
+    waiting = asyncio.all_tasks() - {asyncio.current_task()}  # what idle connections wait for
+    for task in waiting:
         task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +121,7 @@ def test_the_loop_goes_on_while_a_server_answers(server: Prometheus) -> None:
 
 
 @pytest.mark.parametrize("unavailable", ["raise", "local"])
-def test_a_cancelled_getter_closes_its_request(server: Prometheus, unavailable: str) -> None:
+def test_a_cancelled_getter_closes_its_request(server: Prometheus, unavailable: WhenUnavailable) -> None:
     async def main() -> None:
         async with wire(server) as (line, url):
             with testing.recording(prometheus_url=url, prometheus_unavailable=unavailable, prometheus_timeout=600):

@@ -65,10 +65,6 @@ def test_the_page_records_what_it_says(capsys: pytest.CaptureFixture[str]) -> No
         schedule.clear()
         metrics.assert_value("feature_usage_total", 1, action="clean up", outcome="success")
 
-        run("Read numbers back in asyncio", names)
-        metrics.advanced.record_satisfaction("search", "overall", 0.2)
-        assert asyncio.run(names["unhappy"]()) is True
-
     run("Test what is recorded", names)
     with testing.recording() as metrics:
         names["test_an_order_is_recorded"](metrics)

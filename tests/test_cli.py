@@ -13,18 +13,32 @@ from pathlib import Path
 
 import pytest
 
-from otel_metrics.cli import daily, main
-from tests.command import COMMAND, Running, environment, otel_metrics
+from otel_metrics.cli import main, server_option, terminal
+from tests.command import COMMAND, Running, called, environment, otel_metrics
 from tests.servers import ROOT, fetch
 
 Capture = pytest.CaptureFixture[str]
 
 
-def test_help_lists_every_subcommand() -> None:
-    done = otel_metrics("--help")
-    assert done.returncode == 0
-    for name in ("demo", "dashboard", "daily", "serve", "stack", "render", "config", "doctor"):
-        assert f"  {name} " in done.stdout
+COMMANDS = (
+    "demo", "dashboard", "daily", "query", "import", "compare", "serve", "stack", "render", "config", "doctor",
+)  # fmt: skip
+
+
+def test_help_lists_every_subcommand(capsys: Capture) -> None:
+    assert called("--help") == 0
+    shown = capsys.readouterr().out
+    assert re.findall(r"^    (\w+)  ", shown, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_subcommand_is_plain_text_and_names_what_arguments_are(command: str, capsys: Capture) -> None:
+    assert called(command, "--help") == 0
+    usage, described, *_ = capsys.readouterr().out.split("\n\n")
+    assert usage.startswith(f"usage: otel-metrics {command} ")
+    assert described[0].isupper()
+    assert not set("`_") & set(described.replace("OTM_SERVERS", "")), "markup, or a name of the code"
+    assert "_PORT" not in usage
 
 
 def test_module_is_the_same_command() -> None:
@@ -46,7 +60,16 @@ def test_module_is_the_same_command() -> None:
         ("daily", "--date", "1969-12-31"),
         ("compare", "old.db", "--from", "2026-01-02", "--to", "2026-01-01"),
         ("dashboard", "--prometheus", "ftp://example.test"),
-        ("dashboard", "--prometheus", "http://user:secret@example.test"),
+        *(
+            (*command, url)
+            for command in (
+                ("dashboard", "--prometheus"),
+                ("doctor", "--endpoint"),
+                ("import", "x.db", "--victoria-metrics"),
+            )
+            for url in ("http://user:secret@example.test", "http://example.test?key=secret", "user:secret@example.test")
+        ),
+        ("render", "--check", "--grafana-url", "http://user:secret@grafana.example"),
         ("render", "--check", "--root", "/nonexistent"),
         ("render", "--check", "--grafana-url", "grafana.example"),
         ("render", "--check", "--by", "my-env"),
@@ -61,24 +84,41 @@ def test_module_is_the_same_command() -> None:
         *(("stack", "--application", target) for target in ("foo bar", "foo", "foo:0", "foo:99999", "http://foo:80")),
         ("stack", "--prometheus-port", "0"),
         *(("stack", "--retention", time) for time in ("", "0d", "forever", "5 y", "90")),
+        ("doctor", "--root", "/nonexistent"),
+        *((command, "--svg", "/nonexistent/dashboard.svg") for command in ("demo", "dashboard")),
+        ("daily", "--format", "sqlite", "--output", "/nonexistent/old.db"),
+        ("demo", "--svg", f"{'long' * 100}.svg"),
         ("serve", "json"),
         ("serve", "json:no_such_function"),
         ("serve", "no_such_module:main"),
         ("serve", "json:__name__"),
     ],
 )
-def test_wrong_use_is_status_2_and_one_message(arguments: tuple[str, ...]) -> None:
-    done = otel_metrics(*arguments)
-    assert done.returncode == 2
-    assert done.stderr.strip()
-    assert "Traceback" not in done.stderr
-    assert "secret" not in done.stderr
+def test_wrong_use_is_status_2_and_one_message(arguments: tuple[str, ...], capsys: Capture) -> None:
+    assert called(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.count("otel-metrics") >= 1
+    assert said.out == ""
+    assert "secret" not in said.err
 
 
-@pytest.mark.parametrize("option", ["--date", "--from", "--to"])
-def test_a_date_that_is_none_is_told_what_one_looks_like(option: str) -> None:
-    done = otel_metrics("daily", option, "2025-02-30")
-    assert f"argument {option}: '2025-02-30' is not YYYY-MM-DD" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        *(
+            (("daily", day, "2025-02-30"), f"{day}: '2025-02-30' is not YYYY-MM-DD")
+            for day in ("--date", "--from", "--to")
+        ),
+        (("serve", "--port", "http"), "--port: 'http' is not allowed; allowed: an integer from 0 to 65535"),
+        (
+            ("daily", "--prometheus", "localhost:9090"),
+            "--prometheus: 'localhost:9090' is not allowed; allowed: an http://",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_is_allowed(arguments: tuple[str, ...], told: str, capsys: Capture) -> None:
+    assert called(*arguments) == 2
+    assert f"error: argument {told}" in capsys.readouterr().err
 
 
 def _into(output: int, *arguments: str) -> tuple[int, str]:
@@ -138,12 +178,30 @@ def test_missing_extra_is_named() -> None:
 
 
 @pytest.mark.parametrize("command", ["dashboard", "daily"])
-def test_unreachable_server_is_status_1_and_one_message(command: str) -> None:
-    # Port 9 is "discard": nothing listens there.
-    done = otel_metrics(command, "--prometheus", "http://127.0.0.1:9", OTM_PROMETHEUS_TIMEOUT="1")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_unreachable_server_is_status_1_and_one_message(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("OTM_PROMETHEUS_TIMEOUT", "1")
+    assert called(command, "--prometheus", "http://127.0.0.1:9") == 1  # "discard": nothing listens there
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(r"otel-metrics: http://127\.0\.0\.1:9: .*refused\n", said.err)
+
+
+def test_where_no_server_was_named_one_is_told_how_to(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.delenv("OTM_PROMETHEUS_URL", raising=False)
+    monkeypatch.setattr(server_option, "DEFAULT_URL", "http://127.0.0.1:9")
+    assert called("daily") == 1
+    assert "refused; --prometheus or OTM_PROMETHEUS_URL names another server" in capsys.readouterr().err
+    assert called("daily", "--prometheus", "http://127.0.0.1:9") == 1
+    assert "another server" not in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_named_without_numbers(tmp_path: Path, capsys: Capture) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert called("render", "--root", str(taken)) == 1
+    assert capsys.readouterr().err == f"otel-metrics: {taken}: File exists\n"
 
 
 # --------------------------------------------------------------------------------------------------------------- render
@@ -169,39 +227,42 @@ def test_unreachable_server_is_status_1_and_one_message(command: str) -> None:
     ],
 )
 def test_no_cell_of_a_csv_file_is_a_formula(text: object, written: object) -> None:
-    assert daily.cell(text) == written
+    assert terminal.cell(text) == written
 
 
-def test_render_check_accepts_the_committed_files() -> None:
-    done = otel_metrics("render", "--check")
-    assert (done.returncode, done.stdout) == (0, "")
+def test_render_check_accepts_the_committed_files(capsys: Capture) -> None:
+    assert called("render", "--check") == 0
+    assert capsys.readouterr().out == ""
 
 
-def test_render_check_names_what_drifted_and_render_repairs_it(tmp_path: Path) -> None:
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A copy of the folders that rules and dashboards are in."""
     for folder in ("prometheus", "grafana"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    drifted = tmp_path / "prometheus" / "rules" / "daily.yml"
+    return tmp_path
+
+
+def test_render_check_names_what_drifted_and_render_repairs_it(own: Path, capsys: Capture) -> None:
+    drifted = own / "prometheus" / "rules" / "daily.yml"
     drifted.write_text(drifted.read_text() + "# by hand\n")
 
-    done = otel_metrics("render", "--check", "--root", str(tmp_path))
-    assert done.returncode == 1
-    assert "prometheus/rules/daily.yml" in done.stdout
-    assert otel_metrics("render", "--root", str(tmp_path)).returncode == 0
-    assert otel_metrics("render", "--check", "--root", str(tmp_path)).returncode == 0
+    assert called("render", "--check", "--root", str(own)) == 1
+    assert "prometheus/rules/daily.yml" in capsys.readouterr().out
+    assert called("render", "--root", str(own)) == 0
+    assert called("render", "--check", "--root", str(own)) == 0
     assert drifted.read_bytes() == (ROOT / "prometheus" / "rules" / "daily.yml").read_bytes()
 
 
-def test_render_puts_the_given_addresses_into_alerts(tmp_path: Path) -> None:
-    for folder in ("prometheus", "grafana"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+def test_render_puts_the_given_addresses_into_alerts(own: Path) -> None:
     links = ("--grafana-url", "https://grafana.example/", "--runbook-url", "https://wiki.example/runbook")
 
-    assert otel_metrics("render", "--root", str(tmp_path), *links).returncode == 0
-    alerts = (tmp_path / "prometheus" / "rules" / "telemetry_alerts.yml").read_text()
+    assert called("render", "--root", str(own), *links) == 0
+    alerts = (own / "prometheus" / "rules" / "telemetry_alerts.yml").read_text()
     assert 'dashboard: "https://grafana.example/d/otel-metrics-telemetry"' in alerts
     assert 'runbook_url: "https://wiki.example/runbook#telemetrylost"' in alerts
-    assert otel_metrics("render", "--check", "--root", str(tmp_path), *links).returncode == 0
-    assert otel_metrics("render", "--check", "--root", str(tmp_path)).returncode == 1
+    assert called("render", "--check", "--root", str(own), *links) == 0
+    assert called("render", "--check", "--root", str(own)) == 1
 
 
 # --------------------------------------------------------------------------------------------------------------- config
@@ -228,7 +289,7 @@ def test_config_shows_each_value_and_where_it_comes_from(tmp_path: Path) -> None
 def test_config_tells_what_cannot_work_without_its_secret() -> None:
     done = otel_metrics("config", OTM_PROMETHEUS_URL="http://me:geheim@prometheus")
     assert done.returncode == 2
-    assert "use prometheus_password_file" in done.stderr
+    assert "prometheus_password_file" in done.stderr
     assert "geheim" not in done.stdout + done.stderr
 
 

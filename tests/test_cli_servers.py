@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import itertools
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_metrics.cli import demo_incident
 from tests.command import Running, otel_metrics
 from tests.servers import ROOT, fetch, free_port, scraping, version, wait_until
 
@@ -108,6 +111,7 @@ def test_dashboard_shows_features_their_trend_and_what_fires(server: str, column
     # Two uses just now, one of which failed.
     assert re.match(r" kiosk +2 +▁ +50 % +1( |$)", line)
     assert max(map(len, lines)) <= columns
+    assert [line.split()[1] for line in lines if line.startswith(" response_time ")] == ["4"]  # a name in one piece
     other = otel_metrics("dashboard", "--prometheus", server, "--feature", "nobody's")
     assert "KioskJams" not in other.stdout
 
@@ -299,6 +303,27 @@ def test_stack_names_what_is_missing(tmp_path: Path) -> None:
     assert "make servers" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "needed"),
+    [
+        ("prometheus", "prometheus, version 2.42.0+ds (branch: debian/sid)", "version 2.42.0; 3.5 or later is needed"),
+        (
+            "alertmanager",
+            "alertmanager, version 0.25.0 (branch: debian/sid)",
+            "version 0.25.0; 0.27 or later is needed",
+        ),
+    ],
+)
+def test_stack_names_what_is_too_old(tmp_path: Path, name: str, told: str, needed: str) -> None:
+    """As the packages of a stable distribution are: before anything is started."""
+    program = tmp_path / name
+    program.write_text(f"#!/bin/sh\necho '{told}'\n")
+    program.chmod(0o700)
+    done = otel_metrics("stack", "--state", str(tmp_path / "state"), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"otel-metrics: {program} is {needed}")
+
+
 def test_stack_that_cannot_start_shows_the_log(tmp_path: Path) -> None:
     """The port is taken: one message, and nothing is left running."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as taken:
@@ -312,18 +337,53 @@ def test_stack_that_cannot_start_shows_the_log(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------------- demo
 
 
+@pytest.mark.timeout(400)
 def test_demo_from_end_to_end() -> None:
+    """All is well, one incident is announced, exactly its alert fires and resolves, and all numbers agree."""
     with Running("demo", "--generations", "1", "--port", "0", COLUMNS="140") as demo:
         url = demo.wait_for(r"Metrics: +(http://\S+/metrics)")
         prometheus = demo.wait_for(r"Prometheus: +(http://\S+)")
         demo.until(lambda: b'feature="learning-engine"' in fetch(url))
-        assert demo.wait(120) == 0, demo.output
-    assert "alerts are part of the show" in demo.output
+        assert demo.wait(300) == 0, demo.output
+    story = [
+        "All is well: no alert has fired",
+        "Incident: The folder of the package email is gone",
+        "Alert FeatureErrorsHigh:",
+    ]
+    story += [f"FeatureErrorsHigh of source-reader {change}" for change in ("fires", "is resolved")]
+    told = [demo.output.find(words) for words in story]
+    assert -1 not in told, demo.output
+    assert told == sorted(told), demo.output
+    assert "should not have" not in demo.output
     assert re.search(r"All \d{3,} numbers agree", demo.output), demo.output
     assert "daily table" in demo.output
     assert re.search(r"usage\.total_usage +[\d,]+ +[\d,]+ +same", demo.output)
     with pytest.raises(OSError, match="refused"):
         fetch(f"{prometheus}/-/ready")
+
+
+class Engine:
+    """Works on, and has its incident when it is told to, of which no server hears."""
+
+    def __init__(self) -> None:
+        self.stopped, self.incident = threading.Event(), threading.Event()
+        self.stop = self.stopped.set
+        self.progress = self
+        self._generations = itertools.count(2)
+
+    @property
+    def generation(self) -> int:
+        return next(self._generations)
+
+
+def test_demo_says_what_it_waited_for_in_vain(session_servers: Servers, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = Engine()
+    server = session_servers.prometheus(scraping([]))
+    assert not demo_incident.tell(engine, server.url, 0.1, generations=1, seconds=None)
+    assert engine.stopped.is_set()
+    said = capsys.readouterr().out
+    assert "All is well: no alert has fired." in said
+    assert "Waited 0.6 seconds in vain for FeatureErrorsHigh of source-reader to fire." in said
 
 
 def test_demo_goes_on_without_prometheus(tmp_path: Path) -> None:

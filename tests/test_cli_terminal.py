@@ -14,7 +14,7 @@ from rich.screen import Screen
 from rich.table import Table
 from rich.text import Text
 
-from otel_metrics.cli import comparison, dashboard, demo_view, terminal, view
+from otel_metrics.cli import dashboard, demo_view, terminal, view
 from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
@@ -152,16 +152,6 @@ def test_foreign_text_cannot_steer_a_terminal(text: str, shown: str) -> None:
     assert terminal.plain(text).plain == shown
 
 
-@pytest.mark.parametrize("width", range(10, 40))
-def test_a_number_is_whole_or_not_there(width: int) -> None:
-    screen = Console(width=width, file=io.StringIO())
-    screen.print(view.table("T", ("name", "count", "total"), [("a name of some length", "1,234,567", "7,654,321")]))
-    assert isinstance(screen.file, io.StringIO)
-    # Never a prefix that could be read as a smaller number.
-    numbers = [word for word in screen.file.getvalue().split() if word[0].isdigit()]
-    assert numbers in ([], ["1,234,567"], ["1,234,567", "7,654,321"])
-
-
 @pytest.mark.parametrize("width", range(24, 130, 7))
 def test_a_narrow_table_keeps_its_names_and_whole_numbers(width: int) -> None:
     rows = [
@@ -179,7 +169,7 @@ def test_a_narrow_table_keeps_its_names_and_whole_numbers(width: int) -> None:
     assert ("milliseconds" in shown) is (width > 67)
 
 
-@pytest.mark.parametrize("width", range(16, 60))
+@pytest.mark.parametrize("width", range(10, 60))
 def test_no_number_is_cut_off_beside_short_names(width: int) -> None:
     out = io.StringIO()
     rows = [("memory", "cache", "82 MB", "100 MB", "82 %")]
@@ -227,14 +217,14 @@ def _dashboard(**usage: float) -> dict[str, Any]:
 def test_dashboards_agree_where_every_exact_number_does(
     ours: dict[str, float], theirs: dict[str, float], agree: bool
 ) -> None:
-    rows = comparison.rows(_dashboard(**ours), _dashboard(**theirs))
+    rows = demo_view.compared(_dashboard(**ours), _dashboard(**theirs))
     assert all(row.agrees for row in rows) is agree
     assert demo_view.verdict(rows).plain.startswith("All" if agree else "1 of 1 numbers differ: usage.")
 
 
 def test_estimates_are_known_in_every_part_of_their_section() -> None:
     part = {"by_action": {"open.it": {"p95_duration_ms": 2.0, "total_usage": 1}}}
-    rows = comparison.rows(_dashboard() | {"usage": part}, _dashboard() | {"usage": part})
+    rows = demo_view.compared(_dashboard() | {"usage": part}, _dashboard() | {"usage": part})
     assert {row.name: row.estimated for row in rows} == {
         "usage.by_action.open.it.p95_duration_ms": True,
         "usage.by_action.open.it.total_usage": False,

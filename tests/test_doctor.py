@@ -162,6 +162,11 @@ def test_what_is_planted_is_found(
         group["interval"] = "250ms"
     recording["groups"][0]["rules"][0]["expr"] = "up * on () up"  # fails, as many match many
     (own / "recording.yml").write_text(yaml.safe_dump(recording))
+    levels = yaml.safe_load((own / "service_levels.yml").read_text())
+    promised = levels["groups"][0]["rules"][0]
+    del levels["groups"][1]
+    promised["expr"] = "vector(0.5)"
+    (own / "service_levels.yml").write_text(yaml.safe_dump(levels))
     (own / "telemetry_alerts.yml").unlink()
     (tmp_path / "own" / "grafana" / "dashboards" / "usage.json").unlink()
     server = prometheus(
@@ -200,7 +205,12 @@ def test_what_is_planted_is_found(
         "targets": [f"job gone, http://{dead}/metrics: ", "refused"],
         "start times": ["created-timestamp-zero-ingestion"],
         "retention": ["keeps 15d"],
-        "rules": ["rules are not loaded: TelemetryTargetDown", "feature:feature_errors:increase1h", "fails: "],
+        "rules": [
+            "rules are not loaded: TelemetryTargetDown",
+            "feature:feature_usage:increase1h",
+            "service_level:objective:ratio of reading-succeeds",
+            "fails: ",
+        ],
         "native histograms": ["stores classic histograms, its rules read native ones"],
         "alertmanager": [f"http://{closed}/-/ready", "refused"],
         "duplicate scrapes": ["is scraped as job again, ", "and job shop, "],
@@ -221,7 +231,7 @@ def test_an_empty_prometheus(session_servers: Servers) -> None:
         "has no application with this library",
         "does not scrape itself",
         "knows no Alertmanager",
-        "rules are not loaded: feature:feature_errors:increase1h",
+        "rules are not loaded: feature:feature_usage:increase1h",
     ):
         assert line in " ".join(done.stdout.split())
     assert "Do: Add the job `prometheus`" in " ".join(done.stdout.split())
@@ -275,8 +285,25 @@ def test_files_are_compared_with_what_their_options_write(tmp_path: Path) -> Non
     assert done.returncode == 1
 
 
+def test_files_for_kubernetes(tmp_path: Path) -> None:
+    assert otel_metrics("render", "--format", "kubernetes", "--root", str(tmp_path)).returncode == 0
+    assert otel_metrics("doctor", "--root", str(tmp_path)).returncode == 0
+    maps = tmp_path / "kubernetes" / "dashboards.yaml"
+    maps.write_text(maps.read_text().replace("Overview", "Survey"))
+    done = otel_metrics("doctor", "--root", str(tmp_path))
+    assert "kubernetes/dashboards.yaml is of another version" in done.stdout
+    assert done.returncode == 1
+
+
 def test_a_process_alone(good: str) -> None:
     done = otel_metrics("doctor", "--endpoint", good)
     assert done.returncode == 0
     assert "healthy        process: Does it record?" in done.stdout
     assert done.stdout.splitlines()[-1] == "9 questions asked; something is wrong about none of them."
+
+
+def test_what_could_not_be_looked_at_is_not_called_well(good: str) -> None:
+    done = otel_metrics("doctor", "--endpoint", good, "--prometheus", f"http://127.0.0.1:{free_port()}")
+    assert done.returncode == 2
+    last = "10 questions asked; something is wrong about none of them; 1 could not be looked at."
+    assert done.stdout.splitlines()[-1] == last

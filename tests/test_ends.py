@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.exporter.test_push import Receiver
 from tests.processes import HOST, fetch, free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.receiver import Receiver
     from tests.servers import Servers
 
 APPLICATION = """
@@ -61,14 +60,6 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture
 def application(tmp_path: Path) -> Path:
     (tmp_path / "application.py").write_text(APPLICATION)
     (tmp_path / "pool.py").write_text(POOL)
@@ -107,6 +98,42 @@ def test_children_of_pools(receiver: Receiver, application: Path, how: str, star
     assert arrived(receiver) == 20
     assert ran.stderr == ""
     assert float(ran.stdout) < 1.5  # seconds that they took to end; whoever waits in vain waits for longer
+
+
+def test_a_child_of_a_pool_ends_although_the_signal_ends_no_wait(receiver: Receiver, application: Path) -> None:
+    """Told in another thread, as a moment before the wait, the main thread's wait for a lock in C goes on."""
+    (application / "deaf.py").write_text(
+        "import multiprocessing, os, signal, threading, time\n"
+        "from application import work\n"
+        "def tell():\n"
+        "    time.sleep(0.3)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+        "def wait():\n"
+        "    work()\n"
+        "    threading.Thread(target=tell, daemon=True).start()\n"
+        "    lock = multiprocessing.Lock()\n"
+        "    lock.acquire()\n"
+        "    lock.acquire()\n"
+        "if __name__ == '__main__':\n"
+        "    work()\n"
+        "    child = multiprocessing.get_context('fork').Process(target=wait)\n"
+        "    child.start()\n"
+        "    child.join(20)\n"
+        "    print(child.exitcode)\n"
+        "    child.kill()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "deaf.py"],
+        cwd=application,
+        env=pushing(receiver.url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout == f"{-signal.SIGTERM}\n", ran.stderr
+    assert arrived(receiver) == 2
 
 
 def test_a_web_server_that_the_signal_ends(receiver: Receiver, application: Path) -> None:

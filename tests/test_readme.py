@@ -1,21 +1,17 @@
-"""What the README promises: its queries answer, its links lead somewhere, its commands and snippets exist."""
+"""What the README promises: its queries answer, and the links of all pages lead somewhere."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-import otel_metrics
-import otel_metrics.testing
 from otel_metrics.catalogue import DAILY_TABLE
-from otel_metrics.cli import parser
 from otel_metrics.forks import Part
+from tests.pages import PAGES
 from tests.servers import ROOT, Process
 
 if TYPE_CHECKING:
@@ -24,12 +20,6 @@ if TYPE_CHECKING:
     from tests.servers import Servers
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-    ROOT / "examples" / "README.md",
-    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-]
 QUERIES = [
     line.split(" | ")[-1].rstrip(" |").strip("`")
     for line in README.partition("### What a call becomes")[2].partition("\n\nAll metrics")[0].splitlines()
@@ -96,18 +86,3 @@ def test_the_architecture_page_has_the_floors_and_the_order_of_a_fork() -> None:
     floors = page.partition("```text\n")[2].partition("```")[0]
     assert set(re.findall(r"\w+", layers)) - set(re.findall(r"\w+", floors)) == set()
     assert re.findall(r"(?m)^ +\d\. `(\w+)`", page) == [part.name for part in Part]
-
-
-def test_its_commands_exist() -> None:
-    lines = re.findall(r"^\$ otel-metrics (.*)$", README, re.MULTILINE)
-    assert lines
-    for line in lines:
-        arguments = shlex.split(line.partition("|")[0], comments=True)
-        assert isinstance(parser().parse_args(arguments), argparse.Namespace), line
-
-
-def test_its_snippets_are_python_and_use_names_that_exist() -> None:
-    for snippet in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        compile(snippet, "README.md", "exec")
-        for name in re.findall(r"otel_metrics\.(\w+)", snippet):
-            assert hasattr(otel_metrics, name), name

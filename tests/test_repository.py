@@ -111,7 +111,13 @@ def test_is_executable(name: str) -> None:
     assert os.access(ROOT / name, os.X_OK)
 
 
+def test_the_page_of_benchmarks_says_where_the_figures_of_each_are() -> None:
+    listed = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").partition("\n## Other benchmarks\n")[2]
+    names = {path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")}
+    assert set(re.findall(r"`(bench_\w+)`", listed)) == names
+
+
 def test_continuous_integration_checks_and_tests() -> None:
     text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "make check" in text
-    assert "make test" in text
+    made = {word for line in text.splitlines() if " make " in f" {line}" for word in line.split()}
+    assert {"check", "release", "test", "test-oldest-servers", "test-pythons", "visual"} <= made

@@ -6,8 +6,10 @@ import gc
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+import time
 import urllib.request
 import weakref
 from functools import partial
@@ -22,11 +24,13 @@ import otel_metrics
 from otel_metrics import ConfigurationError, testing
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.exporter import PrometheusReader
+from otel_metrics.recording.ticker import Ticker
 from tests.recording.streams import only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from otel_metrics.settings import LogLevel
     from tests.servers import Servers
 
 
@@ -56,6 +60,21 @@ def test_it_works_without_any_configuration() -> None:
     assert printed.split() == ["1", "True"]
 
 
+def test_counters_begin_in_the_call_whatever_a_thread_does_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that forks right after its first call must not leave a thread in the SDK, whose locks its child would wait for."""
+    monkeypatch.setattr(Ticker, "announce", lambda *_: None)
+    reader = InMemoryMetricReader()
+    with testing.recording(meter_provider=MeterProvider([reader], shutdown_on_exit=False)) as metrics:
+        metrics.advanced.record_error("engine", "Timeout")
+        returned = time.time_ns()
+        collected: Any = reader.get_metrics_data()
+    metrics_found = [metric for scope in collected.resource_metrics[0].scope_metrics for metric in scope.metrics]
+    errors = only([metric for metric in metrics_found if metric.name == "feature.errors"])
+    begun = {point.attributes["recovery"]: point.start_time_unix_nano for point in errors.data.data_points}
+    assert begun.keys() == {"none", "failed", "succeeded"}
+    assert max(begun.values()) <= returned
+
+
 def test_serve_listens_on_loopback_and_stops() -> None:
     with testing.recording() as metrics:
         metrics.advanced.record_feature_usage("engine", "train")
@@ -80,6 +99,16 @@ def test_service_name_and_instance_follow_the_specification() -> None:
     assert 'service_name="shop"' in printed
     assert 'feature_usage_total{action="a"' in printed
     assert 'service_instance_id="shop-1-' in printed, "made unique: a restarted pod must not go on in its own series"
+
+
+def test_an_instance_that_nobody_named_has_a_short_id_of_its_own() -> None:
+    printed = python(
+        "import otel_metrics as m, urllib.request as u\n"
+        "m.get_advanced_metrics().record_feature_usage('f', 'a')\n"
+        "print(u.urlopen(m.serve(port=0).url).read().decode())",
+    )
+    (found,) = set(re.findall('service_instance_id="([^"]*)"', printed))
+    assert re.fullmatch("[0-9a-f]{12}", found), "every line has it"
 
 
 def test_a_provider_of_the_applications_own_receives_everything() -> None:
@@ -342,7 +371,7 @@ def test_text_of_users_goes_nowhere_unless_asked_for(caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize(("level", "shown"), [("DEBUG", []), ("WARNING", ["feature.usage.recorded"])])
 def test_log_records_of_events_have_the_level_that_was_chosen(
-    level: str, shown: list[str], caplog: pytest.LogCaptureFixture
+    level: LogLevel, shown: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO), testing.recording(events="log", events_level=level) as metrics:
         metrics.advanced.record_feature_usage("engine", "train", metadata={"run": 7})

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     ("settings", "named"),
     [
         ({"prometheus_url": "prometheus:9090"}, "prometheus_url='prometheus:9090'"),
-        ({"prometheus_url": "http://me:secret@host"}, "without a password"),
+        ({"prometheus_url": "http://me:secret@host"}, "credentials come from prometheus_password_file"),
         ({"prometheus_timeout": 0}, "prometheus_timeout=0"),
         ({"prometheus_username": "me"}, "prometheus_password_file"),
         ({"otlp": "both"}, "cumulative or delta"),
+        ({"otlp_per": "thread"}, "host or process"),
+        ({"otlp_per": "host"}, "host with a multiprocess_directory"),
+        ({"otlp_per": "host", "otlp": "delta", "multiprocess_directory": "shared"}, "cumulative totals"),
         ({"port": 70000}, "port=70000"),
         ({"satisfaction_threshold": 70}, "satisfaction_threshold=70"),
         ({"satisfaction_scales": {"stars": "1-10"}}, "'stars'"),
@@ -92,17 +95,32 @@ def test_keywords_win_over_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "text"),
+    ("variable", "text", "allowed"),
     [
-        ("OTEL_EXPORTER_PROMETHEUS_PORT", "http"),
-        ("OTM_STRICT", "maybe"),
-        ("OTM_PROMETHEUS_TIMEOUT", "1s"),
-        ("OTM_SATISFACTION_SCALES", "stars=1-10"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "http", "an integer from 0 to 65535"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999", "an integer from 0 to 65535"),
+        ("OTM_STRICT", "maybe", "true or false"),
+        ("OTM_PROMETHEUS_TIMEOUT", "1s", "seconds from 0.001 to 3600"),
+        ("OTM_EVENTS", "stdout", "off, log, otel"),
+        ("OTM_PROMETHEUS_MATCHERS", "shop", "NAME=VALUE, several with commas between them"),
+        ("OTM_LABEL_CAPS", "action=many", "LABEL=NUMBER, several with commas between them"),
+        ("OTM_SATISFACTION_SCALES", "stars=1-10", "TYPE=SCALE, several with commas between them; scales: 0-1, 1-5"),
     ],
 )
-def test_a_variable_that_cannot_be_read_is_named(variable: str, text: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{variable}='{text}'"):
+def test_a_variable_that_cannot_be_is_named_with_what_can(variable: str, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
         Settings.from_env({variable: text})
+    assert str(error.value) == f"{variable}={text!r} is not allowed; allowed: {allowed}"
+
+
+def test_the_variable_of_an_address_is_named_and_its_password_is_not() -> None:
+    with pytest.raises(
+        ConfigurationError, match="OTM_PROMETHEUS_URL='prometheus:9090' is not allowed; allowed: an http://"
+    ):
+        Settings.from_env({"OTM_PROMETHEUS_URL": "prometheus:9090"})
+    with pytest.raises(ConfigurationError, match="OTM_PROMETHEUS_URL=") as error:
+        Settings.from_env({"OTM_PROMETHEUS_URL": "http://me:secret@host"})
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize("settings", ["prometheus", {"port": 1}, 5])
@@ -111,7 +129,7 @@ def test_configure_takes_nothing_but_settings(settings: Any) -> None:
         otel_metrics.configure(settings)
 
 
-@pytest.mark.parametrize("url", ["http://h", "https://h:9090/prefix/", "http://[::1]:9090", "http://me@h"])
+@pytest.mark.parametrize("url", ["http://h", "https://h:9090/prefix/", "http://[::1]:9090"])
 def test_addresses_that_work(url: str) -> None:
     assert Settings(prometheus_url=url).prometheus_url == url
 
@@ -120,6 +138,8 @@ def test_addresses_that_work(url: str) -> None:
     "url",
     [
         "me:geheim@h:9090",
+        "http://me:geheim@h",
+        "http://geheim@h",
         "htp://me:geheim@h",
         "http:me:geheim@h",
         "http:/me:geheim@h",
@@ -133,7 +153,7 @@ def test_addresses_that_work(url: str) -> None:
         "http://me:geheim@h\n",
     ],
 )
-def test_a_password_in_an_address_is_not_repeated(url: str) -> None:
+def test_who_asks_does_not_stand_in_the_address_and_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError, match="prometheus_url") as caught:
         Settings(prometheus_url=url)
     assert "geheim" not in str(caught.value)
@@ -255,7 +275,7 @@ def test_every_field_but_objects_has_a_variable() -> None:
 
 def test_misspelt_names_are_told_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ConfigurationError, match="'promethous_url'; did you mean 'prometheus_url'"):
-        Settings.from_env({}, promethous_url="http://x")
+        Settings.from_env({}, promethous_url="http://x")  # type: ignore[call-arg]
     Settings.from_env({"OTM_PROMETEUS_URL": "http://secret", "OTM_SERVERS": "x", "OTM_API_KEY": "x"})
     assert [record.getMessage() for record in caplog.records] == [
         "the variable OTM_PROMETEUS_URL is no setting; did you mean 'OTM_PROMETHEUS_URL'?"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from examples.learning_engine.learning import FEATURE, PATTERNS
 from examples.learning_engine.patterns import PatternRecognitionError
-from examples.learning_engine.results import Answer
+from examples.learning_engine.results import Answer, Opinion
 from otel_metrics import get_advanced_metrics
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from examples.learning_engine.patterns import PatternRecognizer
 
 _DOUBTFUL: Final = 0.5
+_PLAUSIBLE: Final = 3
+"""A doubtful answer is given when the patterns speak for one of its first three packages."""
 
 
 class Responder:
@@ -41,40 +43,39 @@ class Responder:
         )
         # The logarithm of a probability is below zero, and no table knows its unit.
         record(FEATURE, "model_quality", "log_confidence", math.log(ranking.confidence), unit="nats")
-        given = self._second_opinion(document) == ranking.labels[0] or not doubtful
+        opinion = self._second_opinion(document)
+        given = not doubtful or (opinion is not None and opinion.label in ranking.labels[:_PLAUSIBLE])
         if doubtful:
+            # Doubt belongs to the work, so nobody need be warned of it.
             self._metrics.record_error(
                 feature=FEATURE,
                 error_type="LowConfidenceError",
-                error_severity="warning",
+                error_severity="info",
                 error_message=f"{document.name}: only {ranking.confidence:.0%} sure that it is {ranking.labels[0]}",
-                recovery_attempted=True,
+                recovery_attempted=opinion is not None,
                 recovery_successful=given,
                 impact_level="low" if given else "medium",
             )
-        return Answer(document, ranking, given, use.duration_ms)
+        return Answer(document, ranking, opinion, given, use.duration_ms)
 
-    def _second_opinion(self, document: Document) -> str | None:
-        opinion = None
-        try:
-            with (
-                self._metrics.timed(PATTERNS, "response_time", "pattern_recognition_ms", context="production"),
-                self._metrics.track(PATTERNS, "recognize_pattern"),
-            ):
-                opinion, share = self._recognizer.recognize(self._model.tokenize(document.text))
-        except PatternRecognitionError as error:
-            self._metrics.record_exception(error, PATTERNS, "warning", impact_level="low")
-        else:
-            right = float(opinion == document.label)
-            self._metrics.record_learning_effectiveness(
-                feature=PATTERNS, learning_type="pattern_recognition", accuracy=right, confidence=share, sample_size=1
-            )
-            self._metrics.record_satisfaction(
-                feature=PATTERNS,
-                satisfaction_type="accuracy",
-                score=right,
-                feedback=f"The patterns say {opinion}, it is {document.label}",
-                interaction_id=document.name,
-                scale="0-1",
-            )
+    def _second_opinion(self, document: Document) -> Opinion | None:
+        with (
+            self._metrics.timed(PATTERNS, "response_time", "pattern_recognition_ms", context="production"),
+            self._metrics.track(PATTERNS, "recognize_pattern") as use,
+        ):
+            try:
+                opinion = Opinion(*self._recognizer.recognize(self._model.tokenize(document.text)))
+            except PatternRecognitionError as error:
+                # To have no opinion is neither a success nor a failure.
+                use.success = None
+                self._metrics.record_exception(error, PATTERNS, "info", impact_level="low")
+                return None
+        self._metrics.record_satisfaction(
+            feature=PATTERNS,
+            satisfaction_type="accuracy",
+            score=float(opinion.label == document.label),
+            feedback=f"The patterns say {opinion.label}, it is {document.label}",
+            interaction_id=document.name,
+            scale="0-1",
+        )
         return opinion

@@ -24,6 +24,7 @@ _NOT_A_SUBJECT: Final = frozenset(
 )
 _CODE: Final = re.compile(r"^\s*(>>>|@\w|(class|def|for|from|import|try|while|with)\b.*[:\w]$)", re.MULTILINE)
 _PARSING: Final = Lock()
+_MOST_PACKAGES: Final = 24
 _SHORTEST: Final = 200
 _MOST_PER_FILE: Final = 25
 
@@ -49,22 +50,22 @@ class Document:
         return zlib.crc32(self.name.encode()) % FOLDS == generation % FOLDS
 
 
-def sources(packages: frozenset[str] = frozenset(), *, fewest: int = 2) -> list[Source]:
-    """Return the files of the standard library's packages of at least ``fewest`` files, packages taking turns.
+def sources(packages: frozenset[str] = frozenset()) -> list[Source]:
+    """Return the files of the standard library's largest packages, packages taking turns.
 
     Taking turns lets the engine meet every package early. ``packages`` keeps only those named.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    turns: list[tuple[int, str, Source]] = []
+    found: dict[str, list[Path]] = {}
     for folder in sorted(path.parent for path in root.glob("*/__init__.py")):
         if folder.name in _NOT_A_SUBJECT or (packages and folder.name not in packages):
             continue
-        files = [
+        found[folder.name] = [
             path for path in sorted(folder.rglob("*.py")) if not _NOT_A_SUBJECT & set(path.parts[len(root.parts) :])
         ]
-        if len(files) >= fewest:
-            turns += [(turn, folder.name, Source(path, folder.name)) for turn, path in enumerate(files)]
-    return [source for _, _, source in sorted(turns, key=lambda entry: entry[:2])]
+    largest = sorted(found, key=lambda package: (-len(found[package]), package))[:_MOST_PACKAGES]
+    turns = [(turn, package, path) for package in largest for turn, path in enumerate(found[package])]
+    return [Source(path, package) for _, package, path in sorted(turns)]
 
 
 def parse(text: str, filename: str = "<example>") -> ast.Module:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from examples.learning_engine.answering import Responder
 from examples.learning_engine.classifier import NaiveBayes
+from examples.learning_engine.incident import PACKAGE
 from examples.learning_engine.learning import Progress, Teacher
 from examples.learning_engine.monitor import Monitor
 from examples.learning_engine.optimizer import Optimizer
@@ -34,9 +35,12 @@ class LearningEngine:
     """Runs generations on ``sources`` with a few threads; :meth:`stop` ends it at the next document."""
 
     sources: list[Source]
-    threads: int = 4
-    cache_capacity: int = 300
+    threads: int = 2
+    cache_capacity: int = 1200
     progress: Progress = field(default_factory=Progress)
+    incident: Event = field(default_factory=Event)
+    """Once it is set, the next generation meets the incident, and clears it at its end."""
+
     _stopped: Event = field(default_factory=Event)
 
     def stop(self) -> None:
@@ -54,11 +58,10 @@ class LearningEngine:
         completed: list[Generation] = []
         cache = DocumentCache(self.cache_capacity)
         monitor = Monitor(cache)
-        monitor.sample()
         monitor.start()
         try:
             with ThreadPoolExecutor(self.threads, "worker") as workers, ThreadPoolExecutor(1, "reviewer") as desk:
-                run = _Run(self, SourceReader(cache), Teacher(self.progress, self._stopped), workers, desk)
+                run = _Run(self, cache, SourceReader(cache), Teacher(self.progress, self._stopped), workers, desk)
                 number = 0
                 while number != generations and not self._stopped.is_set():
                     if number and (self._stopped.wait(pause) or (seconds and time.monotonic() - began >= seconds)):
@@ -82,6 +85,7 @@ class _Run:
     """The parts that outlive a generation."""
 
     engine: LearningEngine
+    cache: DocumentCache
     reader: SourceReader
     teacher: Teacher
     workers: ThreadPoolExecutor
@@ -92,10 +96,15 @@ class _Run:
         """Run one generation; ``None`` if it was stopped, or if there was nothing to ask."""
         progress, stopped = self.engine.progress, self.engine.stopped
         progress.generation = number + 1
+        self.cache.forget(number)
+        in_trouble = self.engine.incident.is_set()
+        self.reader.missing = PACKAGE if in_trouble else None
         model, recognizer = NaiveBayes(), PatternRecognizer()
         readings = [self.workers.submit(self._read, source) for source in self.engine.sources]
         topics = self.workers.submit(self.teacher.study, number, self.reader)
         held_out = self.teacher.teach(readings, number, model, recognizer)
+        if in_trouble:
+            self.engine.incident.clear()
         tuned_on, asked = held_out[::2], held_out[1::2]
         if stopped.is_set() or not asked:
             return None

@@ -111,6 +111,10 @@ class Teacher:
         """Record what a generation came to; a classifier that guessing beats is a critical error."""
         learnt, accuracy = generation.learnt, generation.accuracy
         self.record(FEATURE, "classification", accuracy, generation.confidence, learnt)
+        if opinions := [(answer, answer.opinion) for answer in generation.answers if answer.opinion]:
+            right = sum(opinion.label == answer.document.label for answer, opinion in opinions) / len(opinions)
+            sure = sum(opinion.share for _, opinion in opinions) / len(opinions)
+            self.record(PATTERNS, "pattern_recognition", right, sure, len(opinions))
         record = self._collector.record_learning_metric
         record(FEATURE, "accuracy", accuracy, {"training_samples": learnt, "folds": FOLDS})
         record(FEATURE, "temperature", model.temperature)

@@ -20,7 +20,7 @@ _MB: Final = 1e6
 
 
 class Monitor(threading.Thread):
-    """Takes a sample every ``interval`` seconds, and one at the end."""
+    """Takes a sample every ``interval`` seconds, and one at the end: of the time since the one before."""
 
     def __init__(self, cache: DocumentCache, interval: float = 0.5) -> None:
         super().__init__(name="monitor", daemon=True)

@@ -108,10 +108,10 @@ class Optimizer:
             self._model.temperature = temperature
             confidences = [self._model.rank(document.text).confidence for document in self._sample]
             gaps[temperature] = abs(sum(confidences) / len(confidences) - accuracy)
-        before = gaps[1.0]
         self._model.temperature = min(gaps, key=lambda temperature: gaps[temperature])
-        after = gaps[self._model.temperature]
-        return Impact(before, after, 1 - after)
+        # How far confidence can be relied on: users see more of it when the gap shrinks.
+        before, after = 1 - gaps[1.0], 1 - gaps[self._model.temperature]
+        return Impact(before, after, after)
 
     def _ranks(self) -> list[int]:
         return [self._model.rank(document.text).rank_of(document.label) for document in self._sample]

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from examples.learning_engine.corpus import Document, Source
 
 FEATURE: Final = "source-reader"
+_AT_ONCE: Final = 1.0
+_SECOND_WAY: Final = 0.75
+"""How easy it was to read something; what nobody could read is not rated."""
 
 
 class DocumentCache:
-    """Keeps the documents of the first ``capacity`` files. Files come in the same order every time, so nothing is evicted."""
+    """Keeps the documents of the first ``capacity`` files."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -40,6 +43,12 @@ class DocumentCache:
             if len(self._kept) < self.capacity:
                 self._kept[path] = documents
 
+    def forget(self, generation: int) -> None:
+        """Forget a tenth of the files, another one in every generation, as if they had changed."""
+        with self._lock:
+            for path in list(self._kept)[generation % 10 :: 10]:
+                del self._kept[path]
+
 
 class SourceReader:
     """From files and help topics to documents."""
@@ -47,24 +56,29 @@ class SourceReader:
     def __init__(self, cache: DocumentCache) -> None:
         self._cache = cache
         self._metrics = get_advanced_metrics()
+        self.missing: str | None = None
+        """The package whose folder is not where it should be."""
 
     def read(self, source: Source) -> list[Document]:
         """Return the documents in ``source``; what cannot be read is recorded as an error and yields none."""
-        if (kept := self._cache.get(source.path)) is not None:
+        path = source.path
+        if source.package == self.missing:
+            path = path.parent / "missing" / path.name
+        elif (kept := self._cache.get(path)) is not None:
             with self._metrics.track(FEATURE, "read_from_cache"):
                 return kept
         documents: list[Document] = []
         try:
             with self._metrics.track(FEATURE, "read_source", user_context=source.package) as use:
-                raw = source.path.read_bytes()
+                raw = path.read_bytes()
                 documents = definitions(source, self._decoded(source, raw))
         except (OSError, SyntaxError, UnicodeError) as error:
-            self._record(error, severity="error", impact="medium", recovered=None)
+            self._metrics.record_exception(error, FEATURE, "error", impact_level="medium")
             return documents
         self._metrics.record_performance_metric(FEATURE, "disk_io", "file_size_kib", len(raw) / 1024, unit="KiB")
         seconds = use.duration_ms / 1000
         self._metrics.record_performance_metric(FEATURE, "throughput", "files_read", 1 / seconds, unit="per_second")
-        self._cache.put(source.path, documents)
+        self._cache.put(path, documents)
         return documents
 
     def check_examples(self, topic: Document) -> tuple[int, int]:
@@ -75,65 +89,56 @@ class SourceReader:
         good = total = 0
         for example in code_examples(topic):
             total += 1
-            try:
-                with self._metrics.track(FEATURE, "check_example"):
+            score: float | None = _AT_ONCE
+            # The check succeeds, whatever it finds.
+            with self._metrics.track(FEATURE, "check_example"):
+                try:
                     parse(example)
-                attempts = 1
-            except SyntaxError as error:
-                recovered = _parses_as_session(example)
-                self._record(error, severity="warning" if recovered else "error", impact="low", recovered=recovered)
-                attempts = 2 if recovered else 0
-            good += attempts > 0
-            self._metrics.record_satisfaction(
-                feature=FEATURE,
-                satisfaction_type="ease_of_use",
-                score=1 / attempts if attempts else 0.0,
-                feedback=f"An example of the topic {topic.name!r} "
-                + (
-                    "took a second way of reading"
-                    if attempts == 2
-                    else "was read at once"
-                    if attempts
-                    else "cannot be read"
-                ),
-                interaction_id=f"{topic.name}-{total}",
-                scale="0-1",
-            )
+                except SyntaxError as error:
+                    is_one, parses = _as_session(example)
+                    score = _SECOND_WAY if parses else None
+                    self._handled(error, attempted=is_one, recovered=parses)
+            if score is not None:
+                good += 1
+                what = f"An example of the topic {topic.name!r}"
+                self._rate(score, what, f"{topic.name}-{total}")
         return good, total
 
     def _decoded(self, source: Source, raw: bytes) -> str:
+        name = source.path.name
         try:
-            return raw.decode("ascii")
+            text = raw.decode("ascii")
         except UnicodeDecodeError as error:
             # The strict way is fast and fails on a few real files; those say their encoding, or it is UTF-8.
             encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
             text = raw.decode(encoding)
-            self._record(error, severity="info", impact="low", recovered=True)
-            self._metrics.record_satisfaction(
-                feature=FEATURE,
-                satisfaction_type="ease_of_use",
-                score=0.5,
-                feedback=f"{source.path.name} had to be decoded twice",
-                interaction_id=source.path.name,
-                scale="0-1",
-            )
-            return text
+            self._handled(error, attempted=True, recovered=True)
+            self._rate(_SECOND_WAY, name, name)
+        else:
+            self._rate(_AT_ONCE, name, name)
+        return text
 
-    def _record(self, error: Exception, *, severity: str, impact: str, recovered: bool | None) -> None:
+    def _handled(self, error: Exception, *, attempted: bool, recovered: bool) -> None:
         self._metrics.record_exception(
-            error,
-            FEATURE,
-            severity,
-            recovery_attempted=recovered is not None,
-            recovery_successful=bool(recovered),
-            impact_level=impact,
+            error, FEATURE, "info", recovery_attempted=attempted, recovery_successful=recovered, impact_level="low"
+        )
+
+    def _rate(self, score: float, what: str, interaction: str) -> None:
+        self._metrics.record_satisfaction(
+            feature=FEATURE,
+            satisfaction_type="ease_of_use",
+            score=score,
+            feedback=f"{what} was read at once" if score == _AT_ONCE else f"{what} took a second way of reading",
+            interaction_id=interaction,
+            scale="0-1",
         )
 
 
-def _parses_as_session(example: str) -> bool:
+def _as_session(example: str) -> tuple[bool, bool]:
+    """Say whether an example is an interactive session, and whether it parses as one."""
     try:
         statements = doctest.DocTestParser().get_examples(example)
         parse("".join(statement.source for statement in statements))
     except (SyntaxError, ValueError):
-        return False
-    return bool(statements)
+        return True, False
+    return bool(statements), bool(statements)

@@ -12,11 +12,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """The package that the patterns in a text speak for, and their share of all votes."""
+
+    label: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the engine found out about one document. In doubt an answer is found but not given."""
 
     document: Document
     ranking: Ranking
+    opinion: Opinion | None
     given: bool
     duration_ms: float
 

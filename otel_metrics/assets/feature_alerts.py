@@ -51,6 +51,9 @@ _WHO: Final = "{{ $labels.feature }} of {{ $labels.job }}"
 _PERCENT: Final = "{{ $value | humanizePercentage }}"
 _DURATION: Final = "{{ $value | humanizeDuration }}"
 _WEEK: Final = "1w"
+_PAST_WEEK: Final = "&from=now-8d&to=now"
+_PAST_DAY: Final = "&from=now-2d&to=now"
+"""Of links, where the period that a dashboard has by itself does not show what is compared."""
 
 _SHRINKING_IS_BETTER: Final = like(IMPACT_CATEGORY, "task_completion_time|resource_usage")
 _GROWING_IS_BETTER: Final = like(IMPACT_CATEGORY, "accuracy|user_experience")
@@ -59,7 +62,7 @@ _GROWING_IS_BETTER: Final = like(IMPACT_CATEGORY, "accuracy|user_experience")
 
 def group(dialect: Dialect, scope: Labels = SCOPE) -> Group:
     """Return the alerts: on each feature of each application, or whatever else the scope tells apart, and on its resources."""
-    of_feature = in_annotations((*scope, FEATURE.name))
+    of_feature = in_annotations(scope, FEATURE.name)
     by = (*scope, FEATURE.name)
     return Group(
         "otel_metrics_features",
@@ -141,7 +144,7 @@ def _satisfaction(look: str) -> tuple[Alert, ...]:
             f"{_WHO}: satisfaction changed by {_PERCENT} in a week",
             f"The average score of {_WHO} in the last hour differs by {_PERCENT} of the scale from that of the same hour a week before. "
             f"Hours with fewer than {drop.events} responses are not judged.",
-            look,
+            look + _PAST_WEEK,
         ),
     )
 
@@ -177,7 +180,7 @@ def _response_times(look: str) -> tuple[Alert, ...]:
             f'{_WHO}: {{{{ printf "%.1f" $value }}}} times as slow as a week before',
             f'Response times of {_WHO} averaged {{{{ printf "%.1f" $value }}}} times what they did in the same hour a week before. Hours '
             f"with fewer than {before.events} values are not judged.",
-            look,
+            look + _PAST_WEEK,
         ),
     )
 
@@ -206,7 +209,7 @@ def _uses(by: Labels, look: str) -> tuple[Alert, ...]:
             f"{_WHO}: {_PERCENT} of the successful uses of a week before",
             f"{_WHO} was used with success {_PERCENT} as often in the last hour as in the same hour a week before, when it was at "
             f"least {completion.events} times.",
-            look,
+            look + _PAST_WEEK,
         ),
         _ticket(
             "FeatureSilent",
@@ -215,7 +218,7 @@ def _uses(by: Labels, look: str) -> tuple[Alert, ...]:
             f"{_WHO}: not used any more",
             f"{_WHO} was not used at all in the last hour; at the same hour of the day before it was used "
             f"{COUNTED} times. Either nobody can reach it, or its calls no longer record.",
-            look,
+            look + _PAST_DAY,
         ),
     )
 
@@ -234,7 +237,7 @@ def _learning(look: str) -> tuple[Alert, ...]:
             f"{what}: accuracy changed by {_PERCENT} in a week",
             f"The average accuracy of {what} in the last hour differs by {_PERCENT} of the scale from that of the same hour a week before. "
             f"Hours with fewer than {drop.events} values are not judged.",
-            look,
+            look + _PAST_WEEK,
         ),
         _ticket(
             "FeatureLearningSamplesFew",
@@ -276,7 +279,8 @@ def _resources(by: Labels, look: str) -> tuple[Alert, ...]:
         ),
         _ticket(
             "ResourceFillingUp",
-            (aggregate("max", by, call("predict_linear", used.over("6h"), thresholds.FULL_IN)) > 1)
+            # What a process that has ended would have used does not matter.
+            (aggregate("max", by, call("predict_linear", used.over("6h"), thresholds.FULL_IN) & used) > 1)
             & (aggregate("max", by, used) > filling.bound),
             filling,
             f"{what}: full within {hours} hours",

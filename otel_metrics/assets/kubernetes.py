@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOLDER: Final = "kubernetes"
+CONFIG_MAPS: Final = f"{FOLDER}/dashboards.yaml"
 
 DIALECT: Final = PROMETHEUS_3_5
 """What the operator accepts: it parses every rule itself, by default without the range modifiers of Prometheus 3.16."""
@@ -179,5 +180,5 @@ def files(rendered: Mapping[str, str]) -> dict[str, str]:
             dashboards.append(_DASHBOARD.format(name=place.stem, file=place.name, text=line))
     return {
         f"{FOLDER}/rules.yaml": f"{GENERATED}{SOURCE}\n" + "---\n".join(rules),
-        f"{FOLDER}/dashboards.yaml": f"{GENERATED}{SOURCE}\n" + "---\n".join(dashboards),
+        CONFIG_MAPS: f"{GENERATED}{SOURCE}\n" + "---\n".join(dashboards),
     }

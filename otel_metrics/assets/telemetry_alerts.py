@@ -198,7 +198,7 @@ def _bridge(dialect: Dialect, scope: Labels) -> tuple[Alert, ...]:
             "{{ $labels.feature }} of {{ $labels.job }}: {{ $value }} rows of the daily table are missing",
             "{{ $labels.feature }} of {{ $labels.job }} recorded values yesterday, but {{ $value }} rows of yesterday's daily table were not written. "
             "The totals stay readable until midnight UTC.",
-            look=f"{DAILY}{in_annotations((*scope, FEATURE.name))}",
+            look=f"{DAILY}{in_annotations(scope, FEATURE.name)}",
         ),
         Alert(
             HEARTBEAT,

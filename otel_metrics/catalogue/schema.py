@@ -32,7 +32,7 @@ class Family(Enum):
     BRIDGE = "bridge"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each: looked up by identity
 class Label:
     """One label. ``values`` is its closed domain (seeded at zero); an open label keeps at most ``cap`` distinct values."""
 
@@ -60,7 +60,7 @@ Merge = Literal["latest", "sum", "max", "min", "mean"]
 are of living processes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each: looked up by identity
 class Metric:
     """One row of the catalogue."""
 

@@ -64,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (demo, dashboard, daily, query, import_, compare, serve, stack, render, config, doctor):
         command.add(commands)
+    for name, described in commands.choices.items():
+        # Most describe themselves as their module does, which is marked up.
+        words = str(described.description).removeprefix(f"``otel-metrics {name}``: ").replace("`", "")
+        described.description = words[:1].upper() + words[1:]
     return top
 
 

@@ -8,11 +8,11 @@ import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from otel_metrics.assets import scope
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.source import MOST_HOURS
+from otel_metrics.settings import wrong_address
 
 if TYPE_CHECKING:
     from otel_metrics.assets.scope import Labels
@@ -97,6 +97,17 @@ def port_or_any(text: str) -> int:
     return _whole(text, 0, _HIGHEST_PORT)
 
 
+def file_to_write(text: str) -> Path:
+    """Return a file that may not be there yet, but whose folder is."""
+    try:
+        fits = Path(text).parent.is_dir() and not Path(text).is_dir()
+    except OSError:  # a name that is too long, or a folder that this user may not look into
+        fits = False
+    if not fits:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a file, in a folder that is there")
+    return Path(text)
+
+
 def duration(text: str) -> str:
     """Return a time as Prometheus spells it."""
     if not _DURATION.fullmatch(text):
@@ -112,15 +123,19 @@ def target(text: str) -> str:
     return text
 
 
-def base_url(text: str) -> str:
-    """Return an address to which a path can be added."""
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or set(text) & set(" ?#{}"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: an http:// or https:// address")
+def server(text: str) -> str:
+    """Return the address of a server, whose credentials come from files."""
+    return _address(wrong_address(text), text)
+
+
+def link(text: str) -> str:
+    """Return an address that links begin with."""
+    return _address(wrong_address(text, "an http:// or https:// address, with a path at most"), text)
+
+
+def _address(wrong: str, text: str) -> str:
+    if wrong:
+        raise argparse.ArgumentTypeError(wrong)
     return text.rstrip("/")
 
 

@@ -15,25 +15,11 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 from urllib3.exceptions import HTTPError, NameResolutionError
 
-from otel_metrics.assets import render, service_levels
+from otel_metrics import catalogue as c
+from otel_metrics.assets import kubernetes, render, service_levels
 from otel_metrics.assets.rulefile import Recording
-from otel_metrics.catalogue import (
-    CATALOGUE,
-    COLLISIONS,
-    DAILY_COUNT,
-    ERRORS,
-    FEATURE,
-    INVALID_FILES,
-    LABEL_OVERFLOW,
-    REJECTED,
-    SATISFACTION_RESPONSES,
-    SECONDS_PER_DAY,
-    SERIES,
-    SHARED_ERRORS,
-    UNMERGED,
-    USAGE,
-    Kind,
-)
+from otel_metrics.assets.service_levels.levels import SERVICE_LEVEL
+from otel_metrics.cli import processes
 from otel_metrics.errors import ConfigurationError, MetricsError
 from otel_metrics.naming import series_name
 from otel_metrics.promql import (
@@ -54,6 +40,7 @@ from otel_metrics.promql import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from otel_metrics.assets.rulefile import Group
     from otel_metrics.assets.scope import Labels
     from otel_metrics.catalogue import Metric
     from otel_metrics.promql import Dialect, Expression
@@ -67,9 +54,12 @@ _CLOCK: Final = 5.0
 _RETENTION: Final = 30
 """Days that the longest panels look back."""
 
-_OLDEST: Final = (3, 5)
 _START_TIMES: Final = "created-timestamp-zero-ingestion"
 _FEW: Final = 5
+
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
+_SELECTOR: Final = re.compile(rf"{{(?:[^{{}}\"]|{_QUOTED})*}}")
+_MATCHER: Final = re.compile(rf"\w+\s*[=!~]+\s*{_QUOTED}")
 
 
 class CannotLookError(MetricsError):
@@ -176,7 +166,12 @@ class Deployment:
         """The rules that the server has loaded, with the interval of their group, by name."""
         groups = self.api("rules")["groups"]
         return {
-            rule["name"]: {**rule, "interval": group["interval"], "took": group.get("evaluationTime", 0.0)}
+            _key(rule["name"], rule.get("labels", {})): {
+                **rule,
+                "ours": group["name"].startswith("otel_metrics"),
+                "interval": group["interval"],
+                "took": group.get("evaluationTime", 0.0),
+            }
             for group in groups
             for rule in group["rules"]
         }
@@ -224,7 +219,7 @@ def _endpoint(at: Deployment) -> Iterator[str]:
 
 def _process(at: Deployment) -> Iterator[str]:
     for url, page in at.answering:
-        bound = page.of(SERIES)
+        bound = page.of(c.SERIES)
         if not bound:
             yield f"{url} answers, but not with metrics of this library"
         elif not any(value for _, value in bound):
@@ -234,7 +229,7 @@ def _process(at: Deployment) -> Iterator[str]:
 def _told(metric: Metric, *by: str) -> Callable[[Deployment], Iterator[str]]:
     """Return what looks for a metric of ours that should be zero: in the processes, and on the server for the last hour."""
     labels = by or metric.label_names
-    counted = metric.kind is Kind.COUNTER
+    counted = metric.kind is c.Kind.COUNTER
     on_server = difference("1h")(series(metric)) if counted else series(metric)
 
     def look(at: Deployment) -> Iterator[str]:
@@ -276,8 +271,8 @@ def _prometheus(at: Deployment) -> Iterator[str]:
     version = str(at.api("status/buildinfo").get("version", ""))
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     state = at.api("status/runtimeinfo")
-    if numbers < _OLDEST:
-        yield f"{at.server} is version {version}; rules and getters need {'.'.join(map(str, _OLDEST))} or later"
+    if numbers < (oldest := processes.OLDEST["prometheus"]):
+        yield f"{at.server} is version {version}; rules and getters need {'.'.join(map(str, oldest))} or later"
     if state.get("reloadConfigSuccess") is False:
         yield f"{at.server} could not load its configuration and goes on with the one before"
 
@@ -289,12 +284,12 @@ def _targets(at: Deployment) -> Iterator[str]:
 
 
 def _telemetry(at: Deployment) -> Iterator[str]:
-    known = {found.get(INSTANCE) for found, _ in at.ask(series(SERIES))}
+    known = {found.get(INSTANCE) for found, _ in at.ask(series(c.SERIES))}
     if not known:
         yield f"{at.server} has no application with this library"
         return
     for url, page in at.answering:
-        for found, _ in page.of(SERIES):
+        for found, _ in page.of(c.SERIES):
             if found.get(INSTANCE) not in known:
                 yield f"{at.server} does not scrape the process at {url}"
 
@@ -311,7 +306,7 @@ def _start_times(at: Deployment) -> Iterator[str]:
 
 def _retention(at: Deployment) -> Iterator[str]:
     kept = str(at.api("status/runtimeinfo")["storageRetention"])
-    days = seconds(kept) / SECONDS_PER_DAY
+    days = seconds(kept) / c.SECONDS_PER_DAY
     if 0 < days < _RETENTION:
         yield f"{at.server} keeps {kept}"
 
@@ -319,11 +314,17 @@ def _retention(at: Deployment) -> Iterator[str]:
 def _rules(at: Deployment) -> Iterator[str]:
     variant = _loaded_variant(at)
     expected = _expressions(variant, at.scope)
+    if at.root:
+        try:
+            expected |= _bare_rules(service_levels.groups(service_levels.below(at.root), variant, at.scope))
+        except ConfigurationError as error:
+            yield f"service levels of {at.root}: {error}"
     yield from _several("not loaded", [name for name in expected if name not in at.rules])
     other = [name for name, expr in expected.items() if name in at.rules and _bare(at.rules[name]["query"]) != expr]
     yield from _several(f"not what `otel-metrics render --dialect {variant.name}` writes", other)
-    for name in expected.keys() & at.rules.keys():
-        rule = at.rules[name]
+    for name, rule in at.rules.items():
+        if not rule["ours"]:
+            continue
         if rule["health"] == "err":
             yield f"{name} fails: {rule.get('lastError', '')}"
         elif rule["took"] > rule["interval"]:
@@ -344,18 +345,27 @@ def _variants() -> Iterator[Dialect]:
 
 def _expressions(dialect: Dialect, scope: Labels) -> dict[str, str]:
     """Return the rules for a server, by name."""
+    return _bare_rules(group for groups in render.rules(dialect, scope).values() for group in groups)
+
+
+def _bare_rules(groups: Iterable[Group]) -> dict[str, str]:
     return {
-        rule.record if isinstance(rule, Recording) else rule.name: _bare(str(rule.expr))
-        for groups in render.rules(dialect, scope).values()
+        _key(rule.record, rule.labels) if isinstance(rule, Recording) else rule.name: _bare(str(rule.expr))
         for group in groups
         for rule in group.rules
     }
 
 
+def _key(name: str, labels: Found) -> str:
+    """Return what tells a rule from others: the rules of each service level have the same names."""
+    return f"{name} of {labels[SERVICE_LEVEL]}" if SERVICE_LEVEL in labels else name
+
+
 def _bare(expression: str) -> str:
-    """Return an expression as it is however it was laid out, and its durations spelled."""
+    """Return an expression as it is however it was laid out, its durations spelled, its matchers ordered."""
     spelled = re.sub(r"\b(?:\d+(?:ms|[smhdwy]))+\b", lambda found: f"{seconds(found[0]):g}s", expression)
-    return re.sub(r"\s+", "", spelled)
+    ordered = _SELECTOR.sub(lambda found: "{" + ",".join(sorted(_MATCHER.findall(found[0]))) + "}", spelled)
+    return re.sub(r"\s+", "", ordered)
 
 
 def _loaded_variant(at: Deployment) -> Dialect:
@@ -371,7 +381,7 @@ def _loaded_variant(at: Deployment) -> Dialect:
 def _histograms(at: Deployment) -> Iterator[str]:
     if not at.rules.keys() & _expressions(PROMETHEUS, at.scope).keys():
         return
-    names = "|".join(series_name(metric) for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM)
+    names = "|".join(series_name(metric) for metric in c.CATALOGUE if metric.kind is c.Kind.HISTOGRAM)
     ours = unequal(INSTANCE, "")
 
     def stored(pattern: str) -> bool:
@@ -412,7 +422,7 @@ def _duplicates(at: Deployment) -> Iterator[str]:
 def _places(at: Deployment) -> dict[str, set[tuple[str, str]]]:
     """Return as what each process is scraped."""
     places: dict[str, set[tuple[str, str]]] = {}
-    for found, _ in at.ask(series(SERIES)):
+    for found, _ in at.ask(series(c.SERIES)):
         if instance := found.get(INSTANCE):
             places.setdefault(instance, set()).add((found.get("job", ""), found.get("instance", "")))
     return places
@@ -423,11 +433,11 @@ def _jobs(at: Deployment) -> Iterator[str]:
     job_of = {instance: min(job for job, _ in places) for instance, places in _places(at).items()}
     service_of = {found.get(INSTANCE): found.get("service_name", "?") for found, _ in at.ask(Series("target_info"))}
     jobs: dict[tuple[str, str], set[str]] = {}
-    for metric in (USAGE, ERRORS, SATISFACTION_RESPONSES, DAILY_COUNT):
-        for found, _ in at.ask(aggregate("group", (FEATURE.name, INSTANCE), series(metric))):
+    for metric in (c.USAGE, c.ERRORS, c.SATISFACTION_RESPONSES, c.DAILY_COUNT):
+        for found, _ in at.ask(aggregate("group", (c.FEATURE.name, INSTANCE), series(metric))):
             instance = found.get(INSTANCE, "")
             if job := job_of.get(instance):
-                jobs.setdefault((found.get(FEATURE.name, ""), service_of.get(instance, "?")), set()).add(job)
+                jobs.setdefault((found.get(c.FEATURE.name, ""), service_of.get(instance, "?")), set()).add(job)
     for (feature, service), names in sorted(jobs.items()):
         if len(names) > 1:
             yield f"feature {feature} of service {service} is recorded by the jobs {' and '.join(sorted(names))}"
@@ -441,10 +451,21 @@ def _dashboards(at: Deployment) -> Iterator[str]:
     levels, compared = service_levels.below(root), []
     for variant in _variants():
         with suppress(ConfigurationError):  # a service level that this kind of server cannot tell
-            drifted = render.check(root, render.files(variant, scope=at.scope, levels=levels))
-            compared.append([path for path in drifted if path.is_relative_to(root / render.DASHBOARDS)])
+            compared.append(_drifted(root, render.files(variant, scope=at.scope, levels=levels)))
     for path in min(compared, key=len):
         yield f"{path.relative_to(root).as_posix()} {'is of another version' if path.exists() else 'is missing'}"
+
+
+def _drifted(root: Path, rendered: Mapping[str, str]) -> list[Path]:
+    """Return the dashboards that are not as rendered, be they files, or objects of Kubernetes, or both."""
+    found = []
+    objects = root / kubernetes.CONFIG_MAPS
+    if objects.is_file() and objects.read_text("utf-8") != kubernetes.files(rendered)[kubernetes.CONFIG_MAPS]:
+        found.append(objects)
+    if not objects.is_file() or (root / render.DASHBOARDS).is_dir():
+        folder = root / render.DASHBOARDS
+        found += [path for path in render.check(root, rendered) if path.is_relative_to(folder)]
+    return found
 
 
 CHECKS: Final = (
@@ -477,7 +498,7 @@ CHECKS: Final = (
         "arguments",
         "Are arguments of record calls rejected?",
         ("answering", "asked"),
-        _told(REJECTED),
+        _told(c.REJECTED),
         "What is rejected is in no metric.",
         "The application's log names the first argument of each kind; OTM_STRICT=true raises at the call, for tests.",
     ),
@@ -485,7 +506,7 @@ CHECKS: Final = (
         "label overflow",
         "Has a label more values than are kept?",
         ("answering", "asked"),
-        _told(LABEL_OVERFLOW),
+        _told(c.LABEL_OVERFLOW),
         "New values are counted as 'other'.",
         "Do not put ids or messages into this label; if it is meant to have so many, raise label_caps.",
     ),
@@ -493,7 +514,7 @@ CHECKS: Final = (
         "names",
         "Are metrics left out because their name is taken?",
         ("answering", "asked"),
-        _told(COLLISIONS),
+        _told(c.COLLISIONS),
         "They are in no scrape.",
         "The application's log names both instruments: rename one.",
     ),
@@ -501,7 +522,7 @@ CHECKS: Final = (
         "files of the endpoint",
         "Are users and certificates usable?",
         ("answering", "asked"),
-        _told(INVALID_FILES),
+        _told(c.INVALID_FILES),
         "The endpoint goes on with the ones before, which may be those that were withdrawn.",
         "The application's log names the file and what is wrong with it.",
     ),
@@ -509,7 +530,7 @@ CHECKS: Final = (
         "workers",
         "Do processes answer at one address, each for itself?",
         ("answering", "asked"),
-        _told(UNMERGED),
+        _told(c.UNMERGED),
         "Every scrape shows another one of them: counters jump, and totals are wrong.",
         "Set OTM_MULTIPROCESS_DIR for all of them, see docs/workers.md.",
     ),
@@ -517,7 +538,7 @@ CHECKS: Final = (
         "multiprocess directory",
         "Can processes share what they record?",
         ("answering", "asked"),
-        _told(SHARED_ERRORS),
+        _told(c.SHARED_ERRORS),
         "What they record waits in each of them, or is left out.",
         "docs/workers.md says what each reason means: a full disk, another owner, a network file system.",
     ),

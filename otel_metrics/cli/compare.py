@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
 
-from otel_metrics.cli import argument_types, daily, import_, server_option, terminal, view
-from otel_metrics.importing.daily_comparison import compare_days
-from otel_metrics.importing.old_history import date_of
-from otel_metrics.results import json_safe
+from otel_metrics import catalogue as c
+from otel_metrics.cli import argument_types, import_, server_option, terminal, view
+from otel_metrics.importing.timestamps import date_of
+from otel_metrics.querying.caller_units import CallersUnits, daily_row
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
-    from otel_metrics.importing.daily_comparison import ComparedStatistic
+    from otel_metrics.catalogue import DayKey
+    from otel_metrics.importing.old_history import OldHistory
+    from otel_metrics.querying.source import DayTable, Source
+    from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.settings import Scale
 
 _SAME: Final = 1e-9
+"""Relative difference that adding up in another order can explain."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedStatistic:
+    """One statistic of one row of the daily table, in the caller's unit. ``None``: that side has no such row."""
+
+    day: date
+    key: DayKey
+    unit: str
+    column: str
+    old: float | None
+    ours: float | None
+    estimated: bool
+    complete: bool | None
+    """Whether everything that was recorded on the day is in our value; None if that is not known."""
+    reason: str
+    """What may be missing."""
+
+    @property
+    def difference(self) -> float | None:
+        """Our value's distance from the old one, as a share of the old one; of zero: in the unit itself."""
+        if self.old is None or self.ours is None:
+            return None
+        return (self.ours - self.old) / abs(self.old) if self.old else self.ours - self.old
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             if (first is None or date_of(day) >= first) and (last is None or date_of(day) <= last)
         ]
         watched = track(days, "Comparing days", console=terminal.errors, transient=True)
-        found = [row for day in watched for row in compare_days(history, server.source, [day])]
+        found = [row for day in watched for row in _compared(history, server.source, day)]
     shown = [row for row in found if not arguments.differences or not _same(row)]
     _FORMATS[arguments.format](shown)
     if arguments.format == "table":
@@ -67,6 +94,38 @@ def run(arguments: argparse.Namespace) -> int:
             f"{compared} of {len(days)} days seen by both, {len(found):,} statistics, {different:,} not the same."
         )
     return 0
+
+
+def _compared(history: OldHistory, source: Source, day: int) -> Iterator[ComparedStatistic]:
+    """Yield every statistic of a day that both systems have rows of.
+
+    Raises:
+        QueryError: the source cannot answer.
+    """
+    labels = (c.FEATURE.name, c.METRIC_CATEGORY.name, c.METRIC_NAME.name)
+    seen = (series.labels for series in history.builder.series.values() if series.metric is c.PERFORMANCE_UNIT)
+    units, scales = CallersUnits(seen, labels), history.scales()
+    ours = source.day(date_of(day))
+    if ours.rows:
+        history.load(day)
+        old, _ = history.statistics(day)
+        for key in sorted({*old, *ours.rows}):
+            yield from _row(key, old.get(key), ours, units, scales)
+
+
+def _row(
+    key: DayKey, old: Statistics | None, table: DayTable, units: CallersUnits, scales: Mapping[str, Scale]
+) -> Iterator[ComparedStatistic]:
+    ours, whole = table.rows.get(key), table.known_of(key)
+    shown = [daily_row(key, known, units, scales) if known is not None else None for known in (old, ours)]
+    unit = next((row[1] for row in shown if row is not None), "")
+    values = [asdict(row[0]) if row is not None else {} for row in shown]
+    for name, column in c.DAILY_TABLE.items():
+        theirs, mine = (known.get(column.field) for known in values)
+        estimated = ours is not None and column.field in ours.estimated
+        yield ComparedStatistic(
+            table.day, key, unit, name, theirs, mine, estimated, whole.complete, "; ".join(whole.reasons)
+        )
 
 
 def _same(row: ComparedStatistic) -> bool:
@@ -113,29 +172,15 @@ def _flat(row: ComparedStatistic) -> dict[str, Any]:
 
 
 def _as_csv(rows: Sequence[ComparedStatistic]) -> None:
-    writer = csv.DictWriter(
-        sys.stdout,
-        (
-            "date",
-            "feature",
-            "metric_type",
-            "metric_name",
-            "unit",
-            "column",
-            "old",
-            "ours",
-            "estimated",
-            "difference",
-            "complete",
-            "reason",
-        ),
+    columns = (
+        *("date", "feature", "metric_type", "metric_name", "unit", "column"),
+        *("old", "ours", "estimated", "difference", "complete", "reason"),
     )
-    writer.writeheader()
-    writer.writerows({name: daily.cell(value) for name, value in _flat(row).items()} for row in rows)
+    terminal.print_csv(columns, (map(_flat(row).get, columns) for row in rows))
 
 
 def _as_json(rows: Sequence[ComparedStatistic]) -> None:
-    print(json.dumps([json_safe(_flat(row)) for row in rows], indent=2, allow_nan=False))
+    terminal.print_json(list(map(_flat, rows)))
 
 
 _FORMATS: Final = {"table": _as_table, "csv": _as_csv, "json": _as_json}

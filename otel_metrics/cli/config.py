@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "config",
         help="show every setting and where its value comes from",
-        description=f"{__doc__} Arguments of configure() in its code win over these and are not known here.",
+        description=f"{__doc__} Arguments of configure() win over these and are not known here.",
     )
     command.add_argument("--format", choices=("table", "json"), default="table")
     command.set_defaults(run=run)
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         if field.name in ENVIRONMENT
     }
     if arguments.format == "json":
-        print(json.dumps({name: row._asdict() for name, row in rows.items()}, indent=2))
+        terminal.print_json({name: row._asdict() for name, row in rows.items()})
     else:
         shown = [(name, _text(row.value), _origin(row.origin)) for name, row in rows.items()]
         terminal.console.print(view.table("Settings", ("setting", "value", "from"), shown, words=3))

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import json
-import re
-import sys
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import track
@@ -17,11 +12,11 @@ from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
 from otel_metrics.cli import argument_types, server_option, sqlite_export, terminal, view
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.caller_units import SATISFACTION
-from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.table import Table
     from rich.text import Text
@@ -43,9 +38,6 @@ _COLUMNS: Final = (
     "estimated",
 )
 _FEW_NUMBERS: Final = ("count", "avg_value", "percentile_95", "max_value")
-_FORMULA: Final = re.compile(r"(^|[;,|\t\r\n])(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
-"""Where a spreadsheet would find a formula: at the beginning, and where some split a line; with signs of either width."""
-
 _WIDE: Final = 120
 _COMPLETE: Final = {True: "yes", False: "no", None: terminal.ABSENT}
 _FEW_DAYS: Final = 3
@@ -67,7 +59,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--format", choices=sorted((*FORMATS, SQLITE)), default="table", help="sqlite: the old daily_aggregates table"
     )
     command.add_argument(
-        "--output", type=Path, metavar="FILE", help="database to write, made if it is not there (sqlite)"
+        "--output",
+        type=argument_types.file_to_write,
+        metavar="FILE",
+        help="database to write, made if it is not there (sqlite)",
     )
     sqlite_export.add_scales(command)
     command.set_defaults(run=run)
@@ -80,9 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.scales and arguments.format != SQLITE:
         raise ConfigurationError(f"--scale is for --format {SQLITE}; elsewhere scores are from 0 to 1")
     days = list(_days(arguments))
-    with server_option.reader(arguments.prometheus, arguments.job) as (metrics, url):
+    with server_option.connected(arguments.prometheus, arguments.job) as runtime:
+        url = str(runtime.settings.prometheus_url)
         watched = track(days, "Reading days", console=terminal.errors, transient=True, disable=len(days) <= _FEW_DAYS)
-        rows = [row for day in watched for row in metrics.aggregate_daily_metrics(date=day)]
+        rows = [row for day in watched for row in runtime.advanced.aggregate_daily_metrics(date=day)]
     if arguments.output is not None:
         return _as_sqlite(rows, arguments.output, dict(arguments.scales))
     FORMATS[arguments.format](rows, url)
@@ -150,24 +146,18 @@ def _say_what_is_missing(rows: Sequence[Row]) -> None:
             by_reason.setdefault((str(row["date"]), str(row["reason"])), []).append(name)
     for (date, reason), names in by_reason.items():
         more = f" and {len(names) - _FEW_ROWS} more" if len(names) > _FEW_ROWS else ""
-        _warn(f"Not complete, {date}: {reason}: {', '.join(names[:_FEW_ROWS])}{more}")
+        terminal.warn(f"Not complete, {date}: {reason}: {', '.join(names[:_FEW_ROWS])}{more}")
     for warning in dict.fromkeys(str(warning) for row in rows for warning in row.get("warnings") or ()):
-        _warn(f"The server warns: {warning}")
-
-
-def _warn(text: str) -> None:
-    terminal.errors.print(terminal.plain(text, "yellow", 1000), soft_wrap=True)
+        terminal.warn(f"The server warns: {warning}")
 
 
 def _as_csv(rows: Sequence[Row], _url: str) -> None:
-    writer = csv.writer(sys.stdout)
     columns = list(dict.fromkeys(chain(_COLUMNS, *rows)))  # the same ones on days without rows
-    writer.writerow(columns)
-    writer.writerows([cell(_flat(json_safe(row.get(column)))) for column in columns] for row in rows)
+    terminal.print_csv(columns, (map(row.get, columns) for row in rows))
 
 
 def _as_json(rows: Sequence[Row], _url: str) -> None:
-    print(json.dumps(json_safe(list(rows)), indent=2, allow_nan=False, default=str))
+    terminal.print_json(list(rows))
 
 
 def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> int:
@@ -176,7 +166,7 @@ def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> in
     left_out = sqlite_export.write(path, rows, scales)
     terminal.say(f"{len(rows) - len(left_out)} rows in {path}, table {DAILY_SQL}.")
     if partial:
-        _warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
+        terminal.warn(f"Not over or not known in full: {', '.join(partial)}. Write them again later.")
     _say_what_is_missing(rows)
     unsaid = sorted(
         {
@@ -186,7 +176,9 @@ def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> in
         }
     )
     if unsaid:
-        _warn(f"Scores are from 0 to 1, those of {', '.join(unsaid)}, too: --scale TYPE=1-5 writes them from 1 to 5.")
+        terminal.warn(
+            f"Scores are from 0 to 1, those of {', '.join(unsaid)}, too: --scale TYPE=1-5 writes them from 1 to 5."
+        )
     for row in left_out:
         terminal.say(
             f"Left out, as the table has no unit and its metric is there in another one: {row['date']} {row['feature']} "
@@ -197,21 +189,6 @@ def _as_sqlite(rows: Sequence[Row], path: Path, scales: Mapping[str, str]) -> in
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[Row], str], None]]] = {"table": _as_table, "csv": _as_csv, "json": _as_json}
-
-
-def cell(value: object) -> object:
-    """Return ``value`` for a CSV file: what a spreadsheet would take for a formula has an apostrophe before it."""
-    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
-
-
-def _flat(value: object) -> object:
-    return (
-        " ".join(map(str, value))
-        if isinstance(value, list)
-        else json.dumps(value)
-        if isinstance(value, dict)
-        else value
-    )
 
 
 def _days(arguments: argparse.Namespace) -> Iterator[dt.date]:

@@ -1,13 +1,11 @@
-"""``otel-metrics dashboard``: ``get_comprehensive_dashboard`` from a Prometheus server, on the terminal or as JSON."""
+"""``otel-metrics dashboard``: what a Prometheus server knows of one feature, or of all, on the terminal or as JSON."""
 
 from __future__ import annotations
 
 import io
-import json
 import re
 import time
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -21,10 +19,10 @@ from otel_metrics.cli import argument_types, server_option, terminal, view
 from otel_metrics.errors import ConfigurationError, QueryError
 from otel_metrics.promql import Series, equal, unequal
 from otel_metrics.querying.source import DistributionQuery, Inquiry, Period, TotalQuery
-from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
 _PICTURE_WIDTH: Final = 110
 _SHORTEST_PAUSE: Final = 0.2
-_FIRING: Final = Series("ALERTS", (equal("alertstate", "firing"), unequal("severity", HEARTBEAT_SEVERITY)))
+FIRING: Final = Series("ALERTS", (equal("alertstate", "firing"), unequal("severity", HEARTBEAT_SEVERITY)))
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +48,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="SECONDS",
         help="show it again and again until Ctrl-C; not with --json or --svg",
     )
-    command.add_argument("--svg", type=Path, metavar="FILE", help="write it as a picture too")
+    command.add_argument("--svg", type=argument_types.file_to_write, metavar="FILE", help="write it as a picture too")
     command.set_defaults(run=run)
 
 
@@ -66,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = runtime.advanced.get_comprehensive_dashboard(feature=arguments.feature, hours=arguments.hours)
         overview = None if arguments.json else look(runtime, arguments.hours, arguments.feature)
     if arguments.json:
-        print(json.dumps(json_safe(data), indent=2, allow_nan=False, default=str))
+        terminal.print_json(data)
     else:
         terminal.console.print(view.dashboard(data, overview=overview, origin=url, width=terminal.console.width))
     if arguments.svg:
@@ -89,7 +87,7 @@ def look(runtime: Runtime, hours: float, feature: str | None = None) -> view.Ove
         Period.last(hours, now),
     )
     uses = runtime.source.ask(Inquiry.of("use-trend", hours, now, feature=feature))
-    alerts = runtime.source.ask(Inquiry.of(str(_FIRING), hours, now))
+    alerts = runtime.source.ask(Inquiry.of(str(FIRING), hours, now))
     wanted = {**uses.scope, **dict(where)}
     # An alert that keeps no label, such as the job, may be about it.
     firing = [

@@ -1,4 +1,4 @@
-"""``otel-metrics demo``: the example application at work, its dashboard, and the same dashboard through Prometheus."""
+"""``otel-metrics demo``: the example application at work, one incident, and its dashboard, also through Prometheus."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import importlib
 import signal
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +17,9 @@ import otel_metrics
 from otel_metrics.assets import data_files
 from otel_metrics.cli import (
     argument_types,
-    comparison,
     daily,
     dashboard,
+    demo_incident,
     demo_view,
     processes,
     server_option,
@@ -27,17 +27,20 @@ from otel_metrics.cli import (
     terminal,
     view,
 )
-from otel_metrics.errors import ConfigurationError
+from otel_metrics.errors import ConfigurationError, MetricsError
 
 if TYPE_CHECKING:
     import argparse
 
-    from otel_metrics.cli.comparison import ComparedNumber
+    from otel_metrics.cli.demo_view import ComparedNumber
     from otel_metrics.exporter import ServerHandle
     from otel_metrics.results import Dashboard
 
 _SETTLE: Final = 15.0
 """Seconds that Prometheus gets to scrape the last values."""
+
+_HOUR: Final = 15.0
+"""Seconds in which an hour passes to the alerts on features."""
 
 _HOURS: Final = 1.0
 _ROWS: Final = 20
@@ -52,22 +55,26 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--seconds",
         type=argument_types.seconds,
-        default=15.0,
-        help="begin new rounds of work for so long (default: 15)",
+        default=10.0,
+        help="begin new rounds of work for so long before the incident (default: 10)",
     )
-    command.add_argument("--generations", type=argument_types.count, help="do a fixed number of rounds instead")
+    command.add_argument(
+        "--generations", type=argument_types.count, help="do a fixed number of rounds before it instead"
+    )
     command.add_argument(
         "--port",
         type=argument_types.port_or_any,
         help="port of /metrics, 0 for any free one (default: 9464, or any if that is taken)",
     )
     command.add_argument("--no-prometheus", action="store_true", help="do not start Prometheus even if it is at hand")
-    command.add_argument("--svg", type=Path, metavar="FILE", help="write the final dashboard as a picture too")
+    command.add_argument(
+        "--svg", type=argument_types.file_to_write, metavar="FILE", help="write the final dashboard as a picture too"
+    )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; 0 if what Prometheus says is what happened."""
+    """Run the demo; 0 if what Prometheus says is what happened, alerts included."""
     # SIGTERM ends like Ctrl-C: what was started is stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     root = data_files.root(arguments.root)
@@ -82,9 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
         prometheus = None if arguments.no_prometheus else _prometheus(root, server, stack_of_things)
         if prometheus:
             terminal.say("Prometheus:", prometheus.url)
-            terminal.say("Its alerts are part of the show: the example makes mistakes on purpose.", style="dim")
-        _work(engine, arguments)
-        return _report(prometheus, arguments.svg)
+            terminal.say(f"To its alerts on features an hour passes in {_HOUR:g} seconds.", style="dim")
+        as_announced = _work(engine, arguments, prometheus)
+        return max(_report(prometheus, arguments.svg), 0 if as_announced else 1)
 
 
 def _serve(port: int | None) -> ServerHandle:
@@ -98,44 +105,45 @@ def _serve(port: int | None) -> ServerHandle:
 
 
 def _prometheus(root: Path, server: ServerHandle, cleanup: ExitStack) -> processes.Server | None:
-    program = processes.find("prometheus", root)
-    if program is None:
-        terminal.say(
-            "Prometheus: none on PATH, in OTM_SERVERS or in .cache/servers (`make servers` fetches it); going on without.",
-            style="yellow",
-        )
-        return None
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="otel-metrics-")))
     application = f"{processes.HOST}:{server.port}"
     try:
         started = stack.prometheus(
-            program, root, folder, applications=[application], port=processes.free_port(), interval="1s"
+            processes.required("prometheus", root),
+            root,
+            folder,
+            applications=[application],
+            port=processes.free_port(),
+            interval="500ms",
+            haste=3600 / _HOUR,
         )
         return cleanup.enter_context(started)
-    except processes.ServerError as error:
+    except MetricsError as error:
         terminal.say(f"Prometheus: {error}; going on without.", style="yellow")
         return None
 
 
-def _work(engine: Any, arguments: argparse.Namespace) -> None:
-    """Run the engine in a thread of its own, so that this one can draw, and take Ctrl-C."""
-    failed: list[BaseException] = []
+def _work(engine: Any, arguments: argparse.Namespace, prometheus: processes.Server | None) -> bool:
+    """Run the engine in a thread of its own, so that this one can draw, and take Ctrl-C; say whether alerts did as announced.
 
-    def work() -> None:
+    Without a Prometheus there are no alerts, and so no incident.
+    """
+    seconds = None if arguments.generations else arguments.seconds
+    with ThreadPoolExecutor(2) as threads:
+        if prometheus:
+            working = threads.submit(engine.run)
+            telling = threads.submit(
+                demo_incident.tell, engine, prometheus.url, _HOUR, generations=arguments.generations, seconds=seconds
+            )
+        else:
+            working = threads.submit(engine.run, generations=arguments.generations, seconds=seconds)
+            telling = None
         try:
-            engine.run(generations=arguments.generations, seconds=None if arguments.generations else arguments.seconds)
-        except BaseException as error:  # to be raised where it can be seen
-            failed.append(error)
-
-    worker = threading.Thread(target=work, name="engine")
-    worker.start()
-    try:
-        demo_view.show(worker, engine.progress)
-    finally:
-        engine.stop()
-        worker.join()
-    if failed:
-        raise failed[0]
+            demo_view.show(working, engine.progress)
+        finally:
+            engine.stop()
+        working.result()
+        return telling is None or telling.result()
 
 
 def _report(prometheus: processes.Server | None, svg: Path | None) -> int:
@@ -165,7 +173,7 @@ def _read_back(url: str) -> tuple[Dashboard, view.Overview, list[ComparedNumber]
         while True:
             local = otel_metrics.get_advanced_metrics().get_comprehensive_dashboard(hours=_HOURS)
             remote = runtime.advanced.get_comprehensive_dashboard(hours=_HOURS)
-            rows = comparison.rows(local, remote)
+            rows = demo_view.compared(local, remote)
             if all(row.agrees for row in rows) or time.monotonic() > deadline:
                 return remote, dashboard.look(runtime, _HOURS), rows
             time.sleep(0.3)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.padding import Padding
 
 from otel_metrics.cli import argument_types, server_option, terminal
 from otel_metrics.cli.checks import CHECKS, CannotLookError, Deployment, NothingToSeeError
+from otel_metrics.errors import ConfigurationError
 from otel_metrics.querying.client import Access
 from otel_metrics.settings import Settings
 
@@ -49,17 +50,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--endpoint",
         action="append",
         default=[],
-        type=argument_types.base_url,
+        type=argument_types.server,
         metavar="URL",
         help="a process, such as http://localhost:9464/metrics; may be given again",
     )
     command.add_argument(
         "--prometheus",
-        type=argument_types.base_url,
+        type=argument_types.server,
         metavar="URL",
         help="the server (default: OTM_PROMETHEUS_URL); credentials come from OTM_PROMETHEUS_*",
     )
-    argument_types.add_root(command)
+    command.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="folder with rendered files, to look at these, too"
+    )
     argument_types.add_by(command, "the labels that rules and dashboards were rendered with")
     command.add_argument("--format", choices=("text", "json"), default="text")
     command.set_defaults(run=run)
@@ -68,6 +71,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look, and say what was found."""
     settings = Settings.from_env()
+    if arguments.root and not arguments.root.is_dir():
+        raise ConfigurationError(f"--root: {arguments.root} is no folder")
     server = arguments.prometheus or settings.prometheus_url
     if not (server or arguments.endpoint or arguments.root):
         server = server_option.DEFAULT_URL
@@ -81,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     results = list(_results(deployment))
     if arguments.format == "json":
-        print(json.dumps([_flat(result) for result in results], indent=2))
+        terminal.print_json(list(map(_flat, results)))
     else:
         _show(results)
     states = {result.state for result in results}
@@ -124,8 +129,10 @@ def _show(results: Sequence[Result]) -> None:
         for head, line in told:
             text = terminal.plain(head, "bold").append_text(terminal.plain(line, longest=1000))
             terminal.console.print(Padding(text, (0, 0, 0, 15), expand=False))
-    found = sum(result.state == FOUND for result in results)
-    terminal.say(f"{len(results)} questions asked; something is wrong about {found or 'none'} of them.")
+    found, unseen = (sum(result.state == state for result in results) for state in (FOUND, NOT_LOOKED))
+    also = f"; {unseen} could not be looked at" if unseen else ""
+    asked = terminal.counted(len(results), "question")
+    terminal.say(f"{asked} asked; something is wrong about {found or 'none'} of them{also}.")
 
 
 def _flat(result: Result) -> dict[str, object]:

@@ -7,7 +7,7 @@ import datetime as dt
 import tempfile
 import time
 import zoneinfo
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,18 +27,18 @@ from otel_metrics.errors import ConfigurationError, ImportFailedError
 from otel_metrics.importing import sql_check
 from otel_metrics.importing.data_directory import DataDirectory
 from otel_metrics.importing.importer import Importer, Wanted
-from otel_metrics.importing.old_history import OldHistory, date_of
+from otel_metrics.importing.old_history import opened
 from otel_metrics.importing.openmetrics_folder import OpenMetricsFolder
-from otel_metrics.importing.report import ImportReport
-from otel_metrics.importing.source_db import OldDatabase
 from otel_metrics.importing.sql_check import TableCheck
-from otel_metrics.importing.victoria_metrics import VictoriaMetrics, check_url
+from otel_metrics.importing.timestamps import date_of
+from otel_metrics.importing.victoria_metrics import VictoriaMetrics
 from otel_metrics.querying.caller_units import FIVE
 from otel_metrics.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from otel_metrics.importing.old_history import OldHistory
     from otel_metrics.importing.report import Reason
     from otel_metrics.importing.target import Target
     from otel_metrics.querying.source import Source
@@ -71,7 +71,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FOLDER",
         help="files that promtool tsdb create-blocks-from openmetrics takes one by one",
     )
-    into.add_argument("--victoria-metrics", metavar="URL", help="the server's address; credentials as for --prometheus")
+    into.add_argument(
+        "--victoria-metrics",
+        type=argument_types.server,
+        metavar="URL",
+        help="the server's address; credentials as for --prometheus",
+    )
     command.add_argument(
         "--before",
         type=argument_types.day,
@@ -119,28 +124,18 @@ def run(arguments: argparse.Namespace) -> int:
             "Nothing was written: name a place with --data, --openmetrics or --victoria-metrics.", style="yellow"
         )
         return 0
-    with target.claimed():
-        database = OldDatabase(arguments.database)
-        report = ImportReport(target.work / "rejected.csv")
-        work = target.work / "rows"
-        history = OldHistory(database, report, _settings(arguments), arguments.timezone, work)
-        try:
-            _read_with_progress(history)
-            _say_what_was_found(history)
-            job = Importer(history, target, Wanted(arguments.name, arguments.before, arguments.job or ""), time.time())
-            _write(job, target)
-            url = arguments.prometheus or arguments.victoria_metrics
-            return _verify(job, url, arguments.job or "") if arguments.verify else 0
-        finally:
-            history.close(work)
-            report.close()
-            database.close()
+    with target.claimed(), read_database(arguments, target.work) as history:
+        _say_what_was_found(history)
+        job = Importer(history, target, Wanted(arguments.name, arguments.before, arguments.job or ""), time.time())
+        _write(job, target)
+        url = arguments.prometheus or arguments.victoria_metrics
+        return _verify(job, url, arguments.job or "") if arguments.verify else 0
 
 
 def _target(arguments: argparse.Namespace) -> Target | None:
     """Return the place that was named."""
     if arguments.victoria_metrics is not None:
-        url = check_url(arguments.victoria_metrics)
+        url = arguments.victoria_metrics
         # What is there is asked where it is written, whatever server getters read from.
         settings = replace(Settings.from_env(), prometheus_url=arguments.prometheus or url)
         return VictoriaMetrics(url, settings, Path())
@@ -148,10 +143,7 @@ def _target(arguments: argparse.Namespace) -> Target | None:
         return OpenMetricsFolder(arguments.openmetrics)
     if arguments.data is None:
         return None
-    promtool = processes.find("promtool", data_files.root())
-    if promtool is None:
-        raise ConfigurationError("promtool is not on PATH; it comes with Prometheus (make servers)")
-    return DataDirectory(arguments.data, promtool)
+    return DataDirectory(arguments.data, processes.required("promtool", data_files.root()))
 
 
 def _zone(name: str) -> dt.tzinfo:
@@ -165,13 +157,17 @@ def _zone(name: str) -> dt.tzinfo:
 
 
 def _write(job: Importer, target: Target) -> None:
-    job.recover()
+    target.recover()
     if job.head is not None and isinstance(target, DataDirectory):
         moment = dt.datetime.fromtimestamp(job.head, dt.timezone.utc)
         terminal.say(
             f"A server lives in this directory. What it has recorded since {moment:%Y-%m-%d %H:%M} UTC may not be in blocks yet: "
             "days that reach there have to wait. New blocks are loaded within a minute.",
             style="yellow",
+        )
+    elif isinstance(target, DataDirectory):
+        terminal.say(
+            f"No server has lived in {target.path} yet: one that is to show it has --storage.tsdb.path={target.path}."
         )
     days = job.open_days()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -214,7 +210,9 @@ def _say_what_was_found(history: OldHistory) -> None:
         )
     days = history.days()
     if days:
-        terminal.say(f"{len(days)} days with data, {date_of(days[0])} to {date_of(days[-1])} (UTC).")
+        terminal.say(
+            f"{terminal.counted(len(days), 'day')} with data, {date_of(days[0])} to {date_of(days[-1])} (UTC)."
+        )
     cardinality = history.builder.cardinality()
     terminal.say(
         f"{len(history.builder.series):,} series a day at most; values per label:",
@@ -274,7 +272,9 @@ def _say_account(job: Importer, target: Target) -> None:
     _say_reasons("Rejected", report.rejected)
     if not report.balanced():
         raise AssertionError("read is not imported + rejected: please report this")
-    terminal.say(f"{len(job.written)} days written, {len(job.skipped)} not. Every rejection: {report.path}")
+    terminal.say(
+        f"{terminal.counted(len(job.written), 'day')} written, {len(job.skipped)} not. Every rejection: {report.path}"
+    )
     # It may do so with its next block only, so that --verify finds everything in place before.
     age = job.age_of_oldest()
     if age > target.kept_days:
@@ -286,23 +286,14 @@ def _say_account(job: Importer, target: Target) -> None:
 
 
 @contextmanager
-def read_database(arguments: argparse.Namespace) -> Iterator[OldHistory]:
-    """Return what an old database holds; everything that this writes is gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="otel-metrics-") as folder:
-        database = OldDatabase(arguments.database)
-        report = ImportReport(Path(folder) / "rejected.csv")
-        try:
-            history = OldHistory(database, report, _settings(arguments), arguments.timezone, Path(folder) / "rows")
-            _read_with_progress(history)
-            yield history
-        finally:
-            report.close()
-            database.close()
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """Return the settings from the environment, with the scales that were named."""
-    return Settings.from_env(satisfaction_scales=dict(arguments.scales))
+def read_database(arguments: argparse.Namespace, folder: Path | None = None) -> Iterator[OldHistory]:
+    """Return what an old database holds; without a ``folder`` everything that this writes is gone at the end."""
+    with ExitStack() as ends:
+        folder = folder or Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="otel-metrics-")))
+        settings = Settings.from_env(satisfaction_scales=dict(arguments.scales))
+        history = ends.enter_context(opened(arguments.database, folder, settings, arguments.timezone))
+        _read_with_progress(history)
+        yield history
 
 
 def _read_with_progress(history: OldHistory) -> None:
@@ -334,7 +325,7 @@ def _verify(job: Importer, url: str | None, application: str) -> int:
             compared += sum(map(len, sql.values()))
             counted += check.compared(day)
     terminal.say(
-        f"Verified {len(days)} days: {compared:,} statistics computed by SQL, {len(found)} different in {server.settings.prometheus_url}.",
+        f"Verified {terminal.counted(len(days), 'day')}: {compared:,} statistics computed by SQL, {len(found)} different in {server.settings.prometheus_url}.",
         style="red" if found else "green",
     )
     terminal.say(

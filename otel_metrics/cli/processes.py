@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import urllib3
 
 from otel_metrics.assets import files
-from otel_metrics.errors import MetricsError
+from otel_metrics.errors import ConfigurationError, MetricsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,9 @@ HOST: Final = "127.0.0.1"
 _START: Final = 20.0
 _END: Final = 10.0
 _OTHER_NAMES: Final = {"alertmanager": ("prometheus-alertmanager",)}
+
+OLDEST: Final = {"prometheus": (3, 5), "alertmanager": (0, 27)}
+"""From these versions on they understand what they are given."""
 
 
 class ServerError(MetricsError):
@@ -44,6 +47,20 @@ def find(name: str, root: Path) -> Path | None:
     return None
 
 
+def required(name: str, root: Path) -> Path:
+    """Return the program ``name``, see :func:`find`.
+
+    Raises:
+        ConfigurationError: it is nowhere.
+    """
+    found = find(name, root)
+    if found is None:
+        raise ConfigurationError(
+            f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"
+        )
+    return found
+
+
 def version(program: Path) -> tuple[int, ...]:
     """Return the version that a server tells, such as (3, 16, 0).
 
@@ -58,6 +75,21 @@ def version(program: Path) -> tuple[int, ...]:
     if not found:
         raise ServerError(f"{program} does not tell its version")
     return tuple(map(int, found[1].split(".")))
+
+
+def supported(name: str, program: Path) -> tuple[int, ...]:
+    """Return the version of the server ``name``.
+
+    Raises:
+        ServerError: it tells none, or is too old.
+    """
+    found = version(program)
+    if found < OLDEST[name]:
+        told, needed = (".".join(map(str, numbers)) for numbers in (found, OLDEST[name]))
+        raise ServerError(
+            f"{program} is version {told}; {needed} or later is needed, see https://prometheus.io/download"
+        )
+    return found
 
 
 def free_port() -> int:

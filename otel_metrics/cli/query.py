@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import json
 import math
-import sys
 import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -16,11 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_metrics.cli import argument_types, server_option, terminal, view
-from otel_metrics.cli.daily import cell
 from otel_metrics.errors import ConfigurationError, InvalidArgumentError
 from otel_metrics.querying.cookbook import COOKBOOK
 from otel_metrics.querying.source import Inquiry
-from otel_metrics.results import json_safe
 
 if TYPE_CHECKING:
     import argparse
@@ -74,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         table = runtime.source.ask(inquiry)
     FORMATS[arguments.format or ("plot" if table.step else "table")](table)
     for warning in table.warnings:
-        terminal.errors.print(terminal.plain(f"Warning: {warning}", "yellow", 1000), soft_wrap=True)
+        terminal.warn(f"Warning: {warning}")
     return 0
 
 
@@ -137,11 +132,8 @@ def _as_plot(table: QueryTable) -> None:
 
 
 def _as_csv(table: QueryTable) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["time", *map(cell, table.headings.values()), "value"])
-    for row in table.rows:
-        labels = (cell(row.labels.get(name, "")) for name in table.labels)
-        writer.writerow([_iso(row.time), *labels, json_safe(row.value)])
+    rows = ([_iso(row.time), *(row.labels.get(name, "") for name in table.labels), row.value] for row in table.rows)
+    terminal.print_csv(["time", *table.headings.values(), "value"], rows)
 
 
 def _as_json(table: QueryTable) -> None:
@@ -156,7 +148,7 @@ def _as_json(table: QueryTable) -> None:
         "warnings": list(table.warnings),
         "rows": rows,
     }
-    print(json.dumps(json_safe(told), indent=2, allow_nan=False))
+    terminal.print_json(told)
 
 
 FORMATS: Final[dict[str, Callable[[QueryTable], None]]] = {

@@ -44,14 +44,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--grafana-url",
-        type=argument_types.base_url,
+        type=argument_types.link,
         default=SHIPPED.grafana,
         metavar="URL",
         help="for links (default: %(default)s)",
     )
     command.add_argument(
         "--runbook-url",
-        type=argument_types.base_url,
+        type=argument_types.link,
         metavar="URL",
         help="page that has the runbook, to which '#' and the alert's name in small letters are added "
         "(default: the dashboard Runbook)",

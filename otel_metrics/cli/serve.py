@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import otel_metrics
-from otel_metrics.cli import terminal
+from otel_metrics.cli import argument_types, terminal
 from otel_metrics.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="sys.argv[1:] of the function")
     command.add_argument("--host", help="address to listen on (default: OTEL_EXPORTER_PROMETHEUS_HOST or localhost)")
     command.add_argument(
-        "--port", type=int, help="port, 0 for any free one (default: OTEL_EXPORTER_PROMETHEUS_PORT or 9464)"
+        "--port",
+        type=argument_types.port_or_any,
+        help="port, 0 for any free one (default: OTEL_EXPORTER_PROMETHEUS_PORT or 9464)",
     )
     command.set_defaults(run=run)
 

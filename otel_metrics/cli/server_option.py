@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.cli import argument_types
+from otel_metrics.errors import UnreachableError
 from otel_metrics.promql import JOB
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
@@ -13,8 +15,6 @@ from otel_metrics.settings import Settings
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-
-    from otel_metrics.facade.advanced import AdvancedMetrics
 
 DEFAULT_URL: Final = "http://localhost:9090"
 
@@ -25,31 +25,36 @@ def add_options(
 ) -> None:
     """Add the options that say which server to read from, and whose series. Credentials come from ``OTM_PROMETHEUS_*``."""
     parser.add_argument(
-        "--prometheus", metavar="URL", help=f"server to read from (default: OTM_PROMETHEUS_URL or {DEFAULT_URL})"
+        "--prometheus",
+        type=argument_types.server,
+        metavar="URL",
+        help=f"server to read from (default: OTM_PROMETHEUS_URL or {DEFAULT_URL})",
     )
     parser.add_argument("--job", metavar="NAME", help=job)
 
 
 @contextmanager
 def connected(url: str | None, job: str | None = None) -> Iterator[Runtime]:
-    """Return a runtime that answers from the server at ``url``; for a ``job``, or where that is empty for what has none."""
+    """Return a runtime that answers from the server at ``url``; for a ``job``, or where that is empty for what has none.
+
+    Raises:
+        UnreachableError: nothing answers, inside the block as well.
+    """
     known = Settings.from_env()
+    named = url or known.prometheus_url
     runtime = Runtime(
         replace(
             known,
-            prometheus_url=url or known.prometheus_url or DEFAULT_URL,
+            prometheus_url=named or DEFAULT_URL,
             prometheus_matchers=known.prometheus_matchers if job is None else {JOB: job},
             prometheus_unavailable="raise",  # this process has recorded nothing
         )
     )
     try:
         yield runtime
+    except UnreachableError as error:
+        if named:
+            raise
+        raise UnreachableError(f"{error}; --prometheus or OTM_PROMETHEUS_URL names another server") from error
     finally:
         runtime.close()
-
-
-@contextmanager
-def reader(url: str | None, job: str | None = None) -> Iterator[tuple[AdvancedMetrics, str]]:
-    """Return what reads from the server at ``url``, as :func:`connected`, and its address."""
-    with connected(url, job) as runtime:
-        yield runtime.advanced, str(runtime.settings.prometheus_url)

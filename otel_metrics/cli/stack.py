@@ -22,6 +22,7 @@ _RETENTION: Final = "400d"
 
 _APPLICATION: Final = "localhost:9464"
 _LOOK: Final = 0.5
+_ON_FEATURES: Final = ("recording.yml", "feature_alerts.yml")
 _NOBODY: Final = "http://alert-receiver.invalid/"
 
 
@@ -57,8 +58,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="TIME",
         help="how long Prometheus keeps what it has, such as 90d or 5y; older imported history is deleted (default: %(default)s)",
     )
-    command.add_argument("--prometheus-port", type=argument_types.port, default=9090, help="default: 9090")
-    command.add_argument("--alertmanager-port", type=argument_types.port, default=9093, help="default: 9093")
+    for server, port in (("prometheus", 9090), ("alertmanager", 9093)):
+        command.add_argument(
+            f"--{server}-port", type=argument_types.port, default=port, metavar="PORT", help="default: %(default)s"
+        )
     command.set_defaults(run=run)
 
 
@@ -70,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with processes.locked(state):
         alerts = alertmanager(
-            _program("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
+            processes.required("alertmanager", root), root, state / "alertmanager", port=arguments.alertmanager_port
         )
         metrics = prometheus(
-            _program("prometheus", root),
+            processes.required("prometheus", root),
             root,
             state / "prometheus",
             applications=applications,
@@ -120,16 +123,20 @@ def prometheus(
     job: str | None = None,
     alerts: str | None = None,
     interval: str | None = None,
+    haste: float = 1.0,
     retention: str = _RETENTION,
 ) -> processes.Server:
-    """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``."""
+    """Return Prometheus, not yet started, with the shipped rules and jobs, its data in ``folder``.
+
+    ``haste`` is how much faster time passes to the rules that judge features.
+    """
     own = f"{processes.HOST}:{port}"
     config = folder / "prometheus.yml"
-    version = processes.version(program)
+    version = processes.supported("prometheus", program)
     text = server_config.prometheus(
         root / "prometheus" / "prometheus.yml",
         version=version,
-        rules=_rules(version, root, folder),
+        rules=_rules(version, root, folder, haste),
         retention=retention,
         addresses={"prometheus": own},
         applications=applications,
@@ -146,35 +153,29 @@ def prometheus(
     return processes.Server(program, arguments, port=port, folder=folder)
 
 
-def _rules(version: tuple[int, ...], root: Path, folder: Path) -> Path | None:
-    """Write the rules for a Prometheus that does not understand the shipped ones, and return their folder."""
+def _rules(version: tuple[int, ...], root: Path, folder: Path, haste: float) -> Path | None:
+    """Write the rules for a Prometheus that does not understand the shipped ones, or in ``haste``, and return their folder."""
     dialect = of_prometheus(version)
-    if dialect is PROMETHEUS:
+    if dialect is PROMETHEUS and haste == 1:
         return None
     rules = folder / "rules"
     for path, content in render.files(dialect, levels=service_levels.below(root)).items():
         if path.startswith(f"{render.RULES}/"):
-            files.write(rules / Path(path).name, content, below=folder.parent, mode=files.PRIVATE)
+            name = Path(path).name
+            text = server_config.hastened(content, haste) if name in _ON_FEATURES and haste != 1 else content
+            files.write(rules / name, text, below=folder.parent, mode=files.PRIVATE)
     return rules
 
 
 def alertmanager(program: Path, root: Path, folder: Path, *, port: int) -> processes.Server:
     """Return Alertmanager, not yet started, with the shipped routes, its data and secrets in ``folder``."""
+    processes.supported("alertmanager", program)
     config = folder / "alertmanager.yml"
     text = server_config.alertmanager(root / "prometheus" / "alertmanager.yml", folder)
     files.write(config, text, below=folder.parent, mode=files.PRIVATE)
     # Alone on this machine: without an address it does not look for a cluster.
     arguments = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
     return processes.Server(program, arguments, port=port, folder=folder)
-
-
-def _program(name: str, root: Path) -> Path:
-    found = processes.find(name, root)
-    if found is None:
-        raise ConfigurationError(
-            f"{name} is not on PATH, in OTM_SERVERS or in .cache/servers; in a checkout `make servers` fetches it"
-        )
-    return found
 
 
 def _state() -> Path:

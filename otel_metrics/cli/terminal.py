@@ -1,20 +1,34 @@
-"""What reaches the terminal. Text from metrics and servers is data: no markup, no control characters, no endless lines."""
+"""What commands print. On a terminal, text from metrics and servers is data: no markup, no control characters, no endless lines.
+
+:func:`print_json` and :func:`print_csv` are for programs.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 import logging
 import math
 import os
+import re
 import sys
 import unicodedata
-from typing import Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.text import Text
 
+from otel_metrics.results import json_safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LONGEST: Final = 200
 _WIDTH_OF_FILES: Final = 140
 ABSENT: Final = "–"
+_FORMULA: Final = re.compile(r"(^|[;,|\t\r\n])(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
+"""Where a spreadsheet would find a formula: at the beginning, and where some split a line; with signs of either width."""
 
 
 class _Console(Console):
@@ -61,8 +75,36 @@ def say(*parts: object, style: str = "") -> None:
 
 
 def fail(error: object) -> None:
-    """Print an error to standard error."""
+    """Print an error to standard error; that of a file begins with its path."""
+    if isinstance(error, OSError) and error.filename is not None:
+        error = f"{error.filename}: {error.strerror}"
     errors.print(Text("otel-metrics: ", "bold red") + plain(error, longest=2000), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    errors.print(plain(text, "yellow", 1000), soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value for a program, with null for what is not a number."""
+    print(json.dumps(json_safe(value), indent=2, allow_nan=False, default=str))
+
+
+def print_csv(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table for a program, or a spreadsheet, which finds no formula in it."""
+    writer = csv.writer(sys.stdout)
+    for row in chain([columns], rows):
+        writer.writerow([cell(json_safe(value)) for value in row])
+
+
+def cell(value: object) -> object:
+    """Return ``value`` for a CSV file: what a spreadsheet would take for a formula has an apostrophe before it."""
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    elif isinstance(value, dict):
+        value = json.dumps(value)
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def number(value: object, digits: int = 4) -> str:
@@ -77,6 +119,11 @@ def number(value: object, digits: int = 4) -> str:
     if magnitude < -4 or magnitude > 12:
         return f"{value:.{digits - 2}e}"
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def counted(amount: int, noun: str) -> str:
+    """Return how many there are of something."""
+    return f"{amount:,} {noun}{'s' * (amount != 1)}"
 
 
 def percent(share: object) -> str:

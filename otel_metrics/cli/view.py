@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ESTIMATE: Final = "≈"
 _NARROW: Final = 100
 _SMALL: Final = 60
-_LEAST_WORDS: Final = 10
+_LEAST_WORDS: Final = 14
 _BESIDE: Final = 3
 """Characters between two columns."""
 _STATISTICS: Final = ("avg", "p50", "p95", "p99", "min", "max")
@@ -64,7 +64,8 @@ def dashboard(
     if data.get("has_data"):
         for name, render in _SECTIONS.items():
             if not only or name in only:
-                parts.append(render(data[name], width))
+                section = data[name]
+                parts.append(render(section, width) if section["has_data"] else _without_data(name.capitalize()))
     else:
         parts.append(Text("No data: nothing was recorded in this time, or the source has not seen it.", "yellow"))
     return Group(*parts, footer(data, origin))
@@ -139,8 +140,9 @@ def _without_data(name: str) -> Text:
     return Text.assemble((name, "bold cyan"), ("  no data", "yellow"))
 
 
-def _judged(shown: str, limit: Limit, severity: str, *, passed: bool, events: float) -> str | Text:
-    """Return a number in the colour of the alert that would fire if the last hour were like this."""
+def _judged(shown: str, value: float, limit: Limit, severity: str, events: float, *, below: bool = False) -> str | Text:
+    """Return a number in the colour of the alert that would fire, above its limit or ``below``, if the last hour were like this."""
+    passed = value < limit.bound if below else value > limit.bound
     return Text(shown, _SEVERE[severity]) if passed and events >= limit.events else shown
 
 
@@ -170,28 +172,21 @@ def _overview(overview: Overview, width: int) -> Iterable[RenderableType]:
         curves.setdefault(row.labels.get(FEATURE.name, ""), {})[step] = row.value
     steps = range(1 - round(trend.period.seconds / trend.step), 1)
     room = 24 if width >= _NARROW else 12 if width >= _SMALL else 8
-    failures, satisfaction = thresholds.FAILURES, thresholds.SATISFACTION
     rows = []
     for feature in names:
         firing, outcomes = severities.get(feature, set()), used.get(feature, {})
         known = outcomes.get("success", 0) + outcomes.get("failure", 0)
         failed = outcomes.get("failure", 0) / known if known else math.nan
         score, duration = scores.get(feature), durations.get(feature)
-        average = score.total / score.count if score else math.nan
+        average, responses = (score.total / score.count, score.count) if score else (math.nan, 0)
         rows.append(
             (
                 plain(feature, next((style for severity, style in _SEVERE.items() if severity in firing), "")),
                 number(sum(outcomes.values())),
                 Text(curve(curves.get(feature, {}), steps, room), "cyan"),
-                _judged(percent(failed), failures, "critical", passed=failed > failures.bound, events=known),
+                _judged(percent(failed), failed, thresholds.FAILURES, "critical", known),
                 number(errors.get(feature, 0)),
-                _judged(
-                    number(average, 3),
-                    satisfaction,
-                    "warning",
-                    passed=average < satisfaction.bound,
-                    events=score.count if score else 0,
-                ),
+                _judged(number(average, 3), average, thresholds.SATISFACTION, "warning", responses, below=True),
                 number(duration.total / duration.count * 1000 if duration else None),
             )
         )
@@ -225,78 +220,43 @@ def _block(value: float, low: float, high: float) -> str:
 
 
 def _performance(section: Section, width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Performance")
     statistics = _STATISTICS if width >= _NARROW else _STATISTICS[:4]
     rows = []
     for category, values in section["categories"].items():
         for entry in (values, *values.get("other_units", ())):
             cells: list[str | Text] = [_cell(entry, key, section["estimated"]) for key in statistics]
             if category == RESPONSE_TIME_CATEGORY and (unit := UNITS.get(entry["unit"])):
-                limit, average = thresholds.RESPONSE_TIME, entry["avg"] * unit.factor / unit.divisor
-                slow = unit.metric is PERFORMANCE_DURATION and average > limit.bound
-                cells[0] = _judged(str(cells[0]), limit, "warning", passed=slow, events=entry["count"])
+                average = entry["avg"] * unit.factor / unit.divisor if unit.metric is PERFORMANCE_DURATION else math.nan
+                cells[0] = _judged(str(cells[0]), average, thresholds.RESPONSE_TIME, "warning", entry["count"])
             rows.append((category, number(entry["count"]), *cells, plain(entry["unit"], "dim")))
     return table("Performance", ("category", "count", *statistics, "unit"), rows)
 
 
 def _satisfaction(section: Section, width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Satisfaction")
     keys = ("avg_score", "p50_score", "min_score") if width >= _NARROW else ("avg_score",)
-    total, limit = {**section, "": None}, thresholds.SATISFACTION
-    rows = [
-        (
-            kind,
-            number(values["total_responses"]),
-            percent(values["satisfaction_rate"]),
-            _judged(
-                _cell(values, keys[0], section["estimated"]),
-                limit,
-                "warning",
-                passed=values["avg_score"] < limit.bound,
-                events=values["total_responses"],
-            ),
-            *(_cell(values, k, section["estimated"]) for k in keys[1:]),
-        )
-        for kind, values in [*section["by_type"].items(), ("all", total)]
-    ]
+    rows = []
+    for kind, values in (*section["by_type"].items(), ("all", section)):
+        responses, average = values["total_responses"], values["avg_score"]
+        shown, *more = (_cell(values, key, section["estimated"]) for key in keys)
+        judged = _judged(shown, average, thresholds.SATISFACTION, "warning", responses, below=True)
+        rows.append((kind, number(responses), percent(values["satisfaction_rate"]), judged, *more))
     return table(
         "Satisfaction (scores 0 to 1)", ("type", "responses", "satisfied", *(k.replace("_", " ") for k in keys)), rows
     )
 
 
 def _usage(section: Section, width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Usage")
-    keys = (
-        ("avg_duration_ms", "p95_duration_ms", "max_duration_ms")
-        if width >= _NARROW
-        else ("avg_duration_ms", "p95_duration_ms")
-    )
-    limit = thresholds.FAILURES
-    rows = [
-        (
-            action,
-            number(values["total_usage"]),
-            number(values["failed"]),
-            _judged(
-                percent(values["success_rate"]),
-                limit,
-                "critical",
-                passed=1 - values["success_rate"] > limit.bound,
-                events=values["total_usage"],
-            ),
-            *(_cell(values, key, section["estimated"]) for key in keys),
-        )
-        for action, values in [*section["by_action"].items(), ("all", section)]
-    ]
+    keys = ("avg_duration_ms", "p95_duration_ms", "max_duration_ms")[: 3 if width >= _NARROW else 2]
+    rows = []
+    for action, values in (*section["by_action"].items(), ("all", section)):
+        uses, rate = values["total_usage"], values["success_rate"]
+        judged = _judged(percent(rate), 1 - rate, thresholds.FAILURES, "critical", uses)
+        durations = (_cell(values, key, section["estimated"]) for key in keys)
+        rows.append((action, number(uses), number(values["failed"]), judged, *durations))
     return table("Usage", ("action", "uses", "failed", "success", *(f"{key[:3]} ms" for key in keys)), rows)
 
 
 def _errors(section: Section, _width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Errors")
     text = Text.assemble(("Errors  ", "bold cyan"), (number(section["total_errors"]), "bold"))
     for severity, count in section["by_severity"].items():
         text.append(f"  {clean(severity)} {number(count)}", _SEVERE.get(severity, ""))
@@ -308,8 +268,6 @@ def _errors(section: Section, _width: int) -> RenderableType:
 
 
 def _learning(section: Section, _width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Learning")
     keys = ("avg_accuracy", "p50_accuracy", "avg_confidence", "avg_improvement_rate")
     rows = [
         (kind, number(values["total_samples"]), *(_cell(values, key, section["estimated"], percent) for key in keys))
@@ -319,8 +277,6 @@ def _learning(section: Section, _width: int) -> RenderableType:
 
 
 def _optimization(section: Section, _width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Optimization")
     rows = [
         (
             category,
@@ -334,23 +290,16 @@ def _optimization(section: Section, _width: int) -> RenderableType:
 
 
 def _resources(section: Section, _width: int) -> RenderableType:
-    if not section["has_data"]:
-        return _without_data("Resources")
     rows = [
         (
             row["resource_type"],
             row["resource_name"],
             _amount(row["used"], row["unit"]),
             _amount(row["allocated"], row["unit"]),
-            _judged(
-                percent(row["utilization_percent"] / 100),
-                thresholds.EXHAUSTED,
-                "critical",
-                passed=row["utilization_percent"] / 100 > thresholds.EXHAUSTED.bound,
-                events=0,
-            ),
+            _judged(percent(share), share, thresholds.EXHAUSTED, "critical", math.inf),
         )
         for row in section["resources"]
+        for share in [row["utilization_percent"] / 100]
     ]
     return table("Resources (last known)", ("type", "name", "used", "allocated", "in use"), rows, words=2)
 

@@ -8,7 +8,7 @@ Two lines in any OpenTelemetry application::
 The path of a scrape, by file::
 
     server        a connection, one request within its deadline      (apps: the same under ASGI and WSGI)
-    endpoint      path, host, password (auth), whose scrape gives way; the garbage collector is held back (gc_guard)
+    endpoint      path, host, password (auth), whose scrape gives way
       watched_files   users and certificates (tls) are read again when they change; web_config: a file of other exporters
     negotiation   Accept headers -> format, escaping, compression
     exposition    collects everything that the registry knows, and hands it to a renderer, family by family
@@ -17,6 +17,7 @@ The path of a scrape, by file::
       families      OpenTelemetry metrics -> metric families: name, type, collisions  (names: translation, escaping)
       series        data points with their labels, rendered once and kept
       text, protobuf   the lines, the messages   (exponential: buckets; exemplars; other_collectors: foreign families)
+      turns         lets other threads run meanwhile
 
 Where the processes of an application share a directory, the collection is that of all of them: ``shared`` for what record calls
 add up, ``shared_streams`` for any instrument of an application's own provider; both make data points by ``shared_rows``. Where they
@@ -28,15 +29,16 @@ data sent by OTLP.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_metrics.exporter.auth import hash_password
 from otel_metrics.exporter.configured import AutoPrometheusReader, declared_reader
 from otel_metrics.exporter.reader import PrometheusReader
-from otel_metrics.exporter.server import ServerHandle, ServerLimits
 
 if TYPE_CHECKING:
+    from otel_metrics.exporter.auth import hash_password
     from otel_metrics.exporter.push import otlp_reader
+    from otel_metrics.exporter.server import ServerHandle, ServerLimits
 
 __all__ = [
     "AutoPrometheusReader",
@@ -48,10 +50,15 @@ __all__ = [
     "otlp_reader",
 ]
 
+_LATER = {"hash_password": "auth", "ServerHandle": "server", "ServerLimits": "server"}
+"""The modules of what a reader alone does not need."""
+
 if not TYPE_CHECKING:  # a type checker would take every name for one that is there
 
     def __getattr__(name: str) -> object:
-        """Load what needs an extra when it is asked for."""
+        """Load what a reader alone does not need when it is asked for."""
+        if name in _LATER:
+            return getattr(import_module(f"otel_metrics.exporter.{_LATER[name]}"), name)
         if name != "otlp_reader":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:

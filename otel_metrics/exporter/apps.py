@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from otel_metrics.exporter.endpoint import joined
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
     StartResponse = Callable[..., Any]
     WSGIApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class AppOptions(TypedDict, total=False):
+    """What may be said of an endpoint in somebody else's server, beside where it is."""
+
+    max_scrapes: int
+    users_file: str | os.PathLike[str] | None
+    response_timeout: float
 
 
 def wsgi_app(endpoint: Endpoint) -> WSGIApp:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from otel_metrics.exporter.gc_guard import gc_guard
 from otel_metrics.exporter.negotiation import choose_compression, choose_format
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ _NO_NAME: Final = "."
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:\d*)?")
 
 BURST: Final = 1 << 19
-"""Bytes that are made in one go, with the garbage collector held back, before any of them is sent."""
+"""Bytes that are made in one go, before any of them is sent."""
 
 HEALTHY: Final = "/-/healthy"
 
@@ -65,7 +64,7 @@ _INDEX: Final = """<!DOCTYPE html>
 class Body(Iterator[bytes]):
     """The body of a response: bytes to send, and :meth:`close`, which must be called, to let the next scrape in.
 
-    Bytes are made in bursts; a client that takes its time over them holds neither the garbage collector nor a lock.
+    Bytes are made in bursts; a client that takes its time over them holds no lock.
     """
 
     def __init__(
@@ -107,13 +106,12 @@ class Body(Iterator[bytes]):
     def _burst(self) -> list[bytes]:
         made: list[bytes] = []
         size = 0
-        with gc_guard():
-            for chunk in self._chunks:
-                if chunk:
-                    made.append(chunk)
-                    size += len(chunk)
-                if size >= BURST:
-                    return made
+        for chunk in self._chunks:
+            if chunk:
+                made.append(chunk)
+                size += len(chunk)
+            if size >= BURST:
+                return made
         self.complete = True
         self.close()
         return made
@@ -293,10 +291,7 @@ class Endpoint:
 
         Who is known for longer has more claim to a place: a scraper was there before the flood.
         """
-        with self._changed:
-            return self._known_since(client)
-
-    def _known_since(self, client: str) -> float:
+        # Without the lock: the server asks while it holds its own, and is asked by `wanted` while this one is held.
         return self._known.get(client, (inf, inf))[0]
 
     def _begin(self, chunks: Iterator[bytes], client: str, wanted: Callable[[], bool]) -> Body | None:
@@ -308,6 +303,8 @@ class Endpoint:
                 dispensable = self._dispensable(client) or (self._newest(client) if waited else None)
                 if dispensable is not None:
                     dispensable.expire()
+                    # Whoever is closing it may be waiting for this lock.
+                    self._running.pop(dispensable, None)
                 elif waited or not wanted():
                     return None
                 else:
@@ -336,9 +333,9 @@ class Endpoint:
 
     def _newest(self, client: str) -> Body | None:
         """Return the scrape of the client known for the shortest time, if ``client`` is known for longer."""
-        since = {body: self._known_since(other) for body, (other, _) in self._running.items()}
+        since = {body: self.known_since(other) for body, (other, _) in self._running.items()}
         newest = max(since, key=since.__getitem__)
-        return newest if since[newest] > self._known_since(client) else None
+        return newest if since[newest] > self.known_since(client) else None
 
     def _end(self, body: Body) -> None:
         with self._changed:

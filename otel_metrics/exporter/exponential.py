@@ -114,7 +114,7 @@ def boundary(index: int, scale: int) -> float:
 
 def _filled(offset: int, counts: Sequence[int]) -> list[tuple[int, int]]:
     """Return index and count of the buckets that are not empty, which few of hundreds are."""
-    return list(zip(compress(range(offset, offset + len(counts)), counts), filter(None, counts), strict=True))
+    return [(offset + place, counts[place]) for place in compress(range(len(counts)), counts)]
 
 
 class Ladders:

@@ -20,6 +20,7 @@ from otel_metrics.exporter.protobuf import ProtobufRenderer, label_pairs
 from otel_metrics.exporter.registry import Collected, registered
 from otel_metrics.exporter.series import Series
 from otel_metrics.exporter.text import TextRenderer, text_labels
+from otel_metrics.exporter.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ class Exposition:
         *,
         created: bool,
         self_metrics: bool,
+        native_only: bool = False,
         invalid_files: Callable[[], int | None] = lambda: None,
     ) -> None:
         """``collect`` is that of the reader this exposition belongs to; so are ``invalid_files``, None without any."""
@@ -65,6 +67,7 @@ class Exposition:
         self._invalid_files = invalid_files
         self._created = created
         self._self_metrics = self_metrics
+        self._native_only = native_only
         self._text_series = Series(text_labels, ladders, collisions)
         self._protobuf_series = Series(label_pairs, ladders, collisions)
         self._lock = threading.Lock()
@@ -84,7 +87,7 @@ class Exposition:
         if self._self_metrics:
             families += self._own_families(claims, form.escaping)
         blocks = self._protobuf if form.name == "protobuf" else self._lines
-        return self._timed(started, blocks(form, families, admitted, claims))
+        return self._timed(started, in_turns(blocks(form, families, admitted, claims)))
 
     def _gather(self) -> tuple[list[tuple[MetricsData, ReaderOptions]], list[ClientMetric]]:
         """Return what all readers on the registry collected, and the families of other collectors."""
@@ -140,7 +143,7 @@ class Exposition:
     def _protobuf(
         self, form: Format, families: list[MetricFamily], others: list[ClientMetric], _: Claims
     ) -> Iterator[bytes]:
-        renderer = ProtobufRenderer(self._protobuf_series)
+        renderer = ProtobufRenderer(self._protobuf_series, native_only=self._native_only)
         rendered: Iterator[tuple[str, Callable[[], list[bytes]]]] = chain(
             ((family.name, partial(renderer.family, family)) for family in _taken(families)),
             (

@@ -88,7 +88,12 @@ def exposed_label(key: object, strategy: Strategy, escaping: Escaping) -> str:
     Names with two underscores in front are Prometheus' own. A key that the application calls so passes, but for ``__name__``,
     which is the metric's; an escaping makes none.
     """
-    translated = translated_label(str(key), strategy)
+    return _exposed_label(str(key), strategy, escaping)
+
+
+@lru_cache(maxsize=4096)
+def _exposed_label(key: str, strategy: Strategy, escaping: Escaping) -> str:
+    translated = translated_label(key, strategy)
     name = escaped_label(translated, escaping)
     reserved = name.startswith("__") and (name == "__name__" or not translated.startswith("__"))
     return f"_{name.lstrip('_')}" if reserved else name
@@ -135,6 +140,7 @@ def is_legacy_metric(name: str) -> bool:
     return _LEGACY_METRIC.match(name) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_legacy_label(name: str) -> bool:
     """Return whether every Prometheus, however old, accepts ``name`` as a label name."""
     return _LEGACY_LABEL.match(name) is not None

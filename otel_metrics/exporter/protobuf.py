@@ -17,7 +17,8 @@ from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
 from otel_metrics.exporter import exemplars
 from otel_metrics.exporter.exponential import classic_counts, native_buckets, schema_of
-from otel_metrics.exporter.text import as_float
+from otel_metrics.exporter.text import Known, as_float
+from otel_metrics.exporter.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ ZERO_THRESHOLD: Final = 1e-128
 """Width of the zero bucket where the SDK names none, as in the specification."""
 
 _METRIC: Final = b"\x22"  # MetricFamily.metric = 4
+_COUNTER: Final = b"\x1a"  # Metric.counter = 3
+_VALUE: Final = b"\x09"  # Counter.value = 1
 _GAUGE_VALUE: Final = b"\x12\x09\x09"  # Metric.gauge = 2, nine bytes: Gauge.value = 1
 
 TYPES: Final = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram": 4, "gaugehistogram": 5}
@@ -36,14 +39,9 @@ TYPES: Final = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram
 double: Final = struct.Struct("<d").pack
 
 
-def varint(number: int) -> bytes:
-    """Return ``number`` as a varint; negative ones in 64-bit two's complement."""
-    if 0 <= number < len(_VARINTS):
-        return _VARINTS[number]
-    return _varint(number & 0xFFFF_FFFF_FFFF_FFFF)
-
-
 def _varint(number: int) -> bytes:
+    """Return ``number`` as a varint; negative ones in 64-bit two's complement."""
+    number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -52,12 +50,13 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-_VARINTS: Final = [_varint(number) for number in range(4096)]
-
-
-def zigzag(number: int) -> bytes:
+def _zigzag(number: int) -> bytes:
     """Return ``number`` as a signed varint (sint)."""
-    return varint((number << 1) ^ (number >> 63))
+    return _varint((number << 1) ^ (number >> 63))
+
+
+varint: Final = Known(_varint).__getitem__
+zigzag: Final = Known(_zigzag).__getitem__
 
 
 def message(field: int, content: bytes) -> bytes:
@@ -92,22 +91,23 @@ def timestamp(field: int, nanoseconds: int) -> bytes:
 
 
 def start_time(field: int, nanoseconds: int) -> bytes:
-    """Return a start time as ``field``, to the millisecond, which is all that Prometheus keeps; quick, as there is one per series."""
-    milliseconds = nanoseconds // 1_000_000
-    return message(field, _seconds(milliseconds // 1000) + _MILLISECONDS[milliseconds % 1000])
+    """Return a start time as ``field``, to the millisecond, which is all that Prometheus keeps."""
+    return _start_time(field, nanoseconds // 1_000_000)
 
 
-@lru_cache(maxsize=4096)
-def _seconds(whole: int) -> bytes:
-    return unsigned(1, whole)
-
-
-_MILLISECONDS: Final = [b"", *(unsigned(2, number * 1_000_000) for number in range(1, 1000))]
+@lru_cache(maxsize=4096)  # there is one per series, and many began at once
+def _start_time(field: int, milliseconds: int) -> bytes:
+    return timestamp(field, milliseconds * 1_000_000)
 
 
 def label_pairs(labels: Mapping[str, str], field: int = 1) -> bytes:
     """Return the repeated LabelPair of a Metric or an Exemplar."""
-    return b"".join(message(field, text(1, name) + text(2, value)) for name, value in labels.items())
+    return b"".join([_label_pair(field, name, value) for name, value in labels.items()])
+
+
+@lru_cache(maxsize=4096)
+def _label_pair(field: int, name: str, value: str) -> bytes:
+    return message(field, text(1, name) + text(2, value))
 
 
 def exemplar(field: int, labels: Mapping[str, str], value: float, time_unix_nano: int) -> bytes:
@@ -123,33 +123,13 @@ def delimited(name: str, help_: str, kind: int, unit: str, metrics: Iterable[byt
     return [varint(sum(map(len, pieces))), *pieces]
 
 
-class BucketHeads(dict[int, bytes]):
-    """The start of a Bucket message, by its cumulative count: tag, length, count, and the tag of the bound that follows."""
-
-    LIMIT: Final = 65536
-
-    def __missing__(self, count: int) -> bytes:
-        number = varint(count)
-        head = b"\x1a" + bytes((len(number) + 10,)) + b"\x08" + number + b"\x11"
-        if len(self) < self.LIMIT:
-            self[count] = head
-        return head
+def _bucket_head(count: int) -> bytes:
+    """Return the start of a Bucket message: tag, length, cumulative count, and the tag of the bound that follows."""
+    number = varint(count)
+    return b"\x1a" + bytes((len(number) + 10,)) + b"\x08" + number + b"\x11"
 
 
-class Deltas(dict[int, bytes]):
-    """Signed varints of differences between neighbouring native buckets."""
-
-    LIMIT: Final = 65536
-
-    def __missing__(self, delta: int) -> bytes:
-        number = zigzag(delta)
-        if len(self) < self.LIMIT:
-            self[delta] = number
-        return number
-
-
-_heads: Final = BucketHeads()
-_deltas: Final = Deltas()
+_heads: Final = Known(_bucket_head).__getitem__
 
 
 @lru_cache(maxsize=4096)
@@ -165,8 +145,10 @@ def metric(labels: bytes, content: bytes) -> bytes:
 class ProtobufRenderer:
     """Renders families as delimited ``io.prometheus.client.MetricFamily`` messages."""
 
-    def __init__(self, series: Series[bytes]) -> None:
+    def __init__(self, series: Series[bytes], *, native_only: bool = False) -> None:
+        """``native_only``: whether classic buckets are left out where there are native ones."""
         self._series = series
+        self._native_only = native_only
 
     def family(self, family: MetricFamily) -> list[bytes]:
         """Return the message in pieces. Its length comes first, so it is complete before anything can be sent."""
@@ -177,21 +159,31 @@ class ProtobufRenderer:
         elif family.type == "counter":
             metrics = self._counters(family)
         else:
-            metrics = (
-                metric(labels, _GAUGE_VALUE + double(as_float(point.value)))
-                for point, labels in self._series.of(family)
-            )
-        return delimited(family.name, family.help, TYPES[kind], family.unit, metrics)
+            metrics = self._gauges(family)
+        return delimited(family.name, family.help, TYPES[kind], family.unit, in_turns(metrics))
+
+    def _gauges(self, family: MetricFamily) -> Iterator[bytes]:
+        for block in self._series.numbers(family):
+            pieces: list[bytes] = []
+            for labels, value in zip(block.labels, block.values, strict=True):
+                size = len(labels) + len(_GAUGE_VALUE) + 8
+                pieces += _METRIC, varint(size), labels, _GAUGE_VALUE, double(as_float(value))
+            yield b"".join(pieces)
 
     def _counters(self, family: MetricFamily) -> Iterator[bytes]:
-        for point, labels in self._series.of(family):
-            content = b"\x09" + double(as_float(point.value))
-            if point.exemplars:
-                newest = exemplars.latest(point.exemplars, family.strategy, family.escaping)
-                content += b"" if newest is None else exemplar(2, *newest)
-            if point.start_time_unix_nano:
-                content += start_time(3, point.start_time_unix_nano)
-            yield metric(labels, message(3, content))
+        for block in self._series.numbers(family):
+            pieces: list[bytes] = []
+            for labels, value, start, found in zip(*block, strict=True):
+                content = _VALUE + double(as_float(value))
+                newest = exemplars.latest(found, family.strategy, family.escaping) if found else None
+                if newest is not None:
+                    content += exemplar(2, *newest)
+                if start:
+                    content += start_time(3, start)
+                length = varint(len(content))
+                size = len(labels) + len(_COUNTER) + len(length) + len(content)
+                pieces += _METRIC, varint(size), labels, _COUNTER, length, content
+            yield b"".join(pieces)
 
     def _histograms(self, family: MetricFamily) -> Iterator[bytes]:
         ladder: tuple[float, ...] | None = None
@@ -210,23 +202,24 @@ class ProtobufRenderer:
     def _histogram(
         self, family: MetricFamily, point: Any, bounds: tuple[float, ...], counts: Sequence[int], native: Any
     ) -> bytes:
-        cumulative = list(accumulate(counts))
         pieces = [
-            unsigned(1, cumulative[-1] if native is None else native.count),
-            float_(2, as_float(point.sum)),
+            b"\x08" + varint(sum(counts) if native is None else native.count),  # Histogram.sample_count = 1
+            b"\x11" + double(as_float(point.sum)),  # Histogram.sample_sum = 2
         ]
+        schema = None if native is None else schema_of(native.scale)
         own = None
         if point.exemplars:
             own = exemplars.by_bucket(bounds, point.exemplars, family.strategy, family.escaping)
-        if own is None:
-            pieces += chain.from_iterable(zip(map(_heads.__getitem__, cumulative), _tails(bounds), strict=True))
-        else:
-            for index, (count, bound) in enumerate(zip(cumulative, (*bounds, inf), strict=True)):
+        classic = schema is None or not self._native_only
+        if classic and own is None:
+            pieces += chain.from_iterable(zip(map(_heads, accumulate(counts)), _tails(bounds), strict=True))
+        elif classic and own is not None:
+            for index, (count, bound) in enumerate(zip(accumulate(counts), (*bounds, inf), strict=True)):
                 bucket = unsigned(1, count) + float_(2, bound)
                 if index in own:
                     bucket += exemplar(3, *own[index])
                 pieces.append(message(3, bucket))
-        if native is not None and (schema := schema_of(native.scale)) is not None:
+        if schema is not None:
             pieces += _native(native, schema)
             if own is not None:
                 pieces += (exemplar(16, *each) for each in sorted(own.values(), key=lambda e: e.value))
@@ -237,17 +230,25 @@ class ProtobufRenderer:
 
 def _native(point: Any, schema: int) -> Iterator[bytes]:
     """Return the fields of a native histogram: schema, zero bucket, spans and deltas of both signs."""
-    yield signed(5, schema)
-    yield float_(6, max(ZERO_THRESHOLD, getattr(point, "zero_threshold", 0.0) or 0.0))
+    yield _resolution(schema, max(ZERO_THRESHOLD, getattr(point, "zero_threshold", 0.0) or 0.0))
     if point.zero_count:
         yield unsigned(7, point.zero_count)
     shift = point.scale - schema
-    for side, span_field, delta_field in ((point.negative, 9, 10), (point.positive, 12, 13)):
-        spans, counts = native_buckets(side.offset, side.bucket_counts, shift)
-        if span_field == 12 and not spans:
-            # Without any span the histogram would not be recognised as a native one.
-            spans = [(0, 0)]
-        for offset, length in spans:
-            yield message(span_field, signed(1, offset) + unsigned(2, length))
-        if counts:
-            yield message(delta_field, b"".join(map(_deltas.__getitem__, map(sub, counts, chain((0,), counts)))))
+    if any(point.negative.bucket_counts):  # most have no values below zero
+        spans, counts = native_buckets(point.negative.offset, point.negative.bucket_counts, shift)
+        yield _side(9, spans, counts)
+    spans, counts = native_buckets(point.positive.offset, point.positive.bucket_counts, shift)
+    # Without any span the histogram would not be recognised as a native one.
+    yield _side(12, spans or [(0, 0)], counts)
+
+
+@lru_cache(maxsize=4096)
+def _resolution(schema: int, zero_threshold: float) -> bytes:
+    return signed(5, schema) + float_(6, zero_threshold)
+
+
+def _side(field: int, spans: Sequence[tuple[int, int]], counts: Sequence[int]) -> bytes:
+    """Return the spans as ``field``, and the deltas as the next one."""
+    made = b"".join([message(field, b"\x08" + zigzag(offset) + b"\x10" + varint(length)) for offset, length in spans])
+    deltas = b"".join(map(zigzag, map(sub, counts, chain((0,), counts))))
+    return made + message(field + 1, deltas) if counts else made

@@ -7,8 +7,10 @@ The specification's ``OTEL_EXPORTER_OTLP_…`` variables fill in what is not sai
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import time
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import (
     Counter,
+    Exemplar,
     Histogram,
     ObservableCounter,
     ObservableGauge,
@@ -26,19 +29,24 @@ from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
     ExponentialHistogram,
+    HistogramDataPoint,
     MetricExportResult,
+    NumberDataPoint,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
 from otel_metrics.ends import Periodic
+from otel_metrics.errors import ConfigurationError
 from otel_metrics.sdk.lazy_points import is_registered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, Metric, MetricsData
+
+    from otel_metrics.multiprocess.totals import SharedTotals
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +54,9 @@ COARSE_SCALE: Final = 3
 """Eight buckets per doubling: a scale that 640 buckets never have to leave, whatever the values."""
 
 _MAX_BUCKETS: Final = 640
+
+_PATIENCE: Final = 10.0
+"""Seconds that a process which ends waits for another one that pushes; its end may come before."""
 
 _MONOTONIC: Final = (Counter, Histogram, ObservableCounter)
 _OTHERS: Final = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)
@@ -99,7 +110,7 @@ def otlp_reader(
     exponential = histograms == "exponential"
     exporter = _Exporter(
         max_scale if exponential else None,
-        temporality == "delta",
+        deltas=temporality == "delta",
         endpoint=endpoint,
         headers=dict(headers) if headers else None,
         certificate_file=certificate_file,
@@ -148,7 +159,8 @@ class PushReader(PeriodicExportingMetricReader):
         # Without a thread: the SDK starts its thread again in forked children, and waits 30 s for it at the end.
         super().__init__(exporter, inf)
         self._timeout = _seconds("OTEL_METRIC_EXPORT_TIMEOUT", 30.0)
-        self._periodic = Periodic(self._push, interval, name="OtelPeriodicExportingMetricReader")
+        self._interval = interval
+        self._periodic = Periodic(self._push, self._until_due, name="OtelPeriodicExportingMetricReader")
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Push what there is, and end. Takes two seconds at most if the receiver does not answer."""
@@ -159,14 +171,127 @@ class PushReader(PeriodicExportingMetricReader):
         if is_registered(self):  # a fork, or a signal, may come before
             self.collect(timeout_millis=self._timeout * 1000)
 
+    def _until_due(self) -> float:
+        """Return the seconds until the next push."""
+        return self._interval
+
+
+class SharedPushReader(PushReader):
+    """Pushes what all processes have added to shared totals, as one instance. Belongs to no provider.
+
+    Every process has one. When a push is due, whichever is there first does it for all, so nobody has to notice that another
+    one has ended. A process that ends pushes, too, unless somebody has done so since it shared what it recorded last.
+
+    Args:
+        totals: what the processes share.
+        share: adds what this process has recorded to the totals.
+        collect: returns what all processes have added.
+        interval: seconds between pushes, of all processes together.
+    """
+
+    def __init__(
+        self,
+        totals: SharedTotals,
+        share: Callable[[], object],
+        collect: Callable[[], MetricsData | None],
+        interval: float | None = None,
+    ) -> None:
+        self._totals = totals
+        self._share = share
+        self._shared = collect
+        self._sender = _Exporter(None, deltas=False, preferred_temporality=_preferred("cumulative"))
+        super().__init__(self._sender, _seconds("OTEL_METRIC_EXPORT_INTERVAL", 60.0) if interval is None else interval)
+
+    def _push(self) -> None:
+        urgent = self._periodic.urgent
+        if urgent:
+            self._share()
+        since = time.monotonic_ns() - (0 if urgent else int(self._interval * 1e9))
+        try:
+            with self._totals.push_turn() as turn:
+                turn.take(_PATIENCE if urgent else 0.0)
+                if (turn.succeeded if urgent else turn.begun) > since:
+                    return
+                turn.begin()
+                if self._send():
+                    turn.succeed()
+        except (OSError, ConfigurationError) as error:
+            # Busy: another process pushes now. Whatever else it is, without the directory each is alone.
+            if getattr(error, "errno", None) != errno.EBUSY:
+                self._send()
+
+    def _send(self) -> bool:
+        data = self._shared()
+        if data is None:
+            return False
+        self._sender.delivered = False
+        now = time.time_ns()
+        pushed = _of_metrics(data, lambda metric: [_with_points(metric, now)])
+        self._receive_metrics(pushed, timeout_millis=self._timeout * 1000)
+        return self._sender.delivered
+
+    def _until_due(self) -> float:
+        try:
+            with self._totals.push_turn() as turn:
+                due = turn.begun / 1e9 + self._interval - time.monotonic()
+        except (OSError, ConfigurationError):
+            return self._interval
+        return due if 0 < due < self._interval else self._interval
+
+
+def _with_points(metric: Metric, now: int) -> Metric:
+    """Return ``metric`` with the SDK's data points instead of those that only renderers take."""
+    data: Any = metric.data
+    make = _histogram_point if isinstance(data, HistogramData) else _number_point
+    points = [make(point, now) for point in data.data_points if point is not None]
+    return replace(metric, data=replace(data, data_points=points))
+
+
+def _number_point(point: Any, now: int) -> NumberDataPoint:
+    return NumberDataPoint(
+        attributes=point.attributes,
+        start_time_unix_nano=point.start_time_unix_nano,
+        time_unix_nano=now,
+        value=point.value,
+        exemplars=_exemplars(point.exemplars),
+    )
+
+
+def _histogram_point(point: Any, now: int) -> HistogramDataPoint:
+    value = point.value
+    return HistogramDataPoint(
+        attributes=point.attributes,
+        start_time_unix_nano=point.start_time_unix_nano,
+        time_unix_nano=now,
+        count=value.n,
+        sum=value.total,
+        bucket_counts=value.buckets,
+        explicit_bounds=point.explicit_bounds,
+        min=value.low,
+        max=value.high,
+        exemplars=_exemplars(point.exemplars),
+    )
+
+
+def _exemplars(found: Sequence[Any]) -> list[Exemplar]:
+    made = []
+    for each in found:
+        labels = dict(each.filtered_attributes)
+        trace, span = (labels.pop(name, None) for name in ("trace_id", "span_id"))
+        ids = (int(span, 16), int(trace, 16)) if span and trace else (None, None)
+        made.append(Exemplar(labels, each.value, each.time_unix_nano, *ids))
+    return made
+
 
 class _Exporter(OTLPMetricExporter):
     """Sends exponential histograms, at a fixed scale, where data points carry them along; sends nothing from a forked child."""
 
-    def __init__(self, max_scale: int | None, deltas: bool, **arguments: Any) -> None:
+    def __init__(self, max_scale: int | None, *, deltas: bool, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._max_scale = max_scale
         self._explains = deltas
+        self.delivered = False
+        """Whether what was sent last has arrived."""
         self._process = os.getpid()
 
     def export(self, metrics_data: MetricsData, *arguments: Any, **options: Any) -> MetricExportResult:
@@ -177,6 +302,7 @@ class _Exporter(OTLPMetricExporter):
         if self._max_scale is not None:
             metrics_data = exponential_data(metrics_data, self._max_scale)
         result = super().export(metrics_data, *arguments, **options)
+        self.delivered = result is MetricExportResult.SUCCESS
         if result is MetricExportResult.FAILURE and self._explains:
             self._explains = False
             _logger.warning(
@@ -188,13 +314,18 @@ class _Exporter(OTLPMetricExporter):
 
 def exponential_data(data: MetricsData, max_scale: int) -> MetricsData:
     """Return ``data`` with exponential histograms in place of classic ones wherever both are known, none finer than ``max_scale``."""
+    return _of_metrics(data, lambda metric: _converted(metric, max_scale))
+
+
+def _of_metrics(data: MetricsData, made: Callable[[Metric], Iterable[Metric]]) -> MetricsData:
+    """Return ``data`` with what is made of each metric in its place."""
     return replace(
         data,
         resource_metrics=[
             replace(
                 resource,
                 scope_metrics=[
-                    replace(scope, metrics=[made for metric in scope.metrics for made in _converted(metric, max_scale)])
+                    replace(scope, metrics=[each for metric in scope.metrics for each in made(metric)])
                     for scope in resource.scope_metrics
                 ],
             )

@@ -8,6 +8,7 @@ import inspect
 import ssl
 import threading
 import weakref
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -22,10 +23,10 @@ from opentelemetry.sdk.metrics import (
     ObservableUpDownCounter,
     UpDownCounter,
 )
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData, ScopeMetrics
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint, named_by
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
@@ -33,21 +34,22 @@ from otel_metrics.exporter.families import Collisions, ReaderOptions
 from otel_metrics.exporter.names import STRATEGIES
 from otel_metrics.exporter.neighbours import neighbours
 from otel_metrics.exporter.registry import RegistryCollector
-from otel_metrics.exporter.server import ServerHandle, ServerLimits
-from otel_metrics.exporter.tls import TlsConfig, watched_tls
+from otel_metrics.naming import METER_NAME
 from otel_metrics.sdk.lazy_points import attach, is_registered
+from otel_metrics.sdk.observed import taking
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from opentelemetry.metrics import Instrument
-    from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
     from otel_metrics.exporter.apps import ASGIApp, WSGIApp
+    from otel_metrics.exporter.auth import Users
     from otel_metrics.exporter.names import Strategy
     from otel_metrics.exporter.negotiation import Format
+    from otel_metrics.exporter.server import ServerHandle, ServerLimits
     from otel_metrics.exporter.shared_streams import SharedStreams
     from otel_metrics.exporter.watched_files import WatchedFiles
 
@@ -57,6 +59,12 @@ _CUMULATIVE: dict[type, AggregationTemporality] = dict.fromkeys(
     (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge),
     AggregationTemporality.CUMULATIVE,
 )
+
+_OWN: Final = InstrumentationScope(METER_NAME)
+
+_AT_MOST: Final = 120_000.0
+"""Milliseconds for all callbacks of a collection: how long a scrape may take is for the scraper to say. By default, the SDK throws
+away what took ten seconds."""
 
 
 class PrometheusReader(PrometheusMetricReader):
@@ -78,6 +86,9 @@ class PrometheusReader(PrometheusMetricReader):
         classic_bounds: bucket bounds that exponential histograms are shown with to scrapers that know no native histograms.
         created_samples: whether OpenMetrics has ``_created`` samples. Prometheus stores them as series of their own unless it
             runs with ``created-timestamp-zero-ingestion``; protobuf carries start times at no such cost, always.
+        native_only: whether protobuf leaves classic buckets out of histograms that have native ones. Text keeps them. Only where
+            every Prometheus that scrapes stores native histograms: one that does not, and asks for protobuf all the same, gets
+            counts and sums alone.
         self_metrics: whether the bridge's own ``otel_metrics_…`` metrics are exposed along with the others.
         multiprocess_directory: where the processes of one application meet: the endpoint of any of them answers for all, see
             docs/workers.md. The default registry is then left alone, as its collectors know one process only.
@@ -103,6 +114,7 @@ class PrometheusReader(PrometheusMetricReader):
         default_aggregation: Mapping[type[Instrument], Aggregation] | None = None,
         classic_bounds: Sequence[float] = CLASSIC_LADDER,
         created_samples: bool = False,
+        native_only: bool = False,
         self_metrics: bool = True,
         multiprocess_directory: str | os.PathLike[str] | None = None,
         multiprocess_gauges: Mapping[str, str] = MappingProxyType({}),
@@ -139,6 +151,7 @@ class PrometheusReader(PrometheusMetricReader):
             self._collisions,
             created=created_samples,
             self_metrics=self_metrics and not shares,
+            native_only=native_only,
             invalid_files=self._invalid_files,
         )
         self._streams: SharedStreams | None = None
@@ -198,6 +211,9 @@ class PrometheusReader(PrometheusMetricReader):
             RuntimeError: the reader has been shut down.
             ValueError: no port, a file is malformed, the key is encrypted, or arguments do not go together.
         """
+        from otel_metrics.exporter.server import ServerHandle, ServerLimits  # an application that mounts needs neither
+        from otel_metrics.exporter.tls import TlsConfig, watched_tls
+
         if self._registered is None:
             raise RuntimeError("the reader has been shut down: its metrics are no longer collected")
         if not 0 <= port <= MAX_PORT:
@@ -316,8 +332,13 @@ class PrometheusReader(PrometheusMetricReader):
         files = list(self._files)
         return sum(not each.valid for each in files) if files else None
 
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Collect, for nobody: only a scrape exports."""
+        with taking():
+            return super().force_flush(timeout_millis)
+
     def _receive_metrics(self, metrics_data: MetricsData, *_: Any, **__: Any) -> None:
-        # Only for the scrape that asked, in this thread: what ``force_flush`` collects goes nowhere.
+        # Only for the scrape that asked, in this thread.
         if getattr(self._received, "waiting", False):
             self._received.data = metrics_data
 
@@ -332,9 +353,15 @@ class PrometheusReader(PrometheusMetricReader):
         self._received.waiting, self._received.data = True, None
         try:
             attach(self)
-            self.collect()
+            with taking() as observed:
+                self.collect(_AT_MOST)
             data: MetricsData | None = self._received.data
-            return data
+            if data is None:
+                return None
+            own = ScopeMetrics(_OWN, observed, "")
+            return MetricsData(
+                [replace(part, scope_metrics=[*part.scope_metrics, own]) for part in data.resource_metrics]
+            )
         finally:
             self._received.waiting, self._received.data = False, None
 
@@ -351,7 +378,11 @@ def _chosen(filter_: Callable[[str], bool] | None, patterns: Collection[str]) ->
 
 
 def _users(users_file: str | os.PathLike[str] | None) -> Users | None:
-    return None if users_file is None else Users(users_file)
+    if users_file is None:
+        return None
+    from otel_metrics.exporter.auth import Users
+
+    return Users(users_file)
 
 
 def _supported(cardinality_limits: Mapping[Any, int] | None) -> dict[str, Any]:

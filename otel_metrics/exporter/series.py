@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import threading
-from operator import itemgetter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
 from otel_metrics.exporter.names import exposed_label, label_value
-from otel_metrics.sdk.lazy_points import LazyPoints
+from otel_metrics.sdk.lazy_points import LazyPoints, numbers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.exporter.exponential import Ladders
     from otel_metrics.exporter.families import Collisions, LabelPairs, MetricFamily, MetricStream
     from otel_metrics.exporter.names import Escaping, Strategy
+    from otel_metrics.sdk.lazy_points import Numbers
 
 S = TypeVar("S")
 
 _KEEP: Final = 1024
-"""Entries that a cache may always hold, however few series there are."""
+"""Labels that a cache may always hold, however few series there are."""
 
 
 def label_set(
@@ -37,62 +38,71 @@ def label_set(
     Where several keys become one name, their values are joined by ``;``, in the order of the keys, as the specification wants it.
     Empty values are left out, as Prometheus does not tell them from absent ones. A histogram's own ``le`` gives way.
     """
-    found: dict[str, list[tuple[str, str]]] = {}
-    for key, value in (*constant, *attributes.items()):
-        name = exposed_label(key, strategy, escaping)
-        if histogram and name == "le":
-            name = "exported_le"
-        found.setdefault(name, []).append((str(key), label_value(value)))
-    joined = ((name, ";".join(value for _, value in sorted(pairs, key=_key))) for name, pairs in sorted(found.items()))
+    pairs = (*constant, *attributes.items())
+    values = [label_value(value) for _, value in pairs]
+    names = _names(tuple(key for key, _ in pairs), strategy, escaping, histogram=histogram)
+    joined = ((name, ";".join(map(values.__getitem__, places))) for name, places in names)
     return {name: value for name, value in joined if value}
 
 
-_key: Final = itemgetter(0)
+@lru_cache(maxsize=4096)
+def _names(
+    keys: tuple[object, ...], strategy: Strategy, escaping: Escaping, *, histogram: bool
+) -> list[tuple[str, list[int]]]:
+    """Return the names that ``keys`` become, sorted, each with the places of its keys, which are sorted, too."""
+    found: dict[str, list[int]] = {}
+    for place in sorted(range(len(keys)), key=lambda place: str(keys[place])):
+        name = exposed_label(keys[place], strategy, escaping)
+        found.setdefault("exported_le" if histogram and name == "le" else name, []).append(place)
+    return sorted(found.items())
 
 
 def is_ambiguous(attributes: Mapping[str, Any], constant: LabelPairs, strategy: Strategy, escaping: Escaping) -> bool:
     """Return whether other attributes could have the same labels: a changed or shadowing key, or a value changed on the way."""
-    return any(
-        type(value) is not str
-        or not value
-        or "\\" in value
-        or key in {"le", "exported_le"}
-        or exposed_label(key, strategy, escaping) != key
-        for key, value in attributes.items()
-    ) or not {exposed_label(key, strategy, escaping) for key, _ in constant}.isdisjoint(attributes)
+    if any(type(value) is not str or not value or "\\" in value for value in attributes.values()):
+        return True
+    return _are_ambiguous(tuple(attributes), tuple(key for key, _ in constant), strategy, escaping)
+
+
+@lru_cache(maxsize=4096)
+def _are_ambiguous(keys: tuple[str, ...], constant: tuple[str, ...], strategy: Strategy, escaping: Escaping) -> bool:
+    if any(key in {"le", "exported_le"} or exposed_label(key, strategy, escaping) != key for key in keys):
+        return True
+    return not {exposed_label(key, strategy, escaping) for key in constant}.isdisjoint(keys)
 
 
 class LabelCache(Generic[S]):
     """The rendered labels of every series of one resource, scope and style.
 
     The SDK hands out the same attributes object for a series at every collection; its identity is the key, and the
-    entry keeps the object alive, so that the identity stays its own.
+    object is kept alive, so that the identity stays its own.
     """
 
-    __slots__ = ("_render", "ambiguous", "entries")
+    __slots__ = ("_attributes", "_render", "ambiguous", "entries")
 
     def __init__(self, render: Callable[[Mapping[str, Any]], tuple[S, bool]]) -> None:
         """``render`` returns the labels, and whether another attribute set could have the same ones."""
         self._render = render
-        self.entries: dict[int, tuple[Mapping[str, Any], S]] = {}
+        self.entries: dict[int, S] = {}
+        self._attributes: list[Mapping[str, Any] | None] = []
         self.ambiguous = False
         """Whether unequal attributes may have become equal labels, so that duplicates must be looked for."""
 
-    def add(self, attributes: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], S]:
-        """Render and keep the labels of ``attributes``; callers look into :attr:`entries` first."""
-        if attributes is None:
-            attributes = {}
-        rendered, ambiguous = self._render(attributes)
-        if ambiguous:
-            self.ambiguous = True
-        entry = self.entries[id(attributes)] = (attributes, rendered)
-        return entry
+    def of(self, attributes: Sequence[Mapping[str, Any] | None]) -> list[S]:
+        """Return the labels of each, rendered at the first time."""
+        try:
+            return list(map(self.entries.__getitem__, map(id, attributes)))
+        except KeyError:
+            return list(map(self._one, attributes))
 
-    def prune(self, alive: int) -> None:
-        """Forget everything once most entries belong to series that are gone; ``alive`` is the number of series seen."""
-        if len(self.entries) > 2 * alive + _KEEP:
-            self.entries.clear()
-            self.ambiguous = False
+    def _one(self, attributes: Mapping[str, Any] | None) -> S:
+        found = self.entries.get(id(attributes))
+        if found is None:
+            found, ambiguous = self._render(attributes or {})
+            self.ambiguous = self.ambiguous or ambiguous
+            self._attributes.append(attributes)
+            self.entries[id(attributes)] = found
+        return found
 
 
 class Series(Generic[S]):
@@ -110,26 +120,38 @@ class Series(Generic[S]):
 
     def of(self, family: MetricFamily) -> Iterator[tuple[Any, S]]:
         """Return the data points of ``family`` with their labels; later points with labels already seen are reported."""
+        for points, labels, seen in self._labelled(family):
+            # An aggregation may have nothing to say, which the SDK would have left out.
+            pairs = (pair for pair in zip(points, labels, strict=True) if pair[0] is not None)
+            yield from pairs if seen is None else (pair for pair in pairs if self._is_first(family, pair[1], seen))
+
+    def numbers(self, family: MetricFamily) -> Iterator[Numbers]:
+        """Return the same of a counter or gauge, in blocks."""
+        for points, labels, seen in self._labelled(family):
+            for block in numbers_of(points, labels):
+                if seen is None:
+                    yield block
+                else:
+                    first = [self._is_first(family, own, seen) for own in block.labels]
+                    yield block.only(first)
+
+    def _labelled(self, family: MetricFamily) -> Iterator[tuple[Sequence[Any], list[S], set[S] | None]]:
+        """Yield points and their labels; and labels seen so far, where some may be there twice."""
         seen: set[S] | None = set() if len(family.streams) > 1 else None
         for stream in family.streams:
             cache = self._cache(family, stream)
-            get, add = cache.entries.get, cache.add
             points = stream.points
-            attributes = points.attributes() if isinstance(points, LazyPoints) else [p.attributes for p in points]
-            labels = [(get(id(each)) or add(each))[1] for each in attributes]
-            if seen is None and not cache.ambiguous:
-                # An aggregation may have nothing to say, which the SDK would have left out.
-                yield from (pair for pair in zip(points, labels, strict=True) if pair[0] is not None)
-                continue
-            seen = set() if seen is None else seen
-            for point, label in zip(points, labels, strict=True):
-                if point is None:
-                    continue
-                if label in seen:
-                    self._collisions.report(family.name, "two data points have the same labels, the first one is kept")
-                else:
-                    seen.add(label)
-                    yield point, label
+            labels = cache.of(points.attributes() if isinstance(points, LazyPoints) else [p.attributes for p in points])
+            if seen is None and cache.ambiguous:
+                seen = set()
+            yield points, labels, seen
+
+    def _is_first(self, family: MetricFamily, labels: S, seen: set[S]) -> bool:
+        if labels in seen:
+            self._collisions.report(family.name, "two data points have the same labels, the first one is kept")
+            return False
+        seen.add(labels)
+        return True
 
     def ladder(self, family: MetricFamily) -> tuple[float, ...]:
         """Return the classic bounds for the exponential histograms of ``family``."""
@@ -143,9 +165,8 @@ class Series(Generic[S]):
         with self._lock:
             alive, self._alive = self._alive, {}
             for key, cache in list(self._caches.items()):
-                if key in alive:
-                    cache.prune(alive[key])
-                else:
+                # Also where most belong to series that are gone. A new one is made then: another scrape may still read this one.
+                if key not in alive or len(cache.entries) > 2 * alive[key] + _KEEP:
                     del self._caches[key]
         if len(self.templates) > 10_000:
             self.templates.clear()

@@ -16,18 +16,19 @@ import threading
 import time
 import weakref
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT, STALL_TIMEOUT, joined
 from otel_metrics.forks import Part, renew_after_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
     from typing_extensions import Self
@@ -77,6 +78,20 @@ class ServerLimits:
                 raise ValueError(f"{name}={seconds!r} is not allowed: more than 0 seconds, and not for ever")
 
 
+class ServerOptions(TypedDict, total=False):
+    """What may be said of a server, beside where it listens: the arguments of ``PrometheusReader.serve``."""
+
+    certfile: str | None
+    keyfile: str | None
+    client_cafile: str | None
+    users_file: str | os.PathLike[str] | None
+    web_config_file: str | os.PathLike[str] | None
+    allowed_hosts: Collection[str]
+    metrics_path: str
+    max_scrapes: int
+    limits: ServerLimits | None
+
+
 class _Stage(IntEnum):
     """How far a connection has come."""
 
@@ -91,7 +106,8 @@ class _Stage(IntEnum):
 class _Connection:
     client: str
     stage: _Stage = _Stage.ASKING
-    since: float = field(default_factory=time.monotonic)
+    since: float = inf
+    """When a thread took it on; infinity: it waits for one."""
 
 
 class ServerHandle:
@@ -117,8 +133,8 @@ class ServerHandle:
         self._endpoint = endpoint
         self._tls = tls
         self._limits = limits
-        self._slots = threading.BoundedSemaphore(limits.connections)
         self._open: dict[socket.socket, _Connection] = {}  # from the oldest on
+        self._threads = 0
         self._lock = threading.Lock()
         self._closed = False
         self.host = host
@@ -242,45 +258,65 @@ class ServerHandle:
                 self._start(connection, address[0])
 
     def _start(self, connection: socket.socket, client: str) -> None:
-        if not self._slots.acquire(blocking=False) and not (
-            self._make_room(client) and self._slots.acquire(timeout=1.0)
-        ):
-            connection.close()
-            return
+        """Have a connection served, or close it. Never waits: whoever connects next may have more claim to a place."""
+        with self._lock:
+            if len(self._open) >= self._limits.connections and not self._make_room(client):
+                connection.close()
+                return
+            self._open[connection] = _Connection(client)
+            if self._threads >= self._limits.connections:
+                return  # some of them are at connections that have given way, and take this one next
+            self._threads += 1
         try:
-            with self._lock:
-                self._open[connection] = _Connection(client)
-            threading.Thread(target=self._serve, args=(connection,), name="otel-metrics-scrape", daemon=True).start()
+            threading.Thread(target=self._work, name="otel-metrics-scrape", daemon=True).start()
         except Exception:
             # Out of threads or memory, or the interpreter is finishing. Whatever it is, the next connection is accepted.
             _logger.warning("cannot serve a connection", exc_info=True)
+            with self._lock:
+                self._threads -= 1
             self._end(connection)
 
-    def _make_room(self, client: str) -> bool:
-        """Cut the connection that gives way to one of ``client``'s, if any does."""
+    def _work(self) -> None:
+        while (connection := self._next()) is not None:
+            self._serve(connection)
+
+    def _next(self) -> socket.socket | None:
+        """Return the waiting connection with the most claim to be served; None: there is none, and the thread ends."""
         with self._lock:
-            if not self._open:
-                return True  # all of them are ending
-            places = Counter(each.client for each in self._open.values())
-            known_since = {each: self._endpoint.known_since(each) for each in (client, *places)}
-            silent = time.monotonic() - _SILENCE
+            waiting = [connection for connection, each in self._open.items() if each.since == inf]
+            if not waiting:
+                self._threads -= 1
+                return None
+            found = min(waiting, key=lambda each: self._endpoint.known_since(self._open[each].client))
+            self._open[found].since = time.monotonic()
+            return found
 
-            def gives_way(each: _Connection) -> bool:
-                ours, its = known_since[client], known_since[each.client]
-                unproven = each.stage is not _Stage.ADMITTED and (ours <= its or each.since < silent)
-                return unproven or ours < its or places[each.client] >= places[client] + 2
+    def _make_room(self, client: str) -> bool:
+        """Cut the connection that gives way to one of ``client``'s, if any does; the caller holds the lock."""
+        places = Counter(each.client for each in self._open.values())
+        known_since = {each: self._endpoint.known_since(each) for each in (client, *places)}
+        silent = time.monotonic() - _SILENCE
 
-            def order(item: tuple[socket.socket, _Connection]) -> tuple[bool, float, int, int]:
-                each = item[1]
-                greedy = places[each.client] * 4 > self._limits.connections
-                return not greedy, -known_since[each.client], each.stage, -places[each.client]
+        def gives_way(each: _Connection) -> bool:
+            ours, its = known_since[client], known_since[each.client]
+            unproven = each.stage is not _Stage.ADMITTED and (ours <= its or each.since < silent)
+            return unproven or ours < its or places[each.client] >= places[client] + 2
 
-            giving_way = (item for item in self._open.items() if gives_way(item[1]))
-            found = min(giving_way, key=order, default=None)  # the oldest of those that are alike
-            if found is not None:
-                _shut(found[0])
-                del self._open[found[0]]
-            return found is not None
+        def order(item: tuple[socket.socket, _Connection]) -> tuple[bool, float, int, int]:
+            each = item[1]
+            greedy = places[each.client] * 4 > self._limits.connections
+            return not greedy, -known_since[each.client], each.stage, -places[each.client]
+
+        giving_way = (item for item in self._open.items() if gives_way(item[1]))
+        found = min(giving_way, key=order, default=None)  # the oldest of those that are alike
+        if found is None:
+            return False
+        connection, its = found
+        del self._open[connection]
+        _shut(connection)
+        if its.since == inf:
+            connection.close()  # no thread has it, so nobody else will
+        return True
 
     def _reached(self, connection: socket.socket, stage: _Stage) -> bool:
         """Note how far a connection has come; return whether it has not given way to another."""
@@ -321,7 +357,6 @@ class ServerHandle:
         with self._lock:
             self._open.pop(connection, None)
         connection.close()
-        self._slots.release()
 
     def _forget(self) -> None:
         """In a forked child: the threads are the parent's, and so is the port."""
@@ -405,7 +440,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Reads one request with the standard library's parser, and sends what the endpoint says."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # HTTP/0.9 has no status line, which nobody can read today
+    default_request_version = "HTTP/1.0"  # not HTTP/0.9, whose answers have no status line: nobody can read them today
     server_version = "otel-metrics"
     sys_version = ""
     error_content_type = "text/plain; charset=utf-8"
@@ -433,6 +468,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def version_string(self) -> str:
         return self.server_version
+
+    def send_response_only(self, code: int, message: str | None = None) -> None:
+        if self.request_version == "HTTP/0.9":
+            self.request_version = self.default_request_version
+        super().send_response_only(code, message)
 
     def handle_one_request(self) -> None:
         try:

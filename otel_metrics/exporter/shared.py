@@ -12,15 +12,17 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_metrics.catalogue import CATALOGUE, DAILY_ACCUMULATORS, DAILY_COUNT, DAY, PROCESSES, SECONDS_PER_DAY, Kind
 from otel_metrics.exporter.reader import PrometheusReader
-from otel_metrics.exporter.shared_rows import HistogramPoint, Rows, metric_of, number, number_point
+from otel_metrics.exporter.shared_rows import HistogramPoint, HistogramPoints, metric_of, number, number_points
 from otel_metrics.naming import METER_NAME
+from otel_metrics.sdk.lazy_points import NumberPoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import Metric
 
     from otel_metrics import catalogue
+    from otel_metrics.multiprocess.files import Key
     from otel_metrics.multiprocess.totals import SharedTotals, Snapshot
     from otel_metrics.multiprocess.values import Day
 
@@ -41,7 +43,8 @@ class SharedReader(PrometheusReader):
 
     Args:
         totals: what the processes share.
-        share: called before every scrape, with this reader's own figures: adds what this process knows to the totals.
+        share: called before every scrape, of another process, too, with this reader's own figures: adds what this process knows
+            to the totals.
         resource: what the series are from; the identity of a process, and its pid, give way to that of all.
         clock: unix time in seconds.
         options: those of :class:`~otel_metrics.exporter.PrometheusReader`.
@@ -60,15 +63,22 @@ class SharedReader(PrometheusReader):
         self._share = share
         self._resource = {name: value for name, value in resource.attributes.items() if not name.startswith("process.")}
         self._clock = clock
-        self._attributes: dict[tuple[str, ...], Attributes] = {}
+        self._attributes: dict[Key, Attributes] = {}
+        self._days: dict[Key, Sequence[Attributes]] = {}
+        totals.answer(self._share_own)
 
     def _asked_at(self, address: str) -> None:
         """Whichever process is asked, the answer is the same."""
 
+    def collected(self) -> MetricsData | None:
+        """Return what all processes have added up to now; None after this reader has been shut down."""
+        return self._collected()
+
     def _collected(self) -> MetricsData | None:
         if self._registered is None:  # shut down
             return None
-        self._share(self._exposition.figures())
+        self._share_own()
+        self._totals.ask()
         snapshot = self._totals.read()
         metrics = [
             *self._recorded(snapshot),
@@ -79,30 +89,43 @@ class SharedReader(PrometheusReader):
         scope = ScopeMetrics(InstrumentationScope(METER_NAME), metrics, "")
         return MetricsData([ResourceMetrics(resource, [scope], "")])
 
+    def _share_own(self) -> None:
+        self._share(self._exposition.figures())
+
     def _recorded(self, snapshot: Snapshot) -> Iterator[Metric]:
         for metric in CATALOGUE:
-            rows = [] if metric is DAILY_COUNT else snapshot.ids(metric.name)
-            if rows:
-                attributes = [self._attributes.get(key) or self._of(metric, key) for _, key in rows]
-                made = HistogramPoint if metric.kind is Kind.HISTOGRAM else number_point
-                yield metric_of(metric, Rows(snapshot, rows, attributes, made))
+            places = [] if metric is DAILY_COUNT else snapshot.places(metric.name)
+            if places:
+                attributes = [self._attributes.get(place.key) or self._of(metric, place.key) for place in places]
+                if metric.kind is Kind.HISTOGRAM:
+                    yield metric_of(metric, HistogramPoints(snapshot, places, attributes, HistogramPoint))
+                else:
+                    yield metric_of(metric, number_points(snapshot, places, attributes))
 
     def _daily(self, snapshot: Snapshot) -> Iterator[Metric]:
         """Yield the sums of the current day and of the one before, as of now."""
         today = int(self._clock() // SECONDS_PER_DAY)
-        found: list[tuple[Attributes, Day]] = []
-        for sample in snapshot.rows(DAILY_COUNT.name):
-            for day in sample.value:
-                if 0 <= today - day.day < len(DAY.values):
-                    which = DAY.values[today - day.day]
-                    key = (*sample.key, which)
-                    found.append((self._attributes.get(key) or self._of(DAILY_COUNT, key), day))
-        if found:
+        attributes: list[Attributes] = []
+        days: list[Day] = []
+        places = snapshot.places(DAILY_COUNT.name)
+        for place, stored in zip(places, snapshot.values(places), strict=True):
+            for day in stored[0] if stored else ():
+                ago = today - day.day
+                if 0 <= ago < len(DAY.values):
+                    attributes.append((self._days.get(place.key) or self._days_of(place.key))[ago])
+                    days.append(day)
+        if days:
             for each in DAILY_ACCUMULATORS:
-                read = _SUMS[each.field]
-                yield metric_of(each.metric, [number(attributes, read(day)) for attributes, day in found])
+                yield metric_of(each.metric, NumberPoints(attributes, list(map(_SUMS[each.field], days))))
 
-    def _of(self, metric: catalogue.Metric, key: tuple[str, ...]) -> Attributes:
+    def _of(self, metric: catalogue.Metric, key: Key) -> Attributes:
         """Return the attributes of a series: the same object at every scrape, by which rendered labels are found again."""
-        made = {name: value for name, value in zip(metric.label_names, key[1:], strict=False) if value}
-        return self._attributes.setdefault(key, made)
+        return self._attributes.setdefault(key, _attributes(metric, key))
+
+    def _days_of(self, key: Key) -> Sequence[Attributes]:
+        """Return the same for each day that there may be."""
+        return self._days.setdefault(key, [_attributes(DAILY_COUNT, (*key, which)) for which in DAY.values])
+
+
+def _attributes(metric: catalogue.Metric, key: Key) -> Attributes:
+    return {name: value for name, value in zip(metric.label_names, key[1:], strict=False) if value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from opentelemetry.sdk.metrics.export import (
@@ -15,42 +16,68 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from otel_metrics.catalogue import Kind
-from otel_metrics.sdk.lazy_points import LazyPoints, NumberPoint
+from otel_metrics.multiprocess.values import Latest
+from otel_metrics.sdk.lazy_points import LazyPoints, NumberPoint, NumberPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics import catalogue
-    from otel_metrics.multiprocess.totals import RowId, Sample, Snapshot
-    from otel_metrics.multiprocess.values import HistogramValue
+    from otel_metrics.multiprocess.totals import Place, Snapshot
+    from otel_metrics.multiprocess.values import Exemplars, HistogramValue
 
     Attributes = Mapping[str, str]
-    Made = Callable[[Attributes, Sample], Any]
-
 
 CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 
 
-class Rows(LazyPoints):
-    """Rows as data points, each unpacked and made when its turn comes."""
+class HistogramPoints(LazyPoints):
+    """Rows of a histogram as data points, each unpacked and made when its turn comes."""
 
-    def __init__(self, snapshot: Snapshot, rows: Sequence[RowId], attributes: list[Attributes], made: Made) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        places: Sequence[Place],
+        attributes: Sequence[Attributes],
+        made: Callable[[Attributes, tuple[float, ...], HistogramValue, int, Sequence[_Exemplar]], Any],
+    ) -> None:
         self._snapshot = snapshot
-        self._ids = rows
+        self._places = places
         self._attributes = attributes
         self._made = made
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._places)
 
-    def attributes(self) -> list[Attributes]:
+    def attributes(self) -> Sequence[Attributes]:
         """Return the attributes of all points."""
         return self._attributes
 
     def __iter__(self) -> Iterator[Any]:
-        made = self._made
-        for sample, attributes in zip(map(self._snapshot.sample, self._ids), self._attributes, strict=True):
-            yield None if sample is None else made(attributes, sample)
+        made, snapshot, places = self._made, self._snapshot, self._places
+        told = map(_exemplars, snapshot.exemplars(places) or repeat(()))
+        for place, attributes, stored, exemplars in zip(
+            places, self._attributes, snapshot.values(places), told, strict=False
+        ):
+            if stored is None:
+                yield None
+            else:
+                value, born = stored
+                yield made(attributes, place.layout.shape[1], value, born, exemplars)
+
+
+def number_points(
+    snapshot: Snapshot, places: Sequence[Place], attributes: Sequence[Attributes], *, started: bool = True
+) -> NumberPoints:
+    """Return the rows of a counter or a gauge as data points; ``started`` if they have start times."""
+    stored = list(snapshot.values(places))
+    exemplars = [*map(_exemplars, snapshot.exemplars(places))]
+    if None in stored:
+        has_value = [each is not None for each in stored]
+        attributes, exemplars = list(compress(attributes, has_value)), list(compress(exemplars, has_value))
+    found = [each for each in stored if each is not None]
+    values = [value.value if isinstance(value, Latest) else value for value, _ in found]
+    return NumberPoints(attributes, values, [born for _, born in found] if started else (), exemplars)
 
 
 class _Exemplar(NamedTuple):
@@ -67,39 +94,47 @@ class HistogramPoint:
     """A stand-in for the SDK's data point of a histogram, with the exponential one of the same values beside it."""
 
     __slots__ = (
-        "_sample",
         "attributes",
         "bucket_counts",
         "exemplars",
         "explicit_bounds",
         "start_time_unix_nano",
         "sum",
+        "value",
     )
 
-    def __init__(self, attributes: Attributes, sample: Sample) -> None:
-        self._sample = sample
+    def __init__(
+        self,
+        attributes: Attributes,
+        bounds: tuple[float, ...],
+        value: HistogramValue,
+        born: int,
+        exemplars: Sequence[_Exemplar],
+    ) -> None:
+        self.value = value
         self.attributes = attributes
-        self.explicit_bounds: tuple[float, ...] = sample.shape[1]
-        self.bucket_counts: Sequence[int] = sample.value.buckets
-        self.sum: float = sample.value.total
-        self.start_time_unix_nano = sample.born
-        self.exemplars = exemplars_of(sample)
+        self.explicit_bounds = bounds
+        self.bucket_counts = value.buckets
+        self.sum = value.total
+        self.start_time_unix_nano = born
+        self.exemplars = exemplars
 
     @property
     def exponential(self) -> ExponentialHistogramDataPoint | None:
         """The same values in exponential buckets; None if they have not been counted so."""
-        value: HistogramValue = self._sample.value
+        value = self.value
         if value.n and not value.zeros and not value.native.counts:
             return None
-        return exponential_point(self.attributes, self._sample)
+        return exponential_point(self.attributes, (), value, self.start_time_unix_nano, self.exemplars)
 
 
-def exponential_point(attributes: Attributes, sample: Sample) -> ExponentialHistogramDataPoint:
+def exponential_point(
+    attributes: Attributes, _: tuple[float, ...], value: HistogramValue, born: int, exemplars: Sequence[_Exemplar]
+) -> ExponentialHistogramDataPoint:
     """Return the SDK's data point of an exponential histogram."""
-    value: HistogramValue = sample.value
     return ExponentialHistogramDataPoint(
         attributes=attributes,
-        start_time_unix_nano=sample.born,
+        start_time_unix_nano=born,
         time_unix_nano=0,
         count=value.n,
         sum=value.total,
@@ -110,16 +145,8 @@ def exponential_point(attributes: Attributes, sample: Sample) -> ExponentialHist
         flags=0,
         min=value.low,
         max=value.high,
-        exemplars=cast("Any", exemplars_of(sample)),
+        exemplars=cast("Any", exemplars),
     )
-
-
-def number_point(attributes: Attributes, sample: Sample) -> NumberPoint:
-    """Return the data point of a counter or a gauge."""
-    point = number(attributes, sample.value.value if sample.kind == "latest" else sample.value)
-    point.start_time_unix_nano = sample.born
-    point.exemplars = exemplars_of(sample)
-    return point
 
 
 def number(attributes: Attributes, value: float) -> NumberPoint:
@@ -132,11 +159,9 @@ def number(attributes: Attributes, value: float) -> NumberPoint:
     return point
 
 
-def exemplars_of(sample: Sample) -> Sequence[_Exemplar]:
-    """Return the exemplars of a row, as the SDK's data points have them."""
-    if not sample.exemplars:
-        return ()
-    return [_Exemplar(each.value, each.time_unix_nano, dict(each.labels)) for each in sample.exemplars]
+def _exemplars(found: Exemplars) -> Sequence[_Exemplar]:
+    """Return exemplars as the SDK's data points have them."""
+    return [_Exemplar(each.value, each.time_unix_nano, dict(each.labels)) for each in found] if found else ()
 
 
 def metric_of(metric: catalogue.Metric, points: Any) -> Metric:

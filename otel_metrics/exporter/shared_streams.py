@@ -38,11 +38,11 @@ from otel_metrics.exporter.names import label_value
 from otel_metrics.exporter.shared_rows import (
     CUMULATIVE,
     HistogramPoint,
-    Rows,
+    HistogramPoints,
     exponential_point,
     metric_of,
     number,
-    number_point,
+    number_points,
 )
 from otel_metrics.multiprocess.totals import SharedTotals
 from otel_metrics.multiprocess.values import GAUGE_MODES, Exemplar, HistogramValue, Latest, Native
@@ -54,16 +54,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics import catalogue
-    from otel_metrics.exporter.shared_rows import Made
     from otel_metrics.multiprocess.files import Key
-    from otel_metrics.multiprocess.totals import GaugeRow, Row, RowId, Sample
+    from otel_metrics.multiprocess.totals import GaugeRow, Place, Row, Snapshot
     from otel_metrics.multiprocess.values import Exemplars
 
 _logger = logging.getLogger(__name__)
 
 _INTERVAL: Final = 1.0
+_SOON: Final = 0.1
+"""Seconds until the first addition, with which others can ask this process. The provider is made by then."""
+
 _COSTLY: Final = 50
 """Seconds between two additions; where one takes long, it is this many times that."""
+
+_PATIENCE: Final = 2.0
+"""Seconds that a scrape waits for another collection, before it answers with what has been added."""
 
 _KEEP: Final = 1024
 """Attributes that may always be remembered, however few series there are."""
@@ -108,25 +113,26 @@ class SharedStreams:
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._attributes: dict[Key, Mapping[str, str]] = {}
         self._failed = False
-        self._periodic = Periodic(self._add, _INTERVAL, _COSTLY, name="otel_metrics.shared")
+        self._periodic = Periodic(self._add, _INTERVAL, _COSTLY, first=_SOON, name="otel_metrics.shared")
 
     def data(self) -> MetricsData | None:
         """Return what all processes have collected; what this one has, if it cannot join the others."""
         own = self._add()
         if self._totals is None:
             return own
+        self._totals.ask()
         snapshot = self._totals.read()
         scopes: dict[str, tuple[InstrumentationScope, list[Metric]]] = {}
         for name in snapshot.metrics:
-            rows: dict[str, list[RowId]] = {}
-            for row in snapshot.ids(name):
-                rows.setdefault(row[1][1], []).append(row)
-            told = filter(None, map(snapshot.sample, rows.pop(_DESCRIPTION, ())))
+            rows: dict[str, list[Place]] = {}
+            for place in snapshot.places(name):
+                rows.setdefault(place.key[1], []).append(place)
+            told = filter(None, snapshot.samples(rows.pop(_DESCRIPTION, [])))
             for sample in sorted(told, key=lambda each: each.value.time_unix_nano):
                 self._stream(name, sample.key[2]).description = sample.key[3]
-            for text, ids in rows.items():
+            for text, places in rows.items():
                 stream = self._stream(name, text)
-                points = Rows(snapshot, ids, [*map(self._attributes_of, ids)], stream.made)
+                points = stream.points(snapshot, places, [*map(self._attributes_of, places)])
                 _, metrics = scopes.setdefault(stream.scope_text, (stream.scope, []))
                 metrics.append(stream.metric(points))
         scoped = [ScopeMetrics(scope, metrics, "") for scope, metrics in scopes.values()]
@@ -148,7 +154,10 @@ class SharedStreams:
                 _logger.error("nothing of this process is shared: it was forked after its reader was made")
             self._failed = True
             return None  # the SDK's locks may be held by nobody
-        with self._lock:
+        # One at a time, the collection included: totals must not be added in another order than they were collected in.
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return None  # a callback of the application's may be waiting for this very scrape
+        try:
             data = self._collect()
             if data is None or not data.resource_metrics:
                 return data
@@ -162,6 +171,8 @@ class SharedStreams:
                     self._add_metric(totals, _OWN, metric)
                 totals.flush()
             return data
+        finally:
+            self._lock.release()
 
     def _joined(self, resource: Resource) -> SharedTotals | None:
         if self._totals is None:
@@ -169,6 +180,7 @@ class SharedStreams:
             application = str(resource.attributes.get(SERVICE_NAME, ""))
             try:
                 self._totals = SharedTotals(self._directory, application, schema=f"streams {__version__}")
+                self._totals.answer(self._add)
             except ConfigurationError as error:
                 if not self._failed:
                     _logger.error("this process answers for itself: %s", error)  # noqa: TRY400 (it says all)
@@ -217,9 +229,9 @@ class SharedStreams:
     def _stream(self, name: str, text: str) -> _Stream:
         return self._streams.get((name, text)) or self._streams.setdefault((name, text), _Stream(name, text))
 
-    def _attributes_of(self, row: RowId) -> Mapping[str, str]:
+    def _attributes_of(self, place: Place) -> Mapping[str, str]:
         """Return the attributes of a series: the same object at every scrape, by which rendered labels are found again."""
-        key = row[1]
+        key = place.key
         found = self._attributes.get(key)
         if found is None:
             found = self._attributes.setdefault(key, dict(zip(key[2::2], key[3::2], strict=False)))
@@ -263,18 +275,16 @@ class _Stream:
             data = ExponentialHistogram(points, CUMULATIVE) if self.kind == _EXPONENTIAL else Gauge(points)
         return Metric(self.name, self.description, self.unit, data)
 
-    @property
-    def made(self) -> Made:
-        """What makes a data point of a row."""
+    def points(
+        self, snapshot: Snapshot, places: Sequence[Place], attributes: Sequence[Mapping[str, str]]
+    ) -> LazyPoints:
+        """Return rows as data points."""
         if self.kind == _HISTOGRAM:
-            return HistogramPoint
+            return HistogramPoints(snapshot, places, attributes, HistogramPoint)
         if self.kind == _EXPONENTIAL:
-            return exponential_point
-        return number_point if self.synchronous else _observed  # it may have begun before anybody looked
-
-
-def _observed(attributes: Mapping[str, str], sample: Sample) -> Any:
-    return number_point(attributes, sample._replace(born=0))
+            return HistogramPoints(snapshot, places, attributes, exponential_point)
+        # Others than synchronous ones may have begun before anybody looked.
+        return number_points(snapshot, places, attributes, started=self.synchronous)
 
 
 def _text(scope: InstrumentationScope, metric: Metric) -> str:

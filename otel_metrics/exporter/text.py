@@ -1,15 +1,15 @@
 """The two text formats, rendered straight from the SDK's data points.
 
-A histogram series costs one ``%`` and one ``replace``: a template per set of bounds holds every line of the series, with a
-NUL character where the labels go.
+A histogram series costs one ``join`` and one ``replace``: a template per set of bounds holds what stands before each number of
+the series, with a NUL character where the labels go. Counters and gauges are written in blocks.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
 
@@ -18,10 +18,12 @@ from otel_metrics.exporter.exponential import classic_counts
 from otel_metrics.exporter.names import clean, is_legacy_label, is_legacy_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_metrics.exporter.families import Claims, MetricFamily
     from otel_metrics.exporter.series import Series
+
+S = TypeVar("S")
 
 _HERE: Final = "\0"
 _LARGEST: Final = 1 << 63
@@ -36,6 +38,14 @@ def number(value: Any) -> str:
     if isfinite(value):
         return float.__repr__(value)
     return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"  # noqa: PLR0124 (NaN)
+
+
+def numbers(values: Sequence[Any]) -> Sequence[Any]:
+    """Return what shows as text what :func:`number` returns: finite floats and integers do as they are, most often."""
+    kinds = set(map(type, values))
+    if (kinds == {float} and all(map(isfinite, values))) or (kinds == {int} and max(map(abs, values)) < _LARGEST):
+        return values
+    return list(map(number, values))
 
 
 def as_float(value: Any) -> float:
@@ -78,36 +88,57 @@ def text_labels(labels: Mapping[str, str]) -> str:
     return ",".join(parts)
 
 
+class Known(dict[int, S]):
+    """What becomes of integers, kept of those that come up again and again: quicker than a call."""
+
+    LIMIT: Final = 65536
+
+    def __init__(self, made: Callable[[int], S]) -> None:
+        super().__init__()
+        self._made = made
+
+    def __missing__(self, number: int) -> S:
+        made = self._made(number)
+        if len(self) < self.LIMIT:
+            self[number] = made
+        return made
+
+
+_digits: Final = Known(str).__getitem__
+
+
 class Template:
     """All lines of one histogram series, for one name and one set of bounds."""
 
-    __slots__ = ("bounds", "labelled", "plain", "with_sum")
+    __slots__ = ("_labelled", "_plain", "bounds", "with_sum")
 
     def __init__(self, name: str, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         # OpenMetrics forbids a sum where there are negative buckets, and the official exporter leaves it out everywhere.
         self.with_sum = not bounds or bounds[0] >= 0
         les = [*map(bound, bounds), "+Inf"]
-        self.labelled = self._lines(name, les, _HERE)
-        self.plain = self._lines(name, les, "")
+        self._labelled = self._pieces(name, les, _HERE)
+        self._plain = self._pieces(name, les, "")
 
-    def _lines(self, name: str, les: list[str], labels: str) -> str:
-        lines = []
-        for le in les:
-            inner = f'{labels},le="{le}"' if labels else f'le="{le}"'
-            lines.append(f"{selector(name, inner, '_bucket')} ".replace("%", "%%") + "%d\n")
+    def _pieces(self, name: str, les: list[str], labels: str) -> list[str]:
+        """Return what is written before each number, every other place free for it, and the last newline."""
+        series = [selector(name, f'{labels},le="{le}"' if labels else f'le="{le}"', "_bucket") for le in les]
         if self.with_sum:
-            lines.append(f"{selector(name, labels, '_count')} ".replace("%", "%%") + "%d\n")
-            lines.append(f"{selector(name, labels, '_sum')} ".replace("%", "%%") + "%s\n")
-        return "".join(lines)
+            series += selector(name, labels, "_count"), selector(name, labels, "_sum")
+        pieces = [""] * (2 * len(series) + 1)
+        pieces[::2] = [f"{series[0]} ", *(f"\n{each} " for each in series[1:]), "\n"]
+        return pieces
 
     def render(self, labels: str, counts: Any, total: float) -> str:
         """Return the lines of one series; ``counts`` per bucket, not cumulative."""
-        row = tuple(accumulate(counts))
+        row = list(map(_digits, accumulate(counts)))
         if self.with_sum:
             # What makes a histogram consistent is that its count is that of the last bucket.
-            row += (row[-1], total if type(total) is float and isfinite(total) else number(total))
-        return (self.labelled % row).replace(_HERE, labels) if labels else self.plain % row
+            row += row[-1], number(total)
+        pieces = (self._labelled if labels else self._plain).copy()
+        pieces[1::2] = row
+        text = "".join(pieces)
+        return text.replace(_HERE, labels) if labels else text
 
 
 def selector(name: str, labels: str, suffix: str = "") -> str:
@@ -150,29 +181,25 @@ class TextRenderer:
     def _numbers(self, family: MetricFamily, *, rich: bool) -> Iterator[str]:
         plain = selector(family.name, "")
         before, _, after = selector(family.name, _HERE).partition(_HERE)
-        for point, labels in self._series.of(family):
-            value = point.value
-            # As they are, finite floats and integers are what the formats want; everything else goes the long way.
-            if type(value) is int:
-                if not -_LARGEST < value < _LARGEST:
-                    value = number(value)
-            elif type(value) is not float or not isfinite(value):
-                value = number(value)
-            line = f"{before}{labels}{after} {value}" if labels else f"{plain} {value}"
-            if rich and (point.exemplars or self._created):
-                line = self._enriched(family, point, labels, line)
-            yield line + "\n"
+        for block in self._series.numbers(family):
+            lines = [
+                f"{before}{labels}{after} {value}\n" if labels else f"{plain} {value}\n"
+                for labels, value in zip(block.labels, numbers(block.values), strict=True)
+            ]
+            if rich and (self._created or any(block.exemplars)):
+                lines = list(map(partial(self._enriched, family), lines, block.labels, block.starts, block.exemplars))
+            yield "".join(lines)
 
-    def _enriched(self, family: MetricFamily, point: Any, labels: str, line: str) -> str:
-        newest = exemplars.latest(point.exemplars or (), family.strategy, family.escaping)
+    def _enriched(self, family: MetricFamily, line: str, labels: str, start: int, found: Sequence[Any]) -> str:
+        newest = exemplars.latest(found, family.strategy, family.escaping)
         if newest is not None:
-            line += exemplar_text(newest)
-        if self._created and point.start_time_unix_nano:
-            line += "\n" + self._created_line(family.name.removesuffix("_total"), labels, point).rstrip("\n")
+            line = f"{line[:-1]}{exemplar_text(newest)}\n"
+        if self._created and start:
+            line += self._created_line(family.name.removesuffix("_total"), labels, start)
         return line
 
-    def _created_line(self, name: str, labels: str, point: Any) -> str:
-        return f"{selector(name, labels, '_created')} {seconds(point.start_time_unix_nano)}\n"
+    def _created_line(self, name: str, labels: str, start: int) -> str:
+        return f"{selector(name, labels, '_created')} {seconds(start)}\n"
 
     def _histograms(self, family: MetricFamily) -> Iterator[str]:
         template: Template | None = None
@@ -199,7 +226,7 @@ class TextRenderer:
                     found = exemplars.by_bucket(template.bounds, point.exemplars, family.strategy, family.escaping)
                     text = with_exemplars(text, found)
                 if self._created and point.start_time_unix_nano:
-                    text += self._created_line(family.name, labels, point)
+                    text += self._created_line(family.name, labels, point.start_time_unix_nano)
             yield text
 
 

@@ -56,7 +56,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer = self._bind(self._performance, key, LiveBinding.performance, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
-            if len(buffer) >= self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(
@@ -95,7 +95,7 @@ class AdvancedMetrics(AdvancedGetters):
         buffer = scales.buffer_for(score)
         if not ((interaction_id is not None or current_context()) and self._offered(buffer, (score,), interaction_id)):
             buffer.append(score)
-            if len(buffer) >= self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if self._events is not None and (feedback is not None or interaction_id is not None or metadata is not None):
             self._events.emit(
@@ -126,7 +126,7 @@ class AdvancedMetrics(AdvancedGetters):
             buffer = self._bind(self._usage, key, LiveBinding.usage, REJECTED)
         if not (current_context() and self._offered(buffer, (duration_ms,))):
             buffer.append(duration_ms)
-            if len(buffer) >= self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(
@@ -159,7 +159,7 @@ class AdvancedMetrics(AdvancedGetters):
         row = (accuracy, confidence, improvement_rate, sample_size)
         if not (current_context() and self._offered(buffer, row)):
             buffer += row
-            if len(buffer) >= 4 * self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(
@@ -192,7 +192,7 @@ class AdvancedMetrics(AdvancedGetters):
         row = (before_value, after_value, self._change(before_value, after_value), user_impact_score)
         if not (current_context() and self._offered(buffer, row)):
             buffer += row
-            if len(buffer) >= 4 * self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if self._events is not None:  # always: the id may be past its cap
             self._events.emit(
@@ -227,7 +227,7 @@ class AdvancedMetrics(AdvancedGetters):
         row = (utilization_percent, allocated, used)
         if not (current_context() and self._offered(buffer, row)):
             buffer += row
-            if len(buffer) >= 3 * self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(

@@ -43,7 +43,7 @@ class MetricsCollector(BasicGetters):
             buffer = self._bind(self._performance, key, LiveBinding.general, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
-            if len(buffer) >= self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(
@@ -61,7 +61,7 @@ class MetricsCollector(BasicGetters):
             buffer = self._bind(self._learning, key, LiveBinding.learning_value, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
-            if len(buffer) >= self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(Event.LEARNING, feature=feature, metric_name=metric_name, value=value, metadata=metadata)
@@ -77,7 +77,7 @@ class MetricsCollector(BasicGetters):
             buffer = self._bind(self._optimization, key, LiveBinding.optimization_value, REJECTED)
         if not (current_context() and self._offered(buffer, (value,))):
             buffer.append(value)
-            if len(buffer) >= self._limit:
+            if len(buffer) >= buffer.limit:
                 self._fold(buffer)
         if metadata is not None and self._events is not None:
             self._events.emit(

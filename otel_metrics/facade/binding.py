@@ -17,7 +17,7 @@ from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.label_text import printable
 from otel_metrics.log import say
 from otel_metrics.recording.arguments import as_number
-from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer
+from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
 from otel_metrics.recording.labels import RejectedCallError, given
 from otel_metrics.recording.recorder import LARGEST
 from otel_metrics.recording.sinks import ThresholdSplit
@@ -413,7 +413,6 @@ class Facade:
 
     def __init__(self) -> None:
         self._caches: list[dict[Any, Any]] = []
-        self._limit = LIMIT
         self.detach()
 
     def attach(self, backend: Backend) -> None:

@@ -6,7 +6,7 @@ a record call treats them) -> ``day_files`` (one file per UTC day) -> ``day_buil
 ``openmetrics_folder`` (files for promtool elsewhere) or ``victoria_metrics`` (requests).
 
 ``old_history`` holds what was read, with the days of ``old_aggregates`` whose rows are gone. ``importer`` writes day after day and
-``report`` accounts for every row. Afterwards ``sql_check`` asks SQL, and ``daily_comparison`` puts a live system beside the old one.
+``report`` accounts for every row. Afterwards ``sql_check`` asks SQL.
 """
 
 from __future__ import annotations

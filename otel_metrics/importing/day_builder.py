@@ -25,13 +25,12 @@ from otel_metrics.recording.sinks import Batch, SignSplit, Sink
 from otel_metrics.sdk.bucket_counts import count_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import Metric
-    from otel_metrics.settings import Settings
-
-    Converter = Callable[[list[float]], list[float]]
     from otel_metrics.importing.day_files import TimedValues
+    from otel_metrics.recording.recorder import Converter
+    from otel_metrics.settings import Settings
 
 
 STEPS: Final = (300, 900, 1800, 3600)
@@ -42,8 +41,8 @@ _SAMPLES_PER_ROW: Final = 5
 
 _FEW: Final = 20_000
 
-FORMAT: Final = "1"
-"""TimedValues of a day's content hash; another one for files that hold the same values in another way."""
+FORMAT: Final = "2"
+"""Part of a day's content hash; another one for files that hold the same values in another way."""
 
 
 class Counted:
@@ -93,6 +92,9 @@ class NumberSeries(Sink):
         else:
             added = batch.total if self._total else batch.n
             self.slots[int(slot)] = self.slots.get(int(slot), 0) + added
+
+
+Series = HistogramSeries | NumberSeries
 
 
 class DayValues(Sink):
@@ -156,7 +158,7 @@ class DayBuilder:
         self.rejections = CollectedRejections()
         self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections)
         self.buffers: list[ImportBuffer] = []
-        self.series: dict[tuple[str, ...], HistogramSeries | NumberSeries] = {}
+        self.series: dict[tuple[str, ...], Series] = {}
         self.days: dict[DayKey, DayValues] = {}
         self._seeded: list[NumberSeries] = []
 
@@ -230,7 +232,7 @@ class DayBuilder:
         """Forget seeds that no buffer was made for: the one that has them exists already."""
         self._seeded.clear()
 
-    def filled(self) -> Iterator[HistogramSeries | NumberSeries]:
+    def filled(self) -> Iterator[Series]:
         """Yield the series that hold anything."""
         return (series for series in self.series.values() if series.slots)
 

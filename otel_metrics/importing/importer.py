@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from otel_metrics.catalogue import DAILY_SQL, SECONDS_PER_DAY
 from otel_metrics.errors import ImportFailedError
-from otel_metrics.importing import openmetrics_file
-from otel_metrics.importing.old_history import date_of
+from otel_metrics.importing import openmetrics_file, recorded_sums
 from otel_metrics.importing.openmetrics_file import RECORDED_AT, Own, SampleTimes
 from otel_metrics.importing.target import Day
+from otel_metrics.importing.timestamps import date_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,10 +71,6 @@ class Importer:
     def age_of_oldest(self) -> int:
         """Return the age in days of the oldest day that was written, 0 if none was."""
         return int(self._now // SECONDS_PER_DAY) - min(self.written) if self.written else 0
-
-    def recover(self) -> None:
-        """Mend what an interrupted import left."""
-        self._target.recover()
 
     def open_days(self) -> list[int]:
         """Return the days that may be written now, and account for the rows of the others."""
@@ -169,6 +165,7 @@ class Importer:
         return chain(
             openmetrics_file.recorded(grid, table, own),
             openmetrics_file.accumulators(grid, accumulated, own),
+            openmetrics_file.sums(grid, recorded_sums.samples(self.history.builder.filled(), seconds, own.job)),
             # Last, as only these tell that it is ours, also where a live system has recorded the same day's rows.
             openmetrics_file.lines(grid, self.history.builder.filled(), own),
             [openmetrics_file.END],

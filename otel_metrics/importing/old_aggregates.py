@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import from_one_to_five
-from otel_metrics.importing.row_reader import check
+from otel_metrics.importing.timestamps import day_of
 from otel_metrics.querying.statistics import Statistics
 from otel_metrics.recording.labels import RejectedCallError
 from otel_metrics.recording.recorder import LARGEST
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from otel_metrics.settings import Scale
     from otel_metrics.units import Unit
 
-_EPOCH: Final = date(1970, 1, 1)
 _LITERAL: Final[dict[str, Metric]] = {m.daily.metric_type: m for m in c.CATALOGUE if m.daily and m.daily.metric_type}
 
 _ROUNDING: Final = 1e-9
@@ -82,12 +81,12 @@ class AggregatesReader:
                 found[day][key] = rowid, known
                 for argument, reason in self._builder.rejections.take():
                     self._report.leave_out(c.DAILY_SQL, rowid, argument, reason)
-        check(database, c.DAILY_SQL, self._report.read[c.DAILY_SQL])
+        database.check(c.DAILY_SQL, self._report.read[c.DAILY_SQL])
         return {day: rows for day, rows in found.items() if rows}
 
     def _row(self, row: dict[str, Any]) -> tuple[int, DayKey, Statistics]:
         try:
-            day = (date.fromisoformat(row["date"]) - _EPOCH).days
+            day = day_of(date.fromisoformat(row["date"]))
         except (TypeError, ValueError):
             raise ValueError("date: not YYYY-MM-DD") from None
         if day < 0:

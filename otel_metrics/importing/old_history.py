@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timezone
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from otel_metrics.catalogue import DAILY_SQL, SECONDS_PER_DAY
 from otel_metrics.importing import old_aggregates
 from otel_metrics.importing.day_builder import DayBuilder, content_hash, fill, step
 from otel_metrics.importing.day_files import DayFiles
-from otel_metrics.importing.row_reader import RowReader, reject_all
+from otel_metrics.importing.report import ImportReport
+from otel_metrics.importing.row_reader import RowReader
+from otel_metrics.importing.source_db import OldDatabase
 from otel_metrics.importing.timestamps import Timestamps
 from otel_metrics.querying.statistics import RecordedValues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import tzinfo
     from pathlib import Path
 
     from otel_metrics.catalogue import DayKey
     from otel_metrics.importing.day_builder import NumberSeries
-    from otel_metrics.importing.report import ImportReport
-    from otel_metrics.importing.source_db import OldDatabase
+    from otel_metrics.importing.source_db import FoundTable
     from otel_metrics.querying.statistics import Statistics
     from otel_metrics.settings import Scale, Settings
 
-_EPOCH: Final = date(1970, 1, 1)
 
+@contextmanager
+def opened(path: Path, folder: Path, settings: Settings, zone: tzinfo = timezone.utc) -> Iterator[OldHistory]:
+    """Open an old database, to be read. The list of rejections stays in ``folder``; the rows there are gone at the end.
 
-def date_of(day: int) -> date:
-    """Return the date of a day since 1970."""
-    return _EPOCH + timedelta(days=day)
+    ``zone``: of timestamps without an offset.
+
+    Raises:
+        ImportFailedError: it is no SQLite database, a damaged one, or one without any documented table.
+    """
+    work = folder / "rows"
+    with closing(OldDatabase(path)) as database, closing(ImportReport(folder / "rejected.csv")) as report:
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            yield OldHistory(database, report, settings, zone, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 class OldHistory:
@@ -42,7 +55,6 @@ class OldHistory:
     def __init__(
         self, database: OldDatabase, report: ImportReport, settings: Settings, zone: tzinfo, work: Path
     ) -> None:
-        shutil.rmtree(work, ignore_errors=True)
         self.database = database
         self.report = report
         # The whole history tells the scale, not the first scores: a score of 1 is the best on one and the worst on the other.
@@ -57,17 +69,28 @@ class OldHistory:
 
     def read(self, tick: Callable[[int], object]) -> None:
         """Read all tables; ``tick`` is called with numbers of rows."""
-        for found in self.database.tables:
-            self.reader.read(self.database, found, tick)
+        for found in self.database.found:
+            if found.unreadable:
+                self._reject_all(found)
+            elif found in self.database.tables:
+                self.reader.read(self.database, found, tick)
         table = self.database.aggregates
-        if table and table.unreadable:
-            reject_all(self.database, table, self.report)
-        elif table:
+        if table and not table.unreadable:  # last, as the others tell its units
             reader = old_aggregates.AggregatesReader(self.builder, self.report, self.reader.scales)
             self.aggregates, self._infos = reader.read(self.database, table), reader.infos
             tick(self.report.read[DAILY_SQL])
             self._first, self._shifted = self._days_of_rows()
         self.report.flush()
+
+    def _reject_all(self, found: FoundTable) -> None:
+        """Account for a table that cannot be read."""
+        name = found.table.name
+        rows = self.database.count_view(name) if found.view else self.database.count(name)
+        self.report.read[name] += 1 if rows is None else rows
+        if rows is None:
+            self.report.reject(name, "all", f"{found.unreadable}; how many there are could not be counted")
+        elif rows:
+            self.report.reject(name, "all", str(found.unreadable), rows)
 
     def _days_of_rows(self) -> tuple[dict[DayKey, int], set[tuple[DayKey, int]]]:
         """Return the first day of every key that has rows, and the (key, day) that rows are written for in another zone."""
@@ -132,7 +155,3 @@ class OldHistory:
     def of_unknown_scale(self) -> list[str]:
         """Return the satisfaction types of which nothing tells the scale: all their scores are 1."""
         return sorted(self.reader.doubtful - self.reader.scales.keys())
-
-    def close(self, work: Path) -> None:
-        """Remove the work folder."""
-        shutil.rmtree(work, ignore_errors=True)

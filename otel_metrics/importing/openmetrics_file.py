@@ -8,6 +8,7 @@ each other, and nothing of a live process is touched.
 from __future__ import annotations
 
 from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_metrics import catalogue as c
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from otel_metrics.catalogue import DayKey, Metric
-    from otel_metrics.importing.day_builder import NumberSeries
+    from otel_metrics.importing.day_builder import Series
+    from otel_metrics.importing.recorded_sums import Sample
     from otel_metrics.querying.statistics import Statistics
-
-    Row = HistogramSeries | NumberSeries
 
 RECORDED_AT: Final = 3600
 """Seconds after the end of a day at which its row of the daily table stands: while the live rules record that day's."""
@@ -51,12 +51,12 @@ class SampleTimes:
         self.recorded = _time(start + MS_PER_DAY + RECORDED_AT * _MS)
 
 
-def lines(grid: SampleTimes, series: Iterable[Row], own: Own) -> Iterator[str]:
+def lines(grid: SampleTimes, series: Iterable[Series], own: Own) -> Iterator[str]:
     """Yield the lines of the live metrics' series, each family after the other."""
     by_family = sorted(series, key=lambda row: row.metric.name)
     bound = 0
     for _, rows in groupby(by_family, key=lambda row: row.metric.name):
-        metric, group = None, list(rows)
+        group = list(rows)
         metric = group[0].metric
         yield f"# TYPE {series_name(metric).removesuffix('_total')} {metric.kind.value}\n"
         for row in group:
@@ -96,6 +96,15 @@ def recorded(grid: SampleTimes, days: Mapping[DayKey, Statistics], own: Own) -> 
         for labels, columns in rows:
             if name in columns:
                 yield f"{column.series}{{{labels}}} {columns[name]!r} {grid.recorded}\n"
+
+
+def sums(grid: SampleTimes, samples: Iterable[Sample]) -> Iterator[str]:
+    """Yield what the recording rules would have made of the day's series."""
+    for name, group in groupby(samples, key=itemgetter(0)):
+        yield f"# TYPE {name} gauge\n"
+        for labels, of_series in groupby(group, key=itemgetter(1)):
+            head = f"{name}{{{_text(labels)}}}"
+            yield from (f"{head} {value!r} {grid.times[slot + 1]}\n" for _, _, slot, value in of_series)
 
 
 END: Final = "# EOF\n"

@@ -39,15 +39,6 @@ class OpenMetricsFolder(Target):
         """Return the time that a server which loads the files may not have in blocks yet."""
         return now - HEAD_SECONDS
 
-    def recover(self) -> None:
-        """Remove what was half-written."""
-        self.clean()
-
-    def known(self, name: str, content: str) -> str | None:
-        """Have every day written."""
-        del name, content
-        return None
-
     def store(self, day: Day) -> bool:
         """Put a day's files in place of those that it had."""
         name = quote(day.name, safe="")

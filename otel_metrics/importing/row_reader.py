@@ -8,7 +8,6 @@ from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_metrics.errors import ImportFailedError
 from otel_metrics.facade.binding import Binding
 from otel_metrics.facade.scales import HIGHEST, Scales
 from otel_metrics.importing.day_files import ROWS
@@ -76,31 +75,6 @@ class RowSpan:
             self.last = max(self.last, rowid)
 
 
-def reject_all(database: OldDatabase, found: FoundTable, report: ImportReport) -> None:
-    """Account for a table that cannot be read."""
-    name = found.table.name
-    rows = database.count_view(name) if found.view else database.count(name)
-    if rows is None:
-        report.read[name] += 1
-        report.reject(name, "all", f"{found.unreadable}; how many there are could not be counted")
-        return
-    report.read[name] += rows
-    if rows:
-        report.reject(name, "all", str(found.unreadable), rows)
-
-
-def check(database: OldDatabase, name: str, rows: int) -> None:
-    """Make sure that no row got lost on the way here.
-
-    Raises:
-        ImportFailedError: SQL counts more rows, or fewer.
-    """
-    if rows != database.counted[name]:
-        raise ImportFailedError(
-            f"{database.path}: {rows} rows of {name} were read, and SQL counts {database.counted[name]}: please report this"
-        )
-
-
 class RowReader:
     """Reads tables into the day files, and accounts for every row."""
 
@@ -136,9 +110,6 @@ class RowReader:
     def read(self, database: OldDatabase, found: FoundTable, tick: Callable[[int], object]) -> None:
         """Read one table; ``tick`` is called with the number of rows after every batch."""
         table = found.table
-        if found.unreadable:
-            reject_all(database, found, self._report)
-            return
         width = 2 + len(table.labels)
         scaled = table.call == "satisfaction"
         read_timestamp = self.timestamps.read
@@ -183,7 +154,7 @@ class RowReader:
                 told, waiting = n, 0
         self._take(table, pending)
         self._report.read[table.name] += n
-        check(database, table.name, n)
+        database.check(table.name, n)
         tick(n - told)
 
     def bind(self, table: Table, labels: tuple[object, ...]) -> BoundLabels:

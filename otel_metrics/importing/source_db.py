@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.catalogue import DAILY_SQL, DAILY_SQL_KEY, DAILY_TABLE
@@ -24,7 +25,7 @@ class Table:
     """A table with one row per record call.
 
     ``call`` is the method of :class:`~otel_metrics.facade.binding.Binding` that its labels are arguments of, in the order of
-    ``labels``; ``values`` are in the order of the bound cell's columns. ``required`` columns must be there, others may be.
+    ``labels``; ``values`` are in the order of the bound buffer's columns. ``required`` columns must be there, others may be.
     ``when`` is the column that tells the time.
     """
 
@@ -103,6 +104,9 @@ _LONGEST_VIEW: Final = 5.0
 _STEPS: Final = 100_000
 """Of SQLite's machine, between two looks at the clock."""
 
+BEFORE_ALL: Final = -inf
+"""Below every row id."""
+
 PORTION: Final = 50_000
 """Rows that are read at a time."""
 
@@ -144,10 +148,10 @@ class FoundTable:
     @property
     def unreadable(self) -> str | None:
         """Return why the table cannot be read, if so."""
-        if self.missing:
-            return f"the table has no column {', '.join(self.missing)}"
         if self.view:
             return "a view, and rows of views have no row ids"
+        if self.missing:
+            return f"the table has no column {', '.join(self.missing)}"
         return None if self.rowid else "the table has no row ids (WITHOUT ROWID)"
 
     def select(self, portion: int) -> str:
@@ -172,7 +176,7 @@ class OldDatabase:
         self.path = path
         self.counted: Counter[str] = Counter()
         """Rows by table that SQL counts where :meth:`rows` has read."""
-        self.last: dict[str, int] = {}
+        self.last: dict[str, float] = {}
         """The last rowid that was read, by table."""
         self.lacks_log = False
         """Whether the file is in write-ahead mode, and its log is not beside it: what was not in the file yet is not there."""
@@ -222,7 +226,7 @@ class OldDatabase:
         Raises:
             ImportFailedError: the file is damaged.
         """
-        last = -(2**63)
+        last: float = BEFORE_ALL
         self.connection.text_factory = str
         while True:
             start = last
@@ -254,7 +258,7 @@ class OldDatabase:
         if found is None or found.unreadable:
             return {}
         below, above = set[str](), set[str]()
-        start: int | None = -(2**63)
+        start: float | None = BEFORE_ALL
         while start is not None:  # in portions, as the old system may still be at work
             names = {"rowid": found.rowid, "table": found.table.name}
             ((end,),) = self.ask(END_OF_PORTION.format(portion=PORTION, **names), start)
@@ -293,11 +297,24 @@ class OldDatabase:
         except _DAMAGED as error:
             raise ImportFailedError(f"{self.path}: {error}") from error
 
+    def check(self, name: str, rows: int) -> None:
+        """Make sure that no row of a table got lost after :meth:`rows`.
+
+        Raises:
+            ImportFailedError: SQL counts more rows, or fewer.
+        """
+        if rows != self.counted[name]:
+            raise ImportFailedError(
+                f"{self.path}: {rows} rows of {name} were read, and SQL counts {self.counted[name]}: please report this"
+            )
+
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
 
     def _inspected(self, table: Table) -> FoundTable:
+        if table.name in self._views:  # which may be one of nothing that is there
+            return FoundTable(table, frozenset(), (), (), None, view=True)
         # Also the columns that SQLite computes: table_info leaves them out.
         present = {row[1].lower() for row in self.ask(f'PRAGMA table_xinfo("{table.name}")')}
         wanted = {table.when, *table.labels, *table.values}
@@ -309,7 +326,6 @@ class OldDatabase:
             tuple(sorted(missing)),
             tuple(sorted(unknown)),
             self._rowid(table.name, present),
-            table.name in self._views,
         )
 
     def _rowid(self, name: str, columns: set[str]) -> str | None:

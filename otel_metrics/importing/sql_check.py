@@ -20,9 +20,8 @@ from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey
 from otel_metrics.facade.scales import Scales, from_one_to_five
 from otel_metrics.importing.old_aggregates import contains
-from otel_metrics.importing.old_history import date_of
-from otel_metrics.importing.source_db import END_OF_PORTION, PORTION
-from otel_metrics.importing.timestamps import MS_PER_DAY
+from otel_metrics.importing.source_db import BEFORE_ALL, END_OF_PORTION, PORTION
+from otel_metrics.importing.timestamps import MS_PER_DAY, date_of
 from otel_metrics.querying.source import Period, TotalQuery
 from otel_metrics.querying.statistics import Statistics
 
@@ -245,7 +244,7 @@ class TableCheck:
         query = _SUMS.format(labels=labels, groups=groups, value=value, **names)
         portion = END_OF_PORTION.format(portion=PORTION, **names)
         database = self._history.database
-        start, last = -(2**63), database.last[table.name]
+        start, last = BEFORE_ALL, database.last[table.name]
         while start < last:  # in portions, as the old system may still be at work
             ((end,),) = database.ask(portion, start)
             if end is None:

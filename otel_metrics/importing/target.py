@@ -73,13 +73,14 @@ class Target(ABC):
         del now
         return None
 
-    @abstractmethod
     def recover(self) -> None:
         """Mend what an interrupted import left."""
+        self.clean()
 
-    @abstractmethod
     def known(self, name: str, content: str) -> str | None:
-        """Return why a day of that content is not written again, if it is there."""
+        """Return why a day of that content is not written again, if that is known before it is made."""
+        del name, content
+        return None
 
     def at_once(self) -> int:
         """Return how many days can be stored at the same time.

@@ -1,9 +1,12 @@
-"""The old system's timestamps: ISO 8601 text, with a UTC offset or without. The same text means the same on every Python."""
+"""The old system's timestamps: ISO 8601 text, with a UTC offset or without. The same text means the same on every Python.
+
+Days are counted from 1970, in UTC.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SECONDS_PER_DAY
@@ -15,7 +18,7 @@ MS_PER_DAY: Final = SECONDS_PER_DAY * 1000
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # naive on purpose: subtracted from naive timestamps that mean UTC
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_FIRST_DAY: Final = _EPOCH.toordinal()
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 _NOT_ISO: Final = "not an ISO 8601 date and time"
 _AFTER: Final = "after the year 9999"
 _LAST: Final = 253_402_300_799_999
@@ -35,15 +38,21 @@ _ISO: Final = re.compile(
 )
 
 
+def day_of(when: date) -> int:
+    """Return the day of a date, or the day that a time is written as."""
+    return when.toordinal() - _FIRST_DAY
+
+
+def date_of(day: int) -> date:
+    """Return the date of a day."""
+    return date.fromordinal(day + _FIRST_DAY)
+
+
 class Timestamps:
     """Reads timestamps; those without an offset are in ``zone``."""
 
     def __init__(self, zone: tzinfo = timezone.utc) -> None:
         self._zone = None if zone is timezone.utc else zone
-
-    def milliseconds(self, text: object) -> int:
-        """Return unix milliseconds, rounded down; see :meth:`read`."""
-        return self.read(text)[0]
 
     def read(self, text: object) -> tuple[int, int]:
         """Return unix milliseconds, rounded down, and the day as it is written: in its own offset, days since 1970.
@@ -66,7 +75,7 @@ class Timestamps:
             raise ValueError("before 1970")
         if found > _LAST:
             raise ValueError(_AFTER)
-        return found, moment.toordinal() - _FIRST_DAY
+        return found, day_of(moment)
 
 
 def _read(text: str) -> datetime:

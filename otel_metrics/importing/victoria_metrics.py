@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from otel_metrics.errors import ConfigurationError, ImportFailedError
+from otel_metrics.errors import ImportFailedError
 from otel_metrics.importing.target import WORK, Target
 from otel_metrics.querying.client import Access, PrometheusClient
 
@@ -41,7 +41,7 @@ class VictoriaMetrics(Target):
     VictoriaMetrics stores a sample that it gets twice twice. So it is asked for the last sample of a batch before that is sent.
 
     Args:
-        url: address of the server; ``/api/v1/import/prometheus`` is added to it.
+        url: address of the server, to which ``/api/v1/import/prometheus`` is added.
         settings: address to ask, credentials, certificates and timeout, as getters use them.
         folder: where to make our own.
         batch: bytes of text that one request carries.
@@ -53,7 +53,7 @@ class VictoriaMetrics(Target):
 
     def __init__(self, url: str, settings: Settings, folder: Path, batch: int = BATCH) -> None:
         super().__init__(folder / WORK)
-        self._url = url.rstrip("/")
+        self._url = url
         self._batch = batch
         self._access = Access.of(settings)
         self._pool = urllib3.PoolManager(num_pools=1, ssl_context=self._access.trust())
@@ -61,17 +61,12 @@ class VictoriaMetrics(Target):
 
     def recover(self) -> None:
         """Have the server show what an interrupted import has just sent."""
-        self.clean()
+        super().recover()
         self.show()
 
     def show(self) -> None:
         """Have queries see all that was sent, where the server has a page for that: it shows it bit by bit, within seconds."""
         self._request("GET", "/internal/force_flush")
-
-    def known(self, name: str, content: str) -> str | None:
-        """Leave the question to :meth:`store`, which has the samples to ask for."""
-        del name, content
-        return None
 
     def store(self, day: Day) -> bool:
         """Send what the server does not have of a day; return False if it has the day's last sample."""
@@ -110,25 +105,6 @@ class VictoriaMetrics(Target):
         except (HTTPError, OSError) as error:
             raise ImportFailedError(f"{self._url}: {error.__cause__ or error}") from error
         return answer.status, answer.data[:80].decode(errors="replace")
-
-
-def check_url(url: str) -> str:
-    """Return an address that can be written to.
-
-    Raises:
-        ConfigurationError: it is none, or holds a user, a password or a query. It is not shown: these are secrets.
-    """
-    try:
-        parts = urllib3.util.parse_url(url)
-        fits = parts.scheme in {"http", "https"} and bool(parts.host) and not parts.auth
-    except HTTPError:
-        fits = False
-    if not fits or not url.isprintable() or set(url) & set(" ?#@"):
-        raise ConfigurationError(
-            "--victoria-metrics: not an http:// or https:// address with a path at most; credentials come from files: "
-            "OTM_PROMETHEUS_USERNAME and OTM_PROMETHEUS_PASSWORD_FILE, or OTM_PROMETHEUS_TOKEN_FILE"
-        )
-    return url
 
 
 def _batches(text: Iterable[bytes], largest: int) -> Iterator[_Batch]:

@@ -1,8 +1,10 @@
 """Celery: every run of a task as one use of a feature.
 
-from otel_metrics.integrations.celery import track_tasks
+    from otel_metrics.integrations.celery import track_tasks
 
-track_tasks("jobs")        # in the module that workers load
+    track_tasks("jobs")        # in the module that workers load
+
+The worker's main process serves for all its children: docs/guides/celery.md.
 """
 
 from __future__ import annotations

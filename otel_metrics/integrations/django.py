@@ -2,6 +2,7 @@
 
     MIDDLEWARE = ["otel_metrics.integrations.django.TrackRequests", …]    # first: it times the others as well
     OTEL_METRICS_FEATURE = "shop"                                         # by default "django"
+    OTEL_METRICS_RECORD_EXCEPTION = True                                  # what went wrong is an error, too; by default False
 
 What an action, a success and a failure are is as in :func:`otel_metrics.integrations.web.track_requests`; the action has the route as
 the URLconf writes it, ``GET orders/<int:number>``. The duration is that up to the response, without sending it.
@@ -34,6 +35,7 @@ class TrackRequests:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self._get_response = get_response
         self._feature = getattr(settings, "OTEL_METRICS_FEATURE", "django")
+        self._record_exception = bool(getattr(settings, "OTEL_METRICS_RECORD_EXCEPTION", False))
         self._metrics = AdvancedMetrics()
         self._awaits = iscoroutinefunction(get_response)
         if self._awaits:
@@ -59,7 +61,9 @@ class TrackRequests:
         request.otel_metrics.error = exception
 
     def _begun(self, request: HttpRequest) -> TrackedRequest:
-        tracked = TrackedRequest(self._metrics, self._feature, request.method or "", lambda: _route(request))
+        tracked = TrackedRequest(
+            self._metrics, self._feature, request.method or "", lambda: _route(request), self._record_exception
+        )
         request.otel_metrics = tracked
         return tracked
 

@@ -20,16 +20,13 @@ from otel_metrics import runtime
 from otel_metrics.facade.advanced import AdvancedMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Any]]
-    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-    WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+    from otel_metrics.exporter.apps import AppOptions, ASGIApp, Receive, Scope, Send, StartResponse, WSGIApp
+
     Route = Callable[[MutableMapping[str, Any]], str | None]
 
 __all__ = ["expose", "track_requests"]
@@ -67,6 +64,7 @@ def track_requests(app: App, feature: str, *, route: Route | None = None, record
 
     Raises:
         RuntimeError: the application has started.
+        TypeError: it is none.
     """
     if hasattr(app, "build_middleware_stack"):
         cast("Any", app).add_middleware(
@@ -81,13 +79,17 @@ def track_requests(app: App, feature: str, *, route: Route | None = None, record
     return cast("App", tracked(app, feature, route or _no_route, record_exception))
 
 
-def expose(app: App, path: str = "/metrics", **options: Any) -> App:
+def expose(app: App, path: str = "/metrics", **options: Unpack[AppOptions]) -> App:
     """Answer scrapes at ``path``, and nowhere else, before the application's own middleware, routes and log see them.
 
-    ``options`` are those of :func:`otel_metrics.asgi_app` (authentication, limits).
+    Args:
+        app: of FastAPI, Starlette or Flask, or any ASGI or WSGI callable.
+        path: where the metrics are, from the application's root.
+        options: ``max_scrapes``, ``users_file`` and ``response_timeout`` of :meth:`otel_metrics.exporter.PrometheusReader.asgi_app`.
 
     Raises:
         RuntimeError: the application has started.
+        TypeError: it is none.
     """
     if hasattr(app, "build_middleware_stack"):
         starlette = cast("Any", app)
@@ -105,6 +107,10 @@ def expose(app: App, path: str = "/metrics", **options: Any) -> App:
 
 
 def _is_asgi(app: object) -> bool:
+    if not callable(app):
+        raise TypeError(
+            f"app={app!r} is not allowed; allowed: an application of FastAPI, Starlette, Flask, ASGI or WSGI"
+        )
     return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004
 
 
@@ -117,7 +123,7 @@ def _exposed_by_asgi(app: ASGIApp, metrics: ASGIApp, path: str) -> ASGIApp:
 
 
 def _exposed_by_wsgi(app: WSGIApp, metrics: WSGIApp, path: str) -> WSGIApp:
-    def exposed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def exposed(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return (metrics if environ.get("PATH_INFO") == path else app)(environ, start_response)
 
     return exposed
@@ -217,7 +223,7 @@ class _TrackedASGI(_Tracked):
 
 
 class _TrackedWSGI(_Tracked):
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if environ.setdefault(_TRACKED, self) is not self:
             return cast("Iterable[bytes]", self.app(environ, start_response))
         request = self._request(environ, environ.get("REQUEST_METHOD", ""))

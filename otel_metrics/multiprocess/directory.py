@@ -5,8 +5,9 @@ share. It outlives them, so a restart continues its totals. A new one begins whe
 when nobody has lived in the directory for longer than the daily table looks back.
 
 Every process has a file ``….process`` and holds a lock on it for as long as it lives. It holds the values of those gauges that
-mean nothing once the process is gone. Whoever can take the lock removes the file. Process ids are not used: the system gives
-them out again, and each container counts its own.
+mean nothing once the process is gone. Whoever can take the lock removes the file, and the socket ``….socket`` beside it, at which
+the process is asked (see :mod:`~otel_metrics.multiprocess.asking`). Process ids are not used: the system gives them out again,
+and each container counts its own.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from uuid import UUID, uuid4
 from zlib import crc32
 
 from otel_metrics.errors import ConfigurationError
-from otel_metrics.multiprocess.files import FORMAT, Files, Header, keys_head, lock, read_header, totals_head
+from otel_metrics.multiprocess.asking import Answering
+from otel_metrics.multiprocess.files import FORMAT, ROWS, Files, Header, keys_head, lock, read_header, totals_head
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PREFIX: Final = "otel_metrics-"
 
@@ -36,6 +38,9 @@ ABANDONED: Final = 49 * 3600
 
 _PATIENCE: Final = 1.0
 """Seconds to wait for others that join at the same time."""
+
+_TURN: Final = Struct("<qq")
+"""When it was last begun, and when last begun with success: nanoseconds of the system's clock that is never set."""
 
 _GAUGES_HEAD: Final = Struct("<8s16s")
 _GAUGE: Final = Struct("<qd")
@@ -53,7 +58,7 @@ class Process:
         self._path = path
         unlocked = path.with_suffix(".new")  # not to be taken for that of a dead process
         self._descriptor = _create(unlocked, owner)
-        lock(self._descriptor, _PATIENCE)
+        lock(self._descriptor, time.monotonic() + _PATIENCE)
         os.pwrite(self._descriptor, _gauges_head(instance_id), 0)
         unlocked.rename(path)
 
@@ -69,6 +74,62 @@ class Process:
         """Remove the file: this process shows nothing any more."""
         with suppress(OSError):  # the directory may be gone
             self._path.unlink()
+
+
+class Turn:
+    """What one process at a time does for all: whoever has it says when it was done last, so that others need not.
+
+    It is held for as long as that takes, not for life, so nobody has to notice that its holder has ended.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._open = True
+
+    @property
+    def begun(self) -> int:
+        """When somebody began last (``time.monotonic_ns()``, which is that of all processes); 0 if nobody has."""
+        return self._read()[0]
+
+    @property
+    def succeeded(self) -> int:
+        """When whoever had success last began."""
+        return self._read()[1]
+
+    def take(self, patience: float) -> None:
+        """Have it, until this is closed.
+
+        Raises:
+            Busy: another process has it.
+        """
+        lock(self._descriptor, time.monotonic() + patience)
+
+    def begin(self) -> None:
+        """Say that it is being done."""
+        os.pwrite(self._descriptor, _TURN.pack(time.monotonic_ns(), self.succeeded), 0)
+
+    def succeed(self) -> None:
+        """Say that what was begun is done."""
+        begun = self.begun
+        os.pwrite(self._descriptor, _TURN.pack(begun, begun), 0)
+
+    def close(self) -> None:
+        """Leave it to others."""
+        if self._open:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child that is being forked may keep the descriptor
+            self.forget()
+
+    def forget(self) -> None:
+        """In a forked child: let go of what is the parent's, which keeps its turn."""
+        if self._open:
+            self._open = False
+            os.close(self._descriptor)
+
+    def _read(self) -> tuple[int, int]:
+        begun, succeeded = _TURN.unpack(os.pread(self._descriptor, _TURN.size, 0).ljust(_TURN.size, b"\0"))
+        now = time.monotonic_ns()
+        # Later than now: before the machine was started.
+        return begun if begun <= now else 0, succeeded if succeeded <= now else 0
 
 
 class Directory:
@@ -89,11 +150,14 @@ class Directory:
         self._name = f"{PREFIX}{crc32(f'{FORMAT} {schema}'.encode()):08x}"
         self._keys = self._path / f"{self._name}.keys"
         self._totals = self._path / f"{self._name}.totals"
+        self._push = self._path / f"{self._name}.push"
+        self.recent = self._path / f"{self._name}.recent"
+        """The file of recent values."""
         self._most = most
         self._problems = problems
 
-    def join(self) -> tuple[Files, Process]:
-        """Open the files of the present epoch, or begin one.
+    def join(self, process: str) -> tuple[Files, Process]:
+        """Open the files of the present epoch, or begin one; ``process`` is a name that no other has, nor has had.
 
         Raises:
             ConfigurationError: the directory belongs to another application or user, or is none.
@@ -103,10 +167,19 @@ class Directory:
             with self._locked() as owner:
                 self._look_around()
                 files = self._present(owner) or self._begin(owner)
-                path = self._path / f"{self._name}-{uuid4().hex}.process"
+                path = self._path / f"{self._name}-{process}.process"
                 return files, Process(path, files.instance_id, owner)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise ConfigurationError(f"the multiprocess directory {self._path} cannot be used: {error}") from error
+
+    def answering(self, process: str, share: Callable[[], object]) -> Answering:
+        """Have ``share`` called when another process asks this one."""
+        return Answering(self._path / f"{self._name}-{process}.socket", self._path.stat().st_uid, share)
+
+    def others(self, process: str) -> list[Path]:
+        """Return where the processes that answer can be asked, but for ``process``."""
+        own = f"{self._name}-{process}.socket"
+        return [path for path in self._path.glob(f"{self._name}-*.socket") if path.name != own]
 
     def holds(self, files: Files) -> bool:
         """Whether ``files`` are still those of this directory."""
@@ -123,15 +196,37 @@ class Directory:
                 found.append({slot: value for slot, (is_set, value) in slots if is_set})
         return found
 
+    def push_turn(self) -> Turn:
+        """Return whose turn it is to push for all.
+
+        Raises:
+            OSError: the directory cannot be used.
+        """
+        with self._locked() as owner:
+            try:
+                return Turn(_owned(self._push, owner))
+            except FileNotFoundError:
+                return Turn(_create(self._push, owner))
+
+    def open_recent(self, content: bytes) -> int:
+        """Return a descriptor of the file of recent values, which begins with ``content`` if there is none yet."""
+        with suppress(FileNotFoundError):
+            return _owned(self.recent, self._path.stat().st_uid)
+        with self._locked() as owner:
+            if not self.recent.exists():
+                _make(self.recent, owner, content)
+            return _owned(self.recent, owner)
+
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Keep others from joining; yield whom the directory belongs to."""
         self._path.mkdir(0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         try:
-            lock(descriptor, _PATIENCE)
+            lock(descriptor, time.monotonic() + _PATIENCE)
             yield os.fstat(descriptor).st_uid
         finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the descriptor, too
             os.close(descriptor)
 
     def _look_around(self) -> None:
@@ -149,6 +244,8 @@ class Directory:
             if not living and time.time() - max(_changed(keys), _changed(totals)) > ABANDONED:
                 keys.unlink()
                 totals.unlink(missing_ok=True)
+                for suffix in (".push", ".recent", ".recent.rewriting"):
+                    keys.with_suffix(suffix).unlink(missing_ok=True)
                 continue
             header = read_header(keys)
             if header is not None and header.application != self._application:
@@ -180,17 +277,9 @@ class Directory:
 
     def _begin(self, owner: int) -> Files:
         header = Header(self._application, str(uuid4()))
-        contents = {self._totals: totals_head(header.instance_id), self._keys: keys_head(header)}
+        contents = {self._totals: totals_head(header.instance_id).ljust(ROWS, b"\0"), self._keys: keys_head(header)}
         for path, content in contents.items():  # the keys last: with them the epoch begins
-            unfinished = path.with_name(f"{path.name}.new")
-            descriptor = _create(unfinished, owner)
-            try:
-                if os.pwrite(descriptor, content, 0) != len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            unfinished.rename(path)
+            _make(path, owner, content)
         return Files(_owned(self._keys, owner), _owned(self._totals, owner), self._most, self._problems)
 
 
@@ -200,6 +289,20 @@ def _create(path: Path, owner: int) -> int:
     if os.geteuid() == 0 != owner:
         os.fchown(descriptor, owner, -1)
     return descriptor
+
+
+def _make(path: Path, owner: int, content: bytes) -> None:
+    """Make a file that is there in whole or not at all. The directory is locked."""
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)  # of one that was killed, or found the disk full
+    descriptor = _create(unfinished, owner)
+    try:
+        if os.pwrite(descriptor, content, 0) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    unfinished.rename(path)
 
 
 def _owned(path: Path, owner: int) -> int:
@@ -233,7 +336,8 @@ def _alive(path: Path, size: int = 0) -> bytes | None:
     except BlockingIOError:
         return os.pread(descriptor, size, 0)
     else:
-        path.unlink(missing_ok=True)
+        for suffix in (".process", ".socket", ".unfinished"):
+            path.with_suffix(suffix).unlink(missing_ok=True)
         return None
     finally:
         os.close(descriptor)

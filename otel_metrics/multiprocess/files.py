@@ -1,11 +1,12 @@
 """The files that the processes of one application share: which rows there are, and what they hold.
 
 ``…keys`` says what there is: a header, then a line per shape and per row, each with a checksum, only ever appended to.
-``…totals`` holds the rows. Both are changed under ``flock`` only, which the kernel frees when its holder dies.
+``…totals`` holds a journal and the rows. Both are changed under ``flock`` only, which the kernel frees when its holder dies.
 
-A row has two halves, each with a generation and a checksum. A writer overwrites the older half, so one that is killed
-half-way leaves the newer one as it was. A reader takes no lock: it accepts a row whose newer half is whole and follows
-directly on the older one. Any other it reads again, until nobody is writing it.
+A writer writes the rows that it changes into the journal first, then where they belong. If it is killed half-way through the
+journal, that has a wrong checksum, and nothing has happened. If it is killed later, the next writer repeats what the journal
+says before anything else. A reader takes no lock: it accepts a row with the right checksum. Any other it reads again, until
+nobody is writing it, and then takes it from the journal.
 
 Files are read and written by system calls, not mapped into memory: a full disk is an error then, and a file that somebody
 cuts off is a short read. Mapped, both would end the process by a signal.
@@ -20,14 +21,12 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from itertools import repeat
 from struct import Struct
-from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 from zlib import crc32
 
-from otel_metrics.multiprocess.values import layout_of
+from otel_metrics.multiprocess.values import EXEMPLARS, UNSTORABLE, layout_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -41,17 +40,34 @@ V = TypeVar("V")
 Key = tuple[str, ...]
 """What tells a row from others of its kind; its first part is the name of the metric."""
 
-FORMAT: Final = 1
+RowId = tuple[str, Key]
+"""The kind of a row, and its key."""
+
+FORMAT: Final = 2
 """Raised whenever files are laid out differently; files of another format are left alone."""
 
-PATIENCE: Final = 0.1
-"""Seconds to wait for the lock on the rows. A process that is stopped while it holds it must not stop the others."""
+PATIENCE: Final = 1.0
+"""Seconds to wait for the lock on the rows, which others hold for some milliseconds, or longer where the machine is busy."""
+
+_STOPPED: Final = 0.1
+"""Seconds to wait after that was in vain: a process that is stopped while it holds the lock must not stop the others."""
 
 _MAGIC: Final = b"OTMtotal"
 _HEAD: Final = Struct("<8sQ16s")
-_GENERATION: Final = Struct("<Q")
-_HALF: Final = Struct("<Qq")
-"""Generation, and when the row was begun (nanoseconds since 1970); the value and a checksum follow."""
+_JOURNAL: Final = Struct("<II")
+"""How many bytes of images follow (none: all is done), and their checksum."""
+_IMAGE: Final = Struct("<QI")
+"""Where a row is, and its size; the row follows."""
+_ROW: Final = Struct("<Iq")
+"""Checksum, and when the row was begun (nanoseconds since 1970); the value follows. All zero in a row never written to."""
+
+ROWS: Final = 1 << 16
+"""Where in the file of rows they begin; the journal is in front."""
+
+_MOST_IMAGES: Final = ROWS - _HEAD.size - _JOURNAL.size
+
+_LARGEST: Final = _MOST_IMAGES - _IMAGE.size
+"""Bytes of a row that the journal has room for."""
 
 _GAP: Final = 4096
 """Bytes between two rows that are written along rather than left out, as a second system call costs more."""
@@ -66,16 +82,21 @@ _LONGEST_HEADER: Final = 4096
 class Entry(Generic[V]):
     """Where a row is. ``seed`` binds its checksums to its key, so no row can be taken for another's."""
 
-    __slots__ = ("before", "half", "key", "layout", "offset", "seed")
+    __slots__ = ("before", "key", "layout", "offset", "seed", "size")
 
     def __init__(self, key: Key, layout: Layout[V], offset: int, seed: int, before: Entry[V] | None) -> None:
         self.key = key
         self.layout = layout
         self.offset = offset
+        """Of a gauge: its number."""
         self.seed = seed
-        self.half = half_size(layout)
+        self.size = row_size(layout)
         self.before = before
         """Where the row was before it needed more room."""
+
+    def whole(self, row: Buffer) -> bool:
+        """Whether ``row`` is this one, and nothing of it is missing or changed."""
+        return len(row) == self.size and bool(crc32(row[4:], self.seed) == int.from_bytes(row[:4], "little"))
 
 
 class Busy(OSError):  # noqa: N818 (it is no failure)
@@ -89,27 +110,14 @@ class Header(NamedTuple):
     instance_id: str
 
 
-def half_size(layout: Layout[Any]) -> int:
-    """Return the bytes of half a row."""
-    return _HALF.size + layout.size + _GENERATION.size
+def fit_the_journal(entries: Iterable[Entry[Any]]) -> bool:
+    """Whether all these rows can be written at once."""
+    return sum(_IMAGE.size + entry.size for entry in entries) <= _MOST_IMAGES
 
 
-def newest_half(data: Buffer, at: int, half: int, seed: int) -> tuple[int, bool]:
-    """Return where in ``data`` the newest whole half of the row at ``at`` is (-1: nowhere), and whether that is certain."""
-    (a,), (b,) = _GENERATION.unpack_from(data, at), _GENERATION.unpack_from(data, at + half)
-    if not a and not b:
-        return -1, True
-    first, second = (at, at + half) if a > b else (at + half, at)
-    if _whole(data, first, half, seed):
-        return first, a - b in {1, -1}
-    if _whole(data, second, half, seed):
-        return second, False
-    return -1, a + b == 1  # or else it had a value once: whoever wrote the first one was killed
-
-
-def _whole(data: Buffer, at: int, half: int, seed: int) -> bool:
-    end = at + half - 8
-    return bool(crc32(data[at:end], seed) == _GENERATION.unpack_from(data, end)[0])
+def row_size(layout: Layout[Any]) -> int:
+    """Return the bytes of a row in the file of rows; 0 for gauges, which are not there."""
+    return _ROW.size + layout.size if layout.size else 0
 
 
 class Files:
@@ -129,18 +137,19 @@ class Files:
         self._totals = totals
         self._most = most
         self._problems = problems
-        self._shapes: dict[tuple[Any, ...], int] = {}
-        self._layouts: dict[int, Layout[Any]] = {}
+        self._patience = PATIENCE
+        self._shapes: dict[tuple[str, Layout[Any]], int] = {}
+        self._layouts: dict[int, tuple[str, Layout[Any]]] = {}
         self._read = 0  # bytes of the file of keys
         self._lines = 0
-        self.end = _HEAD.size
+        self.end = 0
         """Bytes that all rows together take."""
         self.slots = 0
         """How many gauges a process may have."""
-        self.entries: dict[tuple[str, Key], Entry[Any]] = {}
-        """By kind and key."""
-        self.metrics: dict[str, list[tuple[str, Key]]] = {}
-        """By the metric's name."""
+        self.metrics: dict[str, dict[RowId, Entry[Any]]] = {}
+        """The rows of every metric."""
+        self.exemplars: dict[str, dict[RowId, Entry[Any]]] = {}
+        """Those of their exemplars."""
         header = self._next_lines()
         self.header = _header(header[0][1]) if header else None
         """None if this is no file of keys, or one of another format."""
@@ -159,7 +168,7 @@ class Files:
     @property
     def whole(self) -> bool:
         """Whether the rows belong to the keys, and none has been cut off."""
-        if self.header is None or os.fstat(self._totals).st_size < self.end:
+        if self.header is None or os.fstat(self._totals).st_size < ROWS + self.end:
             return False
         return os.pread(self._totals, _HEAD.size, 0) == totals_head(self.header.instance_id)
 
@@ -172,16 +181,24 @@ class Files:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock, and know all rows.
+        """Hold the lock, know all rows, and have them as the last writer wanted them.
 
         Raises:
             Busy: it is not to be had.
         """
+        until = time.monotonic() + self._patience
+        self._patience = _STOPPED
         try:
-            lock(self._totals, PATIENCE)
+            # A lock in front: who has it is the next. Else one that writes a lot would always find the rows free before the others.
+            lock(self._keys, until)
+            lock(self._totals, until)
+            fcntl.flock(self._keys, fcntl.LOCK_UN)
+            self._patience = PATIENCE
             self.catch_up()
+            self._repeat()
             yield
         finally:
+            fcntl.flock(self._keys, fcntl.LOCK_UN)
             fcntl.flock(self._totals, fcntl.LOCK_UN)
 
     # ------------------------------------------------------------------------------------------------- which rows
@@ -190,22 +207,28 @@ class Files:
         if os.fstat(self._keys).st_size > self._read:
             self._take_in(self._next_lines())
 
+    def entry(self, row: RowId) -> Entry[Any] | None:
+        """Return where a row is."""
+        kind, key = row
+        return (self.exemplars if kind == EXEMPLARS.kind else self.metrics).get(key[0], {}).get(row)
+
     def add_rows(self, wanted: Sequence[tuple[Key, Layout[Any]]]) -> None:
         """Make rows for keys that have none, or whose row lacks room. Those that go beyond the bound are not made."""
         lines: list[bytes] = []
         number, size, end, slots = self._lines, self._read, self.end, self.slots
-        shapes: dict[tuple[Any, ...], int] = {}
+        shapes: dict[tuple[str, Layout[Any]], int] = {}
         for key, layout in wanted:
-            following = end + 2 * half_size(layout) if layout.size else end
-            if following > self._most or size > self._most:
+            following = end + row_size(layout)
+            if following > self._most or size > self._most or row_size(layout) > _LARGEST:
                 self._problems["no_room"] += 1
                 continue
-            shape = self._shapes.get(layout.shape, shapes.get(layout.shape))
+            metric, *labels = key
+            shape = self._shapes.get((metric, layout), shapes.get((metric, layout)))
             if shape is None:
-                shape = shapes[layout.shape] = number
-                lines.append(_line(list(layout.shape)))
+                shape = shapes[metric, layout] = number
+                lines.append(_line([metric, *layout.shape]))
                 number += 1
-            lines.append(_line([shape, end if layout.size else slots, *key]))
+            lines.append(_line([shape, end if layout.size else slots, *labels]))
             number, size, end, slots = number + 1, size + len(lines[-1]), following, slots + (not layout.size)
         if not lines:
             return
@@ -213,12 +236,11 @@ class Files:
         # What a killed writer has left of a line is cut off, or the next line would be a part of it.
         if os.fstat(self._keys).st_size != self._read:
             os.ftruncate(self._keys, self._read)
-        # Rows first, so that a file of rows that is too short for its keys has been cut off.
-        if end > os.fstat(self._totals).st_size:
-            os.ftruncate(self._totals, end)
-        if os.pwrite(self._keys, data, self._read) != len(data):
-            # A reader may have taken in the whole lines among it already; the torn one is cut off the next time.
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # Rows first, so that a file of rows that is too short for its keys has been cut off. Written, so that the disk has room.
+        present = os.fstat(self._totals).st_size
+        _write(self._totals, bytes(max(ROWS + end - present, 0)), present)
+        # If that fails, a reader may have taken in whole lines among it already; a torn one is cut off the next time.
+        _write(self._keys, data, self._read)
         self.catch_up()
 
     def _next_lines(self) -> list[tuple[int, Any]]:
@@ -238,151 +260,186 @@ class Files:
 
     def _take_in_line(self, number: int, seed: int, content: Any) -> None:
         match content:
-            case [int(shape), int(offset), str(), *_] if shape in self._layouts and all(
-                type(part) is str for part in content[2:]
+            case [int(shape), int(offset), *labels] if shape in self._layouts and all(
+                type(part) is str for part in labels
             ):
-                layout = self._layouts[shape]
+                metric, layout = self._layouts[shape]
                 # What is read is as large as the rows that are known, so these must not be anywhere.
-                if not 0 <= offset <= (self._most - 2 * half_size(layout) if layout.size else number):
+                if not 0 <= offset <= (self._most - row_size(layout) if layout.size else number):
                     raise ValueError(f"a row at {offset}")
-                key = tuple(content[2:])
-                before = self.entries.get((layout.kind, key))
-                if before is None:
-                    self.metrics.setdefault(key[0], []).append((layout.kind, key))
-                elif not before.layout.agrees(layout):
-                    raise ValueError("a row that changes its shape")
-                entry = self.entries[layout.kind, key] = Entry(key, layout, offset, seed, before)
+                rows = (self.exemplars if layout is EXEMPLARS else self.metrics).setdefault(metric, {})
+                key = (metric, *labels)
+                before = rows.get((layout.kind, key))
+                if before is not None:
+                    if not before.layout.agrees(layout):
+                        raise ValueError("a row that changes its shape")
+                    key = before.key
+                rows[layout.kind, key] = Entry(key, layout, offset, seed, before)
                 if layout.size:
-                    self.end = max(self.end, offset + 2 * entry.half)
+                    self.end = max(self.end, offset + row_size(layout))
                 else:
                     self.slots = max(self.slots, offset + 1)
-            case [str(), *_]:
-                layout = self._layouts[number] = layout_of(content)
-                self._shapes[layout.shape] = number
+            case [str(metric), str(), *_]:
+                layout = layout_of(content[1:])
+                if row_size(layout) > _LARGEST:
+                    raise ValueError("a row that could not be written")
+                self._layouts[number] = metric, layout
+                self._shapes[metric, layout] = number
             case _:
                 raise ValueError("neither a shape nor a row")
 
     # ------------------------------------------------------------------------------------------- what they hold
     def addition(self, news: Sequence[tuple[Entry[Any], Any]], now: int) -> Addition:
         """Prepare adding values to rows, each to another row. The lock is held until that is done."""
-        return Addition(self._totals, self._spans(news, now))
-
-    def _spans(self, news: Sequence[tuple[Entry[Any], Any]], now: int) -> list[_Span]:
         spans: list[_Span] = []
         end = -_GAP
         for entry, value in sorted(news, key=_offset):
             if entry.offset >= end + _GAP:
                 spans.append(_Span(entry.offset))
-            end = entry.offset + 2 * entry.half
+            end = entry.offset + entry.size
             spans[-1].news.append((entry, value))
             spans[-1].size = end - spans[-1].start
+        addition = Addition(self._totals)
         for span in spans:
-            held = os.pread(self._totals, span.size, span.start)
-            span.data = bytearray(held.ljust(span.size, b"\0"))
+            data = bytearray(os.pread(self._totals, span.size, ROWS + span.start).ljust(span.size, b"\0"))
             for entry, value in span.news:
-                self._put(span, entry, value, now)
-        return spans
+                row = self._sum(data, span.start, entry, value, now, addition)
+                if row is not None:
+                    at = entry.offset - span.start
+                    data[at : at + entry.size] = row
+                    addition.put(entry, row)
+            addition.spans.append((data, ROWS + span.start))
+        return addition
 
-    def _put(self, span: _Span, entry: Entry[V], news: V, now: int) -> None:
-        at, half, data = entry.offset - span.start, entry.half, span.data
-        place, certain = newest_half(data, at, half, entry.seed)
-        if place < 0:
-            if not certain:
-                self._problems["corrupt_row"] += 1
-            stored = self._moved(entry) if certain else None
-            generation, place = 0, at + half
+    def _sum(self, data: bytearray, start: int, entry: Entry[V], news: V, now: int, addition: Addition) -> bytes | None:
+        """Return a row with ``news`` added; None if it cannot be, which is said in ``addition``."""
+        at = entry.offset - start
+        row = data[at : at + entry.size]
+        if entry.whole(row):
+            stored: tuple[V, int] | None = entry.layout.unpack(row, _ROW.size), _ROW.unpack_from(row)[1]
+        elif any(row):
+            self._problems["corrupt_row"] += 1
+            stored = None
         else:
-            generation, born = _HALF.unpack_from(data, place)
-            stored = entry.layout.unpack(data, place + _HALF.size), born
+            stored = self._moved(entry)
         value = news if stored is None else entry.layout.plus(stored[0], news)
-        if entry.layout.fitting(value) is not entry.layout:
-            span.cramped.append((entry, value))
-            return
         try:
-            packed = _HALF.pack(generation + 1, now if stored is None else stored[1]) + entry.layout.pack(value)
-        except (OverflowError, StructError):
-            packed = b""
-        if len(packed) != half - _GENERATION.size:  # a number that is too large, a list of another length
+            packed = entry.layout.pack(value)
+        except UNSTORABLE:
             self._problems["not_storable"] += 1
-            span.ends[entry] = 0  # dropped, so that it does not come again
-            return
-        start = at if place != at else at + half
-        data[start : start + half] = packed + _GENERATION.pack(crc32(packed, entry.seed))
-        span.ends[entry] = start + half
+            addition.entries.append(entry)  # dropped, so that it does not come again
+            return None
+        if len(packed) > entry.layout.size:
+            addition.cramped[entry] = entry.layout.fitting(value)
+            return None
+        unsigned = _ROW.pack(0, now if stored is None else stored[1])[4:] + packed.ljust(entry.layout.size, b"\0")
+        return crc32(unsigned, entry.seed).to_bytes(4, "little") + unsigned
+
+    def _repeat(self) -> None:
+        """Finish what a writer that was killed has begun."""
+        images = self._journal()
+        for offset, row in images:
+            if offset + len(row) <= self.end:
+                _write(self._totals, row, ROWS + offset)
+        if images:
+            _write(self._totals, _DONE, _HEAD.size)
+
+    def _journal(self) -> list[tuple[int, bytes]]:
+        """Return where rows are, and what a writer wanted them to be that has not said that it is done."""
+        size, checksum = _JOURNAL.unpack(os.pread(self._totals, _JOURNAL.size, _HEAD.size).ljust(_JOURNAL.size, b"\0"))
+        if not 0 < size <= _MOST_IMAGES:
+            return []
+        data = os.pread(self._totals, size, _HEAD.size + _JOURNAL.size)
+        if crc32(data) != checksum:
+            return []
+        images: list[tuple[int, bytes]] = []
+        at = 0
+        while at + _IMAGE.size <= size:
+            offset, length = _IMAGE.unpack_from(data, at)
+            at += _IMAGE.size + length
+            images.append((offset, data[at - length : at]))
+        return images
 
     def snapshot(self) -> bytes:
-        """Return all rows as they are now; :meth:`value` finds the value of one in there."""
-        return os.pread(self._totals, self.end, 0)
+        """Return all rows as they are now; :meth:`values` finds what they hold in there."""
+        return os.pread(self._totals, self.end, ROWS)
 
-    def value(self, snapshot: bytes, entry: Entry[V], start: int = 0) -> tuple[V, int] | None:
-        """Return what a row held, and since when (nanoseconds since 1970).
+    def values(self, snapshot: bytes, entries: Iterable[Entry[V]]) -> Iterator[tuple[V, int] | None]:
+        """Yield what rows held, and since when (nanoseconds since 1970).
 
-        None if it holds nothing, or nothing that can be read. ``snapshot`` begins at ``start``.
+        None for a row that holds nothing, or nothing that can be read.
         """
-        at = entry.offset - start
-        place, certain = -1, False
-        if at + 2 * entry.half <= len(snapshot):  # or else it has been made since
-            place, certain = newest_half(snapshot, at, entry.half, entry.seed)
-        if not certain:
-            snapshot, place, certain = self._standing_still(entry)
-        if place >= 0:
-            return entry.layout.unpack(snapshot, place + _HALF.size), _HALF.unpack_from(snapshot, place)[1]
-        if not certain:
+        size, head, unpack_head = len(snapshot), _ROW.size, _ROW.unpack_from
+        for entry in entries:
+            at = entry.offset
+            end = at + entry.size
+            if end <= size:  # or else it has been made since
+                checksum, born = unpack_head(snapshot, at)
+                if born and crc32(snapshot[at + 4 : end], entry.seed) == checksum:
+                    yield entry.layout.unpack(snapshot, at + head), born
+                    continue
+            yield self._now(entry)
+
+    def _now(self, entry: Entry[V]) -> tuple[V, int] | None:
+        row = self._standing_still(entry)
+        if row is None:
             self._problems["corrupt_row"] += 1
             return None
+        if row:
+            return entry.layout.unpack(row, _ROW.size), _ROW.unpack_from(row)[1]
         return self._moved(entry)  # whoever wanted to move it was killed before, or is about to do so
 
     def _moved(self, entry: Entry[V]) -> tuple[V, int] | None:
         """Return what a row held where it was before it needed more room."""
-        before = entry.before
-        return None if before is None else self.value(self._read_row(before), before, before.offset)
+        return None if entry.before is None else self._now(entry.before)
 
-    def _read_row(self, entry: Entry[Any]) -> bytes:
-        return os.pread(self._totals, 2 * entry.half, entry.offset)
-
-    def _standing_still(self, entry: Entry[Any]) -> tuple[bytes, int, bool]:
-        """Read a row until nobody is writing it; return it, where its newest half is, and whether that is certain."""
+    def _standing_still(self, entry: Entry[Any]) -> bytes | None:
+        """Read a row until nobody is writing it; return it, empty if nobody has ever written to it, None if it is damaged."""
         before = b""
+        missing = False
         for _ in range(_TRIES):
-            now = self._read_row(entry)
-            if len(now) < 2 * entry.half:
-                break
-            place, certain = newest_half(now, 0, entry.half, entry.seed)
-            if certain or now == before:
-                return now, place, certain
-            before = now
-        return b"", -1, False
+            row = os.pread(self._totals, entry.size, ROWS + entry.offset)
+            if not any(row):
+                return b""
+            if entry.whole(row):
+                return row
+            if row == before:
+                found = [image for offset, image in self._journal() if offset == entry.offset and entry.whole(image)]
+                if found or missing:
+                    return found[0] if found else None
+                missing = True  # or another writer has repeated the journal since, and the row is whole now
+            before = row
+        return None
 
 
 class _Span:
     """Rows so near to each other that they are read and written at once."""
 
-    __slots__ = ("cramped", "data", "ends", "news", "size", "start")
+    __slots__ = ("news", "size", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.size = 0
         self.news: list[tuple[Entry[Any], Any]] = []
-        self.data = bytearray()
-        self.ends: dict[Entry[Any], int] = {}
-        """How many bytes must have been written for a row to have its new value."""
-        self.cramped: list[tuple[Entry[Any], Any]] = []
 
 
 class Addition:
-    """Values on their way into rows: what has arrived is known however it ends."""
+    """Values on their way into rows. They have arrived when the journal is written, whatever becomes of the writer."""
 
-    def __init__(self, totals: int, spans: list[_Span]) -> None:
+    def __init__(self, totals: int) -> None:
         self._totals = totals
-        self._spans = spans
+        self._images: list[bytes] = []
         self._written: list[int] = []
-
-    @property
-    def cramped(self) -> Iterator[tuple[Entry[Any], Layout[Any]]]:
+        self.entries: list[Entry[Any]] = []
+        """The rows that need nothing more, once this is written."""
+        self.cramped: dict[Entry[Any], Layout[Any]] = {}
         """Rows that lack room for what they would hold, which is not written, and the layout that they need."""
-        for span in self._spans:
-            for entry, value in span.cramped:
-                yield entry, entry.layout.fitting(value)
+        self.spans: list[tuple[bytearray, int]] = []
+
+    def put(self, entry: Entry[Any], row: bytes) -> None:
+        """Have a row written."""
+        self._images.append(_IMAGE.pack(entry.offset, len(row)) + row)
+        self.entries.append(entry)
 
     def write(self) -> None:
         """Write all values.
@@ -390,17 +447,33 @@ class Addition:
         Raises:
             OSError: the disk is full, or worse.
         """
-        # In one call: a signal handler that raises may do so before or after it, but what was written is known.
-        self._written += map(
-            os.pwrite, repeat(self._totals), [s.data for s in self._spans], [s.start for s in self._spans]
-        )
-        if any(written < span.size for written, span in zip(self._written, self._spans, strict=True)):
+        images = b"".join(self._images)
+        journal = _JOURNAL.pack(len(images), crc32(images)) + images
+        # Written and remembered in one call: a signal handler that raises may do so before or after it.
+        self._written += map(os.pwrite, (self._totals,), (journal,), (_HEAD.size,))
+        if not self.arrived:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for data, start in self.spans:
+            _write(self._totals, data, start)
+        _write(self._totals, _DONE, _HEAD.size)
 
-    def arrived(self) -> Iterator[Entry[Any]]:
-        """Yield the rows that have their new value."""
-        for written, span in zip(self._written, self._spans, strict=False):
-            yield from (entry for entry, end in span.ends.items() if end <= written)
+    @property
+    def arrived(self) -> bool:
+        """Whether the rows have their new values, or will have before anybody else writes."""
+        return self._written == [_JOURNAL.size + sum(map(len, self._images))]
+
+
+_DONE: Final = bytes(_JOURNAL.size)
+
+
+def _write(descriptor: int, data: Buffer, at: int) -> None:
+    """Write all of ``data``.
+
+    Raises:
+        OSError: the disk is full, or worse.
+    """
+    if os.pwrite(descriptor, data, at) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _offset(item: tuple[Entry[Any], Any]) -> int:
@@ -457,21 +530,20 @@ def _header(content: Any) -> Header | None:
     return None
 
 
-def lock(descriptor: int, patience: float) -> None:
+def lock(descriptor: int, until: float) -> None:
     """Lock a file, or a directory, for whoever opened it.
 
     Raises:
-        Busy: not to be had within ``patience`` seconds.
+        Busy: not to be had before the monotonic clock says ``until``.
     """
-    deadline = time.monotonic() + patience
     pause = 0.0001
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            if time.monotonic() > until:
                 raise Busy(errno.EBUSY, "another process holds the lock") from None
             time.sleep(pause)
-            pause = min(2 * pause, 0.005)
+            pause = min(2 * pause, 0.002)
         else:
             return

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import time
 from collections import Counter
+from contextlib import contextmanager
+from itertools import repeat
+from operator import attrgetter
 from threading import Lock, RLock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, Union, cast
 from uuid import uuid4
 from weakref import WeakSet
 
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.forks import Part, renew_after_fork
+from otel_metrics.log import say
+from otel_metrics.multiprocess.asking import Asking
 from otel_metrics.multiprocess.directory import Directory
+from otel_metrics.multiprocess.files import fit_the_journal
+from otel_metrics.multiprocess.recent import RecentFile
 from otel_metrics.multiprocess.values import (
     COUNTER,
     DAYS,
@@ -26,10 +34,11 @@ from otel_metrics.multiprocess.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from otel_metrics.multiprocess.directory import Process
-    from otel_metrics.multiprocess.files import Addition, Entry, Files, Key
+    from otel_metrics.multiprocess.asking import Answering
+    from otel_metrics.multiprocess.directory import Process, Turn
+    from otel_metrics.multiprocess.files import Addition, Entry, Files, Key, RowId
     from otel_metrics.multiprocess.values import Days, Exemplars, HistogramValue, Latest, Layout
 
 V = TypeVar("V")
@@ -39,10 +48,6 @@ AT_ONCE: Final = 64
 
 MOST_BYTES: Final = 256 << 20
 """Bytes that the rows may take, unless told otherwise."""
-
-
-RowId = tuple[str, "Key"]
-"""The kind of a row, and its key."""
 
 
 class Holder(Protocol[V]):
@@ -70,6 +75,10 @@ class Row(Generic[V]):
         """Add what ``holder`` has pending, which is None then; if a signal handler raises, both happens or neither."""
         if holder.pending is not None:
             self._totals._add(self, holder.pending, holder)  # noqa: SLF001
+
+
+Place = Union["Entry[Any]", Row[Any]]
+"""A row to read: one in the files, or one of this process while it is alone."""
 
 
 class GaugeRow(Row[float]):
@@ -119,44 +128,65 @@ class Snapshot:
         self._files = files
         self._data = data
         self._gauges = gauges
-        self._alone = {row.id: (row.layout.shape, value) for row, value in alone.items()}
-        self._ids: dict[str, list[RowId]] = {}
-        for row in alone:
-            self._ids.setdefault(row.key[0], []).append(row.id)
+        self._alone: Mapping[Any, Any] = alone
+        self._metrics: Mapping[str, Mapping[RowId, Place]]
         if files is not None:
-            self._ids = files.metrics
+            self._metrics = files.metrics
+        else:
+            own: dict[str, dict[RowId, Place]] = {}
+            for row in alone:
+                if row.layout is not EXEMPLARS:
+                    own.setdefault(row.key[0], {})[row.id] = row
+            self._metrics = own
 
     @property
     def metrics(self) -> list[str]:
         """The names of all metrics that have rows."""
-        return list(self._ids)
+        return list(self._metrics)
 
-    def ids(self, metric: str) -> list[RowId]:
-        """Return what :meth:`sample` takes for each row of a metric."""
-        return [each for each in self._ids.get(metric, ()) if each[0] != EXEMPLARS.kind]
+    def places(self, metric: str) -> list[Place]:
+        """Return what the other methods take for each row of a metric."""
+        return list(self._metrics.get(metric, {}).values())
 
     def rows(self, metric: str) -> Iterator[Sample]:
         """Yield the rows of a metric, those without a value left out."""
-        return filter(None, map(self.sample, self.ids(metric)))
+        return filter(None, self.samples(self.places(metric)))
 
-    def sample(self, row: RowId) -> Sample | None:
-        """Return a row; None if it has no value."""
-        files, (kind, key) = self._files, row
+    def samples(self, places: Sequence[Place]) -> Iterator[Sample | None]:
+        """Yield rows of one metric, None for one without a value."""
+        exemplars = self.exemplars(places) or repeat(())
+        for place, stored, told in zip(places, self.values(places), exemplars, strict=False):
+            if stored is None:
+                yield None
+            else:
+                value, born = stored
+                yield Sample(place.key, place.layout.shape, value, born, told)
+
+    def values(self, places: Sequence[Place]) -> Iterator[tuple[Any, int] | None]:
+        """Yield what rows hold, and when they were begun, see :class:`Sample`; None for one without a value."""
+        files = self._files
         if files is None:
-            return Sample(key, *self._alone[row], 0, ())
-        entry = files.entries[row]
-        if kind == "gauge":
-            values = [gauges[entry.offset] for gauges in self._gauges if entry.offset in gauges]
-            return (
-                Sample(key, entry.layout.shape, GAUGE_MODES[entry.layout.shape[1]](values), 0, ()) if values else None
-            )
-        stored = files.value(self._data, entry)
-        return None if stored is None else Sample(key, entry.layout.shape, *stored, self._exemplars(files, key))
+            return ((self._alone[place], 0) for place in places)
+        entries = cast("Sequence[Entry[Any]]", places)
+        if all(map(_size, entries)):
+            return files.values(self._data, entries)
+        return (next(files.values(self._data, (each,))) if each.size else self._gauge(each) for each in entries)
 
-    def _exemplars(self, files: Files, key: Key) -> Exemplars:
-        entry = files.entries.get((EXEMPLARS.kind, key))
-        stored: tuple[Exemplars, int] | None = None if entry is None else files.value(self._data, entry)
-        return () if stored is None else stored[0]
+    def _gauge(self, entry: Entry[float]) -> tuple[float, int] | None:
+        values = [gauges[entry.offset] for gauges in self._gauges if entry.offset in gauges]
+        return (GAUGE_MODES[entry.layout.shape[1]](values), 0) if values else None
+
+    def exemplars(self, places: Sequence[Place]) -> Sequence[Exemplars]:
+        """Return the exemplars of rows of one metric; nothing at all if it has none."""
+        files = self._files
+        if not places or files is None or places[0].key[0] not in files.exemplars:
+            return ()
+        entries = (files.entry((EXEMPLARS.kind, place.key)) for place in places)
+        found = ((None,) if entry is None else files.values(self._data, (entry,)) for entry in entries)
+        return [stored[0] if stored else () for (stored,) in found]
+
+
+_size: Final = attrgetter("size")
 
 
 class SharedTotals:
@@ -164,7 +194,7 @@ class SharedTotals:
 
     A process adds to rows in memory. ``flush`` adds all of that to the files; who calls it once a second loses one second if
     it is killed, and nothing else is ever lost or counted twice. What cannot be written waits. ``read`` returns what all
-    processes have added.
+    processes have added; ``ask`` has them do so before.
 
     Methods may be called from any thread. In a forked child everything begins anew by itself, however the fork was made.
 
@@ -179,6 +209,11 @@ class SharedTotals:
     """
 
     _joined: tuple[Files, Process] | None
+    _turn: Turn | None = None
+    _share: Callable[[], object] | None
+    _at_work: bool
+    """With the files. Their lock lets a signal handler in that interrupts this."""
+    _answering: Answering | None = None
 
     def __init__(
         self, directory: str | os.PathLike[str], application: str, *, schema: str = "", most_bytes: int = MOST_BYTES
@@ -188,12 +223,14 @@ class SharedTotals:
         self._directory = Directory(os.fspath(directory), application, schema, most_bytes, self.problems)
         self._rows: dict[tuple[str, Key], Row[Any]] = {}
         self._renewals: dict[int, Lock] = {}
+        self._asking = Asking()
         self._begin()
         _all.add(self)
         try:
             self._join()
         except OSError as error:
-            self._count(error)
+            if not self.passes(error):
+                raise
 
     # ------------------------------------------------------------------------------------------------------ rows
     def counter(self, key: Key) -> Row[float]:
@@ -225,6 +262,7 @@ class SharedTotals:
         return cast("GaugeRow", self._rows.setdefault((layout.kind, key), GaugeRow(self, key, layout)))
 
     def _row(self, key: Key, layout: Layout[V]) -> Row[V]:
+        self._answer()
         return self._rows.setdefault((layout.kind, key), Row(self, key, layout))
 
     def _add(self, row: Row[V], value: V, holder: Holder[V] | None = None) -> None:
@@ -251,17 +289,40 @@ class SharedTotals:
         """
         self._renew_in_child()
         with self._files_lock:
+            if self._at_work:  # a signal handler has interrupted a flush: what it adds goes with the next
+                return False
             try:
+                self._at_work = True
                 files, process = self._join()
                 self._set_gauges(files, process)
                 self._add_to(files)
                 return True
-            except (OSError, ConfigurationError) as error:
-                self._count(error)
+            except BaseException as error:
+                if not self.passes(error):
+                    self._joined = None  # a signal handler has raised: what is known of the files may be incomplete
+                    raise
                 return False
-            except BaseException:
-                self._joined = None  # a signal handler has raised: what is known of the files may be incomplete
-                raise
+            finally:
+                self._at_work = False
+
+    def answer(self, share: Callable[[], object]) -> None:
+        """Have ``share`` called when another process asks this one: to add what it knows, and :meth:`flush`.
+
+        From the first row on, and in a thread of its own. Not in a forked child, before it calls this itself.
+        """
+        self._renew_in_child()
+        self._share = share
+        if self._joined is not None:
+            self._answer()
+
+    def ask(self) -> None:
+        """Have the other living processes that answer add what they have recorded so far to the files.
+
+        Waits for a quarter of a second at most, and only once for a process that does not answer. No lock may be held that
+        another thread needs for its answer: two processes may ask each other.
+        """
+        self._renew_in_child()
+        self._asking.ask(self._directory.others(self._process))
 
     def read(self) -> Snapshot:
         """Return what all processes have added, without waiting for any lock that another process may hold.
@@ -270,18 +331,56 @@ class SharedTotals:
         """
         self._renew_in_child()
         with self._files_lock:
+            if self._at_work:  # a signal handler has interrupted this: what is known already has to do
+                return self._alone() if self._joined is None else self._together(self._joined[0])
             try:
+                self._at_work = True
                 files, _ = self._join()
                 files.catch_up()
-                return Snapshot(files.instance_id, files, files.snapshot(), self._directory.gauges(files))
-            except (OSError, ConfigurationError) as error:
-                self._count(error)
+                return self._together(files)
+            except BaseException as error:
+                if not self.passes(error):
+                    self._joined = None
+                    raise
                 self._recover()
-                with self._lock:
-                    return Snapshot(self._own_id, None, b"", ({},), {**self._pending, **self._gauges})
-            except BaseException:
-                self._joined = None
-                raise
+                return self._alone()
+            finally:
+                self._at_work = False
+
+    def _together(self, files: Files) -> Snapshot:
+        return Snapshot(files.instance_id, files, files.snapshot(), self._directory.gauges(files))
+
+    def _alone(self) -> Snapshot:
+        with self._lock:
+            return Snapshot(self._own_id, None, b"", ({},), {**self._pending, **self._gauges})
+
+    @contextmanager
+    def push_turn(self) -> Iterator[Turn]:
+        """Yield whose turn it is to push what all processes have added.
+
+        Raises:
+            ConfigurationError: this process cannot join the others.
+            OSError: the same, for the time being.
+        """
+        self._renew_in_child()
+        with self._files_lock:
+            self._join()
+        self._turn = turn = self._directory.push_turn()
+        try:
+            yield turn
+        finally:
+            turn.close()
+
+    def recent(self, born: Callable[[], float]) -> RecentFile:
+        """Return the file of what all processes recorded lately; ``born`` tells since when, if it is made."""
+
+        def opened(content: bytes) -> int:
+            self._renew_in_child()
+            with self._files_lock:
+                self._join()
+            return self._directory.open_recent(content)
+
+        return RecentFile(lambda: self._directory.recent, opened, born, self.problems)
 
     def close(self) -> None:
         """Add what is pending, and leave: the gauges of this process are gone. Waits a second for others that end meanwhile."""
@@ -292,6 +391,9 @@ class SharedTotals:
             if self._joined is not None:
                 self._joined[1].leave()
             self._joined = None
+            self._share = None
+            self._answer_no_more()
+        self._asking.close()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: what is pending is the parent's, as is its lock for life.
@@ -301,14 +403,25 @@ class SharedTotals:
         self._begin()
 
     def _begin(self) -> None:
+        if self._turn is not None:
+            self._turn.forget()
         self._lock = RLock()
         self._files_lock = RLock()
+        self._at_work = False
         self._pending: dict[Row[Any], Any] = {}
         self._left: dict[Row[Any], Any] = {}
         self._addition: Addition | None = None
         self._gauges: dict[Row[float], float] = {}
         self._changed: set[Row[float]] = set()
         self._joined = None
+        self._asking.close()
+        self._share = None
+        if self._answering is not None:
+            self._answering.forget()
+            self._answering = None
+        self._tried = False
+        self._process = uuid4().hex
+        self._process_joined = False
         self._own_id = str(uuid4())
         self._since = time.time_ns()  # before anything that is pending was recorded
         self.problems.clear()
@@ -321,9 +434,19 @@ class SharedTotals:
                 if self._pid != pid:
                     self._begin()
 
-    def _count(self, error: Exception) -> None:
-        reason = _REASONS.get(error.errno or 0, "io_error") if isinstance(error, OSError) else "not_ours"
-        self.problems[reason] += 1
+    def passes(self, error: BaseException) -> bool:
+        """Return whether something only has to wait because of that, and note under ``problems`` why.
+
+        A time limit that a signal handler raises is not of that kind, even if it is a ``TimeoutError``, and so an OSError: it is
+        for whoever set it, and may have interrupted anything.
+        """
+        if isinstance(error, OSError) and error.errno is not None:
+            self.problems[_REASONS.get(error.errno, "io_error")] += 1
+            return True
+        if isinstance(error, ConfigurationError):
+            self.problems["not_ours"] += 1
+            return True
+        return False
 
     def _join(self) -> tuple[Files, Process]:
         """Return the files of the present epoch, which may have begun while this process ran."""
@@ -332,20 +455,41 @@ class SharedTotals:
                 return self._joined
             self.problems["replaced"] += 1
             self._joined = None
-        self._joined = self._directory.join()
+        if self._process_joined:  # whoever removes the files of the one that it was must not remove the new ones
+            self._answer_no_more()
+            self._process = uuid4().hex
+        self._joined = self._directory.join(self._process)
+        self._process_joined = True
         self._changed.update(self._gauges)
+        self._answer()
         return self._joined
+
+    def _answer(self) -> None:
+        """Begin to answer, unless that was tried before."""
+        if self._share is None or self._tried:
+            return
+        self._tried = True
+        try:
+            self._answering = self._directory.answering(self._process, self._share)
+        except (OSError, RuntimeError) as error:
+            say(logging.DEBUG, "what this process recorded last comes within a second: it cannot be asked", error=error)
+
+    def _answer_no_more(self) -> None:
+        if self._answering is not None:
+            self._answering.close()
+            self._answering = None
+        self._tried = False
 
     def _set_gauges(self, files: Files, process: Process) -> None:
         with self._lock:
             changed, self._changed = self._changed, set()
         try:
-            new = [row for row in changed if row.id not in files.entries]
+            new = [row for row in changed if files.entry(row.id) is None]
             if new:
                 with files.locked():
-                    files.add_rows([(row.key, row.layout) for row in new if row.id not in files.entries])
+                    files.add_rows([(row.key, row.layout) for row in new if files.entry(row.id) is None])
             for row in list(changed):
-                entry = files.entries.get(row.id)
+                entry = files.entry(row.id)
                 if entry is not None:  # or else there is no room for it, which has been counted
                     process.set(entry.offset, self._gauges[row])
                 changed.discard(row)
@@ -360,7 +504,7 @@ class SharedTotals:
         with self._lock:
             now = time.time_ns()
             self._left, self._pending = self._pending, {}
-        rows = sorted(self._left, key=lambda row: entry.offset if (entry := files.entries.get(row.id)) else files.end)
+        rows = sorted(self._left, key=lambda row: entry.offset if (entry := files.entry(row.id)) else files.end)
         for start in range(0, len(rows), AT_ONCE):
             with files.locked():
                 self._add_some(files, rows[start : start + AT_ONCE], since)
@@ -370,24 +514,28 @@ class SharedTotals:
         """Have what an earlier flush left wait with what came since."""
         self._settle()
         with self._lock:
-            waiting = dict(self._left)
-            for row, value in self._pending.items():
-                waiting[row] = row.layout.plus(waiting[row], value) if row in waiting else value
-            self._pending, self._left = waiting, {}
+            for row, value in list(self._left.items()):
+                while row in self._left:
+                    before = self._pending.get(row)
+                    after = value if before is None else row.layout.plus(value, before)
+                    # From here on without a call: a signal handler may have added something meanwhile.
+                    if (self._pending[row] if row in self._pending else None) is before:  # noqa: SIM401 (a call)
+                        self._pending[row] = after
+                        del self._left[row]
 
     def _settle(self) -> None:
-        if self._addition is not None:
-            for entry in self._addition.arrived():
+        if self._addition is not None and self._addition.arrived:
+            for entry in self._addition.entries:
                 self._left.pop(self._rows[entry.layout.kind, entry.key], None)
-            self._addition = None
+        self._addition = None
 
     def _add_some(self, files: Files, rows: Sequence[Row[Any]], since: int) -> None:
         """Add to some rows, the lock held; new ones begin at ``since``. Those that have been added to, or never can be, are taken out of ``_left``."""
         left = self._left
-        files.add_rows([(row.key, row.layout.fitting(left[row])) for row in rows if row.id not in files.entries])
+        files.add_rows([(row.key, row.layout.fitting(left[row])) for row in rows if files.entry(row.id) is None])
         news: list[tuple[Entry[Any], Any]] = []
         for row in rows:
-            entry = files.entries.get(row.id)
+            entry = files.entry(row.id)
             if entry is None:  # there is no room for it, which has been counted
                 del left[row]
             elif not row.layout.agrees(entry.layout):
@@ -395,17 +543,26 @@ class SharedTotals:
                 del left[row]
             else:
                 news.append((entry, left[row]))
-        addition = self._addition = files.addition(news, since)
+        self._add_news(files, news, since)
+
+    def _add_news(self, files: Files, news: Sequence[tuple[Entry[Any], Any]], since: int) -> None:
+        """Add values to rows that are there, and make room for those that lack it."""
+        if not fit_the_journal(entry for entry, _ in news):
+            middle = len(news) // 2
+            self._add_news(files, news[:middle], since)
+            self._add_news(files, news[middle:], since)
+            return
+        addition = files.addition(news, since)
+        self._addition = addition
         addition.write()
         self._settle()
-        cramped = dict(addition.cramped)
-        if cramped:
-            files.add_rows([(entry.key, layout) for entry, layout in cramped.items()])
+        if addition.cramped:
+            files.add_rows([(entry.key, layout) for entry, layout in addition.cramped.items()])
             moved: list[Row[Any]] = []
-            for entry in cramped:
+            for entry in addition.cramped:
                 row = self._rows[entry.layout.kind, entry.key]
-                if files.entries[row.id] is entry:  # there is no room for a larger one
-                    del left[row]
+                if files.entry(row.id) is entry:  # there is no room for a larger one
+                    del self._left[row]
                 else:
                     moved.append(row)
             self._add_some(files, moved, since)

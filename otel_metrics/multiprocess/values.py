@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import add, sub
 from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -203,15 +205,20 @@ def _plus_days(stored: Days, news: Days) -> Days:
 
 
 # --------------------------------------------------------------------------------------------------------- layouts
+UNSTORABLE: Final = (OverflowError, ValueError, StructError)
+"""What is raised for a number that is too large, or a list of another length."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout(Generic[V]):
-    """How values of one kind are added up, and packed into ``size`` bytes (a multiple of eight)."""
+    """How values of one kind are added up, and packed into at most ``size`` bytes."""
 
     shape: tuple[Any, ...]
     """The kind and whatever else tells this layout from others; what the file of keys says of a row."""
     size: int
     plus: Callable[[V, V], V]
     pack: Callable[[V], bytes]
+    """Raises one of :data:`UNSTORABLE` for what no row can hold."""
     unpack: Callable[[Buffer, int], V]
     """Called with bytes and where in them the value begins."""
 
@@ -222,9 +229,12 @@ class Layout(Generic[V]):
 
     def fitting(self, value: V) -> Layout[V]:
         """Return the layout that ``value`` needs: this one, or a larger one of the same kind."""
-        if isinstance(value, HistogramValue) and len(value.native.counts) > self.shape[2]:
-            doubled = max(16, 1 << (len(value.native.counts) - 1).bit_length())
-            return cast("Layout[V]", histogram_layout(self.shape[1], min(doubled, MAX_NATIVE_BUCKETS)))
+        if isinstance(value, HistogramValue):
+            with suppress(*UNSTORABLE):
+                room = len(self.pack(value)) - _HISTOGRAM.size
+                if room > self.shape[2]:
+                    larger = histogram_layout(self.shape[1], max(_LEAST_ROOM, 1 << (room - 1).bit_length()))
+                    return cast("Layout[V]", larger)
         return self
 
     def agrees(self, other: Layout[Any]) -> bool:
@@ -235,7 +245,7 @@ class Layout(Generic[V]):
 _NUMBER: Final = Struct("<d")
 
 COUNTER: Final[Layout[float]] = Layout(
-    ("counter",), _NUMBER.size, add, _NUMBER.pack, lambda data, at: float(_NUMBER.unpack_from(data, at)[0])
+    ("counter",), _NUMBER.size, add, _NUMBER.pack, lambda data, at: _NUMBER.unpack_from(data, at)[0]
 )
 
 _LATEST: Final = Struct("<qd")
@@ -252,12 +262,17 @@ _DAY: Final = Struct("<qqdddd")
 
 
 def _pack_days(days: Days) -> bytes:
-    return b"".join(_DAY.pack(*day) for day in days[:DAYS_KEPT]).ljust(DAYS_KEPT * _DAY.size, b"\0")
+    return b"".join(_DAY.pack(*day) for day in days[:DAYS_KEPT])
 
 
 def _unpack_days(data: Buffer, at: int) -> Days:
-    found = _DAY.iter_unpack(memoryview(data)[at : at + DAYS_KEPT * _DAY.size])
-    return tuple([Day._make(fields) for fields in found if fields[1]])
+    days: list[Day] = []
+    for start in range(at, at + DAYS_KEPT * _DAY.size, _DAY.size):
+        fields = _DAY.unpack_from(data, start)
+        if not fields[1]:
+            break
+        days.append(Day._make(fields))
+    return tuple(days)
 
 
 DAYS: Final[Layout[Days]] = Layout(("days",), DAYS_KEPT * _DAY.size, _plus_days, _pack_days, _unpack_days)
@@ -269,7 +284,7 @@ def _pack_exemplars(exemplars: Exemplars) -> bytes:
         line = json.dumps(exemplar, separators=(",", ":")).encode() + b"\n"
         if len(lines) + len(line) <= EXEMPLAR_BYTES:
             lines += line
-    return lines.ljust(EXEMPLAR_BYTES, b"\0")
+    return lines
 
 
 def _unpack_exemplars(data: Buffer, at: int) -> Exemplars:
@@ -284,29 +299,59 @@ EXEMPLARS: Final[Layout[Exemplars]] = Layout(
     ("exemplars",), EXEMPLAR_BYTES, newest_exemplars, _pack_exemplars, _unpack_exemplars
 )
 
-_HISTOGRAM: Final = Struct("<qdddqqqq")
+_HISTOGRAM: Final = Struct("<qdddqBBbHHHi")
+"""Count, sum, extremes and zeros; the types of classic and of native counts; the native scale; where the classic counts begin,
+their number, that of the native ones, and where these begin."""
+
+_TYPES: Final = "HIQ"
+"""Integers of two, four and eight bytes."""
+
+_LEAST_ROOM: Final = 32
 
 
 @lru_cache(maxsize=4096)
-def histogram_layout(bounds: tuple[float, ...], capacity: int = 0) -> Layout[HistogramValue]:
-    """Return the layout of histograms with these upper bounds, and with room for ``capacity`` native buckets."""
-    classic = 8 * (len(bounds) + 1)
-    size = _HISTOGRAM.size + classic + 8 * capacity
+def histogram_layout(bounds: tuple[float, ...], room: int = 0) -> Layout[HistogramValue]:
+    """Return the layout of histograms with these upper bounds, and with ``room`` bytes for bucket counts.
+
+    Of the classic buckets only those from the first to the last that is not empty are kept.
+    """
+    length = len(bounds) + 1
 
     def pack(value: HistogramValue) -> bytes:
-        count, total, low, high, buckets, zeros, (scale, offset, counts) = value
-        head = _HISTOGRAM.pack(count, total, low, high, zeros, scale, offset, len(counts))
-        return (head + array("q", buckets).tobytes() + array("q", counts).tobytes()).ljust(size, b"\0")
+        count, total, low, high, buckets, zeros, (scale, offset, native) = value
+        if len(buckets) != length:
+            raise ValueError(f"{len(buckets)} buckets where {length} are expected")
+        filled = [index for index, n in enumerate(buckets) if n]
+        first, end = (filled[0], filled[-1] + 1) if filled else (0, 0)
+        filling = buckets[first:end]
+        # A row that needs a wider type moves. Classic buckets are few and fill up, so these begin with four bytes.
+        type_, native_type = max(1, _type(filling)), _type(native)
+        numbers = count, total, low, high, zeros, type_, native_type, scale, first, end - first, len(native), offset
+        counts = array(_TYPES[type_], filling).tobytes() + array(_TYPES[native_type], native).tobytes()
+        return _HISTOGRAM.pack(*numbers) + counts
 
     def unpack(data: Buffer, at: int) -> HistogramValue:
-        count, total, low, high, zeros, scale, offset, length = _HISTOGRAM.unpack_from(data, at)
+        numbers = _HISTOGRAM.unpack_from(data, at)
+        n, total, low, high, zeros, type_, native_type, scale, first, classic, native, offset = numbers
         start = at + _HISTOGRAM.size
-        end = start + classic
-        buckets = array("q", data[start:end])
-        native = Native(scale, offset, array("q", data[end : end + 8 * length])) if length else NO_NATIVE
-        return HistogramValue(count, total, low, high, buckets, zeros, native)
+        end = start + (2 * classic << type_)
+        buckets = [0] * length
+        buckets[first : first + classic] = array(_TYPES[type_], data[start:end])
+        counts = array(_TYPES[native_type], data[end : end + (2 * native << native_type)])
+        return HistogramValue(
+            n, total, low, high, buckets, zeros, Native(scale, offset, counts) if native else NO_NATIVE
+        )
 
-    return Layout(("histogram", bounds, capacity), size, HistogramValue.plus, pack, unpack)
+    return Layout(("histogram", bounds, room), _HISTOGRAM.size + room, HistogramValue.plus, pack, unpack)
+
+
+def _type(counts: Sequence[int]) -> int:
+    most = max(counts, default=0)
+    return (most > 0xFFFF) + (most > 0xFFFFFFFF)
+
+
+def _most_room(bounds: Sequence[float]) -> int:
+    return 2 * 8 * (len(bounds) + 1 + MAX_NATIVE_BUCKETS)
 
 
 # ---------------------------------------------------------------------------------------------------------- gauges
@@ -345,7 +390,7 @@ def layout_of(shape: Sequence[Any]) -> Layout[Any]:
             return _PLAIN[kind]
         case ["gauge", str(mode)]:
             return gauge_layout(mode)
-        case ["histogram", list(bounds), int(capacity)] if 0 <= capacity <= MAX_NATIVE_BUCKETS:
+        case ["histogram", list(bounds), int(room)] if 0 <= room <= _most_room(bounds):
             if all(type(bound) is float for bound in bounds):
-                return histogram_layout(tuple(bounds), capacity)
+                return histogram_layout(tuple(bounds), room)
     raise ValueError(f"{shape!r} is no shape of a row")

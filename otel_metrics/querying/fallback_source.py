@@ -1,4 +1,4 @@
-"""The server's answer, or that of this process where the server has none: so that a monitor outlives the server that it asks."""
+"""The server's answer, or one without it where it has none: so that a monitor outlives the server that it asks."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class FallbackSource:
             answer = self._server.fetch(plan, period)
         except QueryError as error:
             found = self._local.fetch(plan, period)
-            return replace(found, warnings=(*found.warnings, self._failed(error)))
+            return replace(found, warnings=(*found.warnings, self._failed(error, found.scope)))
         self._answered = True
         return answer
 
     def day(self, day: date) -> DayTable:
-        """Return the daily table's rows of a day; those of this process alone are partial."""
+        """Return the daily table's rows of a day; those of this process, or host, are partial."""
         try:
             table = self._server.day(day)
         except QueryError as error:
             found = self._local.day(day)
-            return replace(found, partial=True, warnings=(*found.warnings, self._failed(error)))
+            return replace(found, partial=True, warnings=(*found.warnings, self._failed(error, found.scope)))
         self._answered = True
         return table
 
@@ -54,9 +54,10 @@ class FallbackSource:
         """Answer a question from the server: this process knows no PromQL."""
         return self._server.ask(inquiry)
 
-    def _failed(self, error: QueryError) -> str:
+    def _failed(self, error: QueryError, instance: Mapping[str, str]) -> str:
         """Note that the server did not answer, and return the warning that the result carries."""
+        who = "the processes of this host" if instance else "this process alone"
         if self._answered:
             self._answered = False
-            say(logging.WARNING, "%s; getters answer from this process alone until the server answers again", error)
-        return f"{error}; answered from this process alone"
+            say(logging.WARNING, "%s; getters answer from %s until the server answers again", error, who)
+        return f"{error}; answered from {who}"

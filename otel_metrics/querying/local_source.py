@@ -1,11 +1,15 @@
-"""The local source: answers from what this process itself recorded, exactly while its values are few enough to be kept."""
+"""The local source: answers from what this process itself recorded, or all that share a directory with it.
+
+Exactly, while the values are few enough to be kept.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from otel_metrics import catalogue as c
 from otel_metrics.catalogue import DayKey, Kind
@@ -27,7 +31,7 @@ _LAST: Final = sys.float_info.max
 
 
 class LocalValues(Protocol):
-    """What this process keeps of what it recorded. Times are unix seconds; all methods leave out series without data."""
+    """What is kept of what was recorded. Times are unix seconds; all methods leave out series without data."""
 
     def covered(self, metrics: Iterable[Metric], start: float, end: float) -> tuple[float, float]:
         """Return the part of a period that values of ``metrics`` are kept of in whole."""
@@ -42,41 +46,49 @@ class LocalValues(Protocol):
         """Yield labels, value and time of every series of a gauge."""
 
 
+class Local(NamedTuple):
+    """What a question is answered from."""
+
+    values: LocalValues
+    scope: Mapping[str, str] = MappingProxyType({})
+    """The instance that all processes are together; nothing: this process alone."""
+    warnings: tuple[str, ...] = ()
+
+
 class LocalSource:
     """Reads the local store, into which whoever asks has folded what is pending.
 
     Args:
-        store: what this process recorded.
-        warnings: tells what every answer has to say about itself.
+        local: returns what the next question is answered from.
     """
 
     name: SourceName = "local"
 
-    def __init__(self, store: LocalValues, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
-        self._store = store
-        self._warnings = warnings
+    def __init__(self, local: Callable[[], Local]) -> None:
+        self._local = local
 
     def fetch(self, plan: Mapping[str, Query], period: Period) -> Answer:
         """Answer every query of ``plan``; the answer says which period it covers, see :meth:`LocalValues.covered`."""
-        covered = Period(*self._store.covered({query.metric for query in plan.values()}, period.start, period.end))
-        rows = {name: self._rows(query, covered) for name, query in plan.items()}
-        return Answer(rows, self.name, covered, self._warnings())
+        store, scope, warnings = self._local()
+        covered = Period(*store.covered({query.metric for query in plan.values()}, period.start, period.end))
+        rows = {name: _rows(store, query, covered) for name, query in plan.items()}
+        return Answer(rows, self.name, covered, warnings, scope)
 
     def day(self, day: date) -> DayTable:
-        """Return the daily table's rows of a day; partial unless this process saw all of it and it is over."""
+        """Return the daily table's rows of a day; partial unless it is known in whole and over."""
+        store, scope, warnings = self._local()
         period = Period.of_day(day)
         metrics = [metric for metric in c.CATALOGUE if metric.daily]
-        covered = Period(*self._store.covered(metrics, period.start, period.end))
+        covered = Period(*store.covered(metrics, period.start, period.end))
         found: defaultdict[DayKey, list[Part]] = defaultdict(list)
         for metric in metrics:
             if metric.daily:
-                for labels, parts in self._store.values(metric, covered.start, covered.end):
+                for labels, parts in store.values(metric, covered.start, covered.end):
                     found[DayKey.of(metric.daily, labels)] += parts
         rows = {key: RecordedValues(tuple(parts)).statistics() for key, parts in found.items() if parts}
-        units = [labels for labels, _, _ in self._store.latest(c.PERFORMANCE_UNIT, _LAST)]
-        warnings = self._warnings()
+        units = [labels for labels, _, _ in store.latest(c.PERFORMANCE_UNIT, _LAST)]
         partial = covered != period or bool(warnings)
-        return DayTable(day, rows, units, self.name, partial, warnings)
+        return DayTable(day, rows, units, self.name, partial, warnings, scope=scope)
 
     def ask(self, inquiry: Inquiry) -> NoReturn:
         """Reject a question: it is one to a server.
@@ -87,29 +99,31 @@ class LocalSource:
         del inquiry
         raise ConfigurationError("query() asks a Prometheus server: set prometheus_url (OTM_PROMETHEUS_URL)")
 
-    def _rows(self, query: Query, period: Period) -> list[AnswerRow]:
-        groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)
-        for labels, value in self._series(query.metric, period):
-            if all(labels.get(name, "") == wanted for name, wanted in query.where):
-                groups[tuple(labels.get(name, "") for name in query.by)].append(value)
-        together: Callable[[list[Any]], Any] = max
-        if isinstance(query, DistributionQuery):
-            together = RecordedValues.of
-        elif isinstance(query, TotalQuery):
-            together = sum
-        rows = [AnswerRow(dict(zip(query.by, key, strict=True)), together(values)) for key, values in groups.items()]
-        if query.limit and len(rows) > query.limit:
-            rows = nlargest(query.limit, rows, key=_count)
-        return rows
 
-    def _series(self, metric: Metric, period: Period) -> Iterator[tuple[Mapping[str, str], Any]]:
-        if metric.kind is Kind.HISTOGRAM:
-            yield from self._store.values(metric, period.start, period.end)
-        elif metric.kind is Kind.COUNTER:
-            yield from self._store.counts(metric, period.start, period.end)
-        else:
-            for labels, value, _ in self._store.latest(metric, _LAST):
-                yield labels, value
+def _rows(store: LocalValues, query: Query, period: Period) -> list[AnswerRow]:
+    groups: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)
+    for labels, value in _series(store, query.metric, period):
+        if all(labels.get(name, "") == wanted for name, wanted in query.where):
+            groups[tuple(labels.get(name, "") for name in query.by)].append(value)
+    together: Callable[[list[Any]], Any] = max
+    if isinstance(query, DistributionQuery):
+        together = RecordedValues.of
+    elif isinstance(query, TotalQuery):
+        together = sum
+    rows = [AnswerRow(dict(zip(query.by, key, strict=True)), together(values)) for key, values in groups.items()]
+    if query.limit and len(rows) > query.limit:
+        rows = nlargest(query.limit, rows, key=_count)
+    return rows
+
+
+def _series(store: LocalValues, metric: Metric, period: Period) -> Iterator[tuple[Mapping[str, str], Any]]:
+    if metric.kind is Kind.HISTOGRAM:
+        yield from store.values(metric, period.start, period.end)
+    elif metric.kind is Kind.COUNTER:
+        yield from store.counts(metric, period.start, period.end)
+    else:
+        for labels, value, _ in store.latest(metric, _LAST):
+            yield labels, value
 
 
 def _count(row: AnswerRow) -> int:

@@ -13,7 +13,7 @@ See :mod:`~otel_metrics.recording.flusher` for who folds when, :mod:`~otel_metri
     buffer = flusher.buffer((milliseconds,), ((HistogramSink(histogram, labels), day_sink),), calls=(CounterSink(counter, labels),))
 
     buffer.append(12.5)                            # one argument;  buffer += (a, b, c) for three
-    if len(buffer) >= LIMIT: flusher.fold(buffer)  # LIMIT * 3 for three arguments
+    if len(buffer) >= buffer.limit: flusher.fold(buffer)
 
     call_counter = flusher.call_counter((CounterSink(counter, labels),))
     call_counter.hit()                             # a call without a value
@@ -63,10 +63,11 @@ _NO_OTHERS: Final[list[Any]] = []
 class SeriesBuffer(list[Any]):
     """The values that a series recorded since its last fold, row by row. Made by :meth:`Flusher.buffer`.
 
+    ``limit`` is how many there may be before a call folds them; while somebody else is folding, it is put off.
     ``same_gauges`` is shared by buffers that set the same gauge: first the one that was recorded to last, then all of them.
     """
 
-    __slots__ = ("arguments", "calls", "dirty", "offered", "same_gauges", "sinks")
+    __slots__ = ("arguments", "calls", "dirty", "limit", "offered", "same_gauges", "sinks")
 
     def __init__(
         self, arguments: tuple[ArgumentSpec, ...], sinks: Sequence[Sequence[Sink]], calls: Sequence[Sink] = ()
@@ -75,6 +76,7 @@ class SeriesBuffer(list[Any]):
         self.arguments = arguments
         self.sinks = tuple(map(tuple, sinks))
         self.calls = tuple(calls)
+        self.limit = LIMIT * len(arguments)
         self.dirty = False
         self.offered = -1
         self.same_gauges: list[SeriesBuffer] = _NO_OTHERS
@@ -91,7 +93,7 @@ class SeriesBuffer(list[Any]):
 
     def take(self, now: float) -> bool:
         """Fold what is pending, return whether that was anything. What other threads append meanwhile comes after it."""
-        n = len(self)
+        n, self.limit = len(self), LIMIT * len(self.arguments)
         if not n:
             return False
         parts = self._batches(self[:n])

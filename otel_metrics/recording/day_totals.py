@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -11,37 +10,42 @@ from otel_metrics.catalogue import DAY, SECONDS_PER_DAY
 from otel_metrics.recording.sinks import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from otel_metrics.catalogue import DayKey
     from otel_metrics.recording.sinks import Batch
 
+    Attributes = Mapping[str, str]
 
 KEPT: Final = 4
 """Days that are kept per key: today's, yesterday's, and two for a clock that is wrong for a while; the farthest goes first."""
 
 
 class Totals:
-    """The sums of one day."""
+    """The sums of one day. Never change; ``plus`` returns others."""
 
     __slots__ = ("count", "day", "high", "low", "squares", "total")
 
-    def __init__(self, day: int) -> None:
+    def __init__(
+        self, day: int, count: int = 0, total: float = 0.0, squares: float = 0.0, low: float = inf, high: float = -inf
+    ) -> None:
         self.day = day
-        self.count = 0
-        self.total = 0.0
-        self.squares = 0.0
-        self.low = inf
-        self.high = -inf
+        self.count = count
+        self.total = total
+        self.squares = squares
+        self.low = low
+        self.high = high
 
-    def add(self, batch: Batch) -> None:
-        """Add a batch."""
-        squares, low, high = batch.squares, min(self.low, batch.low), max(self.high, batch.high)
-        self.count += batch.n
-        self.total += batch.total
-        self.squares += squares
-        self.low, self.high = low, high
-        batch.taken += 1
+    def plus(self, batch: Batch) -> Totals:
+        """Return this with a batch added."""
+        return Totals(
+            self.day,
+            self.count + batch.n,
+            self.total + batch.total,
+            self.squares + batch.squares,
+            min(self.low, batch.low),
+            max(self.high, batch.high),
+        )
 
 
 FIELDS: Final[dict[str, Callable[[Totals], float]]] = {
@@ -61,32 +65,38 @@ class DaySink(Sink):
     as it left it.
     """
 
-    __slots__ = ("_days", "_lock", "key")
+    __slots__ = ("_attributes", "_days", "_key", "_lock")
 
-    def __init__(self, key: DayKey) -> None:
-        self.key = key
-        self._lock = RLock()
-        self._days: dict[int, Totals] = {}  # the day recorded in last comes last
+    def __init__(self, key: DayKey, lock: RLock) -> None:
+        self._key = key
+        self._lock = lock
+        self._days: tuple[Totals, ...] = ()  # the day recorded in last comes last
+        self._attributes: tuple[Attributes, ...] = ()
 
     def fold(self, batch: Batch, now: float, /) -> None:
         """Add a batch of values recorded at ``now``."""
         day = int(now // SECONDS_PER_DAY)
         with self._lock:
-            totals = self._days.get(day)
-            if totals is None or next(reversed(self._days)) != day:
-                days = {other: its for other, its in self._days.items() if other != day}
-                if len(days) == KEPT:
-                    del days[next(iter(days))]  # the one that was recorded in least recently
-                totals = days[day] = totals or Totals(day)
-                self._days = days
-            totals.add(batch)
+            its = next((totals for totals in self._days if totals.day == day), None) or Totals(day)
+            others = [totals for totals in self._days if totals.day != day]
+            # The one that was recorded in least recently is forgotten.
+            self._days = (*others[1 - KEPT :], its.plus(batch))
+            batch.taken += 1
 
-    def days(self, now: float) -> tuple[Totals, Totals]:
-        """Return the totals of the (current, previous) day as of ``now``."""
-        day = int(now // SECONDS_PER_DAY)
-        with self._lock:
-            current, previous = self._days.get(day), self._days.get(day - 1)
-            return copy(current) if current else Totals(day), copy(previous) if previous else Totals(day - 1)
+    def days(self, today: int) -> Iterator[tuple[Attributes, Totals]]:
+        """Yield labels and totals of the two days that are exposed, if they have values."""
+        for totals in self._days:
+            age = today - totals.day
+            if 0 <= age < len(DAY.values):
+                yield self._labels(age), totals
+
+    def _labels(self, age: int) -> Attributes:
+        """Return the labels of a day: the same object every time, by which a reader finds what it has rendered."""
+        made = self._attributes
+        while len(made) <= age:
+            made = (*made, {**self._key._asdict(), DAY.name: DAY.values[len(made)]})
+        self._attributes = made
+        return made[age]
 
 
 class Days:
@@ -102,15 +112,13 @@ class Days:
         with self._lock:
             found = self._sinks.get(key)
             if found is None:
-                found = self._sinks[key] = DaySink(key)
+                found = self._sinks[key] = DaySink(key, self._lock)
             return found
 
-    def observations(self) -> Iterator[tuple[DayKey, str, Totals]]:
-        """Yield (key, "current" or "previous", totals) of every day that has values."""
-        now = self._clock()
+    def observations(self) -> Iterator[tuple[Attributes, Totals]]:
+        """Yield labels and totals of every day that is exposed and has values."""
+        today = int(self._clock() // SECONDS_PER_DAY)
         with self._lock:
             sinks = list(self._sinks.values())
         for sink in sinks:
-            for day, totals in zip(DAY.values, sink.days(now), strict=True):
-                if totals.count:
-                    yield sink.key, day, totals
+            yield from sink.days(today)

@@ -19,7 +19,7 @@ from opentelemetry._logs import SeverityNumber, get_logger_provider
 
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.log import say
-from otel_metrics.sdk.context import ids
+from otel_metrics.sdk.context import current_context, ids
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -91,7 +91,7 @@ class Events:
             return
         self._emitting.now = True
         try:
-            told = ids()
+            told = ids() if current_context() else {}
             if attributes.get("interaction_id") is None:
                 attributes["interaction_id"] = told.get("interaction_id")
             cleaned = {key: _clean(value) for key, value in attributes.items() if value is not None}
@@ -118,6 +118,8 @@ class Events:
 
 def _clean(value: object) -> Any:
     """Return ``value`` as an attribute: numbers of 64 bits and booleans as they are, anything else as bounded, printable text."""
+    if type(value) is str and len(value) <= LONGEST and value.isprintable():
+        return value  # as most are
     if isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value
     text = value if isinstance(value, str) else _json(value)

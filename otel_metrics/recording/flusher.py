@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -48,6 +49,12 @@ _BACKLOG: Final = 64 * LIMIT
 
 _PATIENCE: Final = 0.1
 """Seconds that it waits: the holder may be waiting for something that the caller holds, such as a log handler."""
+
+_LONGEST: Final = 10.0
+"""Seconds that a reader waits: it may be a signal handler's, and the holder be waiting for a lock of what that interrupted."""
+
+_PART: Final = 0.8
+"""Of the time that the SDK gives all callbacks of a collection, which fails when it is up."""
 
 
 class Flusher:
@@ -95,11 +102,13 @@ class Flusher:
         return self._register(CallCounter(calls))
 
     def fold(self, buffer: SeriesBuffer) -> None:
-        """Fold what a buffer collected, unless somebody else is folding; they, or the next call, will."""
+        """Fold what a buffer collected, unless somebody else is folding; they, or a later call, will."""
         notice_fork()
         crowded = len(buffer) > _BACKLOG
-        if crowded or not self._folding:
-            self._alone(partial(self._take, buffer), patience=_PATIENCE if crowded else 0.0)
+        tried = crowded or not self._folding
+        if not (tried and self._alone(partial(self._take, buffer), patience=_PATIENCE if crowded else 0.0)):
+            # Who folds may not get to run for milliseconds, in which thousands of calls would come here in vain.
+            buffer.limit = len(buffer) + LIMIT
 
     def record(
         self, buffer: SeriesBuffer, row: Sequence[Any], context: Context, extra: dict[str, str] | None = None
@@ -128,21 +137,28 @@ class Flusher:
         if not self._alone(at_once, patience=0.0):
             call_counter.hit()
 
-    def drain(self, now: float | None = None) -> None:
-        """Fold everything that was recorded before this call, so that sinks can be read."""
+    def drain(self, now: float | None = None) -> bool:
+        """Fold everything that was recorded before this call, so that sinks can be read; return whether that was possible."""
         notice_fork()
         pending = [buffer for buffer in list(self._buffers) if buffer]  # call counters do not tell
         for some in (pending[i : i + _AT_ONCE] for i in range(0, len(pending), _AT_ONCE)):
-            self._alone(partial(self._take_all, some, now))
+            if not self._alone(partial(self._take_all, some, now)):
+                return False  # who has waited once does not wait again
         # A buffer that looked empty may have been with another thread, which is done with it when the lock is free.
-        self._alone(lambda: None)
+        return self._alone(lambda: None)
 
-    def flush(self, now: float | None = None) -> None:
-        """Fold everything and have sinks hand it over: what happens before every collection."""
+    def flush(self, now: float | None = None, patience: float = inf) -> None:
+        """Fold everything and have sinks hand it over: what happens before every collection.
+
+        What is not handed over within ``patience`` seconds, or half of that in processor time, goes with the next collection:
+        of very many new series the scraper waits for the rendering, too.
+        """
+        until, enough = time.monotonic() + patience, time.thread_time() + patience / 2
         self.epoch += 1
-        self.drain(now)
-        for _ in range(0, len(self._dirty), _AT_ONCE):
-            self._alone(self._hand_over_some)
+        if self.drain(now):
+            for _ in range(0, len(self._dirty), _AT_ONCE):
+                if time.monotonic() > until or time.thread_time() > enough or not self._alone(self._hand_over_some):
+                    break
         if self._share is not None:
             self._share(self.clock())
 
@@ -222,18 +238,19 @@ class Flusher:
         except Exception:
             self._rejections.failed("exemplar", later=True)
 
-    def _alone(self, work: Callable[[], object], *, patience: float = -1.0) -> bool:
+    def _alone(self, work: Callable[[], object], *, patience: float | None = None) -> bool:
         """Do ``work`` under the lock and return True, unless this thread is folding already, or the lock is not to be had.
 
-        ``patience`` is how many seconds to wait for it, -1 for as long as it takes. The lock is re-entrant so that a
+        ``patience`` is how many seconds to wait for it, None for as long as is sensible. The lock is re-entrant so that a
         signal handler can never wait for the code that it interrupted; the flag tells it that it did interrupt a fold. At
         interpreter shutdown nobody waits: the lock's holder may have died.
         """
-        waits = patience != 0.0 and not sys.is_finalizing()
+        seconds = _LONGEST if patience is None else patience
+        waits = seconds != 0.0 and not sys.is_finalizing()
         held = mine = False
         try:
             # Signal handlers run after calls. Unpacking calls, too, but stores the result before anything can be raised.
-            (held,) = map(self._lock.acquire, (waits,), (patience if waits else -1.0,))
+            (held,) = map(self._lock.acquire, (waits,), (seconds if waits else -1.0,))
             if held and not self._folding:
                 mine = self._folding = True
                 work()
@@ -244,6 +261,10 @@ class Flusher:
                 self._lock.release()
         if mine:
             self._rejections.say()
+        elif waits and not held and patience is None:
+            _log.warning(
+                "another thread has been folding for %g s: what is read now may lack the newest values", seconds
+            )
         return mine
 
     def _on_tick(self, now: float) -> None:
@@ -286,10 +307,10 @@ def _hook(meter: Meter, flusher: Flusher) -> None:
     flushers.append(flusher)
 
 
-def _before_collection(flushers: list[Flusher], _options: CallbackOptions) -> Iterable[Observation]:
+def _before_collection(flushers: list[Flusher], options: CallbackOptions) -> Iterable[Observation]:
     for flusher in flushers:
         try:
-            flusher.flush()
+            flusher.flush(patience=_PART * options.timeout_millis / 1000)
         except Exception:  # a collection must go on without us
             _log.exception("values could not be handed over")
     return ()

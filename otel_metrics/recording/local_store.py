@@ -27,8 +27,9 @@ coarser; ``covered`` and the parts show what was lost. A new series takes less t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from math import inf, nextafter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.recording.ring_buffer import KEEP, CounterRing, HistogramRing, Memory
 from otel_metrics.recording.sinks import Sink
@@ -44,6 +45,11 @@ if TYPE_CHECKING:
 
 BUDGET: Final = 64 * 2**20
 
+HISTOGRAM, COUNTER = "histogram", "counter"
+
+Entry = tuple[str, str, tuple[str, ...], Sequence[tuple[int, int, Any]]]
+"""A series on its way from store to store: its kind, its metric, the values of its labels; start, end and content of its slots."""
+
 
 class LocalStore:
     """Everything that this process recorded in the last two days.
@@ -51,12 +57,16 @@ class LocalStore:
     Args:
         clock: unix time in seconds.
         budget: bytes that values may take before the store becomes sparing.
+        emptied: whether :meth:`take_out` is called, which needs to know what there is to take.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time, budget: int = BUDGET) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, budget: int = BUDGET, *, emptied: bool = False) -> None:
         self.clock = clock
         self.born = clock()
         self.memory = Memory(budget)
+        self._names: dict[HistogramRing | CounterRing, tuple[str, str, tuple[str, ...]]] = {}
+        if emptied:
+            self.memory.touched = {}
         self._histograms: dict[str, dict[tuple[str, ...], HistogramRing]] = {}
         self._counters: dict[str, dict[tuple[str, ...], CounterRing]] = {}
         self._gauges: dict[str, dict[tuple[str, ...], LastValue]] = {}
@@ -65,26 +75,74 @@ class LocalStore:
 
     def histogram(self, metric: Metric, labels: Mapping[str, str]) -> HistogramRing:
         """Return the sink that keeps the values of one series."""
-        with self.memory.lock:
-            family, key = self._histograms.setdefault(metric.name, {}), _key(metric, labels)
-            if key not in family:
-                family[key] = HistogramRing(self.memory)
-                self.memory.add(family[key])
-            return family[key]
+        return self._histogram(metric.name, _key(metric, labels))
 
     def counter(self, metric: Metric, labels: Mapping[str, str], *, total: bool = False) -> CounterRing:
         """Return the sink that counts the rows (``total``: adds up the values) of one series."""
-        with self.memory.lock:
-            family, key = self._counters.setdefault(metric.name, {}), _key(metric, labels)
-            if key not in family:
-                family[key] = CounterRing(self.memory, total=total)
-                self.memory.add(family[key])
-            return family[key]
+        return self._counter(metric.name, _key(metric, labels), total=total)
 
     def gauge(self, metric: Metric, labels: Mapping[str, str]) -> LastValue:
         """Return the sink that keeps the last value of one series."""
         with self.memory.lock:
             return self._gauges.setdefault(metric.name, {}).setdefault(_key(metric, labels), LastValue())
+
+    def _histogram(self, name: str, key: tuple[str, ...]) -> HistogramRing:
+        with self.memory.lock:
+            family = self._histograms.setdefault(name, {})
+            if key not in family:
+                family[key] = HistogramRing(self.memory)
+                self._added(family[key], HISTOGRAM, name, key)
+            return family[key]
+
+    def _counter(self, name: str, key: tuple[str, ...], *, total: bool = False) -> CounterRing:
+        with self.memory.lock:
+            family = self._counters.setdefault(name, {})
+            if key not in family:
+                family[key] = CounterRing(self.memory, total=total)
+                self._added(family[key], COUNTER, name, key)
+            return family[key]
+
+    def _added(self, ring: HistogramRing | CounterRing, kind: str, name: str, key: tuple[str, ...]) -> None:
+        self.memory.add(ring)
+        if self.memory.touched is not None:
+            self._names[ring] = kind, name, key
+
+    # ------------------------------------------------------------------------------------------ from store to store
+
+    def take_out(self, found: list[Entry]) -> None:
+        """Move all values and counts to ``found``. If a signal handler raises, each is in there or still here."""
+        with self.memory.lock:
+            touched = list(self.memory.touched or ())
+        for ring in touched:
+            with self.memory.lock:
+                ring.move_to(found, self._names[ring])
+                if self.memory.touched:
+                    self.memory.touched.pop(ring, None)
+
+    def take_in(self, entries: Iterable[Entry]) -> None:
+        """Add what was in another store."""
+        now = self.clock()
+        for kind, name, key, pieces in entries:
+            ring: Any = self._counter(name, key) if kind == COUNTER else self._histogram(name, key)
+            for start, end, content in pieces:
+                with self.memory.lock:
+                    ring.take_in(start, end, content, now)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all values and counts."""
+        families: tuple[tuple[str, dict[str, dict[tuple[str, ...], Any]]], ...] = (
+            (HISTOGRAM, self._histograms),
+            (COUNTER, self._counters),
+        )
+        now = self.clock()
+        for kind, named in families:
+            for name, family in named.items():
+                for key, ring in family.items():
+                    with self.memory.lock:
+                        self.memory.account(ring.age(now))
+                        pieces = ring.pieces()
+                    if pieces:
+                        yield kind, name, key, pieces
 
     # --------------------------------------------------------------------------------------------------- reading
 

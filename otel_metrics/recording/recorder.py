@@ -8,8 +8,6 @@ record call touches nothing of this module.
 from __future__ import annotations
 
 from functools import partial
-from math import inf
-from operator import methodcaller
 from threading import RLock
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -27,7 +25,9 @@ from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.labels import Labels
 from otel_metrics.recording.local_store import LocalStore
 from otel_metrics.recording.rejections import Counts, Rejections
+from otel_metrics.recording.shared_store import SharedStore
 from otel_metrics.recording.sinks import CounterSink, GaugeSink, HistogramSink, SignSplit
+from otel_metrics.sdk import observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from otel_metrics.catalogue import Metric
     from otel_metrics.recording.buffers import CallCounter, SeriesBuffer
+    from otel_metrics.recording.day_totals import Totals
     from otel_metrics.recording.shared import SharedSinks
     from otel_metrics.recording.sinks import Sink
     from otel_metrics.settings import Settings
@@ -126,15 +127,19 @@ class Outlet(Protocol):
     def day(self, key: DayKey) -> Sink:
         """Return the sink of one row of the daily table."""
 
+    def info(self, metric: Metric, attributes: Attributes, now: float) -> None:
+        """Set one series of an info metric."""
+
 
 class Instruments:
     """OpenTelemetry's instruments, whose readers see this process alone: an :class:`Outlet`."""
 
-    def __init__(self, meter: Meter, days: Days) -> None:
+    def __init__(self, meter: Meter, state: _MeterState) -> None:
         self._meter = meter
         self._lock = RLock()
         self._made: dict[str, Any] = {}
-        self.day = days.sink
+        self._state = state
+        self.day = state.days.sink
 
     def histogram(self, metric: Metric, attributes: Attributes) -> Sink:
         """Return the sink of one series of a histogram."""
@@ -147,6 +152,10 @@ class Instruments:
     def gauge(self, metric: Metric, attributes: Attributes) -> Sink:
         """Return the sink of one series of a gauge."""
         return GaugeSink(self._instrument(metric), attributes)
+
+    def info(self, metric: Metric, attributes: Attributes, _: float) -> None:
+        """Set one series of an info metric."""
+        self._state.infos[metric].setdefault(tuple(attributes.values()), attributes)
 
     def _instrument(self, metric: Metric) -> Any:
         with self._lock:
@@ -183,7 +192,7 @@ class Recorder:
         self._shared = _states.get(self._meter) or _MeterState()
         self.rejections = Rejections(strict=settings.strict, counts=self._shared.rejected)
         self.labels = Labels(settings.label_caps, settings.series_limit, self.rejections, self._shared.overflowed)
-        self.local_store = LocalStore(settings.clock)
+        self.local_store = LocalStore(settings.clock, emptied=shared is not None)
         # Where a server answers, values are not kept here as well: that would be a third of a call and half of a series.
         self._local = settings.keeps_values
         share = None if shared is None else self._share
@@ -192,13 +201,15 @@ class Recorder:
         self._arguments: dict[tuple[object, ...], ArgumentSpec] = {}
         self._same_gauges: dict[tuple[str, ...], list[SeriesBuffer]] = {}
         self._shared_sinks = shared
+        self.shared_store = None if shared is None else SharedStore(shared.totals, self.local_store)
         self._outlets: list[Outlet] = [] if shared is None else [shared]
-        if shared is None or settings.otlp is not None:
-            self._outlets.append(Instruments(self._meter, self._shared.days))
+        if shared is None or (settings.otlp is not None and not settings.pushes_for_all):
+            self._outlets.append(Instruments(self._meter, self._shared))
         self._gauges: dict[tuple[str, ...], list[Sink]] = {}
         if self._meter not in _states:
             _states[self._meter] = self._shared
-            _observe(self._meter, self._shared)  # made, and so asked, after the flusher's hook, which hands over
+            # Made, and so asked, after the flusher's hook, which hands over. A provider of the application's own may have views.
+            _observe(self._meter, self._shared, viewed=settings.meter_provider is not None)
         self._shared.recorders.append(self)
 
     def close(self) -> None:
@@ -220,12 +231,11 @@ class Recorder:
     ) -> ArgumentSpec:
         """Return how ``argument`` of ``call`` becomes values of ``metric``; shared by all series (``spelling`` tells units apart)."""
         key = (call, argument, metric.name, spelling)
-        low, high = metric.low, metric.high
         with self._lock:
             found = self._arguments.get(key)
             if found is None:
-                reject = partial(self._reject, call, argument, _allowed(low, high))
-                bounds = max(low, -LARGEST), min(high, LARGEST)
+                bounds = max(metric.low, -LARGEST), min(metric.high, LARGEST)
+                reject = partial(self._reject, call, argument, _allowed(*bounds, convert))
                 found = self._arguments[key] = ArgumentSpec(
                     convert, *bounds, reject, latest=metric.kind is Kind.GAUGE, required=required
                 )
@@ -284,6 +294,7 @@ class Recorder:
     def seed(self, metric: Metric, attributes: Attributes) -> None:
         """Make one series of a counter appear at zero, so that its first increment is seen as one."""
         try:
+            # In the call: a thread that did it later would hold the SDK's locks when the process forks right after its first call.
             for outlet in self._outlets:
                 outlet.counter(metric, attributes).seed()  # which has nothing to do with the caller's span
         except Exception:  # of the application's exemplar filter: no reason to lose the call
@@ -291,11 +302,11 @@ class Recorder:
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
-        # As a buffer, because an SDK may have to be told again before every collection.
-        sinks = [outlet.gauge(metric, attributes) for outlet in self._outlets]
-        self.flusher.buffer((ArgumentSpec(),), (sinks,)).append(1)
+        now = self.settings.clock()
+        for outlet in self._outlets:
+            outlet.info(metric, attributes, now)
         if self._local:
-            self.local_store.gauge(metric, attributes).set(1.0, self.settings.clock())
+            self.local_store.gauge(metric, attributes).set(1.0, now)
 
     def _reject(self, call: str, argument: str, allowed: str, value: object, reason: str) -> None:
         self.rejections.reject(call, argument, value, reason, allowed, later=True)  # the flusher's lock is held
@@ -310,17 +321,12 @@ class Recorder:
     def _share(self, now: float) -> None:
         """Have all processes see what was recorded, and what a reader would observe."""
         if self._shared_sinks is not None:
-            for metric in _COUNTED:
-                for each in _OBSERVED[metric](self):
+            for metric, observe in _COUNTED.items():
+                for each in observe(self):
                     self._shared_sinks.observed(metric, cast("Attributes", each.attributes), each.value, now)
             self._shared_sinks.share(now)
-
-    def daily(self, field: str) -> Iterable[Observation]:
-        """Yield one of the sums of each day that is kept."""
-        read = FIELDS[field]
-        for key, day, totals in self._shared.days.observations():
-            labels = dict(zip(catalogue.DAILY_COUNT.label_names, (*key, day), strict=True))
-            yield Observation(read(totals), labels)
+        if self.shared_store is not None:
+            self.shared_store.hand_over()
 
     def rejected(self) -> Iterable[Observation]:
         """Yield how many arguments were rejected."""
@@ -353,8 +359,24 @@ class _MeterState:
         """Keep nothing yet, as in a forked child: its parent's totals are not its own, and the parent's locks may be held."""
         self.recorders.clear()
         self.days = Days(self._now)
+        self.infos: dict[Metric, dict[tuple[str, ...], Attributes]] = {metric: {} for metric in _INFOS}
         self.rejected: Counts[tuple[str, str]] = Counts()
         self.overflowed: Counts[str] = Counts()
+
+    def day_series(self) -> observed.ObservedSeries[Totals]:
+        """Return the days that are exposed."""
+        exposed: list[Mapping[str, str]] = []
+        found: list[Totals] = []
+        # No list of pairs: so many would bring on the garbage collector.
+        for attributes, totals in self.days.observations():
+            exposed.append(attributes)
+            found.append(totals)
+        return observed.ObservedSeries(exposed, found)
+
+    def info_series(self, metric: Metric) -> observed.ObservedSeries[Attributes]:
+        """Return the series of an info metric."""
+        found = list(self.infos[metric].values())
+        return observed.ObservedSeries(found, found)
 
     def _now(self) -> float:
         last = self.recorders[-1:]  # it may be closed meanwhile
@@ -363,19 +385,22 @@ class _MeterState:
 
 _states: Final[WeakKeyDictionary[Meter, _MeterState]] = WeakKeyDictionary()
 
-_OBSERVED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
-    **{each.metric: methodcaller("daily", each.field) for each in catalogue.DAILY_ACCUMULATORS},
+_INFOS: Final = (catalogue.PERFORMANCE_UNIT,)
+
+_DAILY: Final = {each.metric: FIELDS[each.field] for each in catalogue.DAILY_ACCUMULATORS}
+
+_COUNTED: Final[dict[Metric, Callable[[Recorder], Iterable[Observation]]]] = {
     catalogue.REJECTED: lambda recorder: recorder.rejected(),
     catalogue.LABEL_OVERFLOW: lambda recorder: recorder.overflowed(),
     catalogue.SERIES: lambda recorder: recorder.series_count(),
 }
 
-_COUNTED: Final = (catalogue.REJECTED, catalogue.LABEL_OVERFLOW, catalogue.SERIES)
-"""Those that are shared as they are; days have rows of their own."""
 
-
-def _observe(meter: Meter, state: _MeterState) -> None:
-    for metric, observe in _OBSERVED.items():
+def _observe(meter: Meter, state: _MeterState, *, viewed: bool) -> None:
+    observed.observe(meter, _DAILY, state.day_series, viewed=viewed)
+    for metric in _INFOS:
+        observed.observe(meter, {metric: lambda _: 1.0}, partial(state.info_series, metric), viewed=viewed)
+    for metric, observe in _COUNTED.items():
         counts = metric.kind is Kind.COUNTER
         create = meter.create_observable_counter if counts else meter.create_observable_gauge
         create(metric.name, [partial(_observations, state.recorders, observe)], metric.unit, metric.description)
@@ -395,7 +420,10 @@ def _after_fork_in_child() -> None:
 renew_after_fork(Part.TOTALS, _after_fork_in_child)
 
 
-def _allowed(low: float, high: float) -> str:
-    if high != inf:
-        return f"a number from {low:g} to {high:g}"
-    return f"a finite number of at least {max(low, -LARGEST):g}, at most {LARGEST:g}"
+def _allowed(low: float, high: float, convert: Converter | None) -> str:
+    """Return what is admissible in words, in the caller's unit: as it is before ``convert``, which is linear."""
+    form = "a number from {:g} to {:g}" if high < LARGEST else "a finite number of at least {:g}, at most {:g}"
+    if convert is not None:
+        zero, one = convert([0.0, 1.0])
+        low, high = ((bound - zero) / (one - zero) for bound in (low, high))
+    return form.format(low, high)

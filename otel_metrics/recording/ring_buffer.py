@@ -10,7 +10,7 @@ from bisect import bisect_right
 from itertools import chain
 from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_metrics.recording.sinks import Sink
 from otel_metrics.sketch import Moments, Sketch, bins_of
@@ -62,11 +62,18 @@ class Memory:
         self._used = 0
         self._floor, self._ceiling = 0.0, self.level.share * budget
         self._rings: list[HistogramRing | CounterRing] = []
+        self.touched: dict[HistogramRing | CounterRing, None] | None = None
+        """Rings that have been recorded to since they were emptied last, where that is done."""
         self._next = 0
 
     def add(self, ring: HistogramRing | CounterRing) -> None:
         """Look after one more ring."""
         self._rings.append(ring)
+
+    def touch(self, ring: HistogramRing | CounterRing) -> None:
+        """Note that there is something in a ring that may have been emptied."""
+        if self.touched is not None:
+            self.touched[ring] = None
 
     def account(self, size: int) -> None:
         """Note that ``size`` more bytes are used."""
@@ -134,6 +141,7 @@ class HistogramRing(Sink):
         if self._sketch is not None and self._values:
             self._condense()
         part: Part = self._values[:] if self._sketch is None else self._sketch
+        self._memory.touch(self)
         last, past, grown, none = self._minute, self._past, 0, array("d")
         if part:
             past, grown = self._with(_Slot(int(last) * MINUTE, int(last) * MINUTE + MINUTE, part))
@@ -186,6 +194,44 @@ class HistogramRing(Sink):
                 found.append(self._values[:])
         return found
 
+    def pieces(self) -> list[tuple[int, int, Part]]:
+        """Return everything that is kept: where each slot begins and ends, and its values."""
+        found = [(slot.start, slot.end, slot.part) for slot in self._past]
+        if self._sketch is not None and self._values:
+            self._condense()
+        part: Part = self._values if self._sketch is None else self._sketch
+        if part:
+            start = int(self._minute) * MINUTE
+            found.append((start, start + MINUTE, part))
+        return found
+
+    def move_to(self, found: list[Any], name: tuple[str, str, tuple[str, ...]]) -> None:
+        """Keep nothing, and have ``found`` keep it."""
+        pieces, none = self.pieces(), array("d")
+        size = sum(map(_Slot.size, self._past)) + 8 * len(self._values) + (_size(self._sketch) if self._sketch else 0)
+        # Moved without a call, see otel_metrics.recording.buffers.
+        if pieces:
+            found += [(*name, pieces)]
+        self._minute, self._past, self._values, self._sketch, self._moments = -1.0, (), none, None, None
+        self._memory.account(-size)
+
+    def take_in(self, start: int, end: int, part: Part, now: float) -> None:
+        """Keep what another ring had in a slot."""
+        self._memory.touch(self)
+        if not isinstance(part, array) or end - start != MINUTE:
+            self._past, grown = self._with(_Slot(start, end, part))
+            self._memory.account(grown + self.age(now))
+            return
+        if start // MINUTE != self._minute:
+            self._roll(start // MINUTE, start)
+        if self._sketch is not None:
+            these = Moments.of(part)
+            self._moments = these if self._moments is None else self._moments.plus(these)
+        self._values += part
+        self._memory.account(8 * len(part))
+        if len(self._values) > self._memory.level.raw:
+            self._condense()
+
 
 class CounterRing(Sink):
     """One series of increments: flat triples (start, end, amount) of closed slots, and the open one."""
@@ -209,6 +255,7 @@ class CounterRing(Sink):
 
     def _roll(self, minute: float, now: float) -> None:
         last, amount, past = self._minute, self._amount, self._past
+        self._memory.touch(self)
         if amount:
             past = self._with(last * MINUTE, last * MINUTE + MINUTE, amount)
         grown = 8 * (len(past) - len(self._past))
@@ -260,6 +307,35 @@ class CounterRing(Sink):
         closed = sum(amount for bottom, top, amount in self._slots() if bottom < end and top > start)
         is_open = self._minute * MINUTE < end and self._minute * MINUTE + MINUTE > start
         return closed + (self._amount if is_open else 0.0)
+
+    def pieces(self) -> list[tuple[int, int, float]]:
+        """Return everything that is kept: where each slot begins and ends, and its amount."""
+        found = [(int(start), int(end), amount) for start, end, amount in self._slots()]
+        if self._amount:
+            start = int(self._minute) * MINUTE
+            found.append((start, start + MINUTE, self._amount))
+        return found
+
+    def move_to(self, found: list[Any], name: tuple[str, str, tuple[str, ...]]) -> None:
+        """Keep nothing, and have ``found`` keep it."""
+        pieces, size = self.pieces(), 8 * len(self._past)
+        # Moved without a call, see otel_metrics.recording.buffers.
+        if pieces:
+            found += [(*name, pieces)]
+        self._minute, self._past, self._amount = -1.0, (), 0.0
+        self._memory.account(-size)
+
+    def take_in(self, start: int, end: int, amount: float, now: float) -> None:
+        """Keep what another ring had in a slot."""
+        self._memory.touch(self)
+        if end - start == MINUTE:
+            if start // MINUTE != self._minute:
+                self._roll(start // MINUTE, start)
+            self._amount += amount
+            return
+        slots = sorted((*self._slots(), (float(start), float(end), amount)))
+        self._past = array("d", chain.from_iterable(slots))
+        self._memory.account(24 + self.age(now))
 
     def _slots(self) -> Iterator[tuple[float, float, float]]:
         numbers = iter(self._past)

@@ -64,6 +64,10 @@ class SharedSinks:
         """Return the sink of the days of one row of the daily table."""
         return SharedDays(self.totals.days((DAILY_COUNT.name, *key)))
 
+    def info(self, metric: Metric, attributes: Mapping[str, str], now: float) -> None:
+        """Set one series of an info metric."""
+        self.observed(metric, attributes, 1.0, now)
+
     def observed(self, metric: Metric, attributes: Mapping[str, str], value: float, now: float) -> None:
         """Take what is observed instead of recorded: the value of a gauge, or what this process has counted so far."""
         if metric.kind is Kind.GAUGE:

@@ -37,7 +37,11 @@ class Ticker(Generic[New]):
     """
 
     def __init__(
-        self, seconds: float, clock: Callable[[], float], tick: Callable[[float], None], welcome: Callable[[New], None]
+        self,
+        seconds: float,
+        clock: Callable[[], float],
+        tick: Callable[[float], object],
+        welcome: Callable[[New], None],
     ) -> None:
         self.due = 0.0
         self._seconds = seconds

@@ -7,6 +7,7 @@ they wait in a list, are counted in bulk where they are many, and added up once 
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from functools import cache
@@ -29,6 +30,9 @@ _SMALLEST: Final = 2.0**-1022
 
 _FEW: Final = 256
 """So many indexes are added up faster one by one than counted first."""
+
+_SIZES: Final = ((2**8, "B"), (2**16, "H"), (2**32, "I"), (inf, "Q"))
+"""Arrays whose numbers are below a limit."""
 
 
 class BucketSpec(NamedTuple):
@@ -158,26 +162,39 @@ def _excess(low: int, high: int) -> int:
 
 
 class Exponential:
-    """An exponential histogram: at most ``MAX_BUCKETS`` buckets from ``offset`` on, as fine as they can be."""
+    """An exponential histogram: at most ``MAX_BUCKETS`` buckets from ``offset`` on, as fine as they can be.
 
-    __slots__ = ("counts", "offset", "scale", "zeros")
+    ``counts`` take as many bytes each as all values together need: most series have few values in many buckets.
+    """
+
+    __slots__ = ("counts", "n", "offset", "scale", "zeros")
 
     def __init__(self) -> None:
         self.scale = SCALE
         self.offset = 0
-        self.counts: list[int] = []
+        self.counts = array("B")
+        self.n = 0
         self.zeros = 0
 
     def plus(self, other: BucketCounts) -> Exponential:
         """Return the histogram with bucket counts added."""
         made = Exponential()
-        made.scale, made.offset, made.counts, made.zeros = self.scale, self.offset, self.counts.copy(), self.zeros
+        made.scale, made.offset, made.counts, made.n, made.zeros = (
+            self.scale,
+            self.offset,
+            self.counts[:],
+            self.n,
+            self.zeros,
+        )
         made.add(other)
         return made
 
     def add(self, other: BucketCounts) -> None:
         """Add the exponential indexes."""
         self.zeros += other.zeros
+        self.n += other.n
+        if (code := next(code for limit, code in _SIZES if self.n < limit)) != self.counts.typecode:
+            self.counts = array(code, self.counts)
         if other.scale < self.scale:
             self._coarsen(self.scale - other.scale)
         if other.first > other.top:
@@ -209,9 +226,9 @@ class Exponential:
         low, high = low >> change, high >> change
         if self.counts:
             end = self.offset + len(self.counts) - 1
-            self.counts = [0] * (self.offset - low) + self.counts + [0] * (high - end)
+            self.counts = self._zeros(self.offset - low) + self.counts + self._zeros(high - end)
         else:
-            self.counts = [0] * (high - low + 1)
+            self.counts = self._zeros(high - low + 1)
         self.offset = low
         return change
 
@@ -219,10 +236,13 @@ class Exponential:
         self.scale -= change
         if change and self.counts:
             first = self.offset >> change
-            counts = [0] * ((self.offset + len(self.counts) - 1 >> change) - first + 1)
+            counts = self._zeros((self.offset + len(self.counts) - 1 >> change) - first + 1)
             for index, n in enumerate(self.counts, self.offset):
                 counts[(index >> change) - first] += n
             self.offset, self.counts = first, counts
+
+    def _zeros(self, n: int) -> array[int]:
+        return array(self.counts.typecode, (0,)) * n
 
 
 class Accumulation:

@@ -237,7 +237,9 @@ class _Intake:
 
 
 @cache
-def _merging(base: Any) -> Any:
+def merging_class(base: Any) -> Any:
+    """Return the class of aggregations that keep their own sums, derived from one of the SDK's."""
+
     class Merging(base):  # type: ignore[misc]
         """Keeps its own sums: the SDK's stay empty."""
 
@@ -270,7 +272,7 @@ class BulkHistogramAggregation(ExplicitBucketHistogramAggregation):
 
     def __init__(self, boundaries: Sequence[float], *, exponential: bool, merging: bool = True) -> None:
         super().__init__(boundaries)
-        self._derive = _merging if merging else _repeating
+        self._derive = merging_class if merging else _repeating
         self._guard = _Guard()
         self._needs = BucketSpec(tuple(boundaries) if merging else None, exponential)
 
@@ -292,6 +294,6 @@ class BulkExponentialAggregation(ExponentialBucketHistogramAggregation):
     def _create_aggregation(self, instrument: Any, attributes: Any, reservoir_factory: Any, begin: int) -> Any:
         made: Any = super()._create_aggregation(instrument, attributes, reservoir_factory, begin)
         kind: Any = type(made)
-        made.__class__ = _merging(kind)
+        made.__class__ = merging_class(kind)
         made.intake = _Intake(BucketSpec(None, exponential=True), attributes, begin, self._guard)
         return made

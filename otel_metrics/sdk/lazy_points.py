@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from itertools import compress, islice
 from operator import add
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, UpDownCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from otel_metrics.sdk.bulk import merging_class
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricReader
 
@@ -30,6 +33,39 @@ _SYNCHRONOUS: Final = (Counter, UpDownCounter, Histogram)
 """Asynchronous instruments are left to the SDK: their values belong to one collection."""
 
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
+
+_AT_ONCE: Final = 128
+"""Numbers of a block: a tenth of a millisecond's work, so that other threads need not wait for more."""
+
+
+class Numbers(NamedTuple):
+    """Some points of a counter or gauge in columns, each with its labels; ``starts`` are unix nanoseconds, 0 where not known."""
+
+    labels: Sequence[Any]
+    values: Sequence[float]
+    starts: Sequence[int]
+    exemplars: Sequence[Sequence[Any]]
+
+    def only(self, chosen: Sequence[bool]) -> Numbers:
+        """Return those that are ``chosen``."""
+        columns: Iterator[Any] = (tuple(compress(column, chosen)) for column in self)
+        return Numbers(*columns)
+
+
+def numbers_of(points: Iterable[Any], labels: Sequence[Any]) -> Iterator[Numbers]:
+    """Return the points of a counter or gauge in blocks, without those that have nothing to say."""
+    if isinstance(points, (NumberPoints, SumPoints)):
+        for start in range(0, len(labels), _AT_ONCE):
+            block = slice(start, start + _AT_ONCE)
+            yield Numbers(labels[block], *points.columns(block))
+        return
+    rows = (
+        (own, point.value, point.start_time_unix_nano, point.exemplars or ())
+        for point, own in zip(points, labels, strict=True)
+        if point is not None
+    )
+    while some := tuple(islice(rows, _AT_ONCE)):
+        yield Numbers(*zip(*some, strict=True))
 
 
 class NumberPoint:
@@ -56,6 +92,35 @@ class HistogramPoint:
     sum: float
 
 
+class PositiveBuckets:
+    """A stand-in for the SDK's `Buckets`, which never change."""
+
+    __slots__ = ("bucket_counts", "offset")
+
+    bucket_counts: Sequence[int]
+    offset: int
+
+
+class ExponentialPoint:
+    """A stand-in for the SDK's `ExponentialHistogramDataPoint`."""
+
+    __slots__ = ("count", "negative", "positive", "scale", "zero_count")
+
+    negative: Buckets
+    positive: PositiveBuckets
+    count: int
+    scale: int
+    zero_count: int
+
+
+class CombinedPoint(HistogramPoint):
+    """A stand-in for our `CombinedDataPoint`."""
+
+    __slots__ = ("exponential",)
+
+    exponential: ExponentialPoint | None
+
+
 class LazyPoints:
     """The data points of one metric stream, each made when its turn comes, and valid until the next one's."""
 
@@ -66,7 +131,7 @@ class LazyPoints:
     def __len__(self) -> int:
         return len(self._aggregations)
 
-    def attributes(self) -> list[Mapping[str, Any]]:
+    def attributes(self) -> Sequence[Mapping[str, Any]]:
         """Return the attributes of all points, at no cost."""
         return [aggregation._attributes for aggregation in self._aggregations]
 
@@ -79,6 +144,49 @@ class LazyPoints:
             yield aggregation.collect(_CUMULATIVE, time) if read is None else read(aggregation)
 
 
+class SumPoints(LazyPoints):
+    """Those of a counter."""
+
+    def columns(self, block: slice) -> tuple[Sequence[float], Sequence[int], Sequence[Any]]:
+        """Return values, start times and exemplars of some points."""
+        aggregations = self._aggregations[block]
+        starts = [aggregation._start_time_unix_nano for aggregation in aggregations]
+        return list(map(_total_of, aggregations)), starts, list(map(_exemplars, aggregations))
+
+
+class NumberPoints(LazyPoints):
+    """Numbers as they are; without start times or exemplars, as gauges have them, unless these are given."""
+
+    def __init__(
+        self,
+        attributes: Sequence[Mapping[str, Any]],
+        values: Sequence[float],
+        starts: Sequence[int] = (),
+        exemplars: Sequence[Sequence[Any]] = (),
+    ) -> None:
+        self._attributes = attributes
+        self.values = values
+        self._starts = starts or (0,) * len(values)
+        self._exemplars = exemplars or ((),) * len(values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def attributes(self) -> Sequence[Mapping[str, Any]]:
+        """Return the attributes of all points."""
+        return self._attributes
+
+    def columns(self, block: slice) -> tuple[Sequence[float], Sequence[int], Sequence[Any]]:
+        """Return values, start times and exemplars of some points."""
+        return self.values[block], self._starts[block], self._exemplars[block]
+
+    def __iter__(self) -> Iterator[NumberPoint]:
+        point = NumberPoint()
+        for values in zip(self._attributes, self.values, self._starts, self._exemplars, strict=True):
+            point.attributes, point.value, point.start_time_unix_nano, point.exemplars = values
+            yield point
+
+
 # ruff: noqa: SLF001
 
 
@@ -87,13 +195,18 @@ def _exemplars(aggregation: Any) -> Sequence[Any]:
     return aggregation._collect_exemplars() if getattr(aggregation._reservoir, "_reservoir_storage", True) else ()
 
 
+def _total_of(aggregation: Any) -> float:
+    with aggregation._lock:
+        value = aggregation._value
+        total: float = aggregation._previous_value if value is None else value + aggregation._previous_value
+    return total
+
+
 def _number_reader() -> Callable[[Any], NumberPoint]:
     point = NumberPoint()
 
     def read(aggregation: Any) -> NumberPoint:
-        with aggregation._lock:
-            value = aggregation._value
-            point.value = aggregation._previous_value if value is None else value + aggregation._previous_value
+        point.value = _total_of(aggregation)
         point.attributes = aggregation._attributes
         point.start_time_unix_nano = aggregation._start_time_unix_nano
         point.exemplars = _exemplars(aggregation)
@@ -123,13 +236,43 @@ def _histogram_reader() -> Callable[[Any], HistogramPoint]:
     return read
 
 
-def _readers() -> dict[type, Callable[[Any], Any]]:
-    """Return how to read the SDK's two most frequent aggregations; new ones each time, as they reuse one point."""
-    from opentelemetry.sdk.metrics._internal import aggregation as sdk
+def _combined_reader() -> Callable[[Any], CombinedPoint | None]:
+    point, exponential = CombinedPoint(), ExponentialPoint()
+    exponential.positive, exponential.negative = PositiveBuckets(), Buckets(0, (0,))
 
+    def read(aggregation: Any) -> CombinedPoint | None:
+        sums = aggregation.intake.sums  # which never change
+        if not sums.n:
+            return None
+        point.attributes = aggregation._attributes
+        point.explicit_bounds = sums.spec.bounds
+        point.bucket_counts = sums.buckets
+        point.sum = sums.total
+        point.start_time_unix_nano = aggregation.intake.begin
+        point.exemplars = _exemplars(aggregation)
+        point.exponential = None
+        if (buckets := sums.exponential) is not None:
+            point.exponential = exponential
+            exponential.count, exponential.scale, exponential.zero_count = sums.n, buckets.scale, buckets.zeros
+            exponential.positive.offset, exponential.positive.bucket_counts = buckets.offset, buckets.counts
+        return point
+
+    return read
+
+
+def _sdk() -> Any:
+    from opentelemetry.sdk.metrics._internal import aggregation
+
+    return aggregation
+
+
+def _readers() -> dict[type, Callable[[Any], Any]]:
+    """Return how to read the most frequent aggregations; new ones each time, as they reuse one point."""
+    sdk = _sdk()
     return {
         sdk._SumAggregation: _number_reader(),
         sdk._ExplicitBucketHistogramAggregation: _histogram_reader(),
+        merging_class(sdk._ExplicitBucketHistogramAggregation): _combined_reader(),
     }
 
 
@@ -161,10 +304,14 @@ def _attach(reader: MetricReader) -> None:
 
 
 def _lazily(stream: Any) -> Callable[[AggregationTemporality, int], LazyPoints | None]:
+    sums = {_sdk()._SumAggregation}
+
     def collect(_: AggregationTemporality, time_unix_nano: int) -> LazyPoints | None:
         with stream._lock:
             aggregations = list(stream._attributes_aggregation.values())
-        return LazyPoints(aggregations, time_unix_nano) if aggregations else None
+        if not aggregations:
+            return None
+        return (SumPoints if set(map(type, aggregations)) == sums else LazyPoints)(aggregations, time_unix_nano)
 
     return collect
 

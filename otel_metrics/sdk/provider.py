@@ -6,10 +6,13 @@ And, if interaction ids shall be exemplars, an exemplar filter.
 from __future__ import annotations
 
 import inspect
+import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 INSTANCE: Final = "service.instance.id"
 """The resource attribute that is a label of every series: one value per process, so that no series ever resets."""
+
+_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def views() -> Sequence[View]:
@@ -61,10 +66,13 @@ def resource(parent: Resource | None = None) -> Resource:
     """Return the specification's resource (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) for this very process.
 
     An instance id that is given, such as the name of a pod, outlives a restart; the series of one process must not go on in
-    the next one's, so it is made unique. With the resource of a ``parent`` process, return that of its forked child:
+    the next one's, so it is made unique. One that the SDK made up is replaced by a shorter one, as every line of an exposition
+    has it. With the resource of a ``parent`` process, return that of its forked child:
     detecting resources takes threads and locks, which a child that has not returned from ``fork()`` must not use.
     """
     found = Resource.create() if parent is None else parent
     given = found.attributes.get(INSTANCE)
-    unique = str(uuid4())
-    return found.merge(Resource({INSTANCE: f"{given!s}-{unique[:8]}" if given else unique}))
+    if parent is None and _UUID.fullmatch(str(given)) and INSTANCE not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
+        given = None
+    unique = uuid4().hex
+    return found.merge(Resource({INSTANCE: f"{given!s}-{unique[:8]}" if given else unique[:12]}))

@@ -22,12 +22,23 @@ PRODUCT = "otel-metrics-product"
 _SECONDS = {"m": 60, "h": HOUR, "d": DAY}
 
 
-def substituted(text: str, step: float = 0) -> str:
+def substituted(text: str, step: float = 10) -> str:
     """Put in what Grafana would: long names first."""
     interval = max(RATE_INTERVAL, round(step + RATE_INTERVAL / 4))
-    for name, value in (("$__rate_interval", f"{interval}s"), ("$__range", f"{PERIOD}s")):
+    for name, value in (
+        ("$__rate_interval", f"{interval}s"),
+        ("$__range", f"{PERIOD}s"),
+        ("$__interval_ms", f"{step * 1000:g}"),
+        ("$__interval", f"{step:g}s"),
+    ):
         text = text.replace(name, value)
-    return re.sub(r"\$\{?\w+\}?", ".*", text)
+    # `All` features are those that have a name; PromQL replaces $1.
+    return re.sub(r"\$\{?[a-z_]\w*\}?", ".*", re.sub(r"\$feature\b", ".+", text))
+
+
+def one_line(expression: str) -> str:
+    """An expression without the lines that it is broken into."""
+    return " ".join(expression.split()).replace("( ", "(").replace(" )", ")")
 
 
 def ask(prometheus: Prometheus, target: dict[str, Any], now: float, least: str = "") -> list[float]:
@@ -60,7 +71,7 @@ def without_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any], no
 
 def _may_be_empty(panel: dict[str, Any], target: dict[str, Any]) -> bool:
     """Whether there is nothing to show when nothing is wrong: no alert, no failure, nothing a week ago."""
-    quiet = ("Alerts, firing and pending", "Rejected arguments", "Evaluations of rules that failed", "Notifications")
+    quiet = ("Alerts, firing and pending", "Rejected", "Evaluations of rules that failed", "Notifications")
     return (
         panel["title"].startswith(quiet)
         or "a week before" in target["legendFormat"]

@@ -98,7 +98,7 @@ def shortened_counts(panel: Json) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------- colours
 def states_without_colour(panel: Json) -> list[str]:
     """States that take the palette's colours in alphabetical order, in which "critical" is green; and bad ones not in red."""
-    if panel["type"] == "table":
+    if panel["type"] in {"table", "stat"}:
         return []
     legends = " ".join(target.get("legendFormat", "") for target in panel["targets"])
     complaints = []
@@ -117,6 +117,17 @@ def _is_red(colour: str) -> bool:
         return "red" in colour.split("-")
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return red > 2 * green and red > 2 * blue
+
+
+def features_that_change_colour(panel: Json) -> list[str]:
+    """Curves of features that take the palette's colours by their place: in a graph of other features they have others."""
+    if panel["type"] != "timeseries":
+        return []
+    of_features = all(
+        target.get("legendFormat") in {"{{feature}}", "{{job}} {{feature}}"} for target in panel["targets"]
+    )
+    by_name = panel["fieldConfig"]["defaults"]["color"]["mode"] == "palette-classic-by-name"
+    return [panel["title"]] if of_features and not by_name else []
 
 
 def bounds_in_a_calm_colour(panel: Json) -> list[str]:
@@ -145,10 +156,10 @@ def filled_cells(panel: Json) -> list[str]:
 
 
 def merged(panel: Json, answers: Mapping[str, list[Json]]) -> list[Json]:
-    """The rows of a table before columns are hidden and named, by the rules of Grafana's table format and of "merge".
+    """The rows of a table before columns are hidden and named, by the rules of Grafana's table format and transformations.
 
-    The format makes every label a column, the metric's name too, and '' where a series lacks it. "merge" joins rows
-    that agree in the columns which all answers have, unless they differ in another one.
+    The format makes every label a column, the metric's name too, and '' where a series lacks it. "filterFieldsByName" keeps
+    some. "merge" joins rows that agree in the columns which all answers have, unless they differ in another one.
 
     Args:
         panel: the table.
@@ -156,9 +167,10 @@ def merged(panel: Json, answers: Mapping[str, list[Json]]) -> list[Json]:
     """
     shown = {ref: results for ref, results in answers.items() if results}
     several = len(panel["targets"]) > 1
+    [kept] = [one["options"]["include"] for one in panel["transformations"] if one["id"] == "filterFieldsByName"]
     frames = []
     for ref, results in shown.items():
-        labels = sorted({label for result in results for label in result["metric"]})
+        labels = sorted({label for result in results for label in result["metric"]} & {*kept["names"]})
         value = f"Value #{ref}" if several else "Value"
         frames.append(
             [
@@ -182,17 +194,10 @@ def merged(panel: Json, answers: Mapping[str, list[Json]]) -> list[Json]:
 
 def split_rows(panel: Json, answers: Mapping[str, list[Json]]) -> list[str]:
     """Keys, as people see them, that have more than one row."""
-    hidden = {
-        name
-        for one in panel.get("transformations", ())
-        if one["id"] == "organize"
-        for name, excluded in one["options"].get("excludeByName", {}).items()
-        if excluded
-    }
     keys = [
-        tuple(sorted((name, value) for name, value in row.items() if isinstance(value, str) and name not in hidden | {"__name__"}))
+        tuple(sorted((name, value) for name, value in row.items() if isinstance(value, str)))
         for row in merged(panel, answers)
-    ]  # fmt: skip
+    ]
     return [
         f"{panel['title']}: {keys.count(key)} rows of {dict(key)}" for key in dict.fromkeys(keys) if keys.count(key) > 1
     ]
@@ -201,8 +206,6 @@ def split_rows(panel: Json, answers: Mapping[str, list[Json]]) -> list[str]:
 def columns_without_heading(panel: Json, answers: Mapping[str, list[Json]]) -> list[str]:
     """Labels and values that are shown under the names that queries give them."""
     organized = [one["options"] for one in panel.get("transformations", ()) if one["id"] == "organize"]
-    told = {
-        name for options in organized for part in ("excludeByName", "renameByName") for name in options.get(part, {})
-    }
+    told = {name for options in organized for name in options["renameByName"]}
     columns = dict.fromkeys(name for row in merged(panel, answers) for name in row)
     return [f"{panel['title']}: {column}" for column in columns if column not in told]

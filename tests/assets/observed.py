@@ -37,13 +37,13 @@ RETENTION = "--storage.tsdb.retention.time=60d"
 
 
 class Example(Process):
-    """The example application, working until it is stopped."""
+    """The example application, working until it is stopped, its incident at once: errors are data, too."""
 
     name = "learning-engine"
     ready_path = "/metrics"
 
     def command(self) -> list[str]:
-        arguments = ["--serve", "--pause", "1", "--port", str(self.port)]
+        arguments = ["--serve", "--pause", "1", "--incident", "0", "--port", str(self.port)]
         return ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "examples.learning_engine", *arguments]
 
     def exposition(self) -> str:

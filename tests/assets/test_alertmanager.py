@@ -107,7 +107,7 @@ def test_a_budget_that_burns_and_the_errors_that_burn_it_are_one_page(shipped_ro
     chat = {"severity": "critical", "job": "shop", "feature": "chat"}
     send(
         alertmanager,
-        {"alertname": "FeatureErrorBudgetBurnFast", "service_level": "chat-answers", **chat},
+        {"alertname": "FeatureErrorBudgetBurnFast", "service_level": "chat-answers", "kind": "success", **chat},
         {"alertname": "FeatureErrorBudgetBurnSlow", "service_level": "chat-answers", **chat, "severity": "warning"},
         {"alertname": "FeatureErrorsHigh", **chat},
         {"alertname": "FeatureErrorsHigh", **chat, "feature": "search"},
@@ -122,6 +122,22 @@ def test_a_budget_that_burns_and_the_errors_that_burn_it_are_one_page(shipped_ro
         ("FeatureErrorsHigh", "shop", "search"),
         ("FeatureErrorsHigh", "shop-staging", "chat"),
     }
+
+
+def test_a_slow_feature_that_begins_to_fail_is_told(shipped_routes: tuple[Process, Webhook]) -> None:
+    """A budget of response times that burns says nothing of errors; both are one notification, as they are of one feature."""
+    alertmanager, webhook = shipped_routes
+    chat = {"severity": "critical", "job": "shop", "feature": "chat"}
+    send(
+        alertmanager,
+        {"alertname": "FeatureErrorBudgetBurnFast", "service_level": "chat-is-fast", "kind": "latency", **chat},
+        {"alertname": "FeatureFailuresHigh", **chat},
+        {"alertname": "FeatureErrorsHigh", **chat},
+        {"alertname": "FeatureResponseTimeHigh", **chat, "severity": "warning"},
+    )
+    wait_until(lambda: len(webhook.alerts()) >= 2, what="the alerts that are not held back")
+    assert names(webhook) == {"FeatureErrorBudgetBurnFast", "FeatureFailuresHigh"}
+    assert {len(post["alerts"]) for post in webhook.posts} == {2}
 
 
 def test_the_configuration_of_alertmanager_is_valid() -> None:

@@ -23,13 +23,20 @@ def panel(kind: str, defaults: Json, overrides: tuple[tuple[str, Json], ...] = (
 
 
 def table(
-    overrides: tuple[tuple[str, Json], ...] = (), *, none: str = "nothing in this period", hidden: tuple[str, ...] = ()
+    overrides: tuple[tuple[str, Json], ...] = (),
+    *,
+    none: str = "nothing in this period",
+    kept: tuple[str, ...] = ("feature",),
 ) -> Json:
-    organize = {
-        "excludeByName": {"Time": True, **dict.fromkeys(hidden, True)},
-        "renameByName": {"feature": "Feature", "Value #A": "Uses", "Value #B": "Errors"},
-    }
-    transformations = [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
+    included = {"include": {"names": [*kept, "Value #A", "Value #B"]}}
+    transformations = [
+        {"id": "filterFieldsByName", "options": included},
+        {"id": "merge", "options": {}},
+        {
+            "id": "organize",
+            "options": {"renameByName": {"feature": "Feature", "Value #A": "Uses", "Value #B": "Errors"}},
+        },
+    ]
     targets = [{"refId": "A"}, {"refId": "B"}]
     return panel("table", {"noValue": none}, overrides, transformations=transformations, targets=targets)
 
@@ -87,6 +94,16 @@ def test_alerts_do_not_take_the_palette_by_alphabet() -> None:
     assert faults.states_without_colour(features) == []
 
 
+def test_a_feature_keeps_its_colour() -> None:
+    def lines(colours: str, *legends: str) -> Json:
+        targets = [{"legendFormat": legend} for legend in legends]
+        return panel("timeseries", {"color": {"mode": colours}}, targets=targets)
+
+    assert faults.features_that_change_colour(lines("palette-classic", "{{job}} {{feature}}")) == ["P"]
+    assert faults.features_that_change_colour(lines("palette-classic-by-name", "{{feature}}")) == []
+    assert faults.features_that_change_colour(lines("palette-classic", "p50", "p95")) == []
+
+
 def test_a_bound_is_no_green_line() -> None:
     def lines(colour: str, mode: str = "dashed") -> Json:
         steps = [{"value": None, "color": "red"}, {"value": 0.7, "color": colour}]
@@ -134,22 +151,24 @@ def test_rows_of_one_feature_merge() -> None:
     assert faults.columns_without_heading(table(), answers) == []
 
 
-def test_names_of_metrics_keep_rows_apart() -> None:
+def test_names_of_metrics_keep_rows_apart_unless_they_are_dropped() -> None:
     answers = {
         "A": [answer(5, __name__="count1d", feature="chat")],
         "B": [answer(1, __name__="avg1d", feature="chat")],
     }
-    assert faults.split_rows(table(), answers) == ["P: 2 rows of {'feature': 'chat'}"]
-    assert faults.columns_without_heading(table(), answers) == ["P: __name__"]
+    kept = table(kept=("feature", "__name__"))
+    assert len(faults.merged(kept, answers)) == 2
+    assert faults.columns_without_heading(kept, answers) == ["P: __name__"]
+    assert faults.merged(table(), answers) == [{"feature": "chat", "Value #A": 5, "Value #B": 1}]
+    assert faults.columns_without_heading(table(), answers) == []
 
 
-def test_a_hidden_label_keeps_rows_apart() -> None:
+def test_a_dropped_label_keeps_rows_apart() -> None:
     answers = {
         "A": [answer(5, feature="chat", job="shop"), answer(6, feature="chat", job="trainer")],
         "B": [answer(1, feature="chat", job="shop")],
     }
-    assert faults.split_rows(table(hidden=("job",)), answers) == ["P: 2 rows of {'feature': 'chat'}"]
-    assert faults.columns_without_heading(table(hidden=("job",)), answers) == []
+    assert faults.split_rows(table(), answers) == ["P: 2 rows of {'feature': 'chat'}"]
 
 
 def test_panels_of_folded_rows_are_looked_at_too() -> None:

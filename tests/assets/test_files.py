@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,10 @@ from otel_metrics.assets import data_files, files, render
 from otel_metrics.cli import processes, stack
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.promql import PROMETHEUS
+from tests.servers import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def mode(path: Path) -> int:
@@ -48,12 +49,12 @@ def test_what_is_rendered_can_be_read_by_containers_whatever_the_umask(tmp_path:
 def test_what_stack_writes_is_for_its_user_alone(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with processes.locked(state):
-        server = stack.alertmanager(tmp_path / "none", data_files.root(), state / "alertmanager", port=1)
+        server = stack.alertmanager(Path(program("alertmanager")), data_files.root(), state / "alertmanager", port=1)
         with files.open_own(server.log):
             pass
         stack._receiver(state / "alertmanager")
     found = [path for path in state.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in found) == ["alert_webhook_url", "alertmanager.yml", "lock", "none.log"]
+    assert sorted(path.name for path in found) == ["alert_webhook_url", "alertmanager.log", "alertmanager.yml", "lock"]
     assert {mode(path) for path in found} == {0o600}
     assert mode(state) == mode(state / "alertmanager") == 0o700
 
@@ -79,13 +80,15 @@ def test_render_does_not_follow_a_link_in_place_of_a_folder(tmp_path: Path) -> N
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["lock", "alertmanager/none.log", "alertmanager/alertmanager.yml"])
+@pytest.mark.parametrize("name", ["lock", "alertmanager/alertmanager.log", "alertmanager/alertmanager.yml"])
 def test_stack_does_not_follow_a_link(tmp_path: Path, precious: Path, name: str) -> None:
     link = tmp_path / "state" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(precious)
     with pytest.raises(ConfigurationError, match="symbolic link"), processes.locked(tmp_path / "state"):
-        stack.alertmanager(tmp_path / "none", data_files.root(), tmp_path / "state" / "alertmanager", port=1).start()
+        stack.alertmanager(
+            Path(program("alertmanager")), data_files.root(), tmp_path / "state" / "alertmanager", port=1
+        ).start()
     assert precious.read_text() == "data"
 
 

@@ -77,7 +77,7 @@ def test_what_cannot_be_a_label_to_keep_apart_is_rejected() -> None:
     for name in ("my-env", "1st", "__name__", "", "env,x"):
         with pytest.raises(ConfigurationError, match="is no label's name"):
             with_labels([name])
-    for name in ("feature", "instance", "le", "alertname"):
+    for name in ("feature", "instance", "le", "alertname", "service_level", "level"):
         with pytest.raises(ConfigurationError, match=f"'{name}' cannot be kept apart"):
             with_labels([name])
 

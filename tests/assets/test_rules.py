@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 
 from otel_metrics.assets import data_files, render
 from otel_metrics.promql import VICTORIAMETRICS, Histograms, of_prometheus
+from tests.assets.asking import one_line
 from tests.servers import ROOT, program, promtool, version
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def test_the_configuration_of_victoria_metrics_is_understood() -> None:
 
 
 def test_a_rule_is_what_a_person_would_write(capsys: pytest.CaptureFixture[str]) -> None:
-    lengths = sorted((len(_one_line(rule["expr"])), rule.get("record") or rule["alert"]) for rule in rules())
+    lengths = sorted((len(one_line(rule["expr"])), rule.get("record") or rule["alert"]) for rule in rules())
     median, (longest, name) = statistics.median(length for length, _ in lengths), lengths[-1]
     with capsys.disabled():
         print(f"\n{len(lengths)} rules: median {median:.0f} characters, longest {longest} ({name})")
@@ -118,10 +120,6 @@ def test_a_rule_is_what_a_person_would_write(capsys: pytest.CaptureFixture[str])
     assert longest < 400
     lines = [line for path in RULES for line in path.read_text(encoding="utf-8").splitlines() if '"' not in line]
     assert max(map(len, lines)) <= 120
-
-
-def _one_line(expression: str) -> str:
-    return " ".join(expression.split()).replace("( ", "(").replace(" )", ")")
 
 
 def test_every_group_says_what_it_answers() -> None:
@@ -142,17 +140,17 @@ def test_every_alert_has_its_cases(name: str, case: str) -> None:
     assert fires == (case == "firing")
 
 
-@pytest.mark.parametrize(
-    "name", [rule["alert"] for rule in alerts() if rule["alert"].startswith(("Feature", "Resource"))]
-)
-def test_every_alert_on_an_application_ends(name: str) -> None:
+@pytest.mark.parametrize("name", [rule["alert"] for rule in alerts() if rule["alert"] != ALWAYS])
+def test_every_alert_ends(name: str) -> None:
     """In some case it has fired, and later it does not any more."""
-    mine = [[check for check in test.get("alert_rule_test", ()) if check["alertname"] == name] for test in cases()]
-    assert any(
-        earlier["exp_alerts"] and not later["exp_alerts"]
-        for checks in mine
-        for earlier, later in itertools.pairwise(checks)
-    )
+    mine = [
+        [
+            *(bool(check["exp_alerts"]) for check in test.get("alert_rule_test", ()) if check["alertname"] == name),
+            *(bool(check["exp_samples"]) for check in test.get("promql_expr_test", ()) if f'"{name}"' in check["expr"]),
+        ]
+        for test in cases()
+    ]
+    assert any((True, False) in itertools.pairwise(checks) for checks in mine)
 
 
 def test_every_recorded_series_has_a_test() -> None:
@@ -182,13 +180,14 @@ def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     assert {"summary", "description", "dashboard"} <= set(alert["annotations"])
 
 
-def test_dashboards_that_alerts_point_to_exist() -> None:
-    dashboards = (ROOT / "grafana/dashboards").glob("*.json")
-    uids = {json.loads(path.read_text(encoding="utf-8"))["uid"] for path in dashboards}
+def test_dashboards_that_alerts_point_to_exist_and_have_the_variables_of_the_links() -> None:
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "grafana/dashboards").glob("*.json")]
+    variables = {each["uid"]: {one["name"] for one in each["templating"]["list"]} for each in files}
     for alert in alerts():
         link = alert["annotations"]["dashboard"]
         assert link.startswith("http://localhost:3000/d/"), alert["alert"]
-        assert link.removeprefix("http://localhost:3000/d/").partition("?")[0] in uids, alert["alert"]
+        uid, _, chosen = link.removeprefix("http://localhost:3000/d/").partition("?")
+        assert set(re.findall(r"var-(\w+)=", chosen)) <= variables[uid], alert["alert"]
 
 
 def test_a_slow_scrape_is_noticed_before_it_is_given_up() -> None:

@@ -110,6 +110,7 @@ def test_the_shipped_file_is_about_the_example() -> None:
         ("feature: checkout", "feature: 12", 3, "feature='12' is not allowed; allowed: text (in quotes, where it looks like something else)"),
         ("feature: checkout", 'feature: ""', 3, "feature='' is not allowed; allowed: 1 to 200 characters, no control characters"),
         ("feature: checkout", 'feature: "a\\nb"', 3, "feature='a\\nb' is not allowed; allowed: 1 to 200 characters, no control characters"),
+        ("feature: checkout", 'feature: "a\\ufffe"', 3, "feature='a\\ufffe' is not allowed; allowed: 1 to 200 characters, no control characters"),
         ("feature: checkout", "feature: checkout\n    feature: b", 4, "the field feature is there twice"),
         ("    feature: checkout\n", "", 2, "a service level needs the field feature"),
         (

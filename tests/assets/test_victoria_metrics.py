@@ -82,6 +82,7 @@ def _for_vmalert(test: dict[str, Any], alerts: set[str]) -> dict[str, Any]:
             ],
         }
         for each in test.get("promql_expr_test", ())
+        if set(re.findall('alertname="(\\w+)"', each["expr"])) <= alerts
     ]
     return {
         **{key: value for key, value in test.items() if key != "promql_expr_test"},

@@ -146,11 +146,11 @@ class Simulation:
             "d", itertools.chain.from_iterable(p.recorded[name][: p.exposed.get(name, 0)] for p in self.processes)
         )
 
-    def served(self) -> dict[str, bytes]:
-        """Process -> one exposition with every sample of every scrape, and its time."""
-        return {
-            process.name: b"".join(map(_stamped, *zip(*process.scrapes, strict=True))) for process in self.processes
-        }
+    def served(self) -> bytes:
+        """One exposition with every sample of every scrape of every process."""
+        return b"".join(
+            _stamped(when, process.name, text) for process in self.processes for when, text in process.scrapes
+        )
 
     def close(self) -> None:
         for process in self.processes:
@@ -173,14 +173,15 @@ def exactly(values: array[float]) -> dict[str, float]:
     return {**found, "percentile_50": cuts[49], "percentile_95": cuts[94], "percentile_99": cuts[98]}
 
 
-def _stamped(now: float, exposition: bytes) -> bytes:
-    """An exposition with the time of its scrape on every sample, and ``up`` beside it."""
+def _stamped(now: float, instance: str, exposition: bytes) -> bytes:
+    """An exposition with the time of its scrape and the instance on every sample."""
     written = []
     for name, family in prometheus_proto.read(exposition).items():
         if name.startswith(("process_", "python_")):
             continue
         for metric in family.metric:
             metric.timestamp_ms = round(now * 1000)
+            metric.label.add(name="instance", value=instance)
         written.append(delimited(family))
     return b"".join(written)
 

@@ -7,6 +7,7 @@ is the server, which scrapes what they exposed, native and classic histograms al
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import shutil
 from datetime import datetime, timezone
@@ -22,7 +23,7 @@ from tests.daily import notation, rules
 from tests.daily.simulation import DAY, DISTRIBUTIONS, HOUR, MINUTE, Clock, Simulation, exactly, gauge, serving
 from tests.dialects import AT_HAND, CLASSIC, START_TIMES
 from tests.dialects import rules as rule_files
-from tests.servers import promtool, wait_until
+from tests.servers import fetch, promtool, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,19 +39,13 @@ EXACT = ("count", "avg_value", "min_value", "max_value", "stddev")
 PERCENTILES = {"percentile_50": 0.50, "percentile_95": 0.95, "percentile_99": 0.99}
 
 CONFIG = """
-storage: {{tsdb: {{out_of_order_time_window: 10000d}}}}
 scrape_configs:
-{jobs}
-"""
-JOB = """
-- job_name: {name}
-  metrics_path: /{name}
-  scrape_interval: 4s
-  scrape_timeout: 4s
+- job_name: shop
+  scrape_interval: 8s
+  scrape_timeout: 8s
   honor_labels: true
   always_scrape_classic_histograms: true
   static_configs: [{{targets: ['{address}']}}]
-  relabel_configs: [{{target_label: job, replacement: shop}}, {{target_label: instance, replacement: "{name}"}}]
 """
 
 
@@ -89,17 +84,21 @@ both = pytest.mark.parametrize("values", [FEW, MANY])
 
 
 def scraped(day: Simulation, servers: Servers) -> Prometheus:
-    expositions = day.served()
-    expositions["up"] = gauge("up", {"job": "shop"}, ((START - 2 * HOUR + n * MINUTE, 1) for n in range(29 * 60)))
-    with serving(expositions) as address:
-        jobs = "".join(JOB.format(name=name, address=address) for name in expositions)
+    """A server that took all samples in one scrape: between two, the older ones of the second would be out of order."""
+    up = gauge("up", {"job": "shop"}, ((START - 2 * HOUR + n * MINUTE, 1) for n in range(29 * 60)))
+    with serving({"metrics": up + day.served()}) as address:
         server = servers.prometheus(
-            CONFIG.format(jobs=jobs), native=True, features=[START_TIMES], flags=["--storage.tsdb.retention.time=100y"]
+            CONFIG.format(address=address),
+            native=True,
+            features=[START_TIMES],
+            flags=["--storage.tsdb.retention.time=100y"],
         )
-        server.wait_until_scraped()
-    # From here on it only answers; what it was told is over.
+        server.wait_for("scrape_samples_scraped > 0")  # written with the samples; the target is "up" before they are
+        snapshot = json.loads(fetch(f"{server.url}/api/v1/admin/tsdb/snapshot", b""))["data"]["name"]
+    # From here on it only answers, from blocks: of what is in its log it would drop all that is older than a block brought to it.
     server.stop()
-    server.config.write_text(CONFIG.format(jobs="").replace("scrape_configs:\n", ""), encoding="utf-8")
+    server.data = server.data / "snapshots" / snapshot
+    server.config.write_text("", encoding="utf-8")
     server.start()
     wait_until(lambda: server.value("count(max_over_time(feature_daily_values[2d]))", END + HOUR), what="data")
     return server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import signal
 import sys
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import otel_metrics
@@ -19,11 +21,14 @@ from examples.learning_engine.corpus import code_examples, definitions, parse, s
 from examples.learning_engine.engine import LearningEngine
 from examples.learning_engine.patterns import NextWord, PatternRecognitionError, PatternRecognizer
 from examples.learning_engine.text import words_by_character, words_by_expression
+from otel_metrics.assets import service_levels
 from tests.command import Running
-from tests.servers import fetch, promtool
+from tests.dialects import CLASSIC, rules
+from tests.servers import ROOT, fetch, promtool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from examples.learning_engine.results import Generation
 
@@ -96,6 +101,49 @@ def ran() -> Iterator[Ran]:
 def test_every_metric_of_the_catalogue_holds_data(ran: Ran, name: str) -> None:
     found = ran.samples.get(name) or ran.samples.get(f"{name}_count") or []
     assert any(value != 0 and math.isfinite(value) for _, value in found), sorted(ran.samples)
+
+
+def test_an_hour_of_it_makes_no_alert_fire(ran: Ran, tmp_path: Path) -> None:
+    """Four generations a minute, all like the first. How fast this machine is at the moment is not asked."""
+    series = [{"series": f"{name}{{{own}}}", "values": values} for name, own, values in _an_hour(ran)]
+    texts = rules(CLASSIC, service_levels.below(ROOT))
+    loaded = {name: yaml.safe_load(text)["groups"] for name, text in texts.items() if name != "daily.yml"}
+    names = [
+        rule["alert"] for groups in loaded.values() for group in groups for rule in group["rules"] if "alert" in rule
+    ]
+    silent = [
+        {"alertname": name, "eval_time": when, "exp_alerts": []}
+        for name in names
+        if name != "TelemetryHeartbeat"
+        for when in ("20m", "80m")
+    ]
+    for name in loaded:
+        (tmp_path / name).write_text(texts[name], encoding="utf-8")
+    test = {
+        "rule_files": list(loaded),
+        "evaluation_interval": "1m",
+        "group_eval_order": [
+            group["name"] for name in sorted(loaded, key="recording.yml".__ne__) for group in loaded[name]
+        ],
+        "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": silent}],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps(test), encoding="utf-8")
+    done = promtool("test", "rules", tmp_path / "test.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _an_hour(ran: Ran) -> Iterator[tuple[str, str, str]]:
+    """Series with their labels and values: of counters what a generation adds, again and again, of others the last value."""
+    target = 'job="learning-engine",instance="a"'
+    yield "up", target, "1x90"
+    for name, samples in ran.samples.items():
+        if "duration_seconds" in name or name.startswith(("feature_daily", "process_", "python_")):
+            continue
+        grows = name.startswith("feature") and name.endswith(("_total", "_count", "_sum", "_bucket"))
+        for labels, value in samples:
+            own = ",".join((target, *(f"{label}={json.dumps(text)}" for label, text in labels.items())))
+            scrapes = name == "otel_metrics_scrapes_total"
+            yield name, own, f"0+{4 * value!r}x90" if grows else "0+1x90" if scrapes else f"{value!r}x90"
 
 
 def test_promtool_finds_nothing_to_criticise_in_the_exposition(ran: Ran) -> None:

@@ -144,6 +144,37 @@ def test_a_scrape_that_gave_its_connection_away_does_not_go_on_waiting(monkeypat
     assert endpoint.respond("GET", "/metrics", {}, "b", lambda: next(answers)).status == 503
 
 
+def test_who_waits_for_a_place_keeps_nobody_from_learning_who_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server makes room under its lock, and asks who is known. A scrape that waits asks the server, which takes that lock.
+    monkeypatch.setattr(endpoint_module, "STALLED", 3600.0)
+    endpoint = limited(1)
+    asked(endpoint, "a")
+    learned: list[bool] = []
+
+    def wanted() -> bool:
+        asking = threading.Thread(target=endpoint.known_since, args=("a",), daemon=True)
+        asking.start()
+        asking.join(5)
+        learned.append(not asking.is_alive())
+        return len(learned) < 2
+
+    assert endpoint.respond("GET", "/metrics", {}, "b", wanted).status == 503
+    assert learned == [True, True]
+
+
+def test_a_scrape_that_is_being_closed_when_it_gives_way_leaves_its_place() -> None:
+    endpoint = limited(1)
+    closing = asked(endpoint, "a").body
+    endpoint._learn("b")
+    with endpoint._changed:  # so that the thread that closes stops half way
+        thread = threading.Thread(target=closing.close)
+        thread.start()
+        while closing._done is not None:
+            thread.join(0.001)
+        assert asked(endpoint, "b").status == 200
+    thread.join()
+
+
 def test_a_scrape_that_its_client_takes_nothing_of_gives_way_and_breaks_off() -> None:
     endpoint = limited(4)
     stalled = [asked(endpoint, f"192.0.2.{n}") for n in range(4)]
@@ -283,53 +314,33 @@ def test_a_callback_that_fails_or_a_collector_that_fails_leaves_the_rest() -> No
     assert "calls_total 1\n" in scraped.text()
 
 
-def test_the_settings_of_the_interpreter_are_as_they_were() -> None:
+@pytest.mark.parametrize("accept", [TEXT, PROTOBUF])
+def test_other_threads_run_during_a_scrape_whatever_the_interpreter_is_set_to(accept: str) -> None:
     scraped = Scraped()
-    scraped.meter.create_counter("calls").add(1)
+    histogram = scraped.meter.create_histogram("work")
+    for series in range(1900):
+        histogram.record(1.0, {"series": series})
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    seen: list[tuple[bool, bool]] = []
+    seen: list[tuple[float, tuple[int, int, int]]] = []
+    done = threading.Event()
 
-    def look(_: Any) -> list[Any]:
-        collects = gc.isenabled() and gc.get_threshold()[0] > 0
-        seen.append((collects, sys.getswitchinterval() < interval))
-        return []
+    def look() -> None:
+        while not done.wait(0.0001):
+            seen.append((sys.getswitchinterval(), gc.get_threshold()))
 
-    scraped.meter.create_observable_gauge("probe", [look])
+    thread = threading.Thread(target=look)
     try:
-        for enabled in (True, False):
-            (gc.enable if enabled else gc.disable)()
-            scraped.scrape()
-            assert (gc.isenabled(), sys.getswitchinterval()) == (enabled, interval)
-            assert gc.get_threshold() == thresholds
+        sys.setswitchinterval(60.0)  # nobody has to give way
+        thread.start()
+        before = len(seen)
+        scraped.scrape(accept)
+        meanwhile = seen[before:]
     finally:
-        gc.enable()
-    assert seen == [(False, True), (False, True)]
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_what_the_application_sets_during_a_scrape_stays(*, enabled: bool) -> None:
-    thresholds = gc.get_threshold()
-
-    def switch(_: Any) -> list[Any]:
-        (gc.enable if enabled else gc.disable)()
-        return []
-
-    def tune(_: Any) -> list[Any]:
-        gc.set_threshold(123, 4)
-        return []
-
-    scraped = Scraped()
-    scraped.meter.create_observable_gauge("switch", [switch])
-    (gc.disable if enabled else gc.enable)()
-    try:
-        scraped.scrape()
-        assert (gc.isenabled(), gc.get_threshold()) == (enabled, thresholds)
-        scraped.meter.create_observable_gauge("tune", [tune])
-        scraped.scrape()
-        assert gc.get_threshold()[:2] == (123, 4)
-    finally:
-        gc.enable()
-        gc.set_threshold(*thresholds)
+        done.set()
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert len(meanwhile) >= 3
+    assert set(meanwhile) == {(60.0, thresholds)}
 
 
 def test_concurrent_scrapes_do_not_mix() -> None:

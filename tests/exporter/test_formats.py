@@ -28,6 +28,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.core import Metric as ClientMetric
 
 from otel_metrics.exporter.negotiation import choose_format
+from otel_metrics.sdk.views import Buckets, views
 from tests.exporter import prometheus_proto as proto
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF, TEXT, UTF8, Given, Scraped, parsed, samples
 from tests.servers import promtool
@@ -449,3 +450,16 @@ def test_a_series_that_cannot_be_rendered_is_left_out_as_a_whole(accept: str) ->
         "own_work_count{kind=good}": 2,
         "own_work_sum{kind=good}": 3,
     }
+
+
+def test_classic_buckets_give_way_to_native_ones_in_protobuf_by_choice() -> None:
+    both = views({"work": [0.1, 2.5]}, Buckets.BOTH)
+    for native_only, classic in ((False, 3), (True, 0)):
+        scraped = Scraped({"native_only": native_only}, views=both)
+        scraped.meter.create_histogram("work", "s").record(0.25)
+        scraped.meter.create_histogram("wait", "s", explicit_bucket_boundaries_advisory=[1.0]).record(0.25)
+        found = proto.read(scraped.scrape(PROTOBUF))
+        work, wait = (found[name].metric[0].histogram for name in ("work_seconds", "wait_seconds"))
+        assert (len(work.bucket), len(work.positive_span), work.sample_count) == (classic, 1, 1)
+        assert len(wait.bucket) == 2, "a histogram without native buckets keeps its own"
+        assert scraped.samples(TEXT)["work_seconds_bucket{le=2.5}"] == 1

@@ -46,8 +46,7 @@ def test_clients_that_break_tls_off_take_nothing_with_them(reader: PrometheusRea
         for _ in range(300):
             reset(handle)
         assert b"calls_total 5" in get(handle.url, trusting)
-        slots: Any = handle._slots
-        wait_until(lambda: slots._value == QUICK.connections, what="the connections to be given back")
+        wait_until(lambda: handle._threads == 0, what="the connections to be given back")
 
 
 class Trickle:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import http.server
 import math
 import os
 import random
 import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Buckets, ExponentialHistogramDataPoint
 from opentelemetry.sdk.metrics.view import View
@@ -29,52 +25,10 @@ from otel_metrics.sdk.bulk import BulkHistogramAggregation, BulkMeasurement
 from otel_metrics.sdk.provider import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.receiver import Receiver
     from tests.servers import Servers
 
 BOTH = View(instrument_name="both", aggregation=BulkHistogramAggregation([0.1, 1.0], exponential=True))
-
-
-class Receiver:
-    """Takes OTLP over HTTP, keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.requests: list[Any] = []
-        self.headers: list[Any] = []
-        self.status = 200
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers["Content-Encoding"] == "gzip":
-                    body = gzip.decompress(body)
-                receiver.headers.append(self.headers)
-                receiver.requests.append(ExportMetricsServiceRequest.FromString(body))
-                self.send_response(receiver.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/metrics"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def metrics(self) -> dict[str, Any]:
-        """The metrics of the last request by name."""
-        found = self.requests[-1].resource_metrics[0].scope_metrics
-        return {metric.name: metric for scope in found for metric in scope.metrics}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
 
 
 def provider(reader: Any, **arguments: Any) -> MeterProvider:

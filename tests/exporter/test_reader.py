@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics._internal import measurement_consumer
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -97,6 +100,21 @@ def test_before_it_has_a_provider() -> None:
 def test_an_unknown_strategy_is_an_error() -> None:
     with pytest.raises(ValueError, match="NoTranslation"):
         PrometheusReader(registry=CollectorRegistry(), translation_strategy="nonsense")  # type: ignore[arg-type]
+
+
+def test_a_collection_that_takes_longer_than_the_sdk_waits_is_exposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = 0
+
+    def slow(_: Any) -> list[Observation]:
+        nonlocal late
+        late += 11_000_000_000
+        return [Observation(1)]
+
+    monkeypatch.setattr(measurement_consumer, "time_ns", lambda: time.time_ns() + late)
+    scraped = Scraped()
+    for name in ("first", "second"):
+        scraped.meter.create_observable_gauge(name, [slow])
+    assert scraped.samples() == {"first": 1, "second": 1}
 
 
 def test_limits_of_cardinality_reach_the_sdk() -> None:

@@ -112,6 +112,8 @@ def test_an_exposition_that_breaks_off_is_not_taken_for_a_complete_one(reader: P
         (b"GET /metrics HTTP/9.9\r\n\r\n", b"HTTP/1.1 505"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/1.1 505"),
         (b"GET /metrics\r\n\r\n", b"HTTP/1.1 200"),
+        (b"GET /metrics HTTP/0.9\r\n\r\n", b"HTTP/1.1 200"),
+        (b"BREW /metrics HTTP/0.9\r\n\r\n", b"HTTP/1.1 501"),
         (b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"421"),
         (b"GET http://evil.example/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"421"),
         (b"GET /metrics?name%5B%5D=x HTTP/1.1\r\n\r\n", b"200"),
@@ -232,6 +234,39 @@ def test_a_flood_of_clients_that_take_whole_scrapes_does_not_keep_the_first_one_
             assert b"calls_total 5" in raw_from("127.0.0.2", handle)
             scraper.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert b"calls_total 5" in b"".join(iter(lambda: scraper.recv(1 << 16), b""))
+
+
+def test_a_scraper_waits_for_the_thread_of_a_connection_that_gave_way_and_keeps_nobody_from_connecting(
+    reader: PrometheusReader,
+) -> None:
+    request = b"GET /metrics HTTP/1.0\r\n\r\n"
+    scraping, goes_on = threading.Event(), threading.Event()
+    with reader.serve(port=0, limits=ServerLimits(connections=1)) as handle, contextlib.ExitStack() as stack:
+
+        def connected(client: str) -> socket.socket:
+            connection = socket.create_connection((handle.host, handle.port), 10, source_address=(client, 0))
+            stack.callback(connection.close)
+            return connection
+
+        assert b"calls_total 5" in raw_from("127.0.0.1", handle)
+        wait_until(lambda: handle._threads == 0, what="the scrape to be over")
+        inner = reader._exposition.scrape
+
+        def stuck(form: Any) -> Iterator[bytes]:
+            scraping.set()
+            goes_on.wait(10)
+            return inner(form)
+
+        answering(reader, stuck)
+        stranger = connected("127.0.0.2")
+        stranger.sendall(request)
+        assert scraping.wait(10)
+        scraper = connected("127.0.0.1")
+        scraper.sendall(request)
+        assert closed(stranger, wait=10)
+        assert closed(connected("127.0.0.3"), wait=10), "a place, and the one who was there first has none"
+        goes_on.set()
+        assert b"calls_total 5" in b"".join(iter(lambda: scraper.recv(1 << 16), b""))
 
 
 def raw_from(client: str, handle: ServerHandle) -> bytes:

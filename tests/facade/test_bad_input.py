@@ -305,6 +305,21 @@ def test_it_is_logged_once_per_kind_naming_argument_value_and_what_is_allowed(
     assert "allowed: critical, error, warning, info" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda a: a.record_satisfaction("api", "speed", 9), r"score=9 .* a number from 1 to 5"),
+        (lambda a: a.record_satisfaction("api", "speed", 0, scale="1-5"), r"score=0 .* a number from 1 to 5"),
+        (lambda a: a.record_satisfaction("api", "speed", -0.5), r"score=-0.5 .* a number from 0 to 1"),
+        (lambda a: a.record_learning_effectiveness("api", "t", improvement_rate=-3), r"at least -1, at most 1e\+100"),
+        (lambda a: a.record_performance_metric("api", "c", "n", 1e300, "ms"), r"at least 0, at most 1e\+103"),
+    ],
+)
+def test_what_is_allowed_is_said_in_the_unit_of_the_caller(call: Callable[[Any], None], message: str) -> None:
+    with testing.recording() as metrics, pytest.raises(InvalidArgumentError, match=message):
+        call(metrics.advanced)
+
+
 def test_strict_mode_raises_and_records_nothing_of_the_call() -> None:
     with testing.recording() as metrics:
         with pytest.raises(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -220,6 +221,69 @@ def test_a_cancelled_coroutine_has_an_unknown_outcome(metrics: testing.Recording
     asyncio.run(main())
     assert metrics.value(USES) == metrics.value(USES, outcome="unknown", error_type="CancelledError") == 2
     assert metrics.value("feature_errors_total") is None
+
+
+if sys.version_info >= (3, 11):  # asyncio has no task groups before
+
+    def test_blocks_and_functions_in_task_groups(metrics: testing.Recording) -> None:
+        """Groups in groups: what failed, what was cancelled for it, what ended before, and what had not begun."""
+        track = metrics.advanced.track
+
+        @track("shop", "ask")
+        async def ask(answers: asyncio.Event) -> None:
+            await answers.wait()
+
+        @track("shop", "fail", record_exception=True)
+        async def fail() -> None:
+            raise ConnectionError
+
+        async def main() -> None:
+            never, at_once = asyncio.Event(), asyncio.Event()
+            at_once.set()
+            with contextlib.suppress(BaseException), track("shop", "outer"):  # an ExceptionGroup, which 3.10 has not
+                async with asyncio.TaskGroup() as outer:
+                    outer.create_task(ask(at_once))
+                    outer.create_task(ask(never))
+                    with contextlib.suppress(BaseException), track("shop", "inner"):
+                        async with asyncio.TaskGroup() as inner:
+                            inner.create_task(ask(never))
+                            inner.create_task(fail())
+                    with track("shop", "stopped"):
+                        outer.create_task(fail())
+                        await never.wait()
+
+        asyncio.run(main())
+        metrics.assert_value(USES, 1, action="ask", outcome="success")
+        metrics.assert_value(USES, 2, action="ask", outcome="unknown", error_type="CancelledError")
+        metrics.assert_value(USES, 2, action="fail", outcome="failure", error_type="ConnectionError")
+        metrics.assert_value(USES, 1, action="inner", outcome="failure", error_type="ExceptionGroup")
+        metrics.assert_value(USES, 1, action="stopped", outcome="unknown", error_type="CancelledError")
+        metrics.assert_value(USES, 1, action="outer", outcome="failure", error_type="ExceptionGroup")
+        metrics.assert_value(USES, 8)
+        metrics.assert_value("feature_errors_total", 2, error_type="ConnectionError")
+
+    def test_a_task_that_is_cancelled_before_its_first_step_has_not_begun(metrics: testing.Recording) -> None:
+        @metrics.advanced.track("shop", "ask")
+        async def ask() -> None:
+            raise AssertionError("not run")
+
+        async def main() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ask()).cancel()
+
+        asyncio.run(main())
+        metrics.assert_value(USES, None)
+
+    def test_a_timeout_is_a_failure_outside_of_it_and_unknown_inside(metrics: testing.Recording) -> None:
+        async def main() -> None:
+            with contextlib.suppress(TimeoutError), metrics.advanced.track("shop", "outside"):
+                async with asyncio.timeout(0):
+                    with metrics.advanced.track("shop", "inside"):
+                        await asyncio.Event().wait()
+
+        asyncio.run(main())
+        metrics.assert_value(USES, 1, action="inside", outcome="unknown", error_type="CancelledError")
+        metrics.assert_value(USES, 1, action="outside", outcome="failure", error_type="TimeoutError")
 
 
 def test_a_generator_is_one_use_from_its_first_item_to_its_end(metrics: testing.Recording, timer: Timer) -> None:

@@ -1,16 +1,27 @@
-"""Old databases, as the home-made tracker wrote them."""
+"""Old databases, as the home-made tracker wrote them, and what reads, imports and serves them."""
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
-from contextlib import closing
-from datetime import datetime, timedelta
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from otel_metrics.importing.old_history import opened
+from otel_metrics.settings import Settings
+from tests.command import otel_metrics
+from tests.processes import ROOT
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
     from pathlib import Path
+    from subprocess import CompletedProcess
+
+    from otel_metrics.importing.old_history import OldHistory
+    from tests.servers import Prometheus, Servers
 
 SCHEMA = """
 CREATE TABLE system_performance (
@@ -101,3 +112,36 @@ def filled(
             ),
         )
     return path
+
+
+def sql(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """What a query finds, or changes."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(query).fetchall()
+
+
+@contextmanager
+def reading(path: Path, folder: Path, zone: tzinfo = timezone.utc, **settings: Any) -> Iterator[OldHistory]:
+    """What an old database holds; the list of rejections is in the folder."""
+    with opened(path, folder, Settings(**settings), zone) as history:
+        history.read(lambda _: None)
+        yield history
+
+
+def imported(path: Path, data: Path, *more: str, status: int = 0, **variables: str) -> CompletedProcess[str]:
+    """Import into a data directory."""
+    done = otel_metrics("import", str(path), "--data", str(data), *more, cwd=ROOT, **variables)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def server_on(servers: Servers, data: Path) -> Prometheus:
+    """A server that keeps what was imported."""
+    return servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+
+
+def state(data: Path) -> dict[str, dict[str, Any]]:
+    """What the import remembers of the days in a data directory, by their names."""
+    file = data / "otel-metrics-import" / "state.json"
+    days: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["days"] if file.exists() else {}
+    return days

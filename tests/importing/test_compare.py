@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,15 +19,11 @@ if TYPE_CHECKING:
 def test_what_differs_is_shown_with_its_difference(tmp_path: Path, servers: Servers) -> None:
     path = old.filled(tmp_path / "old.db", 600, 3)
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data), "--before", "2024-03-01").returncode == 0
-    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "UPDATE feature_usage SET duration_ms = duration_ms * 2 WHERE feature = 'feature-0' AND timestamp LIKE '2024-02-29%'"
-        )
-        (average,) = connection.execute(
-            "SELECT avg(duration_ms) FROM feature_usage WHERE feature = 'feature-0' AND timestamp LIKE '2024-02-29%'"
-        ).fetchone()
+    old.imported(path, data, "--before", "2024-03-01")
+    server = old.server_on(servers, data)
+    where = "WHERE feature = 'feature-0' AND timestamp LIKE '2024-02-29%'"
+    old.sql(path, f"UPDATE feature_usage SET duration_ms = duration_ms * 2 {where}")
+    ((average,),) = old.sql(path, f"SELECT avg(duration_ms) FROM feature_usage {where}")
     done = otel_metrics("compare", str(path), "--prometheus", server.url, "--format", "json", "--differences")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -54,8 +48,8 @@ def test_scores_are_shown_on_the_scale_of_the_old_rows(tmp_path: Path, servers: 
     scored = {"timestamp": "2024-02-29T12:00:00", "feature": "a", "satisfaction_type": "overall"}
     old.insert(path, "user_satisfaction", [{**scored, "score": score} for score in (5, 2)])
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
-    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    old.imported(path, data)
+    server = old.server_on(servers, data)
     old.insert(path, "user_satisfaction", [{**scored, "score": 5}])
     done = otel_metrics("compare", str(path), "--prometheus", server.url, "--format", "json")
     found = {row["column"]: (row["old"], row["ours"], row["unit"]) for row in json.loads(done.stdout)}
@@ -70,14 +64,13 @@ def test_what_neither_side_knows_is_no_difference_and_zero_has_no_share(tmp_path
     row = {"date": "2024-02-29", "feature": "a", "metric_type": "usage", "metric_name": "open", "count": 4}
     old.insert(path, "daily_aggregates", [{**row, "avg_value": 3.0, "min_value": 2.0, "max_value": 4.0}])
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
-    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    old.imported(path, data)
+    server = old.server_on(servers, data)
     arguments = ("compare", str(path), "--prometheus", server.url)
     shown = otel_metrics(*arguments, COLUMNS="200").stdout
     assert "8 statistics, 0 not the same" in shown
     assert "≈" not in shown
     assert json.loads(otel_metrics(*arguments, "--differences", "--format", "json").stdout) == []
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE daily_aggregates SET min_value = 0")
+    old.sql(path, "UPDATE daily_aggregates SET min_value = 0")
     lines = otel_metrics(*arguments, "--differences", COLUMNS="200").stdout.splitlines()
     assert [line.split()[4:8] for line in lines if "2024-02-29" in line] == [["min_value", "0", "2", "+2"]]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_metrics.cli import sqlite_export
-from tests.command import otel_metrics
+from tests.command import called, otel_metrics
 from tests.importing import old
 
 if TYPE_CHECKING:
@@ -19,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def rows_of(path: Path) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(
-            "SELECT date, feature, metric_type, metric_name, avg_value, min_value, max_value, stddev, count, percentile_50,"
-            " percentile_95, percentile_99 FROM daily_aggregates ORDER BY 1, 2, 3, 4"
-        ).fetchall()
+    return old.sql(
+        path,
+        "SELECT date, feature, metric_type, metric_name, avg_value, min_value, max_value, stddev, count, percentile_50,"
+        " percentile_95, percentile_99 FROM daily_aggregates ORDER BY 1, 2, 3, 4",
+    )
 
 
 def row(**more: Any) -> dict[str, Any]:
@@ -69,33 +67,24 @@ def test_days_of_a_server_become_the_old_table(tmp_path: Path, servers: Servers)
     """Imported from the old tables and written out again: what the old rows say, in the unit that they said it in."""
     path = old.filled(tmp_path / "old.db", 600, 2)
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
-    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    old.imported(path, data)
+    server = old.server_on(servers, data)
     out = tmp_path / "out.db"
     done = otel_metrics(
         "daily", "--from", "2024-02-28", "--to", "2024-02-29", "--format", "sqlite", "--output", str(out), "--prometheus", server.url
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    with closing(sqlite3.connect(path)) as connection:
-        expected = connection.execute(
-            "SELECT substr(timestamp, 1, 10), feature, 'usage', action, avg(duration_ms), count(duration_ms) FROM feature_usage"
-            " GROUP BY 1, 2, 4 ORDER BY 1, 2, 3, 4"
-        ).fetchall()
+    expected = old.sql(
+        path,
+        "SELECT substr(timestamp, 1, 10), feature, 'usage', action, avg(duration_ms), count(duration_ms) FROM feature_usage"
+        " GROUP BY 1, 2, 4 ORDER BY 1, 2, 3, 4",
+    )
     found = [(*line[:4], round(line[4], 9), line[8]) for line in rows_of(out) if line[2] == "usage"]
     assert found == [(*line[:4], round(line[4], 9), line[5]) for line in expected]
 
 
 def aggregate(metric_type: str, name: str, *numbers: float) -> dict[str, Any]:
-    columns = (
-        "avg_value",
-        "min_value",
-        "max_value",
-        "stddev",
-        "count",
-        "percentile_50",
-        "percentile_95",
-        "percentile_99",
-    )
+    columns = ("avg_value", "min_value", "max_value", "stddev", "count", *(f"percentile_{q}" for q in (50, 95, 99)))
     key = {"date": "2024-02-28", "feature": "a", "metric_type": metric_type, "metric_name": name}
     return key | dict(zip(columns, numbers, strict=True))
 
@@ -117,10 +106,9 @@ def test_old_aggregates_there_and_back_again_are_the_same(tmp_path: Path, server
     scores = [{**scored, "satisfaction_type": "overall", "score": score} for score in (5, 1, 3)]
     old.insert(path, "user_satisfaction", [*scores, {**scored, "satisfaction_type": "ones", "score": 2}])
     data = tmp_path / "data"
-    done = otel_metrics("import", str(path), "--data", str(data), COLUMNS="200")
-    assert done.returncode == 0, done.stderr
+    done = old.imported(path, data, COLUMNS="200")
     assert "Satisfaction type overall: scores from 1 to 5" in done.stdout
-    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    server = old.server_on(servers, data)
     written = ("--from", "2024-02-28", "--to", "2024-02-29", "--format", "sqlite", "--output", str(out))
     arguments = ("daily", *written, "--prometheus", server.url)
     assert "Scores are from 0 to 1, those of ones, overall, too" in " ".join(otel_metrics(*arguments).stderr.split())
@@ -137,21 +125,20 @@ def test_old_aggregates_there_and_back_again_are_the_same(tmp_path: Path, server
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scale", ["overall", "=1-5", "overall=1-10"])
-def test_a_scale_that_is_none(scale: str) -> None:
-    done = otel_metrics("daily", "--format", "sqlite", "--output", "x.db", "--scale", scale)
-    assert done.returncode == 2
-    assert "0-1, 1-5" in done.stderr
-
-
-def test_a_scale_is_for_the_old_table_only() -> None:
-    done = otel_metrics("daily", "--scale", "overall=1-5")
-    assert done.returncode == 2
-    assert "elsewhere scores are from 0 to 1" in " ".join(done.stderr.split())
-
-
-def test_output_and_format_belong_together() -> None:
-    for arguments in (["--format", "sqlite"], ["--output", "x.db"]):
-        done = otel_metrics("daily", *arguments)
-        assert done.returncode == 2
-        assert "belong together" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        *(
+            (("--format", "sqlite", "--output", "x.db", "--scale", scale), "scales: 0-1, 1-5")
+            for scale in ("overall", "=1-5", "overall=1-10")
+        ),
+        (("--scale", "overall=1-5"), "elsewhere scores are from 0 to 1"),
+        (("--format", "sqlite"), "belong together"),
+        (("--output", "x.db"), "belong together"),
+    ],
+)
+def test_what_does_not_fit_the_old_table_is_said(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called("daily", *arguments) == 2
+    assert told in " ".join(capsys.readouterr().err.split())

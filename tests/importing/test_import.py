@@ -10,12 +10,10 @@ import re
 import resource
 import shutil
 import signal
-import sqlite3
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,15 +45,6 @@ def blocks(data: Path) -> dict[str, int]:
     }
 
 
-def server_on(servers: Servers, data: Path) -> Prometheus:
-    return servers.prometheus("global: {}\n", data=data, flags=[FOREVER])
-
-
-def sql(path: Path, query: str) -> list[tuple[float, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
-
-
 def percentile(values: list[float], q: float) -> float:
     """SQL's percentile_cont, written once more."""
     ordered = sorted(values)
@@ -70,20 +59,19 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An old database of three days, and the data directory that it was imported into."""
     folder = tmp_path_factory.mktemp("imported")
     path = old.filled(folder / "old.db", 3000, 3)
-    done = otel_metrics("import", str(path), "--data", str(folder / "data"))
-    assert done.returncode == 0, done.stderr
+    old.imported(path, folder / "data")
     return path, folder / "data"
 
 
 @pytest.fixture(scope="module")
 def server(imported: tuple[Path, Path], session_servers: Servers) -> Prometheus:
-    return server_on(session_servers, imported[1])
+    return old.server_on(session_servers, imported[1])
 
 
 def test_the_daily_table_of_an_imported_day_is_what_sql_says(imported: tuple[Path, Path], server: Prometheus) -> None:
     """All eight statistics, computed here by hand from the old rows in the old unit."""
     where = "FROM system_performance WHERE feature = 'feature-1' AND metric_name = 'step_2' AND timestamp LIKE '2024-02-29%'"
-    values = [value / 1000 for (value,) in sql(imported[0], f"SELECT value {where}")]
+    values = [value / 1000 for (value,) in old.sql(imported[0], f"SELECT value {where}")]
     assert len(values) >= 50
     expected = {
         "count1d": len(values),
@@ -105,7 +93,7 @@ def test_the_daily_table_of_an_imported_day_is_what_sql_says(imported: tuple[Pat
 
 def test_counters_and_histograms_have_exact_differences(imported: tuple[Path, Path], server: Prometheus) -> None:
     """Over the day, and over an hour of it: the same expressions as for the live system."""
-    rows, total = sql(
+    rows, total = old.sql(
         imported[0],
         "SELECT count(*), sum(value) / 1e3 FROM system_performance WHERE unit = 'milliseconds' AND timestamp LIKE '2024-02-29%'",
     )[0]
@@ -118,7 +106,7 @@ def test_counters_and_histograms_have_exact_differences(imported: tuple[Path, Pa
     assert added(f"{name}_count", MIDNIGHT, MIDNIGHT + DAY) == rows
     assert added(f'{name}_bucket{{le="+Inf"}}', MIDNIGHT, MIDNIGHT + DAY) == rows
     assert added(f"{name}_sum", MIDNIGHT, MIDNIGHT + DAY) == pytest.approx(total, rel=1e-12)
-    (failed,) = sql(
+    (failed,) = old.sql(
         imported[0],
         "SELECT count(*) FROM feature_usage WHERE success = 0 AND timestamp >= '2024-02-29T10' AND timestamp < '2024-02-29T11'",
     )[0]
@@ -127,12 +115,27 @@ def test_counters_and_histograms_have_exact_differences(imported: tuple[Path, Pa
     assert added('feature_usage_total{outcome="failure"}', ten, ten + 3600) == failed
 
 
+def test_graphs_of_the_last_hour_have_what_rules_would_have_recorded(
+    imported: tuple[Path, Path], server: Prometheus
+) -> None:
+    """One value for each hour; of a feature that was used, and had no errors, that it had none."""
+    eleven = MIDNIGHT + 11 * 3600
+    (average,) = old.sql(
+        imported[0],
+        "SELECT avg(value) / 1e3 FROM system_performance WHERE feature = 'feature-1' AND metric_category = 'response_time'"
+        " AND timestamp >= '2024-02-29T10' AND timestamp < '2024-02-29T11'",
+    )[0]
+    times = 'feature_metric_category:feature_performance_duration_seconds:avg1h{feature="feature-1",metric_category="response_time"}'
+    assert server.value(f"last_over_time({times}[1h])", eleven) == pytest.approx(average, rel=1e-12)
+    assert server.value('last_over_time(feature:feature_errors:increase1h{feature="feature-1"}[1h])', eleven) == 0
+
+
 def test_the_read_api_gives_an_imported_day_back(imported: tuple[Path, Path], server: Prometheus) -> None:
     done = otel_metrics("daily", "--date", "2024-02-29", "--format", "json", "--prometheus", server.url)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     (row,) = [row for row in rows if (row["feature"], row["metric_name"]) == ("feature-1", "step_2")]
-    (expected,) = sql(
+    (expected,) = old.sql(
         imported[0],
         "SELECT count(*), avg(value), min(value), max(value) FROM system_performance"
         " WHERE feature = 'feature-1' AND metric_name = 'step_2' AND timestamp LIKE '2024-02-29%'",
@@ -156,27 +159,34 @@ def test_every_table_comes_back(servers: Servers, tmp_path: Path) -> None:
     cache = {"timestamp": noon, "resource_type": "memory", "resource_name": "cache", "unit": "MB"}
     old.insert(path, "resource_utilization", [{**cache, "utilization_percent": 65.5, "allocated": 1024, "used": 670}])
     error = {"timestamp": noon, "feature": "a", "error_type": "E", "error_severity": "warning"}
-    old.insert(path, "error_metrics", [error] * 3)
+    old.insert(path, "error_metrics", [error] * 3 + [{**error, "error_severity": "critical"}] * 2)
     aggregate = {"date": "2023-12-24", "feature": "a", "metric_type": "usage", "metric_name": "open", "count": 12}
     numbers = {"min_value": 100.0, "avg_value": 101.0, "max_value": 102.0, "stddev": 0.5}
     percentiles = {"percentile_50": 101.0, "percentile_95": 101.9, "percentile_99": 102.0}
     old.insert(path, "daily_aggregates", [{**aggregate, **numbers, **percentiles}])
     data = tmp_path / "data"
-    done = otel_metrics("import", str(path), "--data", str(data))
-    assert done.returncode == 0, done.stderr
+    done = old.imported(path, data)
     assert "2 days written, 0 not" in done.stdout
-    server = server_on(servers, data)
-    done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
+    server = old.server_on(servers, data)
+    done = old.imported(path, data, "--verify", "--prometheus", server.url)
     assert "Verified 2 days: 48 statistics computed by SQL, 0 different" in done.stdout, done.stdout + done.stderr
 
     def at_end(expression: str) -> float | None:
         return server.value(expression, MIDNIGHT + DAY - 0.001)
 
-    assert at_end("sum(feature_errors_total)") == 3
+    assert at_end("sum(feature_errors_total)") == 5
     assert at_end("sum(feature_learning_samples_total)") == 70
     assert at_end("resource_utilization_ratio") == 0.655
     assert at_end("resource_used_bytes") == 670e6
     assert at_end("feature_optimization_after") == 30
+    # What rules would have recorded for panels: of recoveries that succeeded there are none, instead of no answer.
+    assert at_end("last_over_time(job:feature_optimization_after:max[1d])") == 30
+    accuracy = at_end("last_over_time(feature_learning_type:feature_learning_accuracy:avg1h[1d])")
+    assert accuracy == pytest.approx(0.85, rel=1e-12)
+    assert at_end("sum(sum_over_time(job:feature_errors:increase15m[1d]))") == 5
+    # Warnings are no errors where errors are judged.
+    assert at_end("last_over_time(feature:feature_errors:increase1h[1d])") == 2
+    assert at_end('sum(sum_over_time(job:feature_errors:increase15m{recovery="succeeded"}[1d]))') == 0
     assert at_end('feature_performance_value_count{sign="negative"}') == 2
     assert at_end('feature_performance_value_sum{sign="negative"}') == 5.5
     assert at_end('feature_performance_value_count{sign="positive"}') == 3
@@ -192,27 +202,13 @@ def test_the_history_of_an_application_is_told_apart_by_its_job(servers: Servers
     data, databases = tmp_path / "data", {}
     for job, rows in (("shop", 300), ("warehouse", 500)):
         databases[job] = old.filled(tmp_path / f"{job}.db", rows, 2)
-        done = otel_metrics("import", str(databases[job]), "--data", str(data), "--name", job, "--job", job)
-        assert done.returncode == 0, done.stderr
-    server = server_on(servers, data)
+        old.imported(databases[job], data, "--name", job, "--job", job)
+    server = old.server_on(servers, data)
     for job, path in databases.items():
-        done = otel_metrics(
-            "import",
-            str(path),
-            "--data",
-            str(data),
-            "--name",
-            job,
-            "--job",
-            job,
-            "--verify",
-            "--prometheus",
-            server.url,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        old.imported(path, data, "--name", job, "--job", job, "--verify", "--prometheus", server.url)
         columns = (("system_performance", "value"), ("user_satisfaction", "score"), ("feature_usage", "duration_ms"))
         expected = sum(
-            sql(path, f"SELECT count({column}) FROM {table} WHERE timestamp LIKE '2024-02-29%'")[0][0]
+            old.sql(path, f"SELECT count({column}) FROM {table} WHERE timestamp LIKE '2024-02-29%'")[0][0]
             for table, column in columns
         )
         recorded = f'sum(last_over_time(feature_type_name:value:count1d{{job="{job}"}}[23h]))'
@@ -227,8 +223,7 @@ def test_a_second_run_imports_nothing_doubles_nothing_and_verifies(
     imported: tuple[Path, Path], server: Prometheus
 ) -> None:
     before = blocks(imported[1])
-    done = otel_metrics("import", str(imported[0]), "--data", str(imported[1]), "--verify", "--prometheus", server.url)
-    assert done.returncode == 0, done.stderr
+    done = old.imported(imported[0], imported[1], "--verify", "--prometheus", server.url)
     assert "0 days written, 3 not" in done.stdout
     assert "imported before" in done.stdout
     assert "Verified 3 days" in done.stdout
@@ -243,14 +238,11 @@ def test_verification_finds_a_row_that_is_not_there(
     other = tmp_path / "other.db"
     other.write_bytes(imported[0].read_bytes())
     data = tmp_path / "data"
-    assert otel_metrics("import", str(other), "--data", str(data)).returncode == 0
-    with closing(sqlite3.connect(other)) as connection, connection:
-        connection.execute(
-            "UPDATE system_performance SET value = value * 1000 WHERE id = (SELECT min(id) FROM system_performance WHERE timestamp LIKE '2024-02-29%')"
-        )
+    old.imported(other, data)
+    first = "SELECT min(id) FROM system_performance WHERE timestamp LIKE '2024-02-29%'"
+    old.sql(other, f"UPDATE system_performance SET value = value * 1000 WHERE id = ({first})")
     other_data = tmp_path / "other-data"
-    done = otel_metrics("import", str(other), "--data", str(other_data), "--verify", "--prometheus", server.url)
-    assert done.returncode == 1
+    done = old.imported(other, other_data, "--verify", "--prometheus", server.url, status=1)
     assert "Different" in done.stdout
     assert "max_value" in done.stdout
 
@@ -272,7 +264,7 @@ def test_verification_finds_what_got_lost_before_it_was_computed(servers: Server
     noon = {"timestamp": "2024-02-29T12:00:00", "feature": "a"}
     old.insert(path, "feature_usage", [{**noon, "action": "open"}] * 3)
     old.insert(path, "user_satisfaction", [{**noon, "satisfaction_type": "t", "score": score} for score in (0.5, 0.25)])
-    server = server_on(servers, data)
+    server = old.server_on(servers, data)
 
     def lossy(*more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", LOSSY, "import", str(path), "--data", str(data), *more]
@@ -299,7 +291,7 @@ def test_verification_understands_what_was_rejected_mended_or_put_together(serve
     path, data = old.create(tmp_path / "old.db"), tmp_path / "data"
     times = [f"2024-02-{day}T{hour}:30:00" for day in (27, 28) for hour in ("00", "12", "23")]
     key = {"feature": "a", "metric_category": "response_time", "metric_name": "query"}
-    values = [
+    values = (
         (1.5, "ms"),
         (2, "ms"),
         (3, "seconds"),
@@ -308,7 +300,7 @@ def test_verification_understands_what_was_rejected_mended_or_put_together(serve
         (7, None),
         ("fast", "ms"),
         (-1, "ms"),
-    ]
+    )
     old.insert(
         path,
         "system_performance",
@@ -342,46 +334,34 @@ def test_verification_understands_what_was_rejected_mended_or_put_together(serve
             for n in (3, 300)
         ],
     )
-    more = {
-        "date": "2024-02-27",
-        "feature": "a",
-        "metric_type": "usage",
-        "metric_name": "open",
-        "count": 50,
-        "avg_value": 9,
-    }
-    old.insert(path, "daily_aggregates", [more])
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE system_performance SET feature = CAST(x'ff41' AS TEXT) WHERE id = 3")
-    done = otel_metrics("import", str(path), "--data", str(data), "--timezone", "Europe/Berlin")
-    assert done.returncode == 0, done.stderr
-    server = server_on(servers, data)
+    day = {"date": "2024-02-27", "feature": "a", "metric_type": "usage", "metric_name": "open"}
+    old.insert(path, "daily_aggregates", [{**day, "count": 50, "avg_value": 9}])
+    old.sql(path, "UPDATE system_performance SET feature = CAST(x'ff41' AS TEXT) WHERE id = 3")
+    old.imported(path, data, "--timezone", "Europe/Berlin")
+    server = old.server_on(servers, data)
     again = ("--timezone", "Europe/Berlin", "--verify", "--prometheus", server.url)
-    done = otel_metrics("import", str(path), "--data", str(data), *again, COLUMNS="200")
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = old.imported(path, data, *again, COLUMNS="200")
     assert "averages and extremes, 0 not the same" in done.stdout
 
 
 def test_a_changed_day_is_left_alone_and_said(imported: tuple[Path, Path], tmp_path: Path) -> None:
     path, data = tmp_path / "old.db", tmp_path / "data"
     path.write_bytes(imported[0].read_bytes())
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     before = blocks(data)
     row = {"timestamp": "2024-02-29T12:00:00", "feature": "new", "action": "x", "duration_ms": 1.0, "success": 1}
     old.insert(path, "feature_usage", [row])
-    done = otel_metrics("import", str(path), "--data", str(data))
-    assert done.returncode == 0, done.stderr
+    done = old.imported(path, data)
     assert "imported before with other content" in " ".join(done.stdout.split())
     assert blocks(data) == before
 
 
 def test_only_days_before_the_live_systems_first(imported: tuple[Path, Path], tmp_path: Path) -> None:
     data = tmp_path / "data"
-    done = otel_metrics("import", str(imported[0]), "--data", str(data), "--before", "2024-02-29")
-    assert done.returncode == 0, done.stderr
-    assert "1 days written, 2 not" in done.stdout
-    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
-    assert list(state["days"]) == ["import-2024-02-28"]
+    done = old.imported(imported[0], data, "--before", "2024-02-29")
+    assert "1 day written, 2 not" in done.stdout
+    assert list(old.state(data)) == ["import-2024-02-28"]
+    assert f"No server has lived in {data} yet" in done.stdout
 
 
 def test_nothing_is_written_without_a_data_directory(imported: tuple[Path, Path], tmp_path: Path) -> None:
@@ -400,18 +380,16 @@ def test_the_last_hours_of_a_running_server_are_not_touched(servers: Servers, tm
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     path = old.filled(tmp_path / "old.db", 400, 4, start=datetime(now.year, now.month, now.day) - timedelta(days=3))  # noqa: DTZ001
     data = tmp_path / "data"
-    server_on(servers, data)
-    done = otel_metrics("import", str(path), "--data", str(data))
-    assert done.returncode == 0, done.stderr
+    old.server_on(servers, data)
+    done = old.imported(path, data)
     assert "A server lives in this directory" in " ".join(done.stdout.split())
-    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
     midnight = datetime(now.year, now.month, now.day, tzinfo=timezone.utc)
     writable = [
         f"import-{(midnight - timedelta(days=ago)).date()}"
         for ago in (3, 2, 1)
         if midnight - timedelta(days=ago - 1) + timedelta(hours=1) <= datetime.now(timezone.utc) - timedelta(hours=3)
     ]
-    assert list(state["days"]) == writable
+    assert list(old.state(data)) == writable
     newest = max(json.loads(path.read_text(encoding="utf-8"))["maxTime"] for path in data.glob("*/meta.json"))
     assert newest / 1000 <= time.time() - 3 * 3600 + 60
     assert "the day was not over" in " ".join(done.stdout.split())
@@ -424,11 +402,10 @@ def test_a_server_keeps_what_it_scraped_and_shows_the_import(servers: Servers, t
     server = servers.prometheus(data=data, flags=[FOREVER], rules=[_ticking(tmp_path)])
     server.wait_for("count_over_time(ticking[1m]) > 3")
     first = server.query("ticking[10m]")[0]["values"][0]
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     server.stop()  # it would look for new blocks once a minute
     server.start()
-    done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
-    assert done.returncode == 0, done.stderr
+    done = old.imported(path, data, "--verify", "--prometheus", server.url)
     assert " 0 different" in done.stdout
     assert server.query("ticking[10m]")[0]["values"][0] == first
 
@@ -444,8 +421,7 @@ def _ticking(folder: Path) -> Path:
 def test_two_imports_at_once_are_rejected(imported: tuple[Path, Path], tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path, tmp_path / "promtool")
     with directory.claimed():
-        done = otel_metrics("import", str(imported[0]), "--data", str(tmp_path))
-    assert done.returncode == 1
+        done = old.imported(imported[0], tmp_path, status=1)
     assert "another import" in done.stderr
 
 
@@ -463,7 +439,7 @@ def test_interrupted_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_pat
     some = _days(data)
     assert 3 <= len(some) < 20
     kept = blocks(data)
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     assert len(_days(data)) == 20
     assert kept.items() <= blocks(data).items()
     _is_complete(servers, path, data)
@@ -496,9 +472,9 @@ def test_ctrl_c_while_promtool_is_at_work_loses_none_of_the_days_that_are_rememb
         go.touch()
         assert running.wait() == 130
         assert "Stopped: 2 of 4 days are in place" in running.output
-    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
-    assert set(state["days"]) == {"import-2024-02-28", "import-2024-02-29"}
-    assert {name for day in state["days"].values() for name in day["blocks"]} == set(blocks(data))
+    state = old.state(data)
+    assert set(state) == {"import-2024-02-28", "import-2024-02-29"}
+    assert {name for day in state.values() for name in day["blocks"]} == set(blocks(data))
     assert sorted(path.name for path in (data / "otel-metrics-import").iterdir()) == [
         "lock",
         "rejected.csv",
@@ -523,11 +499,10 @@ def test_a_day_whose_block_was_damaged_is_imported_again(imported: tuple[Path, P
     shutil.copytree(imported[1], data)
     damaged = min(blocks(data).items(), key=lambda block: block[1])[0]
     (data / damaged / "meta.json").write_bytes(b"")
-    done = otel_metrics("import", str(imported[0]), "--data", str(data))
-    assert done.returncode == 0, done.stderr
-    assert "1 days written, 2 not" in done.stdout
+    done = old.imported(imported[0], data)
+    assert "1 day written, 2 not" in done.stdout
     (data / damaged / "meta.json").unlink()
-    again = otel_metrics("import", str(imported[0]), "--data", str(data))
+    again = old.imported(imported[0], data)
     assert "0 days written, 3 not" in again.stdout
 
 
@@ -551,8 +526,7 @@ def test_after_a_kill_the_next_run_does_not_meet_the_promtool_of_the_one_before(
         running.until(first.exists)
         running.signal(signal.SIGKILL)
         running.wait()
-    again = otel_metrics("import", str(path), "--data", str(data), PATH=slow)
-    assert again.returncode == 0, again.stderr
+    old.imported(path, data, PATH=slow)
     assert _days(data) == ["import-2024-02-28"]
     assert not (data / "otel-metrics-import" / "blocks").exists()
 
@@ -560,12 +534,11 @@ def test_after_a_kill_the_next_run_does_not_meet_the_promtool_of_the_one_before(
 def test_what_retention_has_deleted_is_imported_again(servers: Servers, tmp_path: Path) -> None:
     path = old.filled(tmp_path / "old.db", 900, 3)
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
-    state = json.loads((data / "otel-metrics-import" / "state.json").read_text(encoding="utf-8"))
-    for name in state["days"]["import-2024-02-29"]["blocks"]:
+    old.imported(path, data)
+    for name in old.state(data)["import-2024-02-29"]["blocks"]:
         shutil.rmtree(data / name)
-    done = otel_metrics("import", str(path), "--data", str(data))
-    assert "1 days written, 2 not" in done.stdout
+    done = old.imported(path, data)
+    assert "1 day written, 2 not" in done.stdout
     _is_complete(servers, path, data)
 
 
@@ -573,7 +546,7 @@ def test_days_that_the_server_has_compacted_are_not_imported_again(tmp_path: Pat
     """As a server leaves it: a larger block that names those that it was made from."""
     path = old.filled(tmp_path / "old.db", 900, 3)
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     names = list(blocks(data))
     first = data / names[0] / "meta.json"
     meta = json.loads(first.read_text(encoding="utf-8"))
@@ -581,7 +554,7 @@ def test_days_that_the_server_has_compacted_are_not_imported_again(tmp_path: Pat
     first.write_text(json.dumps(meta), encoding="utf-8")
     for name in names[1:]:
         shutil.rmtree(data / name)
-    done = otel_metrics("import", str(path), "--data", str(data))
+    done = old.imported(path, data)
     assert "0 days written, 3 not" in done.stdout
     assert list(blocks(data)) == names[:1]
 
@@ -595,7 +568,7 @@ def test_killed_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_path: Pa
             running.until(lambda wanted=wanted: len(_days(data)) >= wanted)  # type: ignore[misc]
             running.signal(signal.SIGKILL)
             running.wait()
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     _is_complete(servers, path, data)
 
 
@@ -603,7 +576,7 @@ def test_killed_between_two_blocks_of_a_day(servers: Servers, tmp_path: Path) ->
     """The state of the disk right then, made by hand: the day is remembered as under way, one of its blocks is in place."""
     path = old.filled(tmp_path / "old.db", 600, 2)
     data = tmp_path / "data"
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     file = data / "otel-metrics-import" / "state.json"
     state = json.loads(file.read_text(encoding="utf-8"))
     day = state["days"]["import-2024-02-28"]
@@ -613,14 +586,14 @@ def test_killed_between_two_blocks_of_a_day(servers: Servers, tmp_path: Path) ->
     staged = data / "otel-metrics-import" / "blocks" / "2024-02-28"
     staged.mkdir(parents=True)
     (data / day["blocks"][0]).rename(staged / day["blocks"][0])
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     assert set(day["blocks"]) <= set(blocks(data))
     # And if the block that is not in place is gone, the day is made anew.
     state["days"]["import-2024-02-28"]["done"] = False
     file.write_text(json.dumps(state), encoding="utf-8")
     subprocess.run(["rm", "-r", data / day["blocks"][0]], check=True)
-    done = otel_metrics("import", str(path), "--data", str(data))
-    assert "1 days written, 1 not" in done.stdout
+    done = old.imported(path, data)
+    assert "1 day written, 1 not" in done.stdout
     assert not set(day["blocks"]) & set(blocks(data))
     _is_complete(servers, path, data)
 
@@ -642,7 +615,7 @@ def test_full_disk(servers: Servers, tmp_path: Path, limit: int) -> None:
     assert done.returncode == 1, done.stdout
     assert "File too large" in done.stderr or "promtool" in done.stderr
     assert blocks(data) == {}
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     _is_complete(servers, path, data)
 
 
@@ -672,15 +645,14 @@ def test_damaged_database(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(bytes(content))
     data = tmp_path / "data"
-    done = otel_metrics("import", str(damaged), "--data", str(data))
-    assert done.returncode == 1
+    done = old.imported(damaged, data, status=1)
     assert "damaged, nothing was imported" in done.stderr
     assert blocks(data) == {}
     truncated = tmp_path / "truncated.db"
     truncated.write_bytes(path.read_bytes()[: len(content) // 2])
-    assert otel_metrics("import", str(truncated), "--data", str(data)).returncode == 1
+    old.imported(truncated, data, status=1)
     assert blocks(data) == {}
-    assert otel_metrics("import", str(path), "--data", str(data)).returncode == 0
+    old.imported(path, data)
     assert len(_days(data)) == 2
 
 
@@ -706,17 +678,14 @@ def test_promtool_that_drops_a_sample_is_found_out(tmp_path: Path) -> None:
 
 
 def _days(data: Path) -> list[str]:
-    file = data / "otel-metrics-import" / "state.json"
-    if not file.exists():
-        return []
-    return [name for name, day in json.loads(file.read_text(encoding="utf-8"))["days"].items() if day["done"]]
+    return [name for name, day in old.state(data).items() if day["done"]]
 
 
 def _is_complete(servers: Servers, path: Path, data: Path) -> None:
     """Every row is there once: SQL's counts, and all eight statistics by the command's own verification."""
-    server = server_on(servers, data)
+    server = old.server_on(servers, data)
     expected = sum(
-        sql(path, f"SELECT count({column}) FROM {table}")[0][0]
+        old.sql(path, f"SELECT count({column}) FROM {table}")[0][0]
         for table, column in (
             ("system_performance", "value"),
             ("user_satisfaction", "score"),
@@ -728,7 +697,6 @@ def _is_complete(servers: Servers, path: Path, data: Path) -> None:
     )
     assert server.value("sum(sum_over_time(feature_daily_values[60d]))", MIDNIGHT + 30 * DAY) == expected
     assert server.value("sum(sum_over_time(feature_type_name:value:count1d[60d]))", MIDNIGHT + 30 * DAY) == expected
-    done = otel_metrics("import", str(path), "--data", str(data), "--verify", "--prometheus", server.url)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = old.imported(path, data, "--verify", "--prometheus", server.url)
     assert " 0 different" in done.stdout
     assert not [name for name in (data / "otel-metrics-import").iterdir() if name.suffix == ".om"]

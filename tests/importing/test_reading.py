@@ -7,7 +7,7 @@ import math
 import shutil
 import sqlite3
 import tracemalloc
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from datetime import timezone
 from itertools import islice
 from pathlib import Path
@@ -18,18 +18,17 @@ import pytest
 
 from otel_metrics.errors import ImportFailedError
 from otel_metrics.importing import source_db
-from otel_metrics.importing.old_history import OldHistory
-from otel_metrics.importing.report import ImportReport
 from otel_metrics.importing.source_db import OldDatabase
 from otel_metrics.importing.sql_check import TableCheck
 from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.prometheus_source import PrometheusSource
-from otel_metrics.settings import Settings
-from tests.command import otel_metrics
+from tests.command import called, otel_metrics
 from tests.importing import old
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from otel_metrics.importing.old_history import OldHistory
 
     Read = Callable[..., OldHistory]
 
@@ -45,29 +44,8 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def read(tmp_path: Path, database: Path) -> Iterator[Read]:
     """Read the database as it is then."""
-    opened: list[OldHistory] = []
-
-    def reading(**settings: Any) -> OldHistory:
-        report = ImportReport(tmp_path / "rejected.csv")
-        rows = OldHistory(OldDatabase(database), report, Settings(**settings), timezone.utc, tmp_path / "rows")
-        opened.append(rows)
-        rows.read(lambda _: None)
-        return rows
-
-    yield reading
-    for rows in opened:
-        rows.report.close()
-        rows.database.close()
-
-
-@contextmanager
-def reading(path: Path, folder: Path) -> Iterator[OldHistory]:
-    """Read another database."""
-    report, database = ImportReport(folder / "others-rejected.csv"), OldDatabase(path)
-    with closing(report), closing(database):
-        rows = OldHistory(database, report, Settings(), timezone.utc, folder / "others-rows")
-        rows.read(lambda _: None)
-        yield rows
+    with ExitStack() as ends:
+        yield lambda **settings: ends.enter_context(old.reading(database, tmp_path, **settings))
 
 
 def day_of(rows: OldHistory, day: int = DAY) -> dict[tuple[str, ...], list[float]]:
@@ -94,22 +72,27 @@ def left_out(rows: OldHistory) -> dict[str, list[str]]:
     return {f"{reason.table}: {reason.what}": reason.first for reason in rows.report.left_out}
 
 
+def row(**columns: Any) -> dict[str, Any]:
+    """A row of any table, of noon."""
+    return {"timestamp": NOON, **columns}
+
+
 def performance(value: Any, **more: Any) -> dict[str, Any]:
-    row = {"timestamp": NOON, "feature": "search", "metric_category": "response_time", "metric_name": "query"}
-    return {**row, "value": value, "unit": "milliseconds", **more}
+    key = row(feature="search", metric_category="response_time", metric_name="query")
+    return {**key, "value": value, "unit": "milliseconds", **more}
+
+
+def without(columns: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in columns.items() if key != name}
+
+
+def score(value: Any, kind: str = "speed", feature: str = "a") -> dict[str, Any]:
+    return row(feature=feature, satisfaction_type=kind, score=value)
 
 
 def test_units_become_base_units(database: Path, read: Read) -> None:
-    old.insert(
-        database,
-        "system_performance",
-        [
-            performance(125.5),
-            performance(2.0, unit="MB"),
-            performance(50, unit="percent"),
-            performance(3.0, unit="widgets"),
-        ],
-    )
+    units = ((125.5, "milliseconds"), (2.0, "MB"), (50, "percent"), (3.0, "widgets"))
+    old.insert(database, "system_performance", [performance(value, unit=unit) for value, unit in units])
     assert day_of(read()) == {
         ("search", "response_time", "query", "seconds"): [0.1255],
         ("search", "response_time", "query", "bytes"): [2e6],
@@ -126,34 +109,26 @@ def test_a_missing_unit_is_what_the_name_ends_in(database: Path, read: Read) -> 
 def test_scores_are_mapped_in_the_order_of_the_rows(database: Path, read: Read) -> None:
     """A score of exactly 1 is on the scale that its type was last seen with, whichever feature that was for."""
     scores = [("a", 0.5), ("a", 1.0), ("b", 4.0), ("a", 1.0), ("a", 0.25), ("b", 1.0)]
-    old.insert(
-        database,
-        "user_satisfaction",
-        [{"timestamp": NOON, "feature": f, "satisfaction_type": "overall", "score": s} for f, s in scores],
-    )
+    old.insert(database, "user_satisfaction", [score(s, "overall", f) for f, s in scores])
     assert {key[0]: sorted(values) for key, values in day_of(read()).items()} == {
         "a": [0.0, 0.25, 0.5, 1.0],
         "b": [0.75, 1.0],
     }
 
 
-def test_the_whole_history_tells_the_scale_of_its_first_scores(database: Path, tmp_path: Path) -> None:
+def test_the_whole_history_tells_the_scale_of_its_first_scores(database: Path, read: Read) -> None:
     scores = [("stars", 1), ("stars", 1.0), ("share", 1), ("stars", 3), ("share", 0.5), ("ones", 1), ("mixed", 1)]
     scores += [("mixed", 0.5), ("mixed", 4)]
-    old.insert(
-        database,
-        "user_satisfaction",
-        [{"timestamp": NOON, "feature": "a", "satisfaction_type": kind, "score": score} for kind, score in scores],
-    )
-    with reading(database, tmp_path) as rows:
-        assert {key[2]: sorted(values) for key, values in day_of(rows).items()} == {
-            "stars": [0.0, 0.0, 0.5],
-            "share": [0.5, 1.0],
-            "ones": [0.0],
-            "mixed": [0.0, 0.5, 0.75],
-        }
-        assert rows.scales() == {"share": "0-1", "stars": "1-5"}
-        assert rows.of_unknown_scale() == ["ones"]
+    old.insert(database, "user_satisfaction", [score(s, kind) for kind, s in scores])
+    rows = read()
+    assert {key[2]: sorted(values) for key, values in day_of(rows).items()} == {
+        "stars": [0.0, 0.0, 0.5],
+        "share": [0.5, 1.0],
+        "ones": [0.0],
+        "mixed": [0.0, 0.5, 0.75],
+    }
+    assert rows.scales() == {"share": "0-1", "stars": "1-5"}
+    assert rows.of_unknown_scale() == ["ones"]
     printed = " ".join(otel_metrics("import", str(database)).stdout.split())
     assert "OTM_SATISFACTION_SCALES=share=0-1,stars=1-5" in printed
     assert "Satisfaction type ones: all scores are 1" in printed
@@ -161,24 +136,21 @@ def test_the_whole_history_tells_the_scale_of_its_first_scores(database: Path, t
 
 
 def test_the_scale_of_the_environment_is_stronger_than_the_scores(database: Path, read: Read) -> None:
-    row = {"timestamp": NOON, "feature": "a", "satisfaction_type": "ones", "score": 1}
-    old.insert(database, "user_satisfaction", [row])
+    old.insert(database, "user_satisfaction", [score(1, "ones")])
     rows = read(satisfaction_scales={"ones": "0-1"})
     assert list(day_of(rows).values()) == [[1.0]]
     assert rows.of_unknown_scale() == []
 
 
 def test_scores_of_a_mended_label_keep_their_scales(database: Path, read: Read) -> None:
-    rows = [{"timestamp": NOON, "feature": "a\n", "satisfaction_type": "speed", "score": s} for s in (0.5, 5.0, 0.25)]
-    old.insert(database, "user_satisfaction", rows)
+    old.insert(database, "user_satisfaction", [score(s, feature="a\n") for s in (0.5, 5.0, 0.25)])
     found = read()
     assert {key[0]: sorted(values) for key, values in day_of(found).items()} == {"a\ufffd": [0.25, 0.5, 1.0]}
     assert left_out(found) == {"user_satisfaction: feature: characters": ["1", "3", "2"]}
 
 
 def test_satisfied_responses_are_counted_by_the_threshold(database: Path, read: Read) -> None:
-    rows = [{"timestamp": NOON, "feature": "a", "satisfaction_type": "speed", "score": s} for s in (0.2, 0.8, 0.9)]
-    old.insert(database, "user_satisfaction", rows)
+    old.insert(database, "user_satisfaction", [score(s) for s in (0.2, 0.8, 0.9)])
     found = counters(read(satisfaction_threshold=0.85))
     assert found["feature.satisfaction.responses{a,speed,true}"] == 1
     assert found["feature.satisfaction.responses{a,speed,false}"] == 2
@@ -186,14 +158,8 @@ def test_satisfied_responses_are_counted_by_the_threshold(database: Path, read: 
 
 def test_usage_without_a_duration_is_counted(database: Path, read: Read) -> None:
     uses = [(100.0, 1, None), (None, 0, "Timeout"), (None, None, None)]
-    old.insert(
-        database,
-        "feature_usage",
-        [
-            {"timestamp": NOON, "feature": "a", "action": "x", "duration_ms": d, "success": s, "error_type": e}
-            for d, s, e in uses
-        ],
-    )
+    rows_of = [row(feature="a", action="x", duration_ms=d, success=s, error_type=e) for d, s, e in uses]
+    old.insert(database, "feature_usage", rows_of)
     rows = read()
     found = counters(rows)
     assert found["feature.usage{a,x,success,,}"] == 1
@@ -204,66 +170,14 @@ def test_usage_without_a_duration_is_counted(database: Path, read: Read) -> None
 
 
 def test_siblings(database: Path, read: Read) -> None:
-    old.insert(
-        database,
-        "learning_effectiveness",
-        [
-            {
-                "timestamp": NOON,
-                "feature": "a",
-                "learning_type": "t",
-                "accuracy": 0.9,
-                "confidence": None,
-                "sample_size": 70,
-                "improvement_rate": -0.25,
-            }
-        ],
-    )
-    old.insert(
-        database,
-        "optimization_impact",
-        [
-            {
-                "timestamp": NOON,
-                "feature": "a",
-                "optimization_id": "o",
-                "impact_category": "c",
-                "before_value": 40.0,
-                "after_value": 30.0,
-                "user_impact_score": 0.5,
-            }
-        ],
-    )
-    old.insert(
-        database,
-        "resource_utilization",
-        [
-            {
-                "timestamp": NOON,
-                "resource_type": "memory",
-                "resource_name": "cache",
-                "utilization_percent": 65.5,
-                "allocated": 1024,
-                "used": 670,
-                "unit": "MB",
-            }
-        ],
-    )
-    old.insert(
-        database,
-        "error_metrics",
-        [
-            {
-                "timestamp": NOON,
-                "feature": "a",
-                "error_type": "E",
-                "error_severity": "warning",
-                "recovery_attempted": 1,
-                "recovery_successful": 1,
-                "impact_level": None,
-            }
-        ],
-    )
+    learnt = row(feature="a", learning_type="t", accuracy=0.9, confidence=None, sample_size=70, improvement_rate=-0.25)
+    better = row(feature="a", optimization_id="o", impact_category="c", before_value=40.0, after_value=30.0)
+    cache = row(resource_type="memory", resource_name="cache", utilization_percent=65.5, allocated=1024, used=670)
+    error = row(feature="a", error_type="E", error_severity="warning", recovery_attempted=1, recovery_successful=1)
+    old.insert(database, "learning_effectiveness", [learnt])
+    old.insert(database, "optimization_impact", [{**better, "user_impact_score": 0.5}])
+    old.insert(database, "resource_utilization", [{**cache, "unit": "MB"}])
+    old.insert(database, "error_metrics", [{**error, "impact_level": None}])
     rows = read()
     assert day_of(rows) == {
         ("a", "learning_accuracy", "t", "ratio"): [0.9],
@@ -319,7 +233,7 @@ def test_what_does_not_fit_is_listed_with_its_row_id(database: Path, read: Read,
 
 
 def test_the_rest_of_a_row_is_kept(database: Path, read: Read) -> None:
-    learning = {"timestamp": NOON, "feature": "a", "learning_type": "t"}
+    learning = row(feature="a", learning_type="t")
     old.insert(
         database,
         "learning_effectiveness",
@@ -329,20 +243,8 @@ def test_the_rest_of_a_row_is_kept(database: Path, read: Read) -> None:
             {**learning},  # 3: nothing was there
         ],
     )
-    old.insert(
-        database,
-        "optimization_impact",
-        [
-            {
-                "timestamp": NOON,
-                "feature": "a",
-                "optimization_id": "o",
-                "impact_category": "c",
-                "before_value": 0.0,
-                "after_value": 3.0,
-            }
-        ],
-    )
+    from_zero = row(feature="a", optimization_id="o", impact_category="c", before_value=0.0, after_value=3.0)
+    old.insert(database, "optimization_impact", [from_zero])
     rows = read()
     assert left_out(rows) == {
         "learning_effectiveness: accuracy: range": ["1"],
@@ -357,26 +259,20 @@ def test_the_rest_of_a_row_is_kept(database: Path, read: Read) -> None:
 
 def test_rows_in_any_order_make_the_same_days(tmp_path: Path) -> None:
     found = []
-    for name, shuffled in (("straight", False), ("shuffled", True)):
-        path = old.filled(tmp_path / f"{name}.db", 500, 3, shuffled=shuffled)
-        report = ImportReport(tmp_path / f"{name}.csv")
-        rows = OldHistory(OldDatabase(path), report, Settings(), timezone.utc, tmp_path / name)
-        rows.read(lambda _: None)
-        found.append(
-            {table: sum(span[table].rows for span in rows.reader.spans.values()) for table in rows.report.read}
-        )
-        assert len(rows.days()) == 3
-        report.close()
-        rows.database.close()
+    for shuffled in (False, True):
+        path = old.filled(tmp_path / f"{shuffled}.db", 500, 3, shuffled=shuffled)
+        with old.reading(path, tmp_path) as rows:
+            found.append(
+                {table: sum(span[table].rows for span in rows.reader.spans.values()) for table in rows.report.read}
+            )
+            assert len(rows.days()) == 3
     assert found[0] == found[1]
     assert found[0]["system_performance"] == 300
 
 
 def test_text_that_is_no_utf8_is_mended_and_said(database: Path, read: Read) -> None:
     old.insert(database, "system_performance", [performance(1.0), performance(2.0, context="x"), performance(3.0)])
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE system_performance SET context = CAST(x'ff41' AS TEXT) WHERE id = 2")
-    connection.close()
+    old.sql(database, "UPDATE system_performance SET context = CAST(x'ff41' AS TEXT) WHERE id = 2")
     rows = read()
     assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.003, 0.002]}
     assert {series.labels["context"] for series in rows.builder.filled() if "context" in series.labels} == {
@@ -391,26 +287,19 @@ def test_a_table_without_a_needed_column_is_rejected_as_a_whole(tmp_path: Path) 
         "CREATE TABLE user_satisfaction (id INTEGER PRIMARY KEY, timestamp TEXT, feature TEXT, mood REAL);"
         "CREATE TABLE notes (text TEXT);",
     )
-    old.insert(path, "user_satisfaction", [{"timestamp": NOON, "feature": "a", "mood": 1.0}] * 3)
-    database = OldDatabase(path)
-    assert database.unknown == ["notes"]
-    assert database.tables[0].missing == ("satisfaction_type", "score")
-    assert database.tables[0].unknown == ("mood",)
-    report = ImportReport(tmp_path / "rejected.csv")
-    rows = OldHistory(database, report, Settings(), timezone.utc, tmp_path / "rows")
-    rows.read(lambda _: None)
-    assert [(r.what, r.rows) for r in report.rejected] == [("the table has no column satisfaction_type, score", 3)]
-    assert report.balanced()
-    report.close()
-    database.close()
+    old.insert(path, "user_satisfaction", [row(feature="a", mood=1.0)] * 3)
+    with old.reading(path, tmp_path) as rows:
+        assert rows.database.unknown == ["notes"]
+        assert rows.database.tables[0].unknown == ("mood",)
+        assert rejected(rows) == {"user_satisfaction: the table has no column satisfaction_type, score": ["all"]}
+        assert rows.report.read["user_satisfaction"] == rows.report.rejected_rows("user_satisfaction") == 3
 
 
 def test_an_aggregates_table_without_a_needed_column_is_rejected_as_well(tmp_path: Path) -> None:
     path = old.create(tmp_path / "odd.db", old.SCHEMA.replace("percentile_99 REAL, created_at", "created_at"))
-    row = aggregate()
-    del row["percentile_99"]
-    old.insert(path, "daily_aggregates", [row, {**row, "metric_name": "other"}])
-    with reading(path, tmp_path) as rows:
+    rows_of = [aggregate(metric_name=name) for name in ("query", "other")]
+    old.insert(path, "daily_aggregates", [without(each, "percentile_99") for each in rows_of])
+    with old.reading(path, tmp_path) as rows:
         assert rejected(rows) == {"daily_aggregates: the table has no column percentile_99": ["all"]}
         assert rows.report.read["daily_aggregates"] == rows.report.rejected_rows("daily_aggregates") == 2
         assert rows.days() == []
@@ -428,7 +317,7 @@ def test_names_in_capitals_are_the_same(tmp_path: Path) -> None:
     path = old.create(tmp_path / "old.db", schema.replace("daily_aggregates", "DAILY_AGGREGATES"))
     old.insert(path, "system_performance", [performance(1.0)])
     old.insert(path, "daily_aggregates", [aggregate(date="2024-03-01")])
-    with reading(path, tmp_path) as rows:
+    with old.reading(path, tmp_path) as rows:
         assert rows.days() == [DAY, DAY + 1]
         assert rows.database.unknown == []
 
@@ -438,7 +327,7 @@ def test_a_column_called_rowid_is_not_the_rows_number(tmp_path: Path) -> None:
     old.insert(
         path, "system_performance", [performance(n, rowid=name) for n, name in ((1.0, "b"), (2.0, "a"), (-1, "x"))]
     )
-    with reading(path, tmp_path) as rows:
+    with old.reading(path, tmp_path) as rows:
         assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.001, 0.002]}
         assert rejected(rows) == {"system_performance: value: negative": ["3"]}
 
@@ -446,10 +335,8 @@ def test_a_column_called_rowid_is_not_the_rows_number(tmp_path: Path) -> None:
 def test_a_table_without_row_ids_is_rejected_as_a_whole(tmp_path: Path) -> None:
     columns = "timestamp TEXT PRIMARY KEY, feature TEXT, metric_category TEXT, metric_name TEXT, value REAL"
     path = old.create(tmp_path / "old.db", f"CREATE TABLE system_performance ({columns}) WITHOUT ROWID;")
-    row = performance(1.0)
-    del row["unit"]
-    old.insert(path, "system_performance", [row])
-    with reading(path, tmp_path) as rows:
+    old.insert(path, "system_performance", [without(performance(1.0), "unit")])
+    with old.reading(path, tmp_path) as rows:
         assert rejected(rows) == {"system_performance: the table has no row ids (WITHOUT ROWID)": ["all"]}
         assert rows.report.read["system_performance"] == 1
 
@@ -467,7 +354,7 @@ def test_a_view_in_place_of_a_table_is_rejected_as_a_whole(database: Path, read:
     assert rows.database.unknown == ["archive"]
 
 
-@pytest.mark.parametrize("query", ["SELECT * FROM n", "SELECT max(i) FROM n"])
+@pytest.mark.parametrize("query", ["SELECT * FROM n", "SELECT max(i) FROM n", "SELECT * FROM nowhere"])
 def test_a_view_that_never_ends_stops_nothing(
     database: Path, read: Read, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,7 +375,7 @@ def test_what_cannot_be_read_is_told_in_full_on_a_narrow_terminal(tmp_path: Path
     path = old.create(
         tmp_path / "old.db", "CREATE TABLE system_performance (timestamp TEXT, feature TEXT, notes TEXT);"
     )
-    old.insert(path, "system_performance", [{"timestamp": NOON, "feature": "search"}] * 7)
+    old.insert(path, "system_performance", [row(feature="search")] * 7)
     done = otel_metrics("import", str(path), COLUMNS="80")
     assert done.returncode == 1, "none of the tables could be read"
     found, _, rejections = done.stdout.partition("Rows that do not fit")
@@ -504,10 +391,8 @@ def test_columns_that_sqlite_computes_are_read(tmp_path: Path, kind: str) -> Non
     columns = "timestamp TEXT, feature TEXT, metric_category TEXT, metric_name TEXT, unit TEXT, raw REAL"
     computed = f"value REAL GENERATED ALWAYS AS (raw * 2) {kind}"
     path = old.create(tmp_path / "old.db", f"CREATE TABLE system_performance ({columns}, {computed});")
-    row = performance(1.0)
-    row["raw"] = row.pop("value")
-    old.insert(path, "system_performance", [row])
-    with reading(path, tmp_path) as rows:
+    old.insert(path, "system_performance", [without(performance(None, raw=1.0), "value")])
+    with old.reading(path, tmp_path) as rows:
         assert day_of(rows) == {("search", "response_time", "query", "seconds"): [0.002]}
 
 
@@ -587,11 +472,11 @@ def test_no_database(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- daily_aggregates
 
 
-def aggregate(**more: Any) -> dict[str, Any]:
-    row = {"date": "2024-02-29", "feature": "search", "metric_type": "response_time", "metric_name": "query"}
-    numbers = {"avg_value": 20.0, "min_value": 10.0, "max_value": 30.0, "stddev": 5.0, "count": 4,
-               "percentile_50": 20.0, "percentile_95": 29.0, "percentile_99": 29.8}  # fmt: skip
-    return {**row, **numbers, **more}
+def aggregate(*numbers: float, **more: Any) -> dict[str, Any]:
+    key = {"date": "2024-02-29", "feature": "search", "metric_type": "response_time", "metric_name": "query"}
+    columns = ("avg_value", "min_value", "max_value", "stddev", "percentile_50", "percentile_95", "percentile_99")
+    known = numbers or (20.0, 10.0, 30.0, 5.0, 20.0, 29.0, 29.8)
+    return {**key, "count": 4, **dict(zip(columns, known, strict=True)), **more}
 
 
 def test_aggregates_take_their_unit_from_the_rows_of_the_metric(database: Path, read: Read) -> None:
@@ -612,29 +497,9 @@ def test_aggregates_of_other_kinds(database: Path, read: Read) -> None:
         database,
         "daily_aggregates",
         [
-            aggregate(
-                metric_type="satisfaction",
-                metric_name="overall",
-                avg_value=4.0,
-                min_value=2.0,
-                max_value=5.0,
-                stddev=1.0,
-                percentile_50=4.0,
-                percentile_95=5.0,
-                percentile_99=5.0,
-            ),
+            aggregate(4.0, 2.0, 5.0, 1.0, 4.0, 5.0, 5.0, metric_type="satisfaction", metric_name="overall"),
             aggregate(metric_type="usage", metric_name="open"),
-            aggregate(
-                metric_type="learning_improvement",
-                metric_name="t",
-                avg_value=0.1,
-                min_value=-0.1,
-                max_value=0.2,
-                stddev=0.1,
-                percentile_50=0.1,
-                percentile_95=0.2,
-                percentile_99=0.2,
-            ),
+            aggregate(0.1, -0.1, 0.2, 0.1, 0.1, 0.2, 0.2, metric_type="learning_improvement", metric_name="t"),
             aggregate(metric_name="query_bytes"),
             aggregate(metric_name="things", percentile_99=None),
         ],
@@ -712,9 +577,7 @@ def test_aggregates_that_no_values_can_have(database: Path, read: Read) -> None:
 
 def test_aggregates_are_as_exact_as_adding_up_is(database: Path, read: Read) -> None:
     """The average of equal values is off by a bit sometimes; that is no reason to reject it."""
-    nearly = aggregate(avg_value=0.1 + 0.2, min_value=0.3, max_value=0.3, stddev=0.0, percentile_50=0.3,
-                       percentile_95=0.3, percentile_99=0.3)  # fmt: skip
-    old.insert(database, "daily_aggregates", [nearly])
+    old.insert(database, "daily_aggregates", [aggregate(0.1 + 0.2, 0.3, 0.3, 0.0, 0.3, 0.3, 0.3)])
     assert rejected(read()) == {}
 
 
@@ -774,20 +637,10 @@ def test_local_days_of_the_old_table_do_not_replace_days_of_utc(database: Path, 
     old.insert(database, "system_performance", [performance(value, timestamp=text) for text, value in stamps])
     for date in ("2024-02-29", "2024-03-01", "2024-03-02"):
         values = [value for text, value in LOCAL if text.startswith(date)]
-        old.insert(
-            database,
-            "daily_aggregates",
-            [
-                aggregate(date=date, count=len(values), avg_value=sum(values) / len(values), min_value=min(values),
-                          max_value=max(values), stddev=0.0, percentile_50=values[0], percentile_95=values[-1],
-                          percentile_99=values[-1])
-            ],
-        )  # fmt: skip
+        numbers = (sum(values) / len(values), min(values), max(values), 0.0, values[0], values[-1], values[-1])
+        old.insert(database, "daily_aggregates", [aggregate(*numbers, date=date, count=len(values))])
     zone = timezone.utc if written == "with offsets" else ZoneInfo("Asia/Kathmandu")
-    report, opened = ImportReport(tmp_path / "rejected.csv"), OldDatabase(database)
-    with closing(report), closing(opened):
-        rows = OldHistory(opened, report, Settings(), zone, tmp_path / "rows")
-        rows.read(lambda _: None)
+    with old.reading(database, tmp_path, zone) as rows:
         counts: dict[int, int] = {}
         for day in rows.days():
             rows.load(day)
@@ -837,7 +690,7 @@ def test_long_text_of_many_rows_does_not_fill_the_memory(tmp_path: Path) -> None
     connection.close()
     tracemalloc.start()
     try:
-        with reading(path, tmp_path) as rows:
+        with old.reading(path, tmp_path) as rows:
             _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -846,12 +699,14 @@ def test_long_text_of_many_rows_does_not_fill_the_memory(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("schema", ["", "CREATE TABLE orders (id INTEGER);"])
-@pytest.mark.parametrize("command", [["import"], ["import", "--data", "data"], ["compare"]])
-def test_a_file_without_a_documented_table_is_the_wrong_file(tmp_path: Path, schema: str, command: list[str]) -> None:
-    path = old.create(tmp_path / "shop.db", schema)
-    done = otel_metrics(*command[:1], str(path), *(str(tmp_path / "data") if a == "data" else a for a in command[1:]))
-    assert done.returncode == 1
-    words = " ".join(done.stderr.split())
+@pytest.mark.parametrize("command", [["import"], ["import", "--openmetrics", "files"], ["compare"]])
+def test_a_file_without_a_documented_table_is_the_wrong_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], schema: str, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old.create(tmp_path / "shop.db", schema)
+    assert called(*command, "shop.db") == 1
+    words = " ".join(capsys.readouterr().err.split())
     assert "none of the documented tables" in words
     assert ("it has orders" if schema else "no tables at all") in words
 

@@ -141,16 +141,6 @@ def test_credentials_come_from_files(
     assert "HTTP status 401" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "url", ["http://shop:s3cret@vm:8428", "http://vm:8428?authKey=s3cret", "shop:s3cret@vm", "s3cret"]
-)
-def test_an_address_with_credentials_is_not_shown(database: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["import", str(database), "--victoria-metrics", url]) == 2
-    printed = capsys.readouterr()
-    assert "credentials come from files" in " ".join(printed.err.split())
-    assert "s3cret" not in printed.out + printed.err
-
-
 def test_a_server_that_does_not_answer(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +162,7 @@ def test_promtool_makes_blocks_of_the_files_and_twice_is_once(
     for file in (*files, files[0]):
         made_blocks(file, data)
     assert samples_in(data) == sum(len(lines(file)) for file in (*files, files[0]))
-    server = servers.prometheus("global: {}\n", data=data, flags=["--storage.tsdb.retention.time=100y"])
+    server = old.server_on(servers, data)
     assert stored(server, counted(files)) == counted(files)
     before = [file.read_bytes() for file in files]
     done = otel_metrics(

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import timezone
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_metrics.importing import sql_check
-from otel_metrics.importing.old_history import OldHistory
-from otel_metrics.importing.report import ImportReport
-from otel_metrics.importing.source_db import OldDatabase
 from otel_metrics.importing.sql_check import by_sql
-from otel_metrics.settings import Settings
 from tests.importing import old
 
 if TYPE_CHECKING:
@@ -31,19 +25,13 @@ def test_it_counts_what_was_read_in_any_portions_and_tells_capitals_apart(
     path = old.create(
         tmp_path / "old.db", old.SCHEMA.replace("feature TEXT NOT NULL", "feature TEXT NOT NULL COLLATE NOCASE")
     )
-    features = {-7: "Search", 1: "search", 2: "search", 9_000_000_000: "Search", 9_000_000_001: "chat"}
+    features = {-(2**63): "Search", 1: "search", 2: "search", 9_000_000_000: "Search", 9_000_000_001: "chat"}
     row = {"timestamp": "2024-02-29T12:00:00", "action": "open", "success": 1}
     old.insert(
         path, "feature_usage", [{**row, "id": n, "feature": name, "duration_ms": 5.0} for n, name in features.items()]
     )
-    report, database = ImportReport(tmp_path / "rejected.csv"), OldDatabase(path)
-    with closing(report), closing(database):
-        rows = OldHistory(database, report, Settings(), timezone.utc, tmp_path / "rows")
-        rows.read(lambda _: None)
-        found = sql_check.TableCheck(rows).expected(DAY)
-        assert {key.feature: numbers["count"] for key, numbers in found.items()} == {
-            "Search": 2,
-            "search": 2,
-            "chat": 1,
-        }
-        assert found.keys() == by_sql(rows, DAY).keys()
+    with old.reading(path, tmp_path) as history:
+        found = sql_check.TableCheck(history).expected(DAY)
+        counts = {key.feature: numbers["count"] for key, numbers in found.items()}
+        assert counts == {"Search": 2, "search": 2, "chat": 1}
+        assert found.keys() == by_sql(history, DAY).keys()

@@ -11,6 +11,7 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 LOGGING_CONFIG = None
 MIDDLEWARE = ["otel_metrics.integrations.django.TrackRequests", "django.middleware.common.CommonMiddleware"]
 OTEL_METRICS_FEATURE = "shop"
+OTEL_METRICS_RECORD_EXCEPTION = True
 ROOT_URLCONF = __name__
 SECRET_KEY = "of the tests"
 USE_TZ = True

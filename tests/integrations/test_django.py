@@ -55,4 +55,5 @@ def test_the_endpoint_says_what_the_clients_counted(
         assert ask(port, "GET", "/metrics/")[0] == 404
         assert {status for _, status in answers} == {200, 404, 500, 503}
         assert uses(exposition) == told(answers, {"DELETE v1/orders/<int:number>": "LookupError"})
+        metrics.assert_value("feature_errors_total", 15, feature="shop", error_type="LookupError")
         metrics.assert_value("feature_usage_duration_seconds_count", 15 * len(REQUESTS) + 1, feature="shop")

@@ -406,9 +406,21 @@ def test_what_comes_after_the_start_comes_too_late() -> None:
 
     app = Starlette()
     with testing.recording(), by_uvicorn(app):
-        for change in (expose, lambda late: track_requests(late, "shop")):
-            with pytest.raises(RuntimeError, match="started"):
-                change(app)
+        with pytest.raises(RuntimeError, match="started"):
+            expose(app)
+        with pytest.raises(RuntimeError, match="started"):
+            track_requests(app, "shop")
+
+
+@pytest.mark.parametrize("wrap", [expose, lambda app: track_requests(app, "shop")])
+def test_what_is_no_application_is_told_at_once(wrap: Callable[[Any], Any]) -> None:
+    with testing.recording(), pytest.raises(TypeError, match="app=None is not allowed"):
+        wrap(None)
+
+
+def test_an_option_that_there_is_not_is_told_at_once_and_to_type_checkers() -> None:
+    with testing.recording(), pytest.raises(TypeError, match="max_scrape"):
+        expose(print, max_scrape=1)  # type: ignore[call-arg]
 
 
 def test_beside_an_instrumentation_of_opentelemetry_each_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:

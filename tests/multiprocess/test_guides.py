@@ -1,4 +1,4 @@
-"""The guides of docs/workers.md: each is run as it stands there, and counts every request, or task, whichever process did it."""
+"""The guides of docs/workers.md and docs/guides: each is run as it stands there, and counts every request, or task, whichever process did it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 TIMES = 40
 
 
-def guide(title: str) -> dict[str, str]:
-    """The code blocks of a section, by language."""
-    page = (ROOT / "docs" / "workers.md").read_text(encoding="utf-8")
-    (section,) = re.findall(rf"^### {re.escape(title)}\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
-    return dict(re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL))
+def guide(page: str, title: str | None = None) -> dict[str, str]:
+    """The code blocks of a page, or of one section, by language; what stands in several is one program."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    if title:
+        (text,) = re.findall(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    blocks: dict[str, str] = {}
+    for language, block in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+        blocks[language] = blocks.get(language, "") + block
+    return blocks
 
 
 class Application(Process):
@@ -35,8 +39,9 @@ class Application(Process):
     name = "application"
     ready_path = "/metrics"
 
-    def __init__(self, folder: Path, program: str, command: list[str]) -> None:
+    def __init__(self, folder: Path, program: str, command: list[str], path: str) -> None:
         super().__init__(folder)
+        self._path = path
         self._program = program
         self._command = command
 
@@ -55,7 +60,7 @@ class Application(Process):
 
     def request(self) -> None:
         with ThreadPoolExecutor(4) as threads:
-            list(threads.map(lambda _: fetch(f"{self.url}/order"), range(TIMES)))
+            list(threads.map(lambda _: fetch(f"{self.url}{self._path}"), range(TIMES)))
 
     def send_tasks(self) -> None:
         command = [
@@ -67,44 +72,49 @@ class Application(Process):
         subprocess.run(command, cwd=self.folder, check=True, timeout=60)
 
 
-def run(folder: Path, program: str, command: str | list[str], work: Callable[[Application], None]) -> None:
-    words = shlex.split(command.removeprefix("$ ")) if isinstance(command, str) else command
-    application = Application(folder, program, words)
+def run(
+    folder: Path, program: str, command: str | list[str], work: Callable[[Application], None], path: str = "/order"
+) -> None:
+    words = shlex.split(command.partition("\n")[0].removeprefix("$ ")) if isinstance(command, str) else command
+    application = Application(folder, program, words, path)
     application.start()
     try:
         work(application)
         wait_until(lambda: application.counted() == TIMES, 15, what=f"{TIMES} counted")
-        assert "otel_metrics_shared_errors_total" not in fetch(f"{application.url}/metrics").decode()
+        lines = fetch(f"{application.url}/metrics").decode().splitlines()
+        assert [line for line in lines if line.startswith("otel_metrics_shared_errors_total")] == []
     finally:
         application.stop()
 
 
-GUNICORN = "gunicorn: any WSGI application"
+GUNICORN = ("workers.md", "gunicorn: any WSGI application")
 
 
 @pytest.mark.parametrize(
-    ("program", "command"),
+    ("program", "command", "path"),
     [
-        (GUNICORN, GUNICORN),
-        ("Flask", "Flask"),
-        ("Django", "Django"),
-        ("uvicorn: FastAPI, Starlette, any ASGI application", "uvicorn: FastAPI, Starlette, any ASGI application"),
-        (GUNICORN, "uWSGI"),
+        (GUNICORN, GUNICORN, "/order"),
+        (GUNICORN, ("workers.md", "uWSGI"), "/order"),
+        (("workers.md", "Flask"), ("workers.md", "Flask"), "/order"),
+        (("guides/django.md", "The project"), ("guides/django.md", "The project"), "/order"),
+        (("guides/fastapi.md",), ("guides/fastapi.md", "The application"), "/order/apple"),
     ],
-    ids=["gunicorn", "Flask", "Django", "uvicorn", "uWSGI"],
+    ids=["gunicorn", "uWSGI", "Flask", "Django", "FastAPI"],
 )
-def test_a_web_server(tmp_path: Path, program: str, command: str) -> None:
-    run(tmp_path, guide(program)["python"], guide(command)["console"], Application.request)
+def test_a_web_server(tmp_path: Path, program: tuple[str, ...], command: tuple[str, ...], path: str) -> None:
+    run(tmp_path, guide(*program)["python"], guide(*command)["console"], Application.request, path)
 
 
 def test_kubernetes(tmp_path: Path) -> None:
-    (container,) = yaml.safe_load(guide("Kubernetes: one pod, several processes")["yaml"])["spec"]["containers"]
+    (container,) = yaml.safe_load(guide("guides/kubernetes.md", "One pod, several processes")["yaml"])["spec"][
+        "containers"
+    ]
     environment = [f"{each['name']}={each['value']}" for each in container["env"]]
-    run(tmp_path, guide(GUNICORN)["python"], [*environment, *container["command"]], Application.request)
+    run(tmp_path, guide(*GUNICORN)["python"], [*environment, *container["command"]], Application.request)
 
 
 def test_celery(tmp_path: Path) -> None:
     (tmp_path / "data_in").mkdir()
     (tmp_path / "data_out").symlink_to("data_in")  # a broker of files, for a worker in the folder of its clients
-    its = guide("Celery")
+    its = guide("guides/celery.md")
     run(tmp_path, its["python"], its["console"], Application.send_tasks)

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +206,14 @@ def test_all_processes_are_one_instance(tmp_path: Path) -> None:
         assert len(seen) == 1
 
 
+def test_a_scrape_shows_what_another_process_has_just_recorded(tmp_path: Path) -> None:
+    with process(tmp_path) as first, process(tmp_path) as second:
+        first.scrape()
+        for n in range(1, 11):
+            first.orders.add(1)
+            assert second.value("orders_total") == n
+
+
 def test_collectors_of_one_process_are_not_exposed(tmp_path: Path) -> None:
     with process(tmp_path) as first:
         first.orders.add(1)
@@ -217,7 +226,7 @@ def test_the_readers_own_figures_are_those_of_all(tmp_path: Path) -> None:
         first.orders.add(1)
         second.orders.add(1)
         seen = [each.value("otel_metrics_scrapes_total") for each in (first, first, second, second, first)]
-        assert seen == [0, 1, 1, 2, 3]
+        assert seen == [0, 1, 2, 3, 4]
     with process(tmp_path / "other", self_metrics=False) as third:
         third.orders.add(1)
         assert b"otel_metrics_scrapes_total" not in third.scrape()
@@ -284,3 +293,23 @@ def test_a_server_with_several_workers(tmp_path: Path) -> None:
         server.stop()
     assert len(load.answered) > 3
     assert not load.decreased
+
+
+def test_a_callback_that_scrapes_its_own_endpoint_gets_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_metrics.exporter.shared_streams._PATIENCE", 0.05)
+    with process(tmp_path) as own:
+        own.orders.add(3)
+        own.scrape()
+        answers: list[bytes] = []
+
+        def look(_: CallbackOptions) -> tuple[()]:
+            thread = threading.Thread(target=lambda: answers.append(own.scrape()))
+            thread.start()
+            thread.join(20)
+            return ()
+
+        own.provider.get_meter("shop").create_observable_gauge("looked", [look])
+        assert own.value("orders_total") == 3
+        assert b"orders_total" in answers[0]

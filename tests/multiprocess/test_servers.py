@@ -181,8 +181,8 @@ def test_every_request_is_counted_once(server: Server) -> None:
     samples = server.samples()
     assert len({label for _, *labels in samples for label in labels if "service_instance_id" in label}) == 1
     assert not [key for key in samples if key[0] == "otel_metrics_shared_errors_total"]
-    # The files of all the workers that have come and gone.
-    assert len(list(server.shared.iterdir())) <= 2 + 2 * 4 + 2
+    # Two files of each worker, also of some that are gone.
+    assert len(list(server.shared.iterdir())) <= 2 + 2 * (2 * 4 + 2)
 
 
 @pytest.mark.parametrize("server", [GUNICORN, UVICORN], ids=["gunicorn sync", "uvicorn"], indirect=True)
@@ -207,13 +207,13 @@ def test_a_killed_worker_loses_one_second_at_most(server: Server) -> None:
             killed[worker] = time.monotonic()
             os.kill(worker, signal.SIGKILL)
         load.join()
-        time.sleep(2.0)
+        answered = load.answered.total()
+        # A tick is late where the machine is busy, so twice the second that it takes otherwise.
+        unsaved = sum(pid in killed and when > killed[pid] - 2.0 for when, pid in load.log)
+        wait_until(lambda: totals(server)["feature_usage_total"] >= answered - unsaved, 10)
         counted = totals(server)
     finally:
         load.stop()
-    # A tick is late where the machine is busy, so twice the second that it takes otherwise.
-    unsaved = sum(pid in killed and when > killed[pid] - 2.0 for when, pid in load.log)
-    answered = load.answered.total()
     assert len(load.answered) > 4
     assert len(set(counted.values())) == 1, counted
     assert answered - unsaved <= counted["feature_usage_total"] <= answered + load.unanswered

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.errors import ConfigurationError
-from otel_metrics.multiprocess.files import newest_half
 from otel_metrics.multiprocess.totals import SharedTotals
 from otel_metrics.multiprocess.values import COUNTER, Day, Exemplar, HistogramValue, Latest, Native
+from tests.multiprocess.interrupting import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -349,7 +349,7 @@ def test_hundreds_of_recycled_processes_leave_a_handful_of_files(tmp_path: Path)
     assert values(totals, "calls") == {("order",): 200.0}
     assert totals.read().processes == 1
     assert len(list(tmp_path.iterdir())) == 3
-    assert sum(path.stat().st_size for path in tmp_path.glob("*")) < 2000
+    assert sum(path.stat().st_size for path in tmp_path.glob("*")) < 70_000
 
 
 def test_only_the_owner_may_read_and_write(tmp_path: Path) -> None:
@@ -428,14 +428,14 @@ def test_rows_that_are_cut_off_end_the_epoch(tmp_path: Path) -> None:
 
 
 def test_series_beyond_the_bound_are_left_out_and_counted(tmp_path: Path) -> None:
-    totals = SharedTotals(tmp_path, "shop", most_bytes=32 + 3 * 64)
+    totals = SharedTotals(tmp_path, "shop", most_bytes=3 * 204)
     for i in range(5):
-        totals.counter(("calls", str(i))).add(1)
+        totals.days(("days", str(i))).add((Day(20_000, 1, 1.0, 1.0, 1.0, 1.0),))
     assert totals.flush()
-    assert len(values(totals, "calls")) == 3
+    assert len(values(totals, "days")) == 3
     assert totals.problems == {"no_room": 2}
     (rows,) = tmp_path.glob("*.totals")
-    assert rows.stat().st_size == 32 + 3 * 64
+    assert rows.stat().st_size == 65_536 + 3 * 204
 
 
 def test_the_number_of_gauges_is_bounded_as_well(tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_the_number_of_gauges_is_bounded_as_well(tmp_path: Path) -> None:
     assert totals.flush()
     assert 10 < len(values(totals, "memory")) < 90
     assert totals.problems["no_room"] == 100 - len(values(totals, "memory"))
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4000
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 65_536 + 4000
 
 
 def test_rows_made_while_a_snapshot_is_read_are_no_damage(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_rows_made_while_a_snapshot_is_read_are_no_damage(tmp_path: Path) -> Non
 
 
 def test_a_histogram_that_finds_no_more_room_stays_as_it_is(tmp_path: Path) -> None:
-    totals = SharedTotals(tmp_path, "shop", most_bytes=1000)
+    totals = SharedTotals(tmp_path, "shop", most_bytes=500)
     row = totals.histogram(("duration",), (1.0,))
     row.add(HistogramValue(1, 2.0, 2.0, 2.0, [0, 1], 0, Native(8, 256, [1])))
     assert totals.flush()
@@ -494,7 +494,7 @@ print(json.dumps([flushed, seen, [sample.value for sample in totals.read().rows(
 """
 
 
-@pytest.mark.parametrize("limit", [150, 1000, 2000, 2500, 3000, 5000])
+@pytest.mark.parametrize("limit", [150, 65_536, 66_000, 66_816, 67_000, 67_535])
 def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, limit: int) -> None:
     result = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path), str(limit)],
@@ -558,35 +558,17 @@ def test_a_process_stopped_with_the_lock_delays_others_and_stops_nobody(tmp_path
     assert values(totals, "calls") == {("order",): 1.0}
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # what of the standard library was interrupted
+# Of what of the standard library was interrupted.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_flush_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    class Interrupt(Exception):  # noqa: N818
-        pass
-
-    def interrupt(*_: object) -> None:
-        raise Interrupt
-
     totals, other = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
     counters = [totals.counter(("calls", str(i))) for i in range(100)]
-    interrupted = 0
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for round_ in range(200):
-            for counter in counters:
-                counter.add(1)
-            try:
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.00001 * (round_ % 200 + 1))
-                    totals.flush()
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-            except Interrupt:
-                interrupted += 1
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted > 10
+
+    def record() -> None:
+        for counter in counters:
+            counter.add(1)
+
+    assert interrupted(200, record, totals.flush) > 10
     assert totals.flush()
     assert set(values(totals, "calls").values()) == {200.0}
     other.counter(("calls", "0")).add(1)
@@ -594,8 +576,61 @@ def test_a_flush_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp
     assert not totals.problems
 
 
+def test_a_signal_handler_that_flushes_and_reads_in_between_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    totals, other = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    counters = [totals.counter(("calls", str(i))) for i in range(100)]
+    handled = 0
+
+    def handle(*_: object) -> None:
+        nonlocal handled
+        counters[handled % 100].add(1)
+        handled += 1
+        totals.flush()
+        assert sum(values(totals, "calls").values()) <= handled + rounds * 100
+
+    rounds = 0
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        for rounds in range(1, 301):
+            for counter in counters:
+                counter.add(1)
+            other.counter(("calls", "0")).add(0)
+            signal.setitimer(signal.ITIMER_REAL, 0.00001 * (rounds % 200 + 1))
+            totals.flush()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            other.flush()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert handled > 10
+    assert totals.flush()
+    assert sum(values(totals, "calls").values()) == 300 * 100 + handled
+    assert not totals.problems
+
+
+def test_a_child_that_is_forked_while_others_are_kept_from_joining_keeps_nobody_out(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    go_on, hold = os.pipe()
+    with totals._directory._locked():
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(hold)
+                os.read(go_on, 1)
+            finally:
+                os._exit(0)
+    try:
+        assert not SharedTotals(tmp_path, "shop").problems
+    finally:
+        os.close(hold)
+        os.close(go_on)
+        os.waitpid(child, 0)
+
+
 # ------------------------------------------------------------------------------------------------------ torn writes
-def test_a_write_that_ends_at_any_byte_leaves_the_old_value_or_the_new_one(tmp_path: Path) -> None:
+def test_a_writer_that_is_killed_at_any_byte_leaves_the_old_value_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     totals = SharedTotals(tmp_path, "shop")
     row = totals.histogram(("duration",), (1.0, 5.0))
     one = HistogramValue(1, 2.0, 2.0, 2.0, [0, 1, 0], 0, Native(0, 0, [1]))
@@ -604,46 +639,78 @@ def test_a_write_that_ends_at_any_byte_leaves_the_old_value_or_the_new_one(tmp_p
         totals.flush()
     (rows,) = tmp_path.glob("*.totals")
     before = rows.read_bytes()
-    row.add(one)
-    totals.flush()
-    after = rows.read_bytes()
-    start = next(i for i in range(len(before)) if before[i] != after[i])
+    written: list[tuple[int, int]] = []
+    pwrite = os.pwrite
+
+    def watched(descriptor: int, data: bytes, at: int) -> int:
+        written.extend(enumerate(data, at))
+        return pwrite(descriptor, data, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", watched)
+        row.add(one)
+        totals.flush()
+    journal = next(at for at in range(1, len(written)) if written[at][0] >= 65_536)  # its bytes come first
+    image = bytearray(before)
     seen = set()
-    for cut in range(start, len(after) + 1):
-        rows.write_bytes(after[:cut] + before[cut:])
+    for done, (at, byte) in enumerate([*written, (0, before[0])]):
+        rows.write_bytes(image)
         value = only(totals, "duration").value
         assert value.n == value.total / 2 == sum(value.buckets) == sum(value.native.counts)
-        seen.add(value.n)
-        rows.write_bytes(after[:cut] + before[cut:])
-        row.add(one)  # the next writer goes on from either
+        seen.add((value.n, done >= journal))
+        assert value.n == 3 or done >= journal
+        rows.write_bytes(image)
+        row.add(one)  # the next writer goes on from what the journal says, if that is whole
         totals.flush()
-        assert only(totals, "duration").value.n == value.n + 1
-    assert seen == {3, 4}
+        assert only(totals, "duration").value.n in ({5} if done >= journal else {4, 5})
+        image[at] = byte
+    assert seen == {(3, False), (3, True), (4, True)}
     assert not totals.problems
 
 
-def test_a_reader_that_is_overtaken_reads_again(tmp_path: Path) -> None:
-    """It has the old half from before one write and a half-written one from the next: the newest whole half is too old."""
-    totals = SharedTotals(tmp_path, "shop")
-    counter = totals.counter(("calls",))
-    (rows,) = tmp_path.glob("*.totals")
-    images = []
-    for _ in range(4):
-        counter.add(1)
-        totals.flush()
-        images.append(rows.read_bytes()[32:])
-    middle = len(images[0]) // 2
-    halves = slice(0, middle), slice(middle, None)
-    two, other = halves if images[1][halves[0]] != images[0][halves[0]] else halves[::-1]
-    overtaken = bytearray(images[1])  # 2, and in the other half 1, where 3 has been written meanwhile
-    overtaken[two] = images[3][two]  # and 4 is being written in the place of 2
-    overtaken[two.start + 16] ^= 0xFF
+def test_a_row_that_was_being_written_when_it_was_read_is_read_again(tmp_path: Path) -> None:
+    totals, other = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    for each in (totals, other):
+        each.counter(("calls",)).add(1)
+        assert each.flush()
     files, _ = totals._join()
-    entry = files.entries["counter", ("calls",)]
-    assert newest_half(overtaken, 0, entry.half, entry.seed) == (other.start, False)
-    stored = files.value(bytes(overtaken), entry, entry.offset)
+    (place,) = files.metrics["calls"].values()
+    torn = bytearray(files.snapshot())
+    torn[place.offset + 15] ^= 0xFF
+    other.counter(("calls",)).add(1)
+    assert other.flush()
+    (stored,) = files.values(bytes(torn), [place])
     assert stored is not None
-    assert stored[0] == 4.0
+    assert stored[0] == 3.0
+    assert not totals.problems
+
+
+def test_more_rows_at_once_than_the_journal_has_room_for(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    wide = HistogramValue(640, 640.0, 1.0, 1.0, [0, 640], 0, Native(8, 0, [2**40] * 640))
+    rows = [totals.histogram(("duration", str(i)), (1.0,)) for i in range(30)]
+    for _ in range(2):
+        for row in rows:
+            row.add(wide)
+        assert totals.flush()
+    assert [value.native.counts[639] for value in values(totals, "duration").values()] == [2**41] * 30
+    assert not totals.problems
+
+
+def test_what_cannot_be_added_does_not_hinder_more_rows_than_the_journal_has_room_for(tmp_path: Path) -> None:
+    wide = HistogramValue(640, 640.0, 1.0, 1.0, [0, 640], 0, Native(8, 0, [2**40] * 640))
+    other, totals = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
+    other.histogram(("duration", "of others"), (2.0,)).add(wide)
+    assert other.flush()
+    rows = [totals.histogram(("duration", name), (1.0,)) for name in ("of others", *map(str, range(30)))]
+    huge = totals.histogram(("size",), (1.0,))
+    for _ in range(2):
+        for row in rows:
+            row.add(wide)
+        huge.add(HistogramValue(2**70, 1.0, 1.0, 1.0, [0, 2**70]))
+        assert totals.flush()
+    assert [value.n for value in values(totals, "duration").values()] == [640] + [1280] * 30
+    assert totals.problems == {"other_buckets": 2, "not_storable": 2}
 
 
 def test_a_killed_move_to_a_larger_row_loses_nothing(tmp_path: Path) -> None:

@@ -105,10 +105,17 @@ def test_the_order_in_which_processes_add_does_not_matter(parts: list[tuple[list
 def test_a_histogram_is_unpacked_as_it_was_packed(some: list[float], scale: int) -> None:
     value = histogram_of(some, scale)
     layout = histogram_layout(BOUNDS).fitting(value)
-    assert layout.shape[2] in {0, 16, 32, 64, 128, 256, 512, 640}
+    assert layout.shape[2] in {0, 32, 64, 128, 256, 512, 1024, 2048, 4096}
     packed = layout.pack(value)
-    assert len(packed) == layout.size
+    assert len(packed) <= layout.size
     assert same(layout.unpack(b"before" + packed, 6), value)
+
+
+def test_a_histogram_with_large_counts_is_unpacked_as_it_was_packed() -> None:
+    for large in (2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**62):
+        value = HistogramValue(large, 1.5, 0.5, 1.0, [0, 1, large, 0], 0, Native(3, -5, array("q", [large, 0, 1])))
+        layout = histogram_layout(BOUNDS).fitting(value)
+        assert same(layout.unpack(layout.pack(value), 0), value)
 
 
 day_values = st.lists(st.tuples(st.integers(20_000, 20_003), st.integers(-(10**6), 10**6)), min_size=1, max_size=40)
@@ -123,7 +130,7 @@ def test_days_add_up_exactly(recorded: list[tuple[int, int]], random: object) ->
     total: tuple[Day, ...] = ()
     for process in processes:
         total = DAYS.plus(total, process)
-    for found in DAYS.unpack(DAYS.pack(total), 0):
+    for found in DAYS.unpack(DAYS.pack(total).ljust(DAYS.size, b"\0"), 0):
         mine = [value for day, value in recorded if day == found.day]
         assert found == (found.day, len(mine), sum(mine), sum(v * v for v in mine), min(mine), max(mine))
     assert {found.day for found in total} == {day for day, _ in recorded}
@@ -169,7 +176,7 @@ def test_exemplars_that_do_not_fit_are_the_oldest() -> None:
     text = "x" * 100
     exemplars = tuple(Exemplar(bucket, 1.0, 100 - bucket, (("trace_id", text),)) for bucket in range(10))
     packed = EXEMPLARS.pack(exemplars)
-    assert len(packed) == EXEMPLARS.size == 512
+    assert len(packed) <= EXEMPLARS.size == 512
     assert EXEMPLARS.unpack(packed, 0) == exemplars[:3]
 
 

@@ -1,4 +1,4 @@
-"""One behaviour for every source: this process, Prometheus with classic and with native histograms,
+"""One behaviour for every source: this process, another one of its directory, Prometheus with classic and with native histograms,
 VictoriaMetrics that scrapes and that is pushed to.
 """
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from tests.servers import QueryServer, Servers, VictoriaMetrics
 
-SOURCES = ("local", "prometheus", "prometheus-native", "victoria-metrics", "victoria-metrics-otlp")
+SOURCES = ("local", "local-shared", "prometheus", "prometheus-native", "victoria-metrics", "victoria-metrics-otlp")
 
 
 @pytest.fixture(scope="module")
-def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
+def subjects(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subject]]:
     """Every source, after the calls were recorded and scraped, or pushed."""
     with closing(Runtime(Settings(strict=True))) as runtime, ExitStack() as stack:
         endpoint = runtime.serve(port=0)
@@ -49,7 +49,13 @@ def subjects(session_servers: Servers) -> Iterator[dict[str, Subject]]:
         receiver = session_servers.victoria_metrics(flags=["-opentelemetry.usePrometheusNaming"])
         push(receiver, stack)
         servers["victoria-metrics-otlp"] = receiver
-        found = {"local": Subject("local", runtime, 0.0)}
+        shared = [
+            stack.enter_context(closing(Runtime(Settings(strict=True, multiprocess_directory=directory))))
+            for directory in [tmp_path_factory.mktemp("shared")] * 2
+        ]
+        record(shared[0].advanced, shared[0].basic)
+        shared[0].recorder.share({})
+        found = {"local": Subject("local", runtime, 0.0), "local-shared": Subject("local-shared", shared[1], 0.0)}
         for name, server in servers.items():
             server.wait_for(
                 'sum(feature_usage_total{outcome="success"})', lambda rows: rows and rows[0]["value"][1] == "11"
@@ -81,7 +87,7 @@ def subject(request: pytest.FixtureRequest, subjects: dict[str, Subject]) -> Sub
 def test_every_result_says_where_it_comes_from_and_what_it_covers(subject: Subject) -> None:
     before = datetime.now(timezone.utc)
     result = subject.advanced.get_feature_usage_stats("chat", hours=2)
-    assert result["source"] == ("local" if subject.name == "local" else "prometheus")
+    assert result["source"] == ("local" if subject.name in {"local", "local-shared"} else "prometheus")
     start, end = (datetime.fromisoformat(result["window"][edge]) for edge in ("start", "end"))
     assert start < end
     assert abs((end - before).total_seconds()) < 60
@@ -107,8 +113,8 @@ def test_results_of_every_source_are_of_the_types_that_getters_name(subject: Sub
 def test_percentiles_are_called_estimates_unless_they_come_from_this_process(subject: Subject) -> None:
     result = subject.advanced.get_satisfaction_metrics("chat")
     estimates = {f"{field}_score" for field in ("min", "max", "stddev", "p50", "p95", "p99")}
-    assert set(result["estimated"]) == (set() if subject.name == "local" else estimates)
-    assert subject.advanced.get_comprehensive_dashboard("chat")["exact"] is (subject.name == "local")
+    assert set(result["estimated"]) == (set() if subject.name in {"local", "local-shared"} else estimates)
+    assert subject.advanced.get_comprehensive_dashboard("chat")["exact"] is (subject.name in {"local", "local-shared"})
 
 
 def test_satisfaction(subject: Subject) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +19,17 @@ from otel_metrics.exporter.push import otlp_reader
 from otel_metrics.promql import PROMETHEUS, VICTORIAMETRICS
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
+from tests.command import COMMAND, Running, environment
+from tests.pages import snippets
 from tests.querying import pushed
-from tests.servers import scraping, version
+from tests.servers import fetch, scraping, version, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from otel_metrics.settings import Temporality
-    from tests.engines import QueryServer
+    from tests.engines import QueryServer, VictoriaMetrics
     from tests.servers import Servers
 
 # The distribution's Prometheus is built without the receiver.
@@ -142,3 +149,74 @@ def test_victoria_metrics_ranges_are_read(servers: Servers) -> None:
 def test_deltas_to_victoria_metrics_are_rejected(pushing: Callable[..., Runtime]) -> None:
     with pytest.raises(ConfigurationError, match="collector with the processor deltatocumulative"):
         pushing("http://victoria-metrics:8428/opentelemetry/v1/metrics", "delta")
+
+
+SHOP = """
+import sys
+from otel_metrics import get_advanced_metrics, serve
+
+for n in range(10):
+    get_advanced_metrics().record_feature_usage("chat", "ask", 100.0 + n, success=True)
+if sys.argv[1:]:
+    print(serve(port=0).url)
+    sys.stdin.readline()
+"""
+
+
+class TestManagedServices:
+    """The lines of docs/deploying.md, against a server that asks for a user and a password, as these services do."""
+
+    @pytest.fixture
+    def service(self, servers: Servers, tmp_path: Path) -> VictoriaMetrics:
+        (tmp_path / "shop.py").write_text(SHOP)
+        (tmp_path / "token").write_text("TOKEN\n")
+        who = ["-httpAuth.username=INSTANCE", "-httpAuth.password=TOKEN", "-forceFlushAuthKey=now"]
+        return servers.victoria_metrics(flags=[*who, "-opentelemetry.usePrometheusNaming"])
+
+    @staticmethod
+    def lines(language: str, part: str, service: VictoriaMetrics) -> str:
+        """Return the snippet of the page that has ``part``, with the server's addresses."""
+        page = [each for each in snippets("docs/deploying.md") if each.language == language and not each.not_run]
+        (text,) = (each.text for each in page if part in each.text)
+        for theirs, ours in (
+            ("https://otlp-gateway-ZONE.grafana.net/otlp", "/opentelemetry"),
+            ("https://prometheus-ZONE.grafana.net/api/prom/push", "/api/v1/write"),
+            ("https://prometheus-ZONE.grafana.net/api/prom", "/prometheus"),
+        ):
+            text = text.replace(theirs, service.url + ours)
+        return re.sub(r"(?m)^\$ ", "", text)
+
+    @staticmethod
+    def run(folder: Path, script: str) -> str:
+        path = os.pathsep.join([str(COMMAND.parent), os.environ["PATH"]])
+        variables = environment(PATH=path, COLUMNS="100")
+        done = subprocess.run(
+            ["sh", "-e", "-c", script],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    def read_back(self, folder: Path, service: VictoriaMetrics) -> None:
+        script = self.lines("console", "OTM_PROMETHEUS_URL", service)
+        flush = f"{service.url}/internal/force_flush?authKey=now"
+        ten = r"(?m)^ +ask +10 +0 +100 % +104\.5"
+        wait_until(lambda: fetch(flush) == b"" and re.search(ten, self.run(folder, script)), what="10 uses of chat")
+
+    def test_what_is_pushed(self, service: VictoriaMetrics, tmp_path: Path) -> None:
+        self.run(tmp_path, self.lines("console", "OTM_OTLP", service))
+        self.read_back(tmp_path, service)
+
+    def test_what_is_written(self, service: VictoriaMetrics, servers: Servers, tmp_path: Path) -> None:
+        with Running("shop.py", "serve", program=[sys.executable], cwd=tmp_path) as shop:
+            config = yaml.safe_load(scraping([shop.wait_for(r"http://(\S+)/metrics")]))
+            config |= yaml.safe_load(self.lines("yaml", "basic_auth", service))
+            (written,) = config["remote_write"]
+            written["basic_auth"]["password_file"] = str(tmp_path / "token")
+            written["queue_config"] = {"batch_send_deadline": "100ms"}  # five seconds otherwise
+            servers.prometheus(yaml.safe_dump(config))
+            self.read_back(tmp_path, service)

@@ -98,7 +98,7 @@ def main() -> None:
         while not stop.is_set():
             exposed()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     threads.append(threading.Thread(target=scrape))
     for thread in threads:
         thread.start()

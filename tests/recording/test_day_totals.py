@@ -9,6 +9,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_metrics.catalogue import DayKey
 from otel_metrics.recording import ticker
@@ -55,7 +56,7 @@ def days(clock: Clock) -> Days:
 
 def seen(days: Days) -> dict[str, list[float]]:
     """What a scrape would see: day -> count and sum."""
-    return {day: [totals.count, totals.total] for _, day, totals in days.observations()}
+    return {labels["day"]: [totals.count, totals.total] for labels, totals in days.observations()}
 
 
 def daily_samples(runtime: Runtime) -> dict[tuple[str, str], float]:
@@ -170,7 +171,7 @@ class Night(Clock):
         self.running = 0.0
         self.oversleeps = 0.0
 
-    def rounds(self, tick: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def rounds(self, tick: Callable[[float], object], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         """Return what a ticker's thread does again and again: tick if it is time to, then wait."""
         made: Ticker[None] = Ticker(1.0, self, tick, lambda _: None)
         monkeypatch.setattr(ticker, "time", self)
@@ -257,7 +258,7 @@ def test_sums_are_those_of_the_values() -> None:
     values = [chance.lognormvariate(0, 3) for _ in range(100_000)]
     for start in range(0, len(values), 64):
         days.sink(KEY).fold(batch(*values[start : start + 64]), clock())
-    ((_, _, totals),) = days.observations()
+    ((_, totals),) = days.observations()
     assert (totals.count, totals.low, totals.high) == (len(values), min(values), max(values))
     assert totals.total == pytest.approx(math.fsum(values), rel=1e-12)
     assert totals.squares == pytest.approx(math.fsum(value * value for value in values), rel=1e-12)
@@ -282,3 +283,30 @@ def test_what_is_recorded_right_before_midnight_is_flushed_into_its_day() -> Non
     }
     assert found["previous"] == [7, pytest.approx(0.014), pytest.approx(7 * 4e-6), 0.002, 0.002]
     assert found["current"] == [5, pytest.approx(0.020), pytest.approx(5 * 16e-6), 0.004, 0.004]
+
+
+def test_a_reader_that_pushes_sees_the_same_days_and_units_as_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    pushes = InMemoryMetricReader()
+    monkeypatch.setattr("otel_metrics.runtime._push", lambda _: [pushes])
+    clock = Clock("2024-02-29T23:00:00")
+    runtime = Runtime(Settings(clock=clock, strict=True))
+    try:
+        runtime.advanced.record_performance_metric("shop", "api", "order", 2.0, "s")
+        scraped = daily_samples(runtime)
+        clock.now += 2 * HOUR
+        runtime.advanced.record_performance_metric("shop", "api", "order", 4.0, "s")
+        scraped |= daily_samples(runtime)
+        data: Any = pushes.get_metrics_data()
+        pushed = {
+            (point.attributes.get("day"), metric.name.replace(".", "_")): point.value
+            for scope in data.resource_metrics[0].scope_metrics
+            for metric in scope.metrics
+            if metric.name.startswith(("feature.daily", "feature.performance.unit"))
+            for point in metric.data.data_points
+        }
+    finally:
+        runtime.close()
+    assert pushed.pop((None, "feature_performance_unit_info")) == 1
+    assert pushed == scraped
+    assert scraped["previous", "feature_daily_max"] == 2.0
+    assert scraped["current", "feature_daily_max"] == 4.0

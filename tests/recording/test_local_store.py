@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
 import random
+import struct
 import threading
 import tracemalloc
+import zlib
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,12 +20,14 @@ from otel_metrics.catalogue import OPTIMIZATION_AFTER, PERFORMANCE_DURATION, USA
 from otel_metrics.querying.statistics import RecordedValues
 from otel_metrics.recording.local_store import LocalStore
 from otel_metrics.recording.ring_buffer import KEEP, _size
+from otel_metrics.recording.shared_store import _packed, _unpacked
 from otel_metrics.recording.sinks import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_metrics.querying.statistics import Statistics
+    from otel_metrics.recording.local_store import Entry
     from otel_metrics.recording.ring_buffer import CounterRing, HistogramRing
 
 DAY = 86_400
@@ -93,6 +98,11 @@ def test_exactly_the_time_that_is_called_covered_is_covered(
         counter.fold(rows(number), clock.now)
         seen += [(clock.now, value) for value in values]
     clock.now += later
+    _check(window, clock, seen, back, length)
+
+
+def _check(window: LocalStore, clock: Clock, seen: list[tuple[float, float]], back: list[float], length: float) -> None:
+    """Ask a store for several times, and see whether it knows exactly what was seen in the time that it calls covered."""
     for ago in back:
         start = clock.now - ago
         asked = max(start, window.born, clock.now - KEEP), min(start + length, clock.now)
@@ -111,6 +121,115 @@ def test_exactly_the_time_that_is_called_covered_is_covered(
                 if wanted:
                     assert found.min == min(wanted)  # type: ignore[union-attr]
                     assert found.max == max(wanted)  # type: ignore[union-attr]
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    events=EVENTS,
+    turns=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=60, max_size=60),
+    back=st.lists(st.floats(1, 2.5 * DAY), min_size=1, max_size=5),
+    length=st.floats(1, 2 * DAY),
+    budgets=st.tuples(st.sampled_from([2**26, 30_000, 1]), st.sampled_from([2**26, 30_000, 3_000, 1])),
+)
+def test_so_it_is_where_several_stores_are_emptied_into_one(
+    events: list[tuple[float, int]],
+    turns: list[tuple[int, bool]],
+    back: list[float],
+    length: float,
+    budgets: tuple[int, int],
+) -> None:
+    clock = Clock(START + 1234.5)
+    together = LocalStore(clock, budgets[1])
+    stores = [LocalStore(clock, budgets[0], emptied=True) for _ in range(3)]
+    seen: list[tuple[float, float]] = []
+    for (pause, number), (which, emptied) in zip(events, turns, strict=False):
+        clock.now += pause
+        values = [random.random() for _ in range(number)]
+        stores[which].histogram(PERFORMANCE_DURATION, LABELS).fold(batch(values), clock.now)
+        stores[which].counter(USAGE, {"feature": "chat"}).fold(rows(number), clock.now)
+        seen += [(clock.now, value) for value in values]
+        if emptied:
+            _move(stores[which], together)
+    for store in stores:
+        _move(store, together)
+        assert _moved(store) == []
+    _check(together, clock, seen, back, length)
+    another = LocalStore(clock, budgets[1])
+    another.born = together.born
+    another.take_in(_unpacked(_packed(together.entries())) or ())
+    _check(another, clock, seen, back, length)
+
+
+ANYTHING = st.sampled_from(
+    [-1, 0, 1, 7, 60, 9, 2**31 - 1, 2**62, 10**400, 0.5, -1e300, float("nan"), float("inf"), None, True, "x"]
+)
+SKETCH = st.fixed_dictionaries(
+    {
+        "moments": st.lists(ANYTHING, min_size=5, max_size=5),
+        "bits": ANYTHING,
+        "bins": st.lists(st.tuples(ANYTHING, ANYTHING), max_size=2),
+    }
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    pieces=st.lists(st.tuples(ANYTHING, ANYTHING, ANYTHING | SKETCH), min_size=1, max_size=3),
+    sound=st.lists(st.booleans(), min_size=3, max_size=3),
+    values=st.lists(st.sampled_from([1.0, -2.5, float("nan"), float("inf"), -float("inf")]), max_size=9),
+    kind=st.sampled_from(["counter", "histogram"]),
+)
+@example([(0, 60, {"moments": [1, 1.0, 0.0, 1.0, 1.0], "bits": 2**30, "bins": [(7, 1)]})], [True], [], "histogram")
+@example([(0, 60, {"moments": [0, 1.0, 0.0, 1.0, 1.0], "bits": 8, "bins": [(7, 1)]})], [True], [], "histogram")
+@example([(0, 60, {"moments": [1, 1.0, 0.0, 1.0, 1.0], "bits": 8, "bins": [(2**30, 1)]})], [True], [], "histogram")
+@example([(10**400, 10**400 + 60, 1)], [False], [], "counter")
+@example([(0, 60, 2)], [True], [float("inf"), -float("inf")], "histogram")
+def test_numbers_of_somebody_elses_making_break_no_getter(
+    pieces: list[tuple[Any, Any, Any]], sound: list[bool], values: list[float], kind: str
+) -> None:
+    clock = Clock(86_400.0)
+    store = LocalStore(clock, 1)
+    metric = USAGE if kind == "counter" else PERFORMANCE_DURATION
+    placed = [(60, 120, each[2]) if fits else each for each, fits in zip(pieces, sound, strict=False)]
+    text = zlib.compress(json.dumps([[kind, metric.name, ["a"] * len(metric.label_names), placed]]).encode())
+    for _ in range(2):
+        store.take_in(_unpacked(struct.pack("<I", len(text)) + text + array("d", values).tobytes()) or ())
+    store.take_in(_unpacked(_packed(store.entries())) or ())
+    covered = store.covered([metric], 0.0, clock.now)
+    for _, parts in store.values(PERFORMANCE_DURATION, *covered):
+        RecordedValues(tuple(parts)).statistics()
+    for _, amount in store.counts(USAGE, *covered):
+        int(amount)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.binary(), st.recursive(st.none() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=4)))
+def test_a_record_of_somebody_elses_making_is_none(anything: bytes, content: Any) -> None:
+    for record in (anything, zlib.compress(json.dumps(content).encode())):
+        assert _unpacked(record) is None
+
+
+def _moved(store: LocalStore) -> list[Entry]:
+    found: list[Entry] = []
+    store.take_out(found)
+    return found
+
+
+def _move(store: LocalStore, other: LocalStore) -> None:
+    other.take_in(_unpacked(_packed(_moved(store))) or ())
+
+
+@pytest.mark.parametrize("number", [1, 40_000])
+def test_what_could_not_be_moved_is_there_the_next_time(number: int) -> None:
+    clock = Clock()
+    store = LocalStore(clock, emptied=True)
+    store.histogram(PERFORMANCE_DURATION, LABELS).fold(batch([1.0] * number), clock.now)
+    store.counter(USAGE, {"feature": "chat"}).fold(rows(3), clock.now)
+    store.take_in(_moved(store))
+    hour = int(clock.now) // 3600 * 3600
+    store.take_in([("counter", USAGE.name, ("search", "", "", "", ""), [(hour, hour + 3600, 1.0)])])
+    assert [name for _, name, _, _ in _moved(store)] == [PERFORMANCE_DURATION.name, USAGE.name, USAGE.name]
+    assert _moved(store) == []
 
 
 def test_yesterday_is_there_in_whole_until_today_ends() -> None:

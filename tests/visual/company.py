@@ -22,9 +22,9 @@ NOW = datetime(2025, 11, 19, 15, 20, tzinfo=timezone.utc).timestamp()
 """When every picture is taken: on a Wednesday afternoon in the past, so that any machine may store it."""
 
 RECENT = 6.25 * HOUR
-"""How long before ``NOW`` there is a scrape a minute; before that there is one in ``RARELY`` seconds."""
+"""How long before ``NOW`` there is a scrape a minute; before that there is usually one in ``RARELY`` seconds."""
 
-RARELY = HOUR
+RARELY = 15 * MINUTE
 
 _COUNTED = re.compile(r"\w+_(?:total|bucket|count|sum)\{")
 
@@ -68,6 +68,34 @@ TWENTY_FOUR = tuple(
 )
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What is unusual about a feature for a while: all of it from the beginning, or growing over ``rise`` seconds."""
+
+    feature: str
+    begin: float
+    end: float = NOW
+    rise: float = 0
+    slower: float = 1
+    """Times."""
+    failing: float = 0
+    """More, as a share of uses."""
+    unloved: float = 0
+    """Stars fewer."""
+    worse: float = 0
+    """Less accurate."""
+    silent: bool = False
+
+    def strength(self, now: float) -> float:
+        """How much of it there is, as a share."""
+        return min(1.0, (now - self.begin) / self.rise) if self.rise else 1.0
+
+
+def of_chat(begin: float, end: float = NOW) -> Trouble:
+    """Return what the chat assistant goes through: slow, failing, unloved, learning worse."""
+    return Trouble("chat-assistant", begin, end, slower=3.2, failing=0.25, unloved=1.9, worse=0.1)
+
+
 @dataclass
 class Process:
     """One process of the company, from its start to its end (unix time)."""
@@ -77,10 +105,13 @@ class Process:
     died: float
     features: tuple[Feature, ...] = FOUR
     instance: str = "10.0.0.11:9464"
-    incidents: Iterable[tuple[float, float]] = ()
+    troubles: Iterable[Trouble] = ()
     idle_from: float = math.inf
+    disk_fills_from: float = math.inf
     scrape: float = MINUTE
     """Seconds between recent scrapes."""
+    rarely: float = RARELY
+    """Seconds between scrapes before."""
 
     now: float = field(init=False)
 
@@ -100,7 +131,7 @@ class Process:
         while self.now < self.died:
             before = self.now
             recent = NOW - RECENT
-            step, end = (self.scrape, self.died) if before >= recent else (RARELY, min(recent, self.died))
+            step, end = (self.scrape, self.died) if before >= recent else (self.rarely, min(recent, self.died))
             scrape = min((before // step + 1) * step, end)
             self._work_until(scrape)
             yield scrape, "".join(self._stored(_exposed(page), stored, labels, before, scrape))
@@ -114,6 +145,8 @@ class Process:
             series, _, value = line.rpartition(" ")
             if series.startswith("process_start_time_seconds"):
                 value = repr(self.born)
+            elif series.startswith("otel_metrics_scrape_duration_seconds"):
+                value = "0.005"  # not of this machine
             elif line.startswith(("#", "python_", "process_")) or value == "NaN":
                 continue
             if series not in stored:
@@ -125,7 +158,7 @@ class Process:
             count += 1
         yield f"up{{{labels}}} 1 {scrape:.0f}\n"
         yield f"scrape_duration_seconds{{{labels}}} 0.006 {scrape:.0f}\n"
-        yield f"scrape_samples_scraped{{{labels}}} {count} {scrape:.0f}\n"
+        yield f"scrape_samples_scraped{{{labels}}} {round(count, -2)} {scrape:.0f}\n"
 
     def _work_until(self, end: float) -> None:
         begin, chance = self.now, self._chance
@@ -137,19 +170,25 @@ class Process:
         for moment, feature in sorted(moments, key=lambda pair: pair[0]):
             if moment < self.idle_from:
                 self.now = moment
-                self._use(feature)
+                trouble = self._trouble(feature)
+                if not (trouble and trouble.silent):
+                    self._use(feature, trouble)
         self.now = end
         if begin // (10 * MINUTE) != end // (10 * MINUTE) and end < self.idle_from:
             self._look_after(end)
 
-    def _in_trouble(self, feature: Feature) -> bool:
-        return feature.name == "chat-assistant" and any(start <= self.now < end for start, end in self.incidents)
+    def _trouble(self, feature: Feature) -> Trouble | None:
+        return next(
+            (each for each in self.troubles if each.feature == feature.name and each.begin <= self.now < each.end), None
+        )
 
-    def _use(self, feature: Feature) -> None:
-        chance, metrics, trouble = self._chance, otel_metrics.get_advanced_metrics(), self._in_trouble(feature)
+    def _use(self, feature: Feature, trouble: Trouble | None) -> None:
+        chance, metrics = self._chance, otel_metrics.get_advanced_metrics()
         action = chance.choice(feature.actions)
-        duration = chance.lognormvariate(math.log(feature.duration), 0.5) * (3.2 if trouble else 1)
-        failed = chance.random() < (0.25 if trouble else feature.failing)
+        slower = 1 + (trouble.slower - 1) * trouble.strength(self.now) if trouble else 1
+        duration = chance.lognormvariate(math.log(feature.duration), 0.5) * slower
+        failed = chance.random() < feature.failing + (trouble.failing if trouble else 0)
+        breaks = trouble is not None and trouble.failing > 0
         error = chance.choice(feature.errors) if failed else None
         device = chance.choice(("web", "ios", "android")) if feature.name == "search" else None
         metrics.record_feature_usage(
@@ -161,10 +200,10 @@ class Process:
                 feature.name, "latency", "database", chance.lognormvariate(2.5, 0.7), "ms"
             )
         if error is not None:
-            weights = (1, 6, 3, 0) if trouble else (0, 3, 5, 2)
+            weights = (1, 6, 3, 0) if breaks else (0, 3, 5, 2)
             (severity,) = chance.choices(("critical", "error", "warning", "info"), weights)
             attempted = chance.random() < 0.7
-            recovered = attempted and chance.random() < (0.35 if trouble else 0.85)
+            recovered = attempted and chance.random() < (0.35 if breaks else 0.85)
             impact = {"critical": "high", "error": "medium"}.get(severity, "low")
             metrics.record_error(
                 feature.name,
@@ -175,7 +214,7 @@ class Process:
                 impact_level=impact,
             )
         if chance.random() < 0.15:
-            score = min(5, max(1, round(chance.gauss(feature.score - (1.9 if trouble else 0), 0.8))))
+            score = min(5, max(1, round(chance.gauss(feature.score - (trouble.unloved if trouble else 0), 0.8))))
             metrics.record_satisfaction(feature.name, "overall", score, scale="1-5")
 
     def _look_after(self, now: float) -> None:
@@ -185,13 +224,16 @@ class Process:
         metrics.record_resource_utilization("cpu", "host", min(98, 15 + 60 * load + chance.gauss(0, 3)))
         used = 5.1 + 2.2 * load
         metrics.record_resource_utilization("memory", "host", used / 8 * 100, 8192, used * 1024, "MB")
-        disk = min(97, 84 + 1.6 * (now - NOW) / DAY)
+        # Twelve percent an hour, once it fills.
+        disk = min(97, 84 + 1.6 * (now - NOW) / DAY + 12 * max(0.0, now - self.disk_fills_from) / HOUR)
         metrics.record_resource_utilization("disk", "/var/lib/index", disk, 200, 2 * disk, "GB")
         metrics.record_performance_metric("search", "memory_usage", "heap", 340 + 160 * load, "MB")
         metrics.record_performance_metric("search", "throughput", "requests", 0.5 * load + 0.01, "per_second")
         for feature in self.features:
             if feature.accuracy and chance.random() < 0.5:
-                accuracy = min(0.999, chance.gauss(feature.accuracy - (0.1 if self._in_trouble(feature) else 0), 0.01))
+                trouble = self._trouble(feature)
+                usual = feature.accuracy - (trouble.worse if trouble else 0)
+                accuracy = min(0.999, chance.gauss(usual, 0.01))
                 metrics.record_learning_effectiveness(
                     feature.name, "online", accuracy, accuracy - 0.05, chance.randint(40, 400), chance.gauss(0.01, 0.03)
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class Drawn:
     kinds: list[tuple[str, str]]
     """(panel's title, kind of trouble), kinds as in ``MEANINGS``."""
     text: str
-    """What can be read in the panels, a line each."""
+    """What can be read in the panels, a line each, and below it a grid of its colours (``look.js``)."""
     queries: int
     slowest: int
     """Milliseconds."""
@@ -94,7 +95,14 @@ def _drawn(answer: dict[str, Any]) -> Drawn:
         answer["name"],
         [f"{panel or 'page'}: {MEANINGS[kind]}: {what}" for panel, kind, what in seen],
         [(panel, kind) for panel, kind, _ in seen],
-        "".join(f"{panel['title']} | {' · '.join(panel['words'])}\n" for panel in answer["panels"]),
+        "".join(_told(panel) for panel in answer["panels"]),
         len(queries),
         max(queries, default=0),
     )
+
+
+def _told(panel: dict[str, Any]) -> str:
+    # A process's name ends in what is drawn by lot.
+    words = re.sub(r"-[0-9a-f]{8}\b", "-…", " · ".join(panel["words"]))
+    colours = f"    {panel['colours']}\n" if panel["colours"] else ""
+    return f"{panel['title']} | {words}\n{colours}"

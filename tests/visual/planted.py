@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_metrics.assets.dashboards import texts
+from tests.dialects import CLASSIC
 from tests.visual import states
+from tests.visual.company import LEVELS
 from tests.visual.drawing import Picture, draw
+from tests.visual.grafana import Grafana, check
 from tests.visual.past import running
+from tests.visual.standin import StandIn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,3 +129,11 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
         panel("table", "no table", target("vector(1) > 1", form="table"), CALM, {"showHeader": True}),
     )
     assert seen(tmp_path, fine) == set()
+
+
+def test_the_queries_of_every_panel_are_answered_as_grafana_is_asked_them() -> None:
+    """Not by a Grafana: by a stand-in that puts them to a real Prometheus as its documentation says (``grafana.py``)."""
+    dashboards = {name: json.loads(text) for name, text in texts(CLASSIC, levels=LEVELS).items()}
+    states.built("busy")
+    with running(states.server("busy")) as server, contextlib.closing(StandIn()) as stand_in:
+        assert check(Grafana(stand_in.url, "Bearer secret"), server.url, dashboards) == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.command import otel_metrics
 from tests.dialects import CLASSIC, rules
 from tests.importing import old
 from tests.servers import ROOT, Servers, fetch, routing_to, wait_until
-from tests.visual.company import DAY, HOUR, LEVELS, MINUTE, NOW, RECENT, TWENTY_FOUR, Process
+from tests.visual.company import DAY, FOUR, HOUR, LEVELS, MINUTE, NOW, RECENT, TWENTY_FOUR, Process, Trouble, of_chat
 from tests.visual.past import Past
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 SCRAPES = {"fresh": 15}
 """Seconds between the recent scrapes of states that have not one a minute."""
+
+BEGINS = {"imported": "now-16d"}
+"""Where the period begins that is drawn of states which have nothing recent."""
 
 CACHE = ROOT / ".cache/visual/states"
 SOURCES = (
@@ -48,13 +53,13 @@ def _fresh(past: Past) -> None:
 
 def _busy(past: Past) -> None:
     """Nine days, some deployments, one incident a day ago; for an hour now the chat assistant is in trouble again."""
-    incidents = [(NOW - 28 * HOUR, NOW - 26 * HOUR), (NOW - HOUR, NOW)]
+    troubles = [of_chat(NOW - 28 * HOUR, NOW - 26 * HOUR), of_chat(NOW - HOUR)]
     _record(
         past,
-        Process("a1", NOW - 9 * DAY, NOW - 3.2 * DAY, incidents=incidents),
-        Process("a2", NOW - 3.2 * DAY, NOW - 5 * HOUR, incidents=incidents),
-        Process("a3", NOW - 5 * HOUR, NOW, incidents=incidents),
-        Process("b1", NOW - 2 * HOUR, NOW, instance="10.0.0.12:9464", incidents=incidents),
+        Process("a1", NOW - 9 * DAY, NOW - 3.2 * DAY, troubles=troubles),
+        Process("a2", NOW - 3.2 * DAY, NOW - 5 * HOUR, troubles=troubles),
+        Process("a3", NOW - 5 * HOUR, NOW, troubles=troubles),
+        Process("b1", NOW - 2 * HOUR, NOW, instance="10.0.0.12:9464", troubles=troubles),
     )
 
 
@@ -79,6 +84,23 @@ def _empty(_: Past) -> None:
     """Nothing at all."""
 
 
+CONTENT = tuple(replace(feature, score=4.7) for feature in FOUR)
+"""Nobody burns an error budget before the incident."""
+
+
+def _incident(*troubles: Trouble, disk_fills_from: float = math.inf) -> Callable[[Past], None]:
+    """A day and a half of work, with one thing that goes wrong in the last hours."""
+
+    def state(past: Past) -> None:
+        _record(
+            past,
+            Process("d1", NOW - 1.5 * DAY, NOW - 5 * HOUR, CONTENT, rarely=4 * MINUTE),
+            Process("d2", NOW - 5 * HOUR, NOW, CONTENT, troubles=troubles, disk_fills_from=disk_fills_from),
+        )
+
+    return state
+
+
 STATES: dict[str, Callable[[Past], None]] = {
     "busy": _busy,
     "fresh": _fresh,
@@ -87,6 +109,14 @@ STATES: dict[str, Callable[[Past], None]] = {
     "imported": _imported,
     "many": _many,
 }
+INCIDENTS: dict[str, Callable[[Past], None]] = {
+    "incident-1": _incident(Trouble("checkout", NOW - 50 * MINUTE, failing=0.35)),
+    "incident-2": _incident(Trouble("search", NOW - 3 * HOUR, rise=3 * HOUR, slower=9)),
+    "incident-3": _incident(Trouble("recommendations", NOW - 2.2 * HOUR, unloved=2.2)),
+    "incident-4": _incident(Trouble("chat-assistant", NOW - 1.9 * HOUR, silent=True)),
+    "incident-5": _incident(disk_fills_from=NOW - 1.7 * HOUR),
+}
+"""One thing each, whose names do not tell it: whoever sees a picture should. Drawn when asked for."""
 
 
 def built(state: str) -> Path:
@@ -100,7 +130,7 @@ def built(state: str) -> Path:
         for other in [*CACHE.glob(f"{state}-*"), CACHE / f".{state}"]:
             shutil.rmtree(other, ignore_errors=True)
         past = Past(CACHE / f".{state}")
-        STATES[state](past)
+        (STATES | INCIDENTS)[state](past)
         past.folder.rename(folder)
     return folder
 
@@ -138,9 +168,11 @@ def _servers() -> list[tuple[float, str]]:
                 f"scrape_duration_seconds{{{labels}}} 0.004",
                 f"scrape_samples_scraped{{{labels}}} 500",
             ]
-            for name, own, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.MULTILINE):
-                if _OF_SERVERS.match(name) and value != "NaN":
+            for name, own, told in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.MULTILINE):
+                if _OF_SERVERS.match(name) and told != "NaN":
                     named = own.replace(folder, "/etc/prometheus/rules")
+                    # The same on every machine.
+                    value = len(named) % 10 / 10 if name == "prometheus_rule_group_last_duration_seconds" else told
                     lines.append(f"{name}{{{named}{',' if named else ''}{labels}}} {value}")
     return [
         (when, "".join(f"{line} {when}\n" for line in lines)) for when in range(int(NOW - RECENT), int(NOW) + 1, MINUTE)

@@ -2,29 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import runbook, uids
-from otel_metrics.assets.dashboards.model import address
-from otel_metrics.assets.dashboards.panels import GREY, RED, Bound, Column, stat, table
-from otel_metrics.assets.dashboards.queries import count
-from otel_metrics.assets.service_levels.levels import SERVICE_LEVEL
+from otel_metrics.assets.dashboards.model import COLUMNS, address, began, located, override
+from otel_metrics.assets.dashboards.panels import (
+    AMBER,
+    GREEN,
+    GREY,
+    RED,
+    Bound,
+    Column,
+    absent,
+    fixed,
+    stat,
+    table,
+)
+from otel_metrics.assets.dashboards.queries import chosen, count
 from otel_metrics.assets.telemetry_alerts import HEARTBEAT_SEVERITY
 from otel_metrics.catalogue import FEATURE
-from otel_metrics.promql import Series, aggregate, call, equal, like, relabel, unequal
+from otel_metrics.promql import Series, aggregate, binary, call, equal, like, unequal
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Json, Panel
     from otel_metrics.assets.scope import Labels
     from otel_metrics.promql import Expression
 
-FIRING: Final = Series(
-    "ALERTS",
-    (equal("alertstate", "firing"), unequal("severity", HEARTBEAT_SEVERITY), like(FEATURE, f"${FEATURE.name}|")),
-)
-"""Alerts on chosen features, and on what has no feature; without the heartbeat, which always fires."""
+_FIRING: Final = Series("ALERTS", (equal("alertstate", "firing"),))
+_PAGES: Final = equal("severity", "critical")
+_TOLD: Final = unequal("severity", HEARTBEAT_SEVERITY)
+"""Also a severity of somebody else's rules: where one alert is counted, no line may say that none fires."""
 
-_BEGAN: Final = Series("ALERTS_FOR_STATE", FIRING.matchers[1:])
+ON_FEATURES: Final = _FIRING.where(chosen(FEATURE))
+SILENT: Final = ON_FEATURES.where(equal("alertname", "FeatureSilent"))
+CLOCK: Final = "time:ddd HH:mm"
+"""The unit of a moment that is not long ago: the viewer's clock, as below every graph."""
+
+
+def since() -> Expression:
+    """Return when the trouble of each chosen feature began, in milliseconds since 1970: with its first alert that pages, else with
+    the first of the others.
+    """
+    by = (FEATURE.name,)
+    pages, all_ = (aggregate("min", by, began(chosen(FEATURE), *which)) for which in ((_PAGES,), ()))
+    return (pages | all_) * 1000
+
+
+def trouble(scope: Labels) -> Panel:
+    """Return the first trouble in one line: what, where, since when; an alert that pages comes before all others."""
+    here = like(FEATURE, f"${FEATURE.name}|")
+    pages, all_ = (aggregate("bottomk", (), 1, began(severity, here)) for severity in (_PAGES, _TOLD))
+    none = "no alert fires"
+    panel = stat(
+        "Trouble",
+        "The first alert that pages, in red; without one, the first other one, in amber. Since when its condition has been there. "
+        "More says what to do about it; the others are in the list.",
+        located(binary(pages, "or", all_, "on ()") * 1000, scope),
+        "time:[since] ddd HH:mm",
+        name="{{severity}}: {{alertname}}, {{where}}",
+        none=none,
+        width=COLUMNS - 4,
+    )
+    return replace(
+        panel,
+        height=3,
+        defaults={**panel.defaults, **fixed(AMBER), "mappings": [absent(none, GREEN)]},
+        options={**panel.options, "colorMode": "background_solid", "wideLayout": True},
+        overrides=(override("/^critical:/", fixed(RED), matcher="byRegexp"),),
+    ).look(uids.RUNBOOK)
 
 
 def firing_count(names: str = "") -> Panel:
@@ -32,49 +78,62 @@ def firing_count(names: str = "") -> Panel:
     return stat(
         "Alerts firing now",
         "Of the alerts that Prometheus holds, without the heartbeat. Pending ones are in the list.",
-        count(_of(FIRING, names)),
+        count(_of(_FIRING, names)),
         bound=Bound(1),
     )
 
 
-def alert_table(scope: Labels, names: str = "", *, width: int = 9, height: int = 9, name: int = 224) -> Panel:
-    """Return what fires or is about to, where in the ``scope`` and for how long; ``names`` is a pattern, ``name`` the width of a name."""
+def alert_table(scope: Labels, names: str = "", *, width: int = 10, height: int = 9, name: int = 216) -> Panel:
+    """Return what fires or is about to, where in the ``scope`` and since when; ``names`` is a pattern, ``name`` the width of a name."""
+    told = (("firing critical", "critical", RED), ("firing warning", "warning", AMBER))
+    firing = {value: {"text": text, "color": color, "index": n} for n, (value, text, color) in enumerate(told)}
+    waiting = {"pattern": "pending .+", "result": {"text": "pending", "color": GREY, "index": len(told)}}
     state: Json = {
-        "mappings": [
-            {"type": "value", "options": {"1": {"text": "firing", "color": RED, "index": 0}}},
-            {
-                "type": "special",
-                "options": {"match": "null+nan", "result": {"text": "pending", "color": GREY, "index": 1}},
-            },
-        ],
+        "mappings": [{"type": "value", "options": firing}, {"type": "regex", "options": waiting}],
         "custom.cellOptions": {"type": "color-background", "mode": "basic"},
         "custom.align": "center",
+        "custom.width": 76,
+        # The label's own text is longer than what is shown of it: rows would be two lines high.
+        "custom.wrapText": False,
     }
     panels = {alert: {"text": str(number), "index": number} for alert, number in runbook.numbers().items()}
     alone = address(uids.RUNBOOK, "viewPanel=panel-${__data.fields.Runbook.text}")
+    nowhere = {"legend": True, "tooltip": True, "viz": True}
     return table(
         "Alerts, firing and pending",
-        "For how long its condition has been there; a pending alert waits whether it lasts. The name of an alert leads to what to do about it.",
-        {"alertname": "Alert", "where": "Where", "runbook": "Runbook"},
-        [
-            Column("State", _named(_of(FIRING, names), scope), width=76, more=tuple(state.items())),
-            Column("For", call("time") - _named(_of(_BEGAN, names), scope), "s", decimals=0, width=84),
-        ],
+        "Firing alerts by severity, and since when their conditions have been there; a pending alert waits whether it lasts. The name "
+        "of an alert leads to what to do about it.",
+        {"alertname": "Alert", "where": "Where", "state": "State", "runbook": "Runbook"},
+        [Column("Since", _since(names, scope), CLOCK, width=84)],
         links={"Alert": ("What to do", alone)},
         widths={"Alert": name},
-        hidden={"Runbook": {"mappings": [{"type": "value", "options": panels}]}},
+        more={
+            "State": state,
+            "Runbook": {"mappings": [{"type": "value", "options": panels}], "custom.hideFrom": nowhere},
+        },
         none="no alert is firing or pending",
         sort="State",
+        ascending=True,
         width=width,
         height=height,
     )
 
 
 def _of(alerts: Series, names: str) -> Series:
-    return alerts.where(like("alertname", names) if names else "")
+    """Return alerts on chosen features, and on what has no feature; without the heartbeat, which always fires."""
+    which = like("alertname", names) if names else _TOLD
+    return alerts.where(which, like(FEATURE, f"${FEATURE.name}|"))
 
 
-def _named(alerts: Expression, scope: Labels) -> Expression:
-    """Return one series for each alert, and for each application, feature and service level that it is about."""
-    where = call("label_join", alerts, "where", " ", *scope, FEATURE.name, SERVICE_LEVEL)
-    return aggregate("max", ("alertname", "where", "runbook"), relabel(where, "runbook", "$1", "alertname", "(.+)"))
+def _since(names: str, scope: Labels) -> Expression:
+    """Return when the conditions of alerts came, in milliseconds since 1970, for each feature, service level or resource of an
+    application that it is about; with state and severity, by which rows are sorted, and with the name once more for the link to the runbook.
+    """
+    conditions = Series("ALERTS_FOR_STATE")
+    alerts: Expression = (
+        binary(_of(Series("ALERTS"), names), "*", conditions, "ignoring (alertstate) group_left ()") * 1000
+    )
+    alerts = located(alerts, scope)
+    for label, parts in (("state", ("alertstate", "severity")), ("runbook", ("alertname",))):
+        alerts = call("label_join", alerts, label, " ", *parts)
+    return aggregate("min", ("alertname", "where", "state", "runbook"), alerts)

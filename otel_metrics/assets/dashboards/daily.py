@@ -59,14 +59,9 @@ def _at_midnight(column: Series, days_later: int = 0) -> Expression:
     return last_over(column.over("23h", offset=f"-{23 + 24 * days_later}h30m"))
 
 
-def _sum_of_day() -> Expression:
-    """Return the sum of the values of a day; imported days have no series of it."""
-    return _row(_COUNT) * _at_midnight(Series(DAILY_TABLE["avg_value"].series))
-
-
 def _last_day(series: str, *matchers: str) -> Expression:
-    """Return a column of the last full day, without the name that would keep rows apart."""
-    return aggregate("max", DAILY_KEY, last_over(_row(series, *matchers).every("1d", "1d", offset=_SETTLED)))
+    """Return a column of the last full day."""
+    return _days(_row(series, *matchers), "1d", "last_over_time")
 
 
 def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
@@ -74,9 +69,9 @@ def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
     return last_over(_row(series, *matchers, days_later=1).every("1d", "1d", offset=offset))
 
 
-def _week(of_day: Expression, operator: str = "sum_over_time", *, before: bool = False) -> Expression:
-    """Return what an operator makes of the last seven full days, or of the seven before."""
-    return call(operator, of_day.every("7d", "1d", offset="169h30m" if before else _SETTLED))
+def _days(of_day: Expression, window: str, operator: str = "sum_over_time", *, offset: str = _SETTLED) -> Expression:
+    """Return what an operator makes of the last full days."""
+    return call(operator, of_day.every(window, "1d", offset=offset))
 
 
 def dashboard(_values: Values) -> Dashboard:
@@ -96,7 +91,7 @@ def dashboard(_values: Values) -> Dashboard:
         (
             Section("", tuple(_day(*unit) for unit in _UNITS)),
             Section("Today so far", (_today(),), folded=True),
-            Section("This week against last", (_days(), _weeks()), folded=True),
+            Section("This week against last", (_over_days(), _weeks()), folded=True),
         ),
         period=f"now-{_MONTH}",
         refresh="",
@@ -115,7 +110,7 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
             Column("Count", _last_day(_COUNT, rows), width=76),
             Column(
                 "Average over days",
-                aggregate("max", DAILY_KEY, _each_day(DAILY_TABLE["avg_value"].series, rows)),
+                _each_day(DAILY_TABLE["avg_value"].series, rows),
                 trend=True,
                 width=84,
             ),
@@ -124,14 +119,15 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
                     column.title,
                     _last_day(column.series, rows),
                     unit,
-                    width=80 if column.name in {"stddev", "max_value"} else 72,
+                    # Two decimals of a share: 0.00985 % would need more room than a number of any other unit.
+                    decimals=2 if unit == "percentunit" else None,
+                    width=84 if unit == "bytes" else 80 if column.name in {"stddev", "max_value"} else 72,
                 )
                 for column in others.values()
             ),
         ],
         menu=_MENU,
         widths={**_WIDTHS, "Type": 130} if unit == "none" else {"Type": _WIDTHS["Type"]},
-        unseen=() if unit == "none" else ("unit",),
         none="no full day yet: rows are complete an hour and a half after midnight UTC",
         sort="Count",
         height=height,
@@ -161,7 +157,7 @@ def _today() -> Panel:
     )
 
 
-def _days() -> Panel:
+def _over_days() -> Panel:
     return lines(
         "Values per day, and those of the same day a week before",
         "All chosen metrics together; the same weekday one above the other.",
@@ -177,13 +173,14 @@ def _days() -> Panel:
 
 
 def _weeks() -> Panel:
-    count, count_before = _week(_row(_COUNT)), _week(_row(_COUNT), before=True)
-    average, average_before = _week(_sum_of_day()) / count, _week(_sum_of_day(), before=True) / count_before
-    days, days_before = (_week(_row(_COUNT), "count_over_time", before=before) for before in (False, True))
-    fortnight = call("count_over_time", _row(_COUNT).every("14d", "1d", offset=_SETTLED))
+    count, before = _row(_COUNT), f"7d{_SETTLED}"
+    # Each filters one side: what has the same labels is divided.
+    every_count = _at_midnight(Series(_COUNT))
+    total = count * _at_midnight(Series(DAILY_TABLE["avg_value"].series))
+    change = _days(count, "7d") / _days(every_count, "7d", offset=before) - 1
 
-    def whole(change: Expression) -> Expression:
-        return (change - 1).also(fortnight.equals(14), on=DAILY_KEY)
+    def average(offset: str) -> Expression:
+        return _days(total, "7d", offset=offset) / _days(every_count, "7d", offset=offset)
 
     return table(
         "The last seven full days against the seven before, in the unit of each row",
@@ -191,14 +188,18 @@ def _weeks() -> Panel:
         "of a week do not follow from those of its days, so there are none.",
         {**_LABELS, **_UNIT},
         [
-            Column("Days", days, width=60),
-            Column("Days before", days_before, width=96),
-            Column("Count", count),
-            Column("Count before", count_before),
-            Column("Change of count", whole(count / count_before), "percentunit", decimals=1),
-            Column("Average", average, "none"),
-            Column("Average before", average_before, "none"),
-            Column("Change of average", whole(average / average_before.differs(0)), "percentunit", decimals=1),
+            Column("Days", _days(count, "7d", "count_over_time"), width=60),
+            Column("Days before", _days(count, "7d", "count_over_time", offset=before), width=96),
+            Column("Count", _days(count, "7d")),
+            Column("Count before", _days(count, "7d", offset=before)),
+            Column(
+                "Change of count",
+                change & _days(every_count, "14d", "count_over_time").equals(14),
+                "percentunit",
+                decimals=1,
+            ),
+            Column("Average", average(_SETTLED), "none"),
+            Column("Average before", average(before), "none"),
         ],
         menu=_MENU,
         widths=_WIDTHS,

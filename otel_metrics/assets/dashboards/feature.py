@@ -7,26 +7,38 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.alerts import alert_table, firing_count
 from otel_metrics.assets.dashboards.model import ONE_FEATURE, Dashboard, Section
-from otel_metrics.assets.dashboards.panels import BEFORE, Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import (
+    BEFORE,
+    NOT_SCRAPED,
+    WHEN_OVER,
+    Column,
+    counts,
+    lines,
+    over_time,
+    stat,
+    table,
+)
 from otel_metrics.assets.dashboards.queries import (
+    FAILING,
     MANY,
-    NOW,
+    PERIOD,
     RESPONSE_TIMES,
     SLOW,
+    STEP,
     UNLOVED,
     WEEK,
     added,
+    average,
+    bars,
     failures,
-    hour_of_errors,
     hour_of_response_times,
     hour_of_satisfaction,
-    in_each_step,
+    hour_of_success,
     per_minute,
     recorded,
-    success,
     success_rate,
 )
-from otel_metrics.assets.recording import DURATION_1H, DURATION_P95_5M, SATISFACTION_1H, USES_5M
+from otel_metrics.assets.recording import DURATION_1H, DURATION_P95_5M, ERRORS_1H, SATISFACTION_1H, USES_5M
 from otel_metrics.catalogue import (
     ACTION,
     ERROR_TYPE,
@@ -57,7 +69,7 @@ def dashboard(values: Values) -> Dashboard:
         (
             Section("", _tiles()),
             Section("Rate, errors, duration", _red()),
-            Section("Errors, users, learning", _more(values)),
+            Section("Errors, users, learning", _more()),
             Section("In this period", _tables(values)),
         ),
         refresh="1m",
@@ -71,16 +83,17 @@ def _tiles() -> tuple[Panel, ...]:
         stat(
             "Errors, 1 h",
             "Exact. Red where FeatureErrorsHigh fires.",
-            aggregate("max", (), hour_of_errors()),
+            aggregate("max", (), recorded(ERRORS_1H)),
             bound=MANY,
             none="none known",
         ).look(uids.ERRORS),
         stat(
             "Success, 1 h",
-            "Of the uses whose outcome is known. No alert judges it.",
-            success(()),
+            "Of the uses whose outcome is known, exact. Red where FeatureFailuresHigh fires.",
+            aggregate("min", (), hour_of_success()),
             "percentunit",
-            none="no uses",
+            bound=FAILING,
+            none="few or none",
             decimals=1,
         ).look(uids.USAGE),
         stat(
@@ -123,11 +136,12 @@ def _red() -> tuple[Panel, ...]:
             ],
             "none",
             low=0,
+            none=NOT_SCRAPED,
         ),
         lines(
             "Share of uses that fail",
-            "Of the uses whose outcome is known, over half an hour.",
-            [over_time(failures(()), _NOW), over_time(failures((), offset=WEEK), BEFORE)],
+            "Of the uses of the last hour whose outcome is known, exact.",
+            [over_time(failures(), _NOW), over_time(failures(offset=WEEK), BEFORE)],
             "percentunit",
             low=0,
         ),
@@ -147,13 +161,13 @@ def _red() -> tuple[Panel, ...]:
     )
 
 
-def _more(values: Values) -> tuple[Panel, ...]:
+def _more() -> tuple[Panel, ...]:
     score = recorded(SATISFACTION_1H)
     return (
         counts(
-            "Errors by severity, per ten minutes",
-            "Bars are longer than ten minutes where the period is long.",
-            [over_time(added(ERRORS, in_each_step, (SEVERITY.name,)), "{{severity}}")],
+            "Errors by severity, per quarter of an hour",
+            f"Exact. {WHEN_OVER} Bars are longer where the period is long.",
+            [over_time(bars(ERRORS, (SEVERITY.name,)), "{{severity}}")],
         ),
         lines(
             "Average satisfaction of the last hour",
@@ -166,15 +180,15 @@ def _more(values: Values) -> tuple[Panel, ...]:
         ),
         lines(
             "Learning: accuracy and confidence",
-            "Means of ten minutes: confidence far above accuracy is misplaced.",
+            "Means of a quarter of an hour: confidence far above accuracy is misplaced.",
             [
-                over_time(values.of(LEARNING_ACCURACY, NOW).average(), "accuracy"),
-                over_time(values.of(LEARNING_CONFIDENCE, NOW).average(), "confidence"),
+                over_time(average(LEARNING_ACCURACY, STEP), "accuracy"),
+                over_time(average(LEARNING_CONFIDENCE, STEP), "confidence"),
             ],
             "percentunit",
             soft_low=0.5,
             high=1,
-            interval="10m",
+            interval="15m",
         ),
     )
 
@@ -185,22 +199,22 @@ def _tables(values: Values) -> tuple[Panel, ...]:
     return (
         table(
             "Actions in this period",
-            "Exact.",
+            f"Exact. {WHEN_OVER}",
             {"action": "Action"},
             [
-                Column("Uses", added(USAGE, values.period, actions), width=76),
-                Column("Success", success_rate(values.period, actions), "percentunit", decimals=1, width=80),
-                Column("Average", values.of(USAGE_DURATION, values.period, actions).average(), "s", width=90),
+                Column("Uses", added(USAGE, PERIOD, actions), width=76),
+                Column("Success", success_rate(PERIOD, actions), "percentunit", decimals=1, width=80),
+                Column("Average", average(USAGE_DURATION, PERIOD, actions), "s", width=90),
             ],
-            width=8,
+            width=7,
             height=8,
         ),
         table(
             "Errors in this period",
-            "Exact.",
+            f"Exact. {WHEN_OVER}",
             {"error_type": "Type", "severity": "Severity"},
-            [Column("Errors", added(ERRORS, values.period, errors) > 0, width=76)],
-            none="no errors in this period",
+            [Column("Errors", added(ERRORS, PERIOD, errors) > 0, width=76)],
+            none="no errors counted in this period so far",
             width=7,
             height=8,
         ),

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.assets import uids
-from otel_metrics.assets.scope import SCOPE
-from otel_metrics.catalogue import CALL, FEATURE, LABEL, RESOURCE_NAME, SERIES
-from otel_metrics.promql import Series, like, pretty, series, unequal
+from otel_metrics.assets.scope import SCOPE, variable
+from otel_metrics.assets.service_levels.levels import SERVICE_LEVEL
+from otel_metrics.catalogue import CALL, FEATURE, LABEL, RESOURCE_NAME, RESOURCE_TYPE, SERIES
+from otel_metrics.promql import Series, aggregate, binary, call, equal, like, pretty, series, unequal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ COLUMNS: Final = 24
 TAG: Final = "otel-metrics"
 GENERATED: Final = "otel-metrics-generated"
 DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
-NO_DATA: Final = "nothing in this period"
+NO_DATA: Final = "nothing counted in this period so far"
 _SAME_TAB: Final[Json] = {"icon": "external link", "targetBlank": False}
 
 
@@ -72,25 +73,24 @@ class Rows:
     """Label -> heading."""
     columns: Mapping[str, str]
     """Grafana's name -> heading."""
-    unseen: tuple[str, ...]
-    """Labels that are in every row, and told elsewhere."""
     menu: Menu
     """Where the name of a feature leads."""
 
     def _own(self, scope: Labels) -> dict[str, str]:
         return {label: label.capitalize() for label in _beside([*self.labels], scope)}
 
-    def organized(self, scope: Labels) -> Json:
-        """Return what names the columns and puts them in order, those of the scope after the first."""
+    def transformations(self, scope: Labels) -> list[Json]:
+        """Return what joins the rows, names the columns and puts them in order, those of the scope after the first."""
         first, *others = self.labels
         named = {name: self.labels[name] for name in others}
         renamed = {first: self.labels[first], **self._own(scope), **named, **self.columns}
-        options = {
-            "excludeByName": dict.fromkeys(("Time", "__name__", *self.unseen), True),
-            "indexByName": {name: place for place, name in enumerate(renamed)},
-            "renameByName": renamed,
-        }
-        return {"id": "organize", "options": options}
+        order = {name: place for place, name in enumerate(renamed)}
+        return [
+            # Other labels, and the names of metrics, would keep rows apart.
+            {"id": "filterFieldsByName", "options": {"include": {"names": [*renamed]}}},
+            {"id": "merge", "options": {}},
+            {"id": "organize", "options": {"indexByName": order, "renameByName": renamed}},
+        ]
 
     def overrides(self, scope: Labels) -> list[Json]:
         """Return the widths of the scope's columns, and the links of features' names, each for its own application."""
@@ -131,6 +131,8 @@ class Panel:
     """A period of the panel's own, back from the end, whatever the dashboard's is."""
     interval: str = ""
     """The least step."""
+    number: int = 0
+    """Its number in links, where it is not counted with the others, so that theirs stay; 0 where it is."""
 
     def look(self, uid: str) -> Panel:
         """Return the panel with a link to a dashboard that says more."""
@@ -141,7 +143,7 @@ class Panel:
         scope = () if self.of_servers else scope
         overrides, transformations = list(self.overrides), list(self.transformations)
         if self.rows:
-            transformations.append(self.rows.organized(scope))
+            transformations += self.rows.transformations(scope)
             overrides += self.rows.overrides(scope)
         body: Json = {
             "id": number,
@@ -207,7 +209,7 @@ class Dashboard:
         """Return the file that Grafana provisions, with a variable for each label of the scope."""
         several = all(variable.several for variable in self.variables)
         chosen = [
-            Variable(label, label.capitalize(), self.known, several=several).body(scope[:n])
+            Variable(label, label.capitalize(), self.known, name=label, several=several).body(scope[:n])
             for n, label in enumerate(scope)
         ]
         body: Json = {
@@ -235,7 +237,7 @@ class Dashboard:
                 },
                 _link("Runbook", "What to do when an alert fires", uids.RUNBOOK, scope),
             ],
-            "annotations": {"list": [_starts(scope), *([_began(self.alerts, scope)] if self.alerts else [])]},
+            "annotations": {"list": [_starts(scope), *(_marks(self.alerts, scope) if self.alerts else ())]},
             "templating": {
                 "list": [_DATASOURCE_VARIABLE, *chosen, *(variable.body(scope) for variable in self.variables)]
             },
@@ -249,9 +251,12 @@ def address(uid: str, *variables: str) -> str:
     return f"/d/{uid}?" + "&".join(["${__url_time_range}", "${datasource:queryparam}", *variables])
 
 
+def onward(uid: str, scope: Labels) -> str:
+    """Return the link to a dashboard for the same applications and features as well."""
+    return address(uid, *(f"${{{name}:queryparam}}" for name in (*scope, FEATURE.name)))
+
+
 def _link(title: str, tooltip: str, uid: str, scope: Labels) -> Json:
-    """Return a link to a dashboard, for the same applications and features as well."""
-    same = (f"${{{name}:queryparam}}" for name in (*scope, FEATURE.name))
     return {
         "type": "link",
         "title": title,
@@ -261,7 +266,7 @@ def _link(title: str, tooltip: str, uid: str, scope: Labels) -> Json:
         "keepTime": False,
         **_SAME_TAB,
         "tooltip": tooltip,
-        "url": address(uid, *same),
+        "url": onward(uid, scope),
     }
 
 
@@ -298,8 +303,8 @@ def _placed(sections: tuple[Section, ...], scope: Labels) -> list[Json]:
         for panel in section.panels:
             if x + panel.width > COLUMNS:
                 x, top, height = 0, top + height, 0
-            into.append(panel.body(number, x, top, scope))
-            x, height, number = x + panel.width, max(height, panel.height), number + 1
+            into.append(panel.body(panel.number or number, x, top, scope))
+            x, height, number = x + panel.width, max(height, panel.height), number + (not panel.number)
         if not section.folded:
             y = top + height
     return placed
@@ -328,10 +333,34 @@ def _starts(scope: Labels) -> Json:
     return _event("Process starts", "blue", scoped(started, scope) * 1000, "{{job}} started", "{{instance}}")
 
 
-def _began(alerts: str, scope: Labels) -> Json:
-    began = Series("ALERTS_FOR_STATE", (like("alertname", alerts), like(FEATURE, f"${FEATURE.name}|")))
-    about = _legend(f"{{{{{FEATURE.name}}}}}", scope)
-    return _event("Alerts", "red", scoped(began, scope) * 1000, "{{alertname}}", f"began: {about}")
+def began(*matchers: str) -> Expression:
+    """Return when the conditions of alerts that fire came, in seconds since 1970. One that was only pending is no event."""
+    firing = Series("ALERTS", (equal("alertstate", "firing"),))
+    return binary(Series("ALERTS_FOR_STATE", matchers), "and", firing, "ignoring (alertstate)")
+
+
+def located(alerts: Expression, scope: Labels) -> Expression:
+    """Return alerts with the label ``where``, made of what they are about: in a title, Grafana shows the name of a label that is not there.
+
+    A level of service is among it: that its budget burns says by its name alone what is wrong.
+    """
+    parts = (*scope, FEATURE.name, SERVICE_LEVEL, RESOURCE_TYPE.name, RESOURCE_NAME.name)
+    return call("label_join", alerts, "where", " ", *parts)
+
+
+_ABOUT: Final = (FEATURE.name, RESOURCE_TYPE.name, RESOURCE_NAME.name)
+"""Labels of what trouble is about."""
+
+
+def _marks(alerts: str, scope: Labels) -> tuple[Json, ...]:
+    """Return marks where trouble began: the first of its alerts, by name, as a dozen lines would hide what they mark."""
+
+    def first(name: str, color: str, severity: str) -> Json:
+        which = (like("alertname", alerts), equal("severity", severity), like(FEATURE, f"${FEATURE.name}|"))
+        moments = scoped(aggregate("bottomk", _ABOUT, 1, began(*which)), scope) * 1000
+        return _event(name, color, located(moments, scope), "{{alertname}}: {{where}}", "trouble began")
+
+    return first("Alerts that page", "red", "critical"), first("Other alerts", "orange", "warning")
 
 
 # ---------------------------------------------------------------------------------------------------------- variables
@@ -346,6 +375,8 @@ class Variable:
     selector: Series
     name: str = ""
     """Where it is not the label's."""
+    everything: str = ".*"
+    """What `All` matches."""
     several: bool = True
     """Whether more than one value may be chosen, and all of them."""
     hidden: bool = False
@@ -354,8 +385,8 @@ class Variable:
     def body(self, scope: Labels) -> Json:
         """Return the JSON of the variable, for what is chosen of the scope."""
         query = f"label_values({scoped(self.selector, scope)}, {self.label})"
-        name = self.name or self.label
-        several: Json = {"allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}}
+        name = self.name or variable(self.label)
+        several: Json = {"allValue": self.everything, "current": {"text": ["All"], "value": ["$__all"]}}
         return {
             "name": name,
             "label": self.title,
@@ -373,7 +404,9 @@ class Variable:
         }
 
 
-FEATURES: Final = Variable(FEATURE.name, "Feature", Series("", (like("__name__", "feature_.+"), unequal(FEATURE, ""))))
+FEATURES: Final = Variable(
+    FEATURE.name, "Feature", Series("", (like("__name__", "feature_.+"), unequal(FEATURE, ""))), everything=".+"
+)
 HIDDEN_FEATURES: Final = replace(FEATURES, hidden=True)
 """Of a dashboard that has nothing to do with features: links lead on with the same ones."""
 ONE_FEATURE: Final = replace(FEATURES, several=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import uids
+from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import Column, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import NOW, chosen, latest
+from otel_metrics.assets.dashboards.panels import NONE_SO_FAR, WHEN_OVER, Column, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.queries import PERIOD, STEP, average, chosen, latest, measured, most_averages
 from otel_metrics.catalogue import (
     FEATURE,
     IMPACT_CATEGORY,
@@ -15,7 +16,6 @@ from otel_metrics.catalogue import (
     OPTIMIZATION_AFTER,
     OPTIMIZATION_BEFORE,
     OPTIMIZATION_CHANGE,
-    OPTIMIZATION_ID,
     OPTIMIZATION_USER_IMPACT,
     OPTIMIZATION_VALUE,
 )
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _KEY: Final = (FEATURE.name, IMPACT_CATEGORY.name)
 _LEGEND: Final = "{{feature}} {{impact_category}}"
+_ALERTS: Final = "FeatureOptimization.+"
 _WHERE: Final = chosen(IMPACT_CATEGORY)
 
 
@@ -35,29 +36,31 @@ def dashboard(values: Values) -> Dashboard:
     return Dashboard(
         uids.OPTIMIZATION,
         "otel_metrics / Optimization",
-        "What did a change bring? Of what record_optimization_impact and the basic collector recorded. Nothing is judged: "
-        "whether less is better depends on what was measured.",
+        "What did a change bring? Of what record_optimization_impact and the basic collector recorded. Colours judge "
+        "nothing: whether less is better depends on what was measured; FeatureOptimizationWorse knows it of four categories.",
         (FEATURES, Variable(IMPACT_CATEGORY.name, "Category", selector)),
         (
-            Section("", (*_tiles(values), _each(), _categories(values))),
-            Section("Over time", _curves(values)),
+            Section("", (*_tiles(), _each(), _categories())),
+            Section("Over time", _curves()),
+            Section("Alerts", (alert_table(values.scope, _ALERTS, width=24, height=6, name=260),)),
         ),
+        alerts=_ALERTS,
     )
 
 
-def _tiles(values: Values) -> tuple[Panel, ...]:
+def _tiles() -> tuple[Panel, ...]:
     return (
         stat(
             "Optimizations measured in this period",
-            "Exact.",
-            values.of(OPTIMIZATION_CHANGE, values.period, (), _WHERE).count(),
-            none="none",
+            f"Exact. {WHEN_OVER}",
+            measured(OPTIMIZATION_CHANGE, PERIOD, (), _WHERE),
+            none=NONE_SO_FAR,
             width=12,
         ),
         stat(
             "Average impact on users in this period",
             "Mean of the scores from 0 % to 100 %, exact.",
-            values.of(OPTIMIZATION_USER_IMPACT, values.period, (), _WHERE).average(),
+            average(OPTIMIZATION_USER_IMPACT, PERIOD, (), _WHERE),
             "percentunit",
             none="no score",
             decimals=1,
@@ -67,9 +70,7 @@ def _tiles(values: Values) -> tuple[Panel, ...]:
 
 
 def _each() -> Panel:
-    key = (*_KEY, OPTIMIZATION_ID.name)
-    before = latest(OPTIMIZATION_BEFORE, key, chosen(FEATURE), _WHERE)
-    after = latest(OPTIMIZATION_AFTER, key, chosen(FEATURE), _WHERE)
+    before, after = (latest(each, _WHERE) for each in (OPTIMIZATION_BEFORE, OPTIMIZATION_AFTER))
     return table(
         "Each optimization, before and after",
         "The last measurement of each in this period, in the unit that the caller recorded.",
@@ -85,16 +86,17 @@ def _each() -> Panel:
     )
 
 
-def _categories(values: Values) -> Panel:
-    each = values.of(OPTIMIZATION_CHANGE, values.period, _KEY, _WHERE)
-    impact = values.of(OPTIMIZATION_USER_IMPACT, values.period, _KEY, _WHERE).average()
+def _categories() -> Panel:
+    impact = average(OPTIMIZATION_USER_IMPACT, PERIOD, _KEY, _WHERE)
     return table(
         "Optimizations in this period, by feature and category",
         "Counts and averages are exact.",
         {"feature": "Feature", "impact_category": "Category"},
         [
-            Column("Count", each.count(), width=60),
-            Column("Change", each.average() - 1, "percentunit", decimals=1, width=76),
+            Column("Count", measured(OPTIMIZATION_CHANGE, PERIOD, _KEY, _WHERE), width=80),
+            Column(
+                "Change", average(OPTIMIZATION_CHANGE, PERIOD, _KEY, _WHERE) - 1, "percentunit", decimals=1, width=76
+            ),
             Column("Impact on users", impact, "percentunit", decimals=1, width=90),
         ],
         menu=feature_menu(uids.OPTIMIZATION),
@@ -102,10 +104,10 @@ def _categories(values: Values) -> Panel:
     )
 
 
-def _curves(values: Values) -> tuple[Panel, ...]:
-    other = values.signed_average(OPTIMIZATION_VALUE, NOW, (FEATURE.name, METRIC_NAME.name))
-    change = values.most(OPTIMIZATION_CHANGE, NOW, _KEY, _WHERE) - 1
-    impact = values.most(OPTIMIZATION_USER_IMPACT, NOW, _KEY, _WHERE)
+def _curves() -> tuple[Panel, ...]:
+    other = average(OPTIMIZATION_VALUE, STEP, (FEATURE.name, METRIC_NAME.name))
+    change = most_averages(OPTIMIZATION_CHANGE, _KEY, _WHERE) - 1
+    impact = most_averages(OPTIMIZATION_USER_IMPACT, _KEY, _WHERE)
     return (
         lines(
             "Average change, per half hour",

@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.alerts import FIRING, alert_table, firing_count
+from otel_metrics.assets.dashboards.alerts import CLOCK, ON_FEATURES, SILENT, alert_table, firing_count, since, trouble
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section
-from otel_metrics.assets.dashboards.panels import Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import (
+    CLEAR,
+    NOT_SCRAPED,
+    OF_FEATURE,
+    OF_RESOURCE,
+    RED,
+    Bound,
+    Column,
+    counts,
+    lines,
+    over_time,
+    stat,
+    table,
+)
 from otel_metrics.assets.dashboards.queries import (
+    FAILING,
+    FULL,
     MANY,
-    NOW,
     RESPONSE_TIMES,
     SHOWN,
     SLOW,
     UNLOVED,
-    chosen,
-    hour_of_errors,
+    at_last,
+    bars,
+    failures,
+    fullest,
+    fullest_curves,
     hour_of_response_times,
     hour_of_satisfaction,
-    in_each_step,
+    hour_of_success,
+    most,
     only,
     per_minute,
     recorded,
-    success,
-    whole,
     worst,
 )
-from otel_metrics.assets.recording import DURATION_1H, ERRORS_5M, SATISFACTION_1H, USES_5M
+from otel_metrics.assets.recording import (
+    ACCURACY_1H,
+    DURATION_1H,
+    ERRORS_1H,
+    OUTCOMES_1H,
+    SATISFACTION_1H,
+    SEVERE,
+    USES_5M,
+)
 from otel_metrics.catalogue import (
     ERRORS,
     FEATURE,
-    LEARNING_ACCURACY,
-    RESOURCE_NAME,
-    RESOURCE_TYPE,
-    RESOURCE_UTILIZATION,
-    SEVERITY,
+    OUTCOME,
 )
-from otel_metrics.promql import aggregate, last_over, series, sum_by
+from otel_metrics.promql import aggregate, equal, sum_by
 
 if TYPE_CHECKING:
-    from otel_metrics.assets.dashboards.model import Panel
+    from otel_metrics.assets.dashboards.model import Json, Panel
     from otel_metrics.assets.dashboards.queries import Values
-    from otel_metrics.promql import Expression
 
 BY: Final = (FEATURE.name,)
-NAME: Final = "{{feature}}"
+_FEW: Final = 5
+"""Curves of a narrow graph, whose legend has no room for more names."""
+
 MENU: Final = (
     ("Everything about it", uids.FEATURE),
     ("Errors", uids.ERRORS),
@@ -58,140 +80,164 @@ MENU: Final = (
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
+    firing = replace(firing_count(), height=3).look(uids.TELEMETRY)
     return Dashboard(
         uids.OVERVIEW,
         "otel_metrics / Overview",
         "Who is in trouble, since when, what fires? Tiles and red cells are judged by the alerts, over the last hour.",
         (FEATURES,),
         (
-            Section("", (*tiles(), _features(), alert_table(values.scope))),
-            Section("Rate, errors, duration", _curves()),
-            Section("Users, learning, resources", _rest(values)),
+            Section("", (firing, trouble(values.scope))),
+            Section("The worst of the last hour", (*_tiles(), _features(), alert_table(values.scope))),
+            Section("Over time", (*_curves(), *_rest())),
         ),
         refresh="1m",
-        alerts="Feature.+",
+        alerts="(Feature|Resource).+",
     )
 
 
-def tiles() -> tuple[Panel, ...]:
+def _tiles() -> tuple[Panel, ...]:
     """Return the tiles: the worst feature of the last hour by each measure, as the alerts judge it."""
     errors, satisfaction, slow = thresholds.ERRORS, thresholds.SATISFACTION, thresholds.RESPONSE_TIME
+    failing, full = thresholds.FAILURES, thresholds.EXHAUSTED
     return (
-        firing_count().look(uids.TELEMETRY),
         stat(
-            "Most errors, 1 h",
+            "Most errors",
             f"Of the worst feature, exact. Red above {errors.bound:g}, where FeatureErrorsHigh fires.",
-            aggregate("topk", (), 1, hour_of_errors()),
+            aggregate("topk", (), 1, recorded(ERRORS_1H)),
             bound=MANY,
-            name=NAME,
-            none="no feature known",
+            name=OF_FEATURE,
+            none="no feature used",
+            width=5,
         ).look(uids.ERRORS),
         stat(
-            "Slowest, 1 h",
+            "Slowest",
             f"Average response time of the worst feature with {slow.events} of them. Red above {slow.bound:g} s, where "
             "FeatureResponseTimeHigh fires.",
             aggregate("topk", (), 1, hour_of_response_times()),
             "s",
             bound=SLOW,
-            name=NAME,
+            name=OF_FEATURE,
             none="few or none",
+            width=5,
         ).look(uids.PERFORMANCE),
         stat(
-            "Lowest score, 1 h",
+            "Lowest satisfaction",
             f"Average satisfaction of the worst feature with {satisfaction.events} responses. Red below {satisfaction.bound:.0%}, where "
             "FeatureSatisfactionLow fires.",
             aggregate("bottomk", (), 1, hour_of_satisfaction()),
             "percentunit",
             bound=UNLOVED,
-            name=NAME,
+            name=OF_FEATURE,
             none="few or none",
             decimals=1,
+            width=5,
         ).look(uids.SATISFACTION),
         stat(
-            "Success, 1 h",
-            "Of the worst feature, of the uses whose outcome is known. No alert judges it.",
-            aggregate("bottomk", (), 1, success(BY)),
+            "Lowest success",
+            f"Of the worst feature with {failing.events} uses of a known outcome. Red below {1 - failing.bound:.0%}, where "
+            "FeatureFailuresHigh fires.",
+            aggregate("bottomk", (), 1, hour_of_success()),
             "percentunit",
-            name=NAME,
-            none="no uses",
+            bound=FAILING,
+            name=OF_FEATURE,
+            none="few or none",
             decimals=1,
+            width=5,
         ).look(uids.USAGE),
         stat(
-            "Uses a minute",
-            "Of all chosen features, over the last five minutes.",
-            per_minute(sum_by((), recorded(USES_5M))),
-            "none",
-            none="no uses",
+            "Fullest resource",
+            f"Share in use of the fullest one. Red above {full.bound:.0%}, where the alert ResourceExhausted fires.",
+            aggregate("topk", (), 1, fullest()),
+            "percentunit",
+            bound=FULL,
+            name=OF_RESOURCE,
+            none="none reported",
             decimals=1,
-        ).look(uids.USAGE),
+        ).look(uids.RESOURCES),
     )
 
 
 def _features() -> Panel:
-    def each(expression: Expression) -> Expression:
-        return aggregate("max", BY, expression)
-
+    silent: Json = {
+        "mappings": [{"type": "value", "options": {"-1": {"text": "silent", "color": RED, "index": 0}}}],
+        "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": CLEAR}]},
+        "custom.cellOptions": {"type": "color-background", "mode": "basic"},
+    }
+    uses = aggregate("max", BY, SILENT) * -1 | per_minute(sum_by(BY, recorded(USES_5M)))
     return table(
         "Features, the worst first",
-        "Of the last hour. Red is what an alert calls too much; too few values for a judgement are shown as –. "
-        "Errors are exact, success follows from rates. The name leads to more.",
+        "Of the last hour. Red is what an alert calls too much, or silent, where FeatureSilent fires; too few values for a judgement are "
+        "shown as –. Errors and success are exact. Since when: the first alert that pages, else the first other one. The name leads to more.",
         {FEATURE.name: "Feature"},
         [
-            Column("Alerts", aggregate("count", BY, FIRING), width=68),
-            Column("Errors", each(hour_of_errors()), bound=MANY, width=68),
-            Column("Errors, trend", sum_by(BY, recorded(ERRORS_5M)), trend=True, color="#F2495C", width=76),
-            Column("Response", each(hour_of_response_times()), "s", SLOW, width=80),
-            Column("Satisfaction", each(hour_of_satisfaction()), "percentunit", UNLOVED, 1, width=94),
-            Column("Success", success(BY), "percentunit", decimals=1, width=76),
-            Column("Uses/min", per_minute(sum_by(BY, recorded(USES_5M))), "none", decimals=1, width=76),
+            Column("Alerts", aggregate("count", BY, ON_FEATURES), width=50),
+            Column("Since", since(), CLOCK, width=84),
+            Column("Errors", recorded(ERRORS_1H), bound=MANY, width=50),
+            Column("Response", hour_of_response_times(), "s", SLOW, width=76),
+            Column("Satisfaction", hour_of_satisfaction(), "percentunit", UNLOVED, 1, width=90),
+            Column("Success", hour_of_success(), "percentunit", FAILING, decimals=1, width=66),
+            Column("Uses per minute", uses, "none", decimals=1, width=78, more=tuple(silent.items())),
         ],
         menu=MENU,
-        none="no feature has recorded anything",
+        none="no feature is recorded now",
         sort=("Alerts", "Errors"),
-        width=15,
-        interval="5m",
+        width=14,
     )
-
-
-_RESOURCE: Final = (RESOURCE_TYPE.name, RESOURCE_NAME.name)
 
 
 def _curves() -> tuple[Panel, ...]:
     uses = per_minute(sum_by(BY, recorded(USES_5M)))
-    recently = sum_by(BY, last_over(recorded(USES_5M).over("15m", at="end()")))
+    recently = sum_by(BY, at_last(recorded(USES_5M)))
+    failed = sum_by(BY, at_last(recorded(OUTCOMES_1H, equal(OUTCOME, "failure"))))
     return (
         lines(
             "Uses per minute",
-            f"The {SHOWN} features that are used most.",
-            [over_time(only(uses, recently, BY), NAME)],
+            f"The {_FEW} features that are used most.",
+            [over_time(only(uses, recently, shown=_FEW), OF_FEATURE)],
             "none",
             low=0,
+            none=NOT_SCRAPED,
+            width=6,
+        ).look(uids.USAGE),
+        lines(
+            "Uses that fail",
+            f"Of the uses of the last hour whose outcome is known, exact; the {_FEW} features that fail most often. The red line is the bound of "
+            "FeatureFailuresHigh.",
+            [over_time(only(failures(), failed, shown=_FEW), OF_FEATURE)],
+            "percentunit",
+            bound=Bound(thresholds.FAILURES.bound),
+            low=0,
+            width=6,
         ).look(uids.USAGE),
         counts(
-            "Errors by severity, per ten minutes",
-            "Of all chosen features. Bars are longer than ten minutes where the period is long.",
-            [over_time(sum_by((SEVERITY.name,), in_each_step(series(ERRORS, chosen(FEATURE)))), "{{severity}}")],
+            "Errors, per quarter of an hour",
+            f"Of severity error or critical, which FeatureErrorsHigh counts, exact; the {_FEW} features with most. Bars are longer where "
+            "the period is long.",
+            [over_time(most(bars(ERRORS, BY, SEVERE), ERRORS, BY, SEVERE, shown=_FEW), OF_FEATURE)],
+            none="no errors counted in this period so far",
+            width=6,
         ).look(uids.ERRORS),
         lines(
-            "Average response time of the last hour",
-            f"The {SHOWN} slowest features. The red line is the bound of FeatureResponseTimeHigh.",
-            [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES)), NAME)],
+            "Response time, 1 h",
+            f"Average of the last hour, the {_FEW} slowest features. The red line is the bound of FeatureResponseTimeHigh.",
+            [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES), shown=_FEW), OF_FEATURE)],
             "s",
             bound=SLOW,
             low=0,
+            width=6,
         ).look(uids.PERFORMANCE),
     )
 
 
-def _rest(values: Values) -> tuple[Panel, ...]:
-    accuracies = values.of(LEARNING_ACCURACY, NOW, BY).average()
-    accuracy = only(accuracies, values.of(LEARNING_ACCURACY, whole, BY).average(), BY, best="bottomk")
-    fullest = aggregate("max", _RESOURCE, series(RESOURCE_UTILIZATION))
+def _rest() -> tuple[Panel, ...]:
+    accuracy = recorded(ACCURACY_1H)
+    least = only(aggregate("min", BY, accuracy), aggregate("min", BY, at_last(accuracy)), best="bottomk")
     return (
         lines(
             "Average satisfaction of the last hour",
             f"The {SHOWN} least satisfying features. The red line is the bound of FeatureSatisfactionLow.",
-            [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), NAME)],
+            [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), OF_FEATURE)],
             "percentunit",
             bound=UNLOVED,
             soft_low=0.5,
@@ -199,24 +245,20 @@ def _rest(values: Values) -> tuple[Panel, ...]:
         ).look(uids.SATISFACTION),
         lines(
             "Accuracy of learning",
-            f"Mean of five minutes, the {SHOWN} least accurate features.",
-            [over_time(accuracy, NAME)],
+            f"Average of the last hour, of a feature's least accurate type; the {SHOWN} least accurate features.",
+            [over_time(least, OF_FEATURE)],
             "percentunit",
             soft_low=0.5,
             high=1,
-            interval="5m",
         ).look(uids.LEARNING),
         lines(
             "Resources: share in use",
-            "The fullest eight, each of its fullest process.",
-            [
-                over_time(
-                    fullest.also(aggregate("topk", (), SHOWN, fullest), on=_RESOURCE),
-                    "{{resource_type}} {{resource_name}}",
-                )
-            ],
+            f"The fullest {SHOWN}, each of its fullest process. The red line is the bound of ResourceExhausted.",
+            [over_time(fullest_curves(), OF_RESOURCE)],
             "percentunit",
+            bound=FULL,
             low=0,
             high=1,
+            none="none reported now",
         ).look(uids.RESOURCES),
     )

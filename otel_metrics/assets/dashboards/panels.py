@@ -1,7 +1,7 @@
 """The kinds of panels that are used, each with the options that make it readable.
 
-Five colours mean something, and are used for nothing else: red, the bound of an alert is passed; amber, doubtful; green,
-judged and fine; grey, nothing to judge; the colour of text, not judged.
+Five colours mean something, and are used for nothing else: red, the bound of an alert is passed; amber, doubtful, or
+an alert that can wait; green, judged and fine; grey, nothing to judge; the colour of text, not judged.
 """
 
 from __future__ import annotations
@@ -21,16 +21,23 @@ if TYPE_CHECKING:
 # Dark enough for white figures: Grafana's own green, orange and red are too bright for them.
 GREEN: Final = "#2B5C34"
 RED: Final = "#C4162A"
+AMBER: Final = "#A35200"
 GREY: Final = "#4A4E57"
 CLEAR: Final = "transparent"
 BLUE: Final = "#5794F2"
 """Of sparklines and bars that nobody judges."""
+PAST: Final = "#8E9AA8"
+"""Of the week before, beside curves of any colour."""
 
 NAMES: Final = {"Feature": 216}
 """Widths for long names, in tables as wide as the page."""
 
 EMPTY: Final = "–"
 """What an empty cell says."""
+NO_VALUES: Final = "no values in this period so far"
+"""Of curves."""
+NOT_SCRAPED: Final = "none was scraped in this period"
+"""Of curves of five minutes, which imported history does not have."""
 
 Steps = tuple[tuple[float | None, str], ...]
 """Colours from a value upwards; the first has no value."""
@@ -66,7 +73,7 @@ def _thresholds(steps: Steps) -> Json:
     return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
 
 
-def _absent(text: str, color: str = GREY) -> Json:
+def absent(text: str, color: str = GREY) -> Json:
     """Return what is shown, and in which colour, where there is no value: the first step's colour would judge it."""
     return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": color, "index": 0}}}
 
@@ -107,7 +114,7 @@ def stat(
         "unit": unit,
         "color": {"mode": "thresholds"},
         "thresholds": _thresholds(bound.steps() if bound else PLAIN),
-        "mappings": [_absent(none)],
+        "mappings": [absent(none)],
         "noValue": none,
     }
     if decimals is not None or unit == "locale":
@@ -136,7 +143,7 @@ def lines(
     low: float | None = None,
     high: float | None = None,
     soft_low: float | None = None,
-    none: str = NO_DATA,
+    none: str = NO_VALUES,
     width: int = 8,
     interval: str = "",
     time_from: str = "",
@@ -167,7 +174,7 @@ def counts(
     *,
     none: str = NO_DATA,
     width: int = 8,
-    interval: str = "10m",
+    interval: str = "15m",
 ) -> Panel:
     """Return stacked bars of how many there were in each interval: what happens less than once a second."""
     custom: Json = {
@@ -175,6 +182,8 @@ def counts(
         "lineWidth": 0,
         "fillOpacity": 80,
         "barWidthFactor": 0.8,
+        # A bar alone would be as wide as hours.
+        "barMaxWidth": 100,
         "showPoints": "never",
         "stacking": {"mode": "normal", "group": "A"},
         "thresholdsStyle": {"mode": "off"},
@@ -197,9 +206,13 @@ def _graph(
     if low == 0 and high is None:
         # Nothing but zeros would have an axis up to 100.
         custom["axisSoftMax"] = _LITTLE.get(unit, 1)
+    legends = " ".join(target["legendFormat"] for target in targets)
+    # A feature has its colour in every graph, whichever others are in it.
+    of_features = all(target["legendFormat"] == OF_FEATURE for target in targets)
+    palette = "palette-classic-by-name" if of_features else "palette-classic"
     defaults: Json = {
         "unit": unit,
-        "color": {"mode": "palette-classic"},
+        "color": {"mode": palette},
         "custom": custom,
         "thresholds": _thresholds(bound.line() if bound else PLAIN),
     }
@@ -209,11 +222,10 @@ def _graph(
         legend |= {"displayMode": "table", "placement": "right", "calcs": ["max", "lastNotNull"]}
         legend |= {"sortBy": "Last *", "sortDesc": True, "width": 320}
     options: Json = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc", "maxHeight": 300}}
-    legends = " ".join(target["legendFormat"] for target in targets)
     states = [_STATES[label] for label in re.findall(r"{{(\w+)}}", legends) if label in _STATES]
-    overrides = [_fixed(state, color) for values in states for state, color in values.items()]
+    overrides = [override(state, fixed(color)) for values in states for state, color in values.items()]
     if BEFORE in legends:
-        dotted: Json = {"custom.lineStyle": {"fill": "dot", "dash": [0, 6]}}
+        dotted: Json = {"custom.lineStyle": {"fill": "dot", "dash": [0, 6]}, **fixed(PAST)}
         overrides.append(override(f"/.*{BEFORE}.*/", dotted, matcher="byRegexp"))
     return Panel(
         "timeseries",
@@ -228,6 +240,13 @@ def _graph(
     )
 
 
+WHEN_OVER: Final = "A quarter of an hour counts when it is over."
+"""Of numbers of the dashboard's period, which add up what rules record of quarters."""
+NONE_SO_FAR: Final = "none counted so far"
+
+OF_FEATURE: Final = "{{feature}}"
+"""The legend of a curve that is all of a feature."""
+OF_RESOURCE: Final = "{{resource_type}} {{resource_name}}"
 BEFORE: Final = "a week before"
 """How the legend of a dotted curve ends."""
 
@@ -274,7 +293,7 @@ def bars(title: str, description: str, expr: Expression, legend: str, unit: str,
         "unit": unit,
         "color": {"mode": "fixed", "fixedColor": BLUE},
         "thresholds": _thresholds(PLAIN),
-        "mappings": [_absent(NO_DATA, "text")],
+        "mappings": [absent(NO_DATA, "text")],
         "min": 0,
     }
     if unit == "percentunit":
@@ -318,17 +337,23 @@ class Column:
     def properties(self) -> Json:
         """Return the properties that Grafana gives the column."""
         if self.trend:
-            cell: Json = {"type": "sparkline", "hideValue": True, "fillOpacity": 20, "lineWidth": 1}
-            own: Json = {"custom.cellOptions": cell, "color": {"mode": "fixed", "fixedColor": self.color}}
+            cell: Json = {
+                "type": "sparkline",
+                "hideValue": True,
+                "fillOpacity": 20,
+                "lineWidth": 1,
+                "spanNulls": 3_600_000,
+            }
+            own: Json = {"custom.cellOptions": cell, **fixed(self.color)}
         else:
-            own = {"unit": self.unit}
+            own = {"unit": self.unit, "custom.wrapText": False}
             if self.decimals is not None or self.unit == "locale":
                 own["decimals"] = self.decimals or 0
             if self.bound:
                 own |= {
                     "thresholds": _thresholds(self.bound.steps(CLEAR)),
                     "color": {"mode": "thresholds"},
-                    "mappings": [_absent(EMPTY, CLEAR)],
+                    "mappings": [absent(EMPTY, CLEAR)],
                     "custom.cellOptions": {"type": "color-background", "mode": "basic"},
                 }
         return {**own, **({"custom.width": self.width} if self.width else {}), **dict(self.more)}
@@ -342,8 +367,7 @@ def table(
     *,
     menu: Menu = (),
     links: Mapping[str, tuple[str, str]] | None = None,
-    hidden: Mapping[str, Json] | None = None,
-    unseen: Sequence[str] = (),
+    more: Mapping[str, Json] | None = None,
     widths: Mapping[str, int] | None = None,
     none: str = NO_DATA,
     sort: str | Sequence[str] = "",
@@ -362,9 +386,8 @@ def table(
         columns: what is told about them.
         menu: where the name of a feature leads.
         links: by heading, where its cells lead (title, address).
-        hidden: by heading, properties of columns that only links read.
+        more: by heading, further properties of columns of labels.
         widths: by heading, pixels of columns of labels.
-        unseen: labels that are in every row, and told elsewhere.
         none: what the table says without rows.
         sort: heading, or headings, by which rows are sorted, the greatest first.
         ascending: whether it is the least first.
@@ -382,9 +405,8 @@ def table(
         properties[heading] = {"links": [{"title": name, "url": url, "targetBlank": False}]}
     for heading, pixels in (widths or {}).items():
         properties[heading] = {**properties.get(heading, {}), "custom.width": pixels}
-    nowhere = {"legend": True, "tooltip": True, "viz": True}
-    for heading, own in (hidden or {}).items():
-        properties[heading] = {**own, "custom.hideFrom": nowhere}
+    for heading, own in (more or {}).items():
+        properties[heading] = {**properties.get(heading, {}), **own}
     overrides = [override("/.*/", {"noValue": EMPTY}, matcher="byRegexp")]
     overrides += [override(heading, own) for heading, own in properties.items()]
     order = [sort] if isinstance(sort, str) else sort
@@ -393,10 +415,10 @@ def table(
         "showHeader": True,
         "sortBy": [{"displayName": heading or columns[0].title, "desc": not ascending} for heading in order],
     }
-    transformations: list[Json] = [{"id": "merge", "options": {}}]
+    transformations: list[Json] = []
     if trends:
         of_trends = {_ref(n): {"timeField": "Time"} for n in trends}
-        transformations.insert(0, {"id": "timeSeriesTable", "options": of_trends})
+        transformations.append({"id": "timeSeriesTable", "options": of_trends})
     return Panel(
         "table",
         title,
@@ -411,18 +433,18 @@ def table(
                 "align": "auto",
                 "cellOptions": {"type": "auto"},
                 "filterable": False,
-                "minWidth": 60,
+                "minWidth": 50,
                 "wrapHeaderText": True,
                 "wrapText": True,
             },
-            "mappings": [_absent(EMPTY, CLEAR)],
+            "mappings": [absent(EMPTY, CLEAR)],
             "thresholds": _thresholds(PLAIN),
             "noValue": none,
         },
         options,
         tuple(overrides),
         tuple(transformations),
-        Rows(labels, dict(zip(names, (column.title for column in columns), strict=True)), tuple(unseen), tuple(menu)),
+        Rows(labels, dict(zip(names, (column.title for column in columns), strict=True)), tuple(menu)),
         time_from=time_from,
         interval=interval,
     )
@@ -432,5 +454,6 @@ def _ref(place: int) -> str:
     return chr(ord("A") + place)
 
 
-def _fixed(name: str, color: str) -> Json:
-    return override(name, {"color": {"mode": "fixed", "fixedColor": color}})
+def fixed(color: str) -> Json:
+    """Return the property of a colour that no value changes."""
+    return {"color": {"mode": "fixed", "fixedColor": color}}

@@ -7,14 +7,29 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import Column, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import (
+    NONE_SO_FAR,
+    NOT_SCRAPED,
+    OF_FEATURE,
+    WHEN_OVER,
+    Column,
+    heat,
+    lines,
+    over_time,
+    stat,
+    table,
+)
 from otel_metrics.assets.dashboards.queries import (
-    NOW,
+    PERIOD,
     RESPONSE_TIMES,
     SHOWN,
     SLOW,
+    STEP,
+    average,
     chosen,
     hour_of_response_times,
+    measured,
+    most_averages,
     recorded,
     worst,
 )
@@ -42,6 +57,7 @@ _KEY: Final = (FEATURE.name, METRIC_CATEGORY.name, METRIC_NAME.name)
 _LEGEND: Final = "{{feature}} {{metric_name}}"
 _WHERE: Final = chosen(METRIC_CATEGORY)
 _ALERT: Final = "FeatureResponseTimeHigh"
+_ALERTS: Final = "Feature(ResponseTime|SlowerThan).+"
 
 
 def dashboard(values: Values) -> Dashboard:
@@ -53,16 +69,16 @@ def dashboard(values: Values) -> Dashboard:
         "How long, how large, how much? Of what record_performance_metric recorded, in base units.",
         (FEATURES, Variable(METRIC_CATEGORY.name, "Category", selector)),
         (
-            Section("", (*_tiles(values), _durations(values), alert_table(values.scope, _ALERT))),
+            Section("", (*_tiles(), _durations(values), alert_table(values.scope, _ALERTS))),
             Section("Response times", _response_times()),
             Section("All durations of the chosen categories", (_distribution(values),)),
-            Section("Other units", _other_units(values), folded=True),
+            Section("Other units", _other_units(), folded=True),
         ),
-        alerts=_ALERT,
+        alerts=_ALERTS,
     )
 
 
-def _tiles(values: Values) -> tuple[Panel, ...]:
+def _tiles() -> tuple[Panel, ...]:
     slow = thresholds.RESPONSE_TIME
     p95 = recorded(DURATION_P95_5M, RESPONSE_TIMES)
     return (
@@ -72,7 +88,7 @@ def _tiles(values: Values) -> tuple[Panel, ...]:
             aggregate("topk", (), 1, hour_of_response_times()),
             "s",
             bound=SLOW,
-            name="{{feature}}",
+            name=OF_FEATURE,
             none="few or none",
             width=8,
         ),
@@ -81,36 +97,35 @@ def _tiles(values: Values) -> tuple[Panel, ...]:
             "19 of 20 responses of the last five minutes were faster. Estimated; no alert judges it.",
             aggregate("topk", (), 1, p95),
             "s",
-            name="{{feature}}",
-            none="none",
+            name=OF_FEATURE,
+            none="none now",
             width=8,
         ),
         stat(
             "Durations in this period",
-            "How many were recorded, exact.",
-            values.of(PERFORMANCE_DURATION, values.period, (), _WHERE).count(),
-            none="none",
+            f"How many were recorded, exact. {WHEN_OVER}",
+            measured(PERFORMANCE_DURATION, PERIOD, (), _WHERE),
+            none=NONE_SO_FAR,
             width=8,
         ),
     )
 
 
 def _durations(values: Values) -> Panel:
-    each = values.of(PERFORMANCE_DURATION, values.period, _KEY, _WHERE)
     return table(
         "Durations in this period, by category and name",
-        "Counts and averages are exact, percentiles estimated from buckets. Judged are only averages of response times.",
+        "Counts and averages are exact; percentiles are estimated from buckets, of full hours. Judged are only averages of response times.",
         {"feature": "Feature", "metric_category": "Category", "metric_name": "Name"},
         [
-            Column("p95", each.quantile(0.95), "s", width=76),
-            Column("p50", each.quantile(0.5), "s", width=76),
-            Column("Average", each.average(), "s", width=84),
-            Column("Count", each.count(), width=72),
+            Column("p95", values.quantile(0.95, PERFORMANCE_DURATION, _KEY, _WHERE), "s", width=68),
+            Column("p50", values.quantile(0.5, PERFORMANCE_DURATION, _KEY, _WHERE), "s", width=68),
+            Column("Average", average(PERFORMANCE_DURATION, PERIOD, _KEY, _WHERE), "s", width=74),
+            Column("Count", measured(PERFORMANCE_DURATION, PERIOD, _KEY, _WHERE), width=64),
         ],
         menu=feature_menu(uids.PERFORMANCE),
         widths={"Category": 108},
         sort="p95",
-        width=15,
+        width=14,
     )
 
 
@@ -119,7 +134,7 @@ def _response_times() -> tuple[Panel, ...]:
         lines(
             "Average response time of the last hour",
             f"The {SHOWN} slowest features, exact. The red line is the bound of {_ALERT}.",
-            [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES)), "{{feature}}")],
+            [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES)), OF_FEATURE)],
             "s",
             bound=SLOW,
             low=0,
@@ -128,9 +143,10 @@ def _response_times() -> tuple[Panel, ...]:
         lines(
             "p95 of response times, five minutes, estimated",
             f"19 of 20 were faster. The {SHOWN} slowest features. No alert judges it.",
-            [over_time(worst(recorded(DURATION_P95_5M, RESPONSE_TIMES)), "{{feature}}")],
+            [over_time(worst(recorded(DURATION_P95_5M, RESPONSE_TIMES)), OF_FEATURE)],
             "s",
             low=0,
+            none=NOT_SCRAPED,
             width=12,
         ),
     )
@@ -139,39 +155,38 @@ def _response_times() -> tuple[Panel, ...]:
 def _distribution(values: Values) -> Panel:
     return heat(
         "Durations by their length",
-        "How many per second fell between two bounds: a second band is a second population.",
+        "How many of each quarter of an hour fell between two bounds: a second band is a second population.",
         over_time(values.distribution(PERFORMANCE_DURATION, _WHERE)),
         "s",
         native=values.native,
         width=24,
-        interval="2m",
+        interval="15m",
     )
 
 
-def _other_units(values: Values) -> tuple[Panel, ...]:
-    signed = values.signed_average(PERFORMANCE_VALUE, NOW, (*_KEY, UNIT.name), _WHERE)
+def _other_units() -> tuple[Panel, ...]:
+    signed = average(PERFORMANCE_VALUE, STEP, (*_KEY, UNIT.name), _WHERE)
     return (
-        _average(values, PERFORMANCE_SIZE, "Average sizes", "bytes"),
-        _average(values, PERFORMANCE_RATIO, "Average ratios", "percentunit"),
-        _average(values, PERFORMANCE_RATE, "Average rates, per second", "none"),
+        _average(PERFORMANCE_SIZE, "Average sizes", "bytes"),
+        _average(PERFORMANCE_RATIO, "Average ratios", "percentunit"),
+        _average(PERFORMANCE_RATE, "Average rates, per second", "none"),
         lines(
             "Average values in other units",
             "Of what has no unit that is known, in the caller's unit; may be below zero.",
             [over_time(signed, f"{_LEGEND} {{{{unit}}}}")],
             "none",
             width=24,
-            interval="5m",
+            interval="15m",
         ),
     )
 
 
-def _average(values: Values, metric: Metric, title: str, unit: str) -> Panel:
-    average = values.most(metric, NOW, _KEY, _WHERE)
+def _average(metric: Metric, title: str, unit: str) -> Panel:
     return lines(
         title,
         f"Mean of {series_name(metric)}, the {SHOWN} with most values.",
-        [over_time(average, _LEGEND)],
+        [over_time(most_averages(metric, _KEY, _WHERE), _LEGEND)],
         unit,
         low=0,
-        interval="5m",
+        interval="15m",
     )

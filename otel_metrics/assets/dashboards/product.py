@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import uids
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, feature_menu
 from otel_metrics.assets.dashboards.panels import BEFORE, NAMES, Column, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import WEEK, chosen, recorded, share
-from otel_metrics.assets.recording import RESPONSES_1H, SATISFACTION_1H, USES_1H
-from otel_metrics.catalogue import FEATURE, OUTCOME, USAGE
-from otel_metrics.promql import call, equal, series, sum_by, unequal
+from otel_metrics.assets.dashboards.queries import WEEK, recorded
+from otel_metrics.assets.recording import OUTCOMES_1H, RESPONSES_1H, SATISFACTION_1H, USES_1H
+from otel_metrics.catalogue import FEATURE, OUTCOME
+from otel_metrics.promql import call, equal, sum_by, unequal
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -38,13 +38,12 @@ def _satisfaction(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
 
 
 def _success(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
-    """Return the share of uses of 24 hours that succeeded, of those whose outcome is known; counters are read once an hour."""
+    """Return the share of uses of 24 hours that succeeded, of those whose outcome is known."""
 
     def uses(matcher: str) -> Expression:
-        counted = series(USAGE, chosen(FEATURE), matcher).every(_DAY, "1h", offset=offset)
-        return sum_by(by, call("increase", counted))
+        return _day(recorded(OUTCOMES_1H, matcher), by, offset)
 
-    return share(uses(equal(OUTCOME, "success")), uses(unequal(OUTCOME, "unknown")))
+    return uses(equal(OUTCOME, "success")) / (uses(unequal(OUTCOME, "unknown")) > 0)
 
 
 def dashboard(_values: Values) -> Dashboard:

@@ -1,4 +1,6 @@
-"""What panels ask. Every count over the dashboard's period is exact, as ``get_*`` counts it."""
+"""What panels ask. Numbers over the dashboard's period add up what rules have recorded of each quarter of an hour, exactly;
+no panel reads raw samples of a period.
+"""
 
 from __future__ import annotations
 
@@ -9,65 +11,72 @@ from otel_metrics.assets import thresholds
 from otel_metrics.assets.dashboards.panels import Bound
 from otel_metrics.assets.feature_alerts import RESPONSE_TIME_CATEGORY
 from otel_metrics.assets.recording import (
+    BY_FEATURE,
+    DISTRIBUTIONS,
     DURATION_1H,
     DURATIONS_1H,
-    ERRORS_1H,
+    LATEST,
+    OUTCOMES_1H,
     RESPONSES_1H,
     SATISFACTION_1H,
-    USES_5M,
+    SPREADS,
+    SUMS,
 )
+from otel_metrics.assets.scope import variable
 from otel_metrics.catalogue import (
     ERRORS,
     FEATURE,
     METRIC_CATEGORY,
     OUTCOME,
     RECOVERY,
+    RESOURCE_NAME,
+    RESOURCE_TYPE,
+    RESOURCE_UTILIZATION,
     SATISFACTION_RESPONSES,
     SATISFIED,
-    SIGN,
     USAGE,
     Kind,
 )
 from otel_metrics.promql import (
-    HistogramChange,
+    Number,
     Series,
     aggregate,
+    binary,
     call,
     equal,
     last_over,
     like,
-    rate,
     relabel,
     series,
     sum_by,
-    total,
     unequal,
 )
 
 if TYPE_CHECKING:
+    from otel_metrics.assets.recording import Sums
     from otel_metrics.assets.scope import Labels
     from otel_metrics.catalogue import Label, Metric
-    from otel_metrics.promql import (
-        Change,
-        Dialect,
-        Expression,
-    )
+    from otel_metrics.promql import Dialect, Expression
 
-NOW: Final = rate("$__rate_interval")
 ZERO: Final = call("vector", 0)
 WEEK: Final = "7d"
 SHOWN: Final = 8
 """At most so many curves are drawn in one graph."""
 
+PERIOD: Final = "$__range"
+"""The window of numbers of the dashboard's period."""
+STEP: Final = "$__interval"
+"""The window of a graph's points and bars: no longer than from one to the next, so that nothing is in two of them."""
+
 
 def in_each_step(selector: Series) -> Expression:
-    """Return the change within each step of a graph, for bars; extrapolated a little, absent where nothing changed."""
+    """Return the change of a raw counter within each step of a graph; extrapolated a little, absent where nothing changed."""
     return call("increase", selector.over("$__rate_interval")) > 0
 
 
 def chosen(label: Label) -> str:
-    """Return the matcher for the values chosen in the variable of a label's name."""
-    return like(label, f"${label.name}")
+    """Return the matcher for the values chosen in the label's variable."""
+    return like(label, f"${variable(label.name)}")
 
 
 def recorded(name: str, *matchers: str) -> Series:
@@ -75,32 +84,28 @@ def recorded(name: str, *matchers: str) -> Series:
     return Series(name).where(chosen(FEATURE), *matchers)
 
 
+_MINUTES: Final = Number("$__interval_ms") / 60_000
+"""Of a step."""
+
+
 def per_minute(expression: Expression) -> Expression:
     """Return a rate in a unit that people count in."""
     return expression * 60
 
 
-def worst(expression: Series, *, best: str = "topk") -> Expression:
-    """Return the curves of a recorded series that are worst at the end: the same ones at every step."""
-    return expression.also(
-        aggregate(best, (), SHOWN, last_over(expression.over("15m", at="end()"))), on=(FEATURE.name,)
-    )
+def only(expression: Expression, ranking: Expression, *, best: str = "topk", shown: int = SHOWN) -> Expression:
+    """Return the curves that rank first, by something with the same labels: the same ones at every step."""
+    return expression & aggregate(best, (), shown, ranking)
 
 
-def whole(selector: Series) -> Expression:
-    """Return the change over the whole period at every step of a graph, to choose curves by."""
-    return call("increase", selector.over("$__range", at="end()"))
+def at_last(expression: Series) -> Expression:
+    """Return the last values of a recorded series in the period, however long ago they were."""
+    return last_over(expression.over(PERIOD, at="end()"))
 
 
-def only(expression: Expression, ranking: Expression, by: tuple[str, ...], *, best: str = "topk") -> Expression:
-    """Return the curves that rank first over the whole period: the same ones at every step."""
-    return expression.also(aggregate(best, (), SHOWN, ranking), on=by)
-
-
-def most_of(metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
-    """Return the curves of a counter that grew most in the period."""
-    selector = series(metric, chosen(FEATURE), *matchers)
-    return only(sum_by(by, change(selector)), sum_by(by, whole(selector)), by)
+def worst(expression: Series, *, best: str = "topk", shown: int = SHOWN) -> Expression:
+    """Return the curves of a recorded series whose last values are the worst."""
+    return only(expression, at_last(expression), best=best, shown=shown)
 
 
 def named(expression: Expression, label: Label) -> Expression:
@@ -111,77 +116,117 @@ def named(expression: Expression, label: Label) -> Expression:
 # ------------------------------------------------------------------------------------------- what the alerts judge, 1 h
 
 
-def hour_of_errors(*matchers: str) -> Series:
-    """Return what FeatureErrorsHigh judges."""
-    return recorded(ERRORS_1H, *matchers)
-
-
 def hour_of_satisfaction() -> Expression:
     """Return what FeatureSatisfactionLow judges: nothing where too few responses were given."""
-    return recorded(SATISFACTION_1H).also(Series(RESPONSES_1H) >= thresholds.SATISFACTION.events, on=(FEATURE.name,))
+    return recorded(SATISFACTION_1H) & (Series(RESPONSES_1H) >= thresholds.SATISFACTION.events)
 
 
 def hour_of_response_times() -> Expression:
     """Return what FeatureResponseTimeHigh judges: nothing where there were too few of them."""
-    enough = Series(DURATIONS_1H, (RESPONSE_TIMES,)) >= thresholds.RESPONSE_TIME.events
-    return recorded(DURATION_1H, RESPONSE_TIMES).also(enough, on=(FEATURE.name,))
+    return recorded(DURATION_1H, RESPONSE_TIMES) & (Series(DURATIONS_1H) >= thresholds.RESPONSE_TIME.events)
+
+
+def hour_of_success() -> Expression:
+    """Return what FeatureFailuresHigh judges, as the share that did not fail: nothing where too few outcomes are known."""
+    return _outcome("success", thresholds.FAILURES.events)
 
 
 RESPONSE_TIMES: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
 MANY: Final = Bound(thresholds.ERRORS.bound + 1)
 UNLOVED: Final = Bound(thresholds.SATISFACTION.bound, low=True)
 SLOW: Final = Bound(thresholds.RESPONSE_TIME.bound)
+FAILING: Final = Bound(1 - thresholds.FAILURES.bound, low=True)
+FULL: Final = Bound(thresholds.EXHAUSTED.bound)
 
 
-def success(by: tuple[str, ...]) -> Expression:
-    """Return the share of uses that succeeded in the last hour, of those whose outcome is known, from recorded rates."""
-
-    def uses(matcher: str) -> Expression:
-        return sum_by(by, call("sum_over_time", recorded(USES_5M, matcher).over("1h")))
-
-    return share(uses(equal(OUTCOME, "success")), uses(unequal(OUTCOME, "unknown")))
+def failures(*, offset: str = "") -> Expression:
+    """Return the share of the last hour's uses that failed, of those whose outcome is known: few uses make that of less time jump."""
+    return _outcome("failure", offset=offset)
 
 
-def failures(by: tuple[str, ...], *, offset: str = "") -> Expression:
-    """Return the share of uses that fail, of those whose outcome is known, over half an hour: few uses make it jump."""
+def _outcome(outcome: str, events: int = 1, *, offset: str = "") -> Expression:
+    known = sum_by(BY_FEATURE, Series(OUTCOMES_1H, (unequal(OUTCOME, "unknown"),)).when(offset=offset))
+    uses = recorded(OUTCOMES_1H, equal(OUTCOME, outcome)).when(offset=offset)
+    return binary(uses, "/", known >= events, f"ignoring ({OUTCOME.name})")
 
-    def uses(matcher: str) -> Expression:
-        return sum_by(by, call("sum_over_time", recorded(USES_5M, matcher).over("30m", offset=offset)))
 
-    return share(uses(equal(OUTCOME, "failure")), uses(unequal(OUTCOME, "unknown")))
+def fullest(*matchers: str, at: str = "") -> Expression:
+    """Return the share in use of each resource: that of its fullest process, of those that live."""
+    used = series(RESOURCE_UTILIZATION, *matchers).when(at=at)
+    return aggregate("max", (RESOURCE_TYPE.name, RESOURCE_NAME.name), used)
+
+
+def fullest_curves(*matchers: str) -> Expression:
+    """Return the curves of the resources that are fullest at the end."""
+    return only(fullest(*matchers), fullest(*matchers, at="end()"))
 
 
 # -------------------------------------------------------------------------------------------- of the dashboard's period
 
 
-def share(part: Expression, whole: Expression) -> Expression:
-    """Return ``part`` of ``whole``: 0 where there is no part, absent where there is no whole."""
-    return (part | whole * 0) / (whole > 0)
+def _over(
+    name: str, labels: tuple[str, ...], window: str, by: tuple[str, ...], *matchers: str, at: str = ""
+) -> Expression:
+    """Return the sum of a window, to the labels ``by`` of those that are recorded."""
+    each = call("sum_over_time", recorded(name, *matchers).over(window, at=at))
+    return each if by == labels else sum_by(by, each)
 
 
-def success_rate(change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
+def added(metric: Metric, window: str, by: tuple[str, ...] = (), *matchers: str, at: str = "") -> Expression:
+    """Return what was added to a counter of the chosen features, in full quarters of an hour."""
+    return _over(SUMS[metric].name(), SUMS[metric].labels, window, by, *matchers, at=at)
+
+
+def measured(metric: Metric, window: str, by: tuple[str, ...] = (), *matchers: str, at: str = "") -> Expression:
+    """Return the number of values of a histogram of the chosen features, in full quarters of an hour."""
+    return _over(SUMS[metric].name("count"), SUMS[metric].labels, window, by, *matchers, at=at)
+
+
+def average(metric: Metric, window: str, by: tuple[str, ...] = (), *matchers: str, at: str = "") -> Expression:
+    """Return the mean of these values; absent where there were none."""
+    total = _over(SUMS[metric].name("sum"), SUMS[metric].labels, window, by, *matchers, at=at)
+    if by == SUMS[metric].labels:
+        # Only what has the same labels is divided, so one side needs no filters.
+        return total / (call("sum_over_time", Series(SUMS[metric].name("count")).over(window, at=at)) > 0)
+    return total / (measured(metric, window, by, *matchers, at=at) > 0)
+
+
+def success_rate(window: str, by: tuple[str, ...], *matchers: str) -> Expression:
     """Return the share of uses that succeeded, of those whose outcome is known."""
-    known = unequal(OUTCOME, "unknown")
-    succeeded = total(USAGE, change, by, chosen(FEATURE), equal(OUTCOME, "success"), *matchers)
-    return share(succeeded, total(USAGE, change, by, chosen(FEATURE), known, *matchers))
+    known = added(USAGE, window, by, unequal(OUTCOME, "unknown"), *matchers)
+    return added(USAGE, window, by, equal(OUTCOME, "success"), *matchers) / (known > 0)
 
 
-def satisfaction_rate(change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
+def satisfaction_rate(window: str, by: tuple[str, ...], *matchers: str) -> Expression:
     """Return the share of responses at or above the threshold."""
-    satisfied = total(SATISFACTION_RESPONSES, change, by, chosen(FEATURE), equal(SATISFIED, "true"), *matchers)
-    return share(satisfied, total(SATISFACTION_RESPONSES, change, by, chosen(FEATURE), *matchers))
+    satisfied = added(SATISFACTION_RESPONSES, window, by, equal(SATISFIED, "true"), *matchers)
+    return satisfied / (added(SATISFACTION_RESPONSES, window, by, *matchers) > 0)
 
 
-def recovery_rate(change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
+def recovery_rate(window: str, by: tuple[str, ...], *matchers: str) -> Expression:
     """Return the share of attempted recoveries that succeeded."""
-    succeeded = total(ERRORS, change, by, chosen(FEATURE), equal(RECOVERY, "succeeded"), *matchers)
-    attempted = total(ERRORS, change, by, chosen(FEATURE), unequal(RECOVERY, "none"), *matchers)
-    return share(succeeded, attempted)
+    attempted = added(ERRORS, window, by, unequal(RECOVERY, "none"), *matchers)
+    return added(ERRORS, window, by, equal(RECOVERY, "succeeded"), *matchers) / (attempted > 0)
 
 
-def added(metric: Metric, change: Change, by: tuple[str, ...] = (), *matchers: str) -> Expression:
-    """Return what was added to a counter of the chosen features."""
-    return total(metric, change, by, chosen(FEATURE), *matchers)
+def bars(metric: Metric, by: tuple[str, ...], *matchers: str) -> Expression:
+    """Return what was added in each step of a graph; absent where nothing was."""
+    return added(metric, STEP, by, *matchers) > 0
+
+
+def pace(metric: Metric, by: tuple[str, ...], *matchers: str) -> Expression:
+    """Return what was added per minute of each step."""
+    return added(metric, STEP, by, *matchers) / _MINUTES
+
+
+def most(curves: Expression, metric: Metric, by: tuple[str, ...], *matchers: str, shown: int = SHOWN) -> Expression:
+    """Return those of the curves whose counter grew most in the period."""
+    return only(curves, added(metric, PERIOD, by, *matchers, at="end()"), shown=shown)
+
+
+def most_averages(metric: Metric, by: tuple[str, ...], *matchers: str) -> Expression:
+    """Return the mean of each step of what had most values in the period."""
+    return only(average(metric, STEP, by, *matchers), measured(metric, PERIOD, by, *matchers, at="end()"))
 
 
 def count(expression: Expression) -> Expression:
@@ -202,36 +247,20 @@ class Values:
         """Whether histograms are native."""
         return self.dialect.native
 
-    @property
-    def period(self) -> Change:
-        """The exact change over the dashboard's period."""
-        return self.dialect.period("$__range")
-
-    def of(self, metric: Metric, change: Change, by: tuple[str, ...] = (), *matchers: str) -> HistogramChange:
-        """Return the values of a histogram of the chosen features."""
-        return HistogramChange(metric, change, by, (chosen(FEATURE), *matchers), self.native)
-
-    def most(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
-        """Return the averages over time of what had most values in the period."""
-        return only(self.of(metric, change, by, *matchers).average(), self.of(metric, whole, by, *matchers).count(), by)
+    def quantile(self, quantile: float, metric: Metric, by: tuple[str, ...], *matchers: str) -> Expression:
+        """Return an estimate of a quantile of the values, none of which is negative, of the period's full hours."""
+        # NaN, which stands for no values, is not at least 0.
+        return call("histogram_quantile", quantile, self._values(DISTRIBUTIONS[metric], PERIOD, by, *matchers)) >= 0
 
     def distribution(self, metric: Metric, *matchers: str) -> Expression:
-        """Return values per second by bucket; absent, not zero, when there were none, so that a heatmap can say so."""
-        now = self.of(metric, NOW, (), *matchers)
-        return now.buckets().also(now.count() > 0, on=())
+        """Return values per step by bucket; absent, not zero, when there were none, so that a heatmap can say so."""
+        some = measured(metric, STEP, (), *matchers) > 0
+        return self._values(SPREADS[metric], STEP, (), *matchers).also(some, on=())
 
-    def signed_average(self, metric: Metric, change: Change, by: tuple[str, ...], *matchers: str) -> Expression:
-        """Return the mean of values that may be below zero, which are recorded without their sign."""
-        both = (chosen(FEATURE), *matchers)
-        positive, negative = (self._sums(metric, change, *both, equal(SIGN, sign)) for sign in SIGN.values)
-        count = HistogramChange(metric, change, by, both, self.native).count()
-        return sum_by(by, positive | negative * -1) / (count > 0)
-
-    def _sums(self, metric: Metric, change: Change, *matchers: str) -> Expression:
-        """Return the sums of a histogram's series, each by itself."""
+    def _values(self, sums: Sums, window: str, by: tuple[str, ...], *matchers: str) -> Expression:
         if self.native:
-            return call("histogram_sum", change(series(metric, *matchers)))
-        return change(series(metric, *matchers, suffix="_sum"))
+            return _over(sums.name(), sums.labels, window, by, *matchers)
+        return _over(sums.name(suffix="_bucket"), (*sums.labels, "le"), window, (*by, "le"), *matchers)
 
     def selector(self, metric: Metric, *matchers: str) -> Series:
         """Return a selector that finds every label set of a metric once."""
@@ -239,10 +268,6 @@ class Values:
         return series(metric, chosen(FEATURE), *matchers, suffix=suffix)
 
 
-def latest(metric: Metric, by: tuple[str, ...], *matchers: str) -> Expression:
-    """Return the value of a gauge at the end of the period, the largest where several processes have one.
-
-    As for ``get_*``, processes that ended within the period tell only of what no living one has.
-    """
-    found = series(metric, *matchers)
-    return aggregate("max", by, found) | aggregate("max", by, last_over(found.over("$__range")))
+def latest(metric: Metric, *matchers: str) -> Expression:
+    """Return the last value of a gauge in the period, the largest where several processes had one then."""
+    return last_over(recorded(LATEST[metric], *matchers).over(PERIOD))

@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import Column, counts, heat, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import (
+    NONE_SO_FAR,
+    OF_FEATURE,
+    WHEN_OVER,
+    Column,
+    counts,
+    heat,
+    lines,
+    over_time,
+    stat,
+    table,
+)
 from otel_metrics.assets.dashboards.queries import (
-    NOW,
+    PERIOD,
     SHOWN,
     UNLOVED,
     added,
+    average,
+    bars,
     chosen,
     hour_of_satisfaction,
-    in_each_step,
-    most_of,
+    measured,
+    most,
+    most_averages,
     recorded,
     satisfaction_rate,
     worst,
@@ -33,6 +47,7 @@ _KEY: Final = (FEATURE.name, SATISFACTION_TYPE.name)
 _LEGEND: Final = "{{feature}} {{satisfaction_type}}"
 _WHERE: Final = chosen(SATISFACTION_TYPE)
 _ALERT: Final = "FeatureSatisfactionLow"
+_ALERTS: Final = "FeatureSatisfaction.+"
 
 
 def dashboard(values: Values) -> Dashboard:
@@ -44,14 +59,14 @@ def dashboard(values: Values) -> Dashboard:
         "Are users content, and how many of them said so? Scores of any scale are shown from 0 % to 100 %.",
         (FEATURES, Variable(SATISFACTION_TYPE.name, "Type", selector)),
         (
-            Section("", (*_tiles(values), _types(values), alert_table(values.scope, _ALERT))),
+            Section("", (*_tiles(), _types(values), alert_table(values.scope, _ALERTS))),
             Section("Over time", _curves(values)),
         ),
-        alerts=_ALERT,
+        alerts=_ALERTS,
     )
 
 
-def _tiles(values: Values) -> tuple[Panel, ...]:
+def _tiles() -> tuple[Panel, ...]:
     satisfaction = thresholds.SATISFACTION
     return (
         stat(
@@ -61,24 +76,24 @@ def _tiles(values: Values) -> tuple[Panel, ...]:
             aggregate("bottomk", (), 1, hour_of_satisfaction()),
             "percentunit",
             bound=UNLOVED,
-            name="{{feature}}",
+            name=OF_FEATURE,
             none="few or none",
             decimals=1,
             width=8,
         ),
         stat(
             "Responses in this period",
-            "How many scores were given, exact: few of them say little.",
-            added(SATISFACTION_RESPONSES, values.period, (), _WHERE),
-            none="no responses",
+            f"How many scores were given, exact: few of them say little. {WHEN_OVER}",
+            added(SATISFACTION_RESPONSES, PERIOD, (), _WHERE),
+            none=NONE_SO_FAR,
             width=8,
         ),
         stat(
             "Satisfied in this period",
             "Share of the scores at or above the threshold in force when they were recorded, exact.",
-            satisfaction_rate(values.period, (), _WHERE),
+            satisfaction_rate(PERIOD, (), _WHERE),
             "percentunit",
-            none="no responses",
+            none=NONE_SO_FAR,
             decimals=1,
             width=8,
         ),
@@ -86,31 +101,31 @@ def _tiles(values: Values) -> tuple[Panel, ...]:
 
 
 def _types(values: Values) -> Panel:
-    each = values.of(SATISFACTION_SCORE, values.period, _KEY, _WHERE)
     return table(
-        "Scores in this period, by feature and type",
-        "Counts, averages and shares are exact. One of ten scores was below p10, which is estimated from buckets.",
+        "Satisfaction in this period, by feature and type",
+        "Counts, averages and shares are exact. One of ten scores was below p10, which is estimated from buckets, of full hours.",
         {"feature": "Feature", "satisfaction_type": "Type"},
         [
-            Column("Satisfied", satisfaction_rate(values.period, _KEY, _WHERE), "percentunit", decimals=1, width=108),
-            Column("Average", each.average(), "percentunit", decimals=1, width=80),
-            Column("p10", each.quantile(0.1), "percentunit", decimals=1, width=72),
-            Column("Responses", each.count(), width=92),
+            Column("Satisfied", satisfaction_rate(PERIOD, _KEY, _WHERE), "percentunit", decimals=1, width=108),
+            Column("Average", average(SATISFACTION_SCORE, PERIOD, _KEY, _WHERE), "percentunit", decimals=1, width=80),
+            Column("p10", values.quantile(0.1, SATISFACTION_SCORE, _KEY, _WHERE), "percentunit", decimals=1, width=72),
+            Column("Responses", measured(SATISFACTION_SCORE, PERIOD, _KEY, _WHERE), width=92),
         ],
         menu=feature_menu(uids.SATISFACTION),
-        none="no responses in this period",
+        none="no responses counted in this period so far",
         sort="Satisfied",
         ascending=True,
-        width=15,
+        width=14,
     )
 
 
 def _curves(values: Values) -> tuple[Panel, ...]:
+    responses = bars(SATISFACTION_RESPONSES, _KEY, _WHERE)
     return (
         lines(
             "Average satisfaction of the last hour",
             f"The {SHOWN} least satisfying features, exact. The red line is the bound of {_ALERT}.",
-            [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), "{{feature}}")],
+            [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), OF_FEATURE)],
             "percentunit",
             bound=UNLOVED,
             soft_low=0.5,
@@ -120,22 +135,22 @@ def _curves(values: Values) -> tuple[Panel, ...]:
         counts(
             "Responses by feature and type, per hour",
             f"The {SHOWN} with most responses in the period: few of them say little.",
-            [over_time(most_of(SATISFACTION_RESPONSES, in_each_step, _KEY, _WHERE), _LEGEND)],
+            [over_time(most(responses, SATISFACTION_RESPONSES, _KEY, _WHERE), _LEGEND)],
             width=12,
             interval="1h",
         ),
         heat(
             "Scores by their height",
-            "How many per second fell between two bounds: two bands are two opinions, which an average hides.",
+            "How many of each hour fell between two bounds: two bands are two opinions, which an average hides.",
             over_time(values.distribution(SATISFACTION_SCORE, _WHERE)),
             "percentunit",
             native=values.native,
-            interval="10m",
+            interval="1h",
         ),
         lines(
-            "Average score by feature and type, per half hour",
+            "Average satisfaction by feature and type, per half hour",
             f"Mean of the scores of each half hour, the {SHOWN} with most of them in the period.",
-            [over_time(values.most(SATISFACTION_SCORE, NOW, _KEY, _WHERE), _LEGEND)],
+            [over_time(most_averages(SATISFACTION_SCORE, _KEY, _WHERE), _LEGEND)],
             "percentunit",
             soft_low=0.5,
             high=1,

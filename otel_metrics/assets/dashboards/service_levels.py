@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.alerts import FIRING, alert_table, firing_count
+from otel_metrics.assets.dashboards.alerts import ON_FEATURES, alert_table, firing_count
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import Bound, Column, lines, over_time, stat, table
 from otel_metrics.assets.dashboards.queries import SHOWN, chosen, only
+from otel_metrics.assets.scope import variable
 from otel_metrics.assets.service_levels.levels import KIND, SERVICE_LEVEL
 from otel_metrics.assets.service_levels.rules import BAD_EVENTS, EVENTS, FAST, OBJECTIVE, SLOW, burn_rate
 from otel_metrics.catalogue import FEATURE
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _ALERTS: Final = "FeatureErrorBudget.+"
 _BY: Final = (FEATURE.name, SERVICE_LEVEL)
 _NAME: Final = "{{service_level}}"
-_CHOSEN: Final = (chosen(FEATURE), like(SERVICE_LEVEL, f"${SERVICE_LEVEL}"))
+_CHOSEN: Final = (chosen(FEATURE), like(SERVICE_LEVEL, f"${variable(SERVICE_LEVEL)}"))
 _OBJECTIVE: Final = Series(OBJECTIVE, _CHOSEN)
 _FAST, _SLOW = thresholds.BURNS_FAST[0], thresholds.BURNS_SLOW[0]
 
@@ -96,9 +97,6 @@ def _levels(period: str) -> Panel:
     def in_window(name: str, window: str) -> Expression:
         return call("sum_over_time", Series(name, _CHOSEN).over(window))
 
-    def each(expression: Expression) -> Expression:
-        return aggregate("max", _BY, expression)
-
     # A level that nothing has happened for has a row, too: its feature may be misspelt.
     to_each = f"on ({SERVICE_LEVEL})"
     objective = binary(_burn(period) * 0, "+", _OBJECTIVE, f"{to_each} group_left ({KIND})")
@@ -110,15 +108,15 @@ def _levels(period: str) -> Panel:
         {FEATURE.name: "Feature", SERVICE_LEVEL: "Service level", KIND: "Kind"},
         [
             Column("Promised", binary(objective, "or", _OBJECTIVE, to_each), "percentunit", decimals=3, width=92),
-            Column("Measured", each(number(1) - missed), "percentunit", decimals=3, width=92),
-            Column("Budget left", each(_left(period)), "percentunit", decimals=1, width=84),
-            Column("Budget, trend", each(_left(period)), trend=True, width=110),
-            Column(f"Burns, {_FAST.long}", each(_burn(_FAST.long)), "none", decimals=1, width=72),
-            Column(f"Burns, {_SLOW.long}", each(_burn(_SLOW.long)), "none", decimals=1, width=72),
-            Column(f"Bad, {_FAST.long}", each(in_window(BAD_EVENTS, _FAST.long)), width=72),
+            Column("Measured", number(1) - missed, "percentunit", decimals=3, width=92),
+            Column("Budget left", _left(period), "percentunit", decimals=1, width=84),
+            Column("Budget, trend", _left(period), trend=True, width=110),
+            Column(f"Burns, {_FAST.long}", _burn(_FAST.long), "none", decimals=1, width=72),
+            Column(f"Burns, {_SLOW.long}", _burn(_SLOW.long), "none", decimals=1, width=72),
+            Column(f"Bad, {_FAST.long}", in_window(BAD_EVENTS, _FAST.long), width=72),
             Column(
                 "Alerts",
-                aggregate("count", _BY, FIRING.where(like("alertname", _ALERTS))),
+                aggregate("count", _BY, ON_FEATURES.where(like("alertname", _ALERTS))),
                 bound=Bound(1),
                 width=68,
             ),
@@ -136,7 +134,7 @@ def _levels(period: str) -> Panel:
 def _curves(period: str) -> tuple[Panel, ...]:
     def worst(expression: Expression, window: str, best: str = "topk") -> Expression:
         latest = call("last_over_time", _burn(window).over("15m", at="end()"))
-        return only(expression, number(1) - latest if best == "bottomk" else latest, _BY, best=best)
+        return only(expression, number(1) - latest if best == "bottomk" else latest, best=best)
 
     return (
         lines(

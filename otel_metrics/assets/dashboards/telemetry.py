@@ -9,16 +9,17 @@ from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table, firing_count
 from otel_metrics.assets.dashboards.model import HIDDEN_FEATURES, Dashboard, Section
 from otel_metrics.assets.dashboards.panels import GREEN, RED, Bound, Column, counts, lines, over_time, stat, table
-from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step
+from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step, only
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
-from otel_metrics.promql import Series, aggregate, difference, relabel, series, sum_by, total
+from otel_metrics.promql import Series, aggregate, difference, last_over, relabel, series, sum_by, total
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
     from otel_metrics.assets.dashboards.queries import Values
     from otel_metrics.promql import Expression
 
-_ALERTS: Final = "(Telemetry|Prometheus|Alertmanager).+"
+_ALERTS: Final = "(Telemetry[^H]|Prometheus|Alertm).+"
+"""Those of telemetry_alerts.yml but TelemetryHeartbeat, which always fires."""
 _TARGET: Final = "{{job}} {{instance}}"
 _SLOW: Final = Bound(thresholds.SCRAPE_SECONDS.bound)
 _MANY_SERIES: Final = Bound(thresholds.OVERFLOW.bound + 1)
@@ -63,7 +64,7 @@ def _tiles() -> tuple[Panel, ...]:
             bound=Bound(1, low=True),
         ),
         stat(
-            "Rejected, last hour",
+            "Rejected, 1 h",
             f"Arguments of the worst call and reason; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, where "
             "TelemetryArgumentsRejected fires.",
             aggregate("max", (), rejected) | ZERO,
@@ -148,7 +149,7 @@ def _rejected() -> tuple[Panel, ...]:
     labels = REJECTED.label_names
     return (
         counts(
-            "Rejected arguments, per ten minutes",
+            "Rejected, per quarter of an hour",
             "By call and reason. Each kind is explained once in the application's log.",
             [over_time(total(REJECTED, in_each_step, labels), "{{call}} {{reason}}")],
             none="nothing was rejected",
@@ -178,12 +179,13 @@ def _rejected() -> tuple[Panel, ...]:
 
 
 def _named(groups: Expression) -> Expression:
-    """Return groups of rules with their names, without the path of the file, in a label of their own: two files may share a name."""
-    return relabel(groups, "group", "$1", "rule_group", ".*;(.+)")
+    """Return groups of rules with their names, without what all of them begin with, in a label of their own: two files may share a name."""
+    return relabel(groups, "group", "$1", "rule_group", ".*;(?:otel_metrics_)?(?:service_level_)?(.+)")
 
 
 def _servers() -> tuple[Panel, ...]:
     duration, interval = (Series(f"prometheus_rule_group_{each}_seconds") for each in ("last_duration", "interval"))
+    lately, of_old = (last_over(each.over("15m", at="end()")) for each in (duration, interval))
 
     def of(counter: str, *by: str) -> Expression:
         return sum_by(by, in_each_step(Series(counter)))
@@ -192,21 +194,21 @@ def _servers() -> tuple[Panel, ...]:
         lines(
             "Duration of rules as a share of their interval",
             "At 100 % evaluations are left out. The red line is the bound of PrometheusRulesSlow.",
-            [over_time(_named(duration / interval), "{{group}}")],
+            [over_time(_named(only(duration / interval, lately / of_old)), "{{group}}")],
             "percentunit",
             bound=Bound(thresholds.RULES_SLOW.bound),
             low=0,
-            width=12,
+            width=24,
         ),
         counts(
-            "Evaluations of rules that failed, per ten minutes",
+            "Evaluations of rules that failed, per quarter of an hour",
             "Any of them makes the group's alerts and recorded series doubtful.",
             [over_time(_named(of("prometheus_rule_evaluation_failures_total", "rule_group")), "{{group}}")],
             none="no evaluation failed",
             width=12,
         ),
         counts(
-            "Notifications, per ten minutes",
+            "Notifications, per quarter of an hour",
             "Sent and failed: from Prometheus to Alertmanager, and from there to the integrations in use.",
             [
                 over_time(of("prometheus_notifications_sent_total"), "to Alertmanager"),
@@ -214,7 +216,7 @@ def _servers() -> tuple[Panel, ...]:
                 over_time(of("alertmanager_notifications_total", "integration"), "{{integration}}"),
                 over_time(of("alertmanager_notifications_failed_total", "integration"), "{{integration}}, failed"),
             ],
-            width=24,
+            width=12,
         ),
     )
     return tuple(replace(panel, of_servers=True) for panel in panels)

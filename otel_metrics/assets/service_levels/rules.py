@@ -204,15 +204,22 @@ def _rates(period: str) -> Group:
 
 
 def _alerts(period: str, scope: Labels) -> Group:
-    # Whom users dislike nobody has to mend at night.
-    quiet = Series(OBJECTIVE, (equal(KIND, Kind.SATISFACTION.value),))
+    # Whom users dislike nobody has to mend at night. Of the others the kind tells which pages say the same.
+    called = Series(OBJECTIVE, (unequal(KIND, Kind.SATISFACTION.value),)) ** 0
     fast = reduce(or_, (_burning(burn, period, thresholds.BURN_FAST) for burn in thresholds.BURNS_FAST))
     slow = reduce(or_, (_burning(burn, period, thresholds.BURN_SLOW) for burn in thresholds.BURNS_SLOW))
     return Group(
         "otel_metrics_error_budgets",
         _MINUTE,
         (
-            _alert(FAST, fast.unless(quiet, on=(SERVICE_LEVEL,)), "critical", thresholds.BURNS_FAST, period, scope),
+            _alert(
+                FAST,
+                binary(fast, "*", called, f"on ({SERVICE_LEVEL}) group_left ({KIND})"),
+                "critical",
+                thresholds.BURNS_FAST,
+                period,
+                scope,
+            ),
             _alert(SLOW, slow, "warning", thresholds.BURNS_SLOW, period, scope),
         ),
         "Is a promise to users about to be broken? Two windows each: the long one tells that it matters, the short one that it goes on.",
@@ -236,7 +243,7 @@ def _alert(name: str, expr: Expression, severity: str, burns: tuple[Burn, ...], 
         "{{ $labels.feature }} of {{ $labels.job }} spends the error budget of {{ $labels.service_level }} "
         f'{{{{ printf "%.1f" $value }}}} times as fast as it may: {spent} of what is there for {period}, and it goes on. '
         f"Windows with fewer than {limit.events} bad events are not judged.",
-        f"{SERVICE_LEVELS}{in_annotations((*scope, FEATURE.name, SERVICE_LEVEL))}",
+        f"{SERVICE_LEVELS}{in_annotations(scope, FEATURE.name, SERVICE_LEVEL)}",
         limit.hold,
         limit.keep,
     )

@@ -17,44 +17,69 @@ function serve(route) {
   return existsSync(file) ? route.fulfill({ path: file }) : route.fulfill({ status: 404 });
 }
 
-/** Returns when nothing has changed for a while. */
+/** Returns when nothing has changed for a while and nothing is left to do: what is drawn on a busy machine comes late. */
 const settled = () => new Promise((resolve) => {
+  let timer, idle;
+  const wait = () => {
+    clearTimeout(timer);
+    cancelIdleCallback(idle);
+    timer = setTimeout(() => { idle = requestIdleCallback(done); }, 250);
+  };
+  const watch = new MutationObserver(wait);
   const done = () => { watch.disconnect(); document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(resolve))); };
-  let timer = setTimeout(done, 250);
-  const watch = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 250); });
+  wait();
   watch.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
-  setTimeout(done, 5000);
+  setTimeout(done, 20_000);
 });
 
-async function draw(browser, { name, prometheus, now, picture, ...job }) {
-  const page = await browser.newPage({ viewport: { width: job.width, height: 800 } });
-  page.setDefaultTimeout(DEADLINE);
+/** A page below the address of a Prometheus, for all pictures of it: the bundle is large. `trouble` is what the browser complains about. */
+async function open(browser, { prometheus, now }) {
+  const page = await browser.newPage();
   const trouble = [];
+  page.setDefaultTimeout(DEADLINE);
   page.on('pageerror', (error) => trouble.push({ panel: '', kind: 'error', what: String(error) }));
   // What Prometheus answers is told with the panel that asked; the font of code is in no package, so another one is taken.
   const told = (url) => url.includes('/api/v1/') || url.includes('/fonts/roboto');
   page.on('console', (message) => message.type() === 'error' && !told(message.location().url) && trouble.push({ panel: '', kind: 'error', what: message.text().slice(0, 300) }));
-  try {
-    await page.clock.setFixedTime(now * 1000);
-    await page.route('**/viewer/**', serve);
-    await page.goto(`${prometheus}/viewer/`);
-    const height = await page.evaluate((job) => window.draw(job), job);
-    await page.setViewportSize({ width: job.width, height });
-    await page.evaluate(settled);
-    const panels = await page.evaluate(() => window.look());
-    trouble.unshift(...await page.evaluate(() => window.trouble));
-    await page.screenshot({ path: picture });
-    return { name, height, panels, trouble };
-  } catch (error) {
-    return { name, height: 0, panels: [], trouble: [...trouble, { panel: '', kind: 'error', what: String(error).slice(0, 500) }] };
-  } finally {
-    await page.close();
+  await page.clock.setFixedTime(now * 1000);
+  await page.route('**/viewer/**', serve);
+  await page.goto(`${prometheus}/viewer/`);
+  return { page, trouble, prometheus };
+}
+
+async function draw({ page, trouble }, { picture, width, ...job }) {
+  await page.setViewportSize({ width, height: 800 });
+  const height = await page.evaluate((job) => window.draw(job), { width, ...job });
+  await page.setViewportSize({ width, height });
+  await page.evaluate(settled);
+  const panels = await page.evaluate(() => window.look());
+  const seen = await page.evaluate(() => window.trouble);
+  const png = await page.screenshot({ path: picture });
+  const colours = await page.evaluate((png) => window.colours(png), png.toString('base64'));
+  panels.forEach((panel, n) => { panel.colours = colours[n]; });
+  return { height, panels, trouble: [...seen, ...trouble.splice(0)] };
+}
+
+async function drawAll(browser, jobs) {
+  let place;
+  for (let job = jobs.shift(); job; job = jobs.shift()) {
+    let drawn;
+    try {
+      if (place?.prometheus !== job.prometheus) {
+        await place?.page.close();
+        place = await open(browser, job);
+      }
+      drawn = await draw(place, job);
+    } catch (error) {
+      drawn = { height: 0, panels: [], trouble: [...place?.trouble ?? [], { panel: '', kind: 'error', what: String(error).slice(0, 500) }] };
+      await place?.page.close();
+      place = undefined;
+    }
+    console.log(JSON.stringify({ name: job.name, ...drawn }));
   }
 }
 
 const jobs = JSON.parse(readFileSync(0));
 const browser = await chromium.launch({ executablePath: process.argv[2], args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--hide-scrollbars'] });
-await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-  for (let job = jobs.shift(); job; job = jobs.shift()) console.log(JSON.stringify(await draw(browser, job)));
-}));
+await Promise.all(Array.from({ length: AT_ONCE }, () => drawAll(browser, jobs)));
 await browser.close();

@@ -23,7 +23,9 @@ function hidden(node, box) {
     const style = getComputedStyle(parent);
     const edge = parent.getBoundingClientRect();
     if (edge.width <= 1 && style.overflowX !== 'visible') return 'unseen'; // by intention, for screen readers
-    const wide = own.right > edge.right + 1 || own.left < edge.left - 1;
+    // What ends in three dots is cut even by a hair.
+    const spare = style.textOverflow === 'ellipsis' ? 0.1 : 1;
+    const wide = own.right > edge.right + spare || own.left < edge.left - 1;
     const high = own.bottom > edge.bottom + 2 || own.top < edge.top - 2;
     if (parent === box) return wide || high ? 'cut' : '';
     if (wide && style.overflowX !== 'visible') return /auto|scroll/.test(style.overflowX) ? 'sideways' : 'cut';
@@ -65,7 +67,7 @@ function coloured(canvas) {
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
   let count = 0;
   for (let n = 0; n < data.length; n += 4) {
-    if (data[n + 3] > 60 && Math.max(data[n], data[n + 1], data[n + 2]) - Math.min(data[n], data[n + 1], data[n + 2]) > 40) count += 1;
+    if (data[n + 3] > 60 && Math.max(data[n], data[n + 1], data[n + 2]) - Math.min(data[n], data[n + 1], data[n + 2]) > 30) count += 1;
   }
   return count;
 }
@@ -101,5 +103,42 @@ export function look() {
     if (empty(answer, content(box), words.join(' ').replace(/\s+/g, ' '))) complain('empty', 'neither data nor a reason why there is none');
     for (const [kind, what] of Object.entries(found)) window.trouble.push({ panel: panel.title ?? '', kind, what: [...what].slice(0, 4).join(', ') + (what.size > 4 ? `, … (${what.size})` : '') });
     return { title: panel.title ?? '', type: panel.type, words, queries: answer.told };
+  });
+}
+
+// ------------------------------------------------------------------------------------------------------------ colours
+
+const COLUMNS = 12, ROWS = 4, SHARES = [0, 0.01, 0.03, 0.1, 0.3];
+
+/** Of 0 to 11, a twelfth of the circle each; undefined for grey, which the words tell. */
+function hue(red, green, blue) {
+  const high = Math.max(red, green, blue), span = high - Math.min(red, green, blue);
+  if (span <= 40) return undefined;
+  const sixth = high === red ? (green - blue) / span : high === green ? 2 + (blue - red) / span : 4 + (red - green) / span;
+  return (Math.round(sixth * 2) + 12) % 12;
+}
+
+/** How much of a part of a picture is coloured (1 to 5), and in which hue mostly (a letter); '..' if nothing is. */
+function cell({ data }) {
+  const counts = Array(12).fill(0);
+  for (let n = 0; n < data.length; n += 4) {
+    const one = hue(data[n], data[n + 1], data[n + 2]);
+    if (one !== undefined) counts[one] += 1;
+  }
+  const share = counts.reduce((sum, count) => sum + count) / (data.length / 4);
+  const level = SHARES.filter((least) => share > least).length;
+  return level ? `${level}${'abcdefghijkl'[counts.indexOf(Math.max(...counts))]}` : '..';
+}
+
+/** window.colours(): where a picture (PNG, base64) has which colours, a grid of cells for each panel; '' where it has none. */
+export async function colours(png) {
+  const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+  const context = new OffscreenCanvas(image.width, image.height).getContext('2d', { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  return window.drawn.map(({ panel }) => {
+    const { left, top, width, height } = document.querySelector(`[data-panel="${panel.id}"]`).getBoundingClientRect();
+    const [wide, high] = [width / COLUMNS, height / ROWS];
+    const rows = Array.from({ length: ROWS }, (_, y) => Array.from({ length: COLUMNS }, (_, x) => cell(context.getImageData(left + x * wide, top + y * high, wide, high))).join(''));
+    return rows.some((row) => /\d/.test(row)) ? rows.join(' ') : '';
   });
 }

@@ -5,7 +5,7 @@ import { Component } from 'react';
 import { flushSync } from 'react-dom';
 import { createRoot } from 'react-dom/client';
 import { fieldConfig, registry, transformed } from './fields';
-import { look } from './look';
+import { colours, look } from './look';
 import { VIEWS } from './panels';
 import { events, interpolate, lastly, period, query, variables } from './prometheus';
 
@@ -13,6 +13,7 @@ const CELL = 30, GAP = 8, MARGIN = 16, HEAD = 100;
 const theme = createTheme({ colors: { mode: 'dark' } });
 window.trouble = []; // {panel, kind, what}
 window.look = look;
+window.colours = colours;
 
 const complain = (panel, kind, what) => window.trouble.push({ panel: panel.title ?? '', kind, what: String(what) });
 
@@ -100,8 +101,13 @@ function Page({ dashboard, panels, bar, range, width, height, ...shared }) {
   );
 }
 
+let fonted = false;
+let root = createRoot(document.getElementById('root'));
+
 /** Fonts come first: what is drawn on a canvas before keeps another one. */
 async function fonts() {
+  if (fonted) return;
+  fonted = true;
   const styles = document.createElement('div');
   document.body.append(styles);
   flushSync(() => createRoot(styles).render(<ThemeContext.Provider value={theme}><GlobalStyles hackNoBackdropBlur isExtensionSidebarOpen={false} /></ThemeContext.Provider>));
@@ -110,6 +116,10 @@ async function fonts() {
 
 /** job: {dashboard, width, from, to, variables, scrape (s), open}. Resolves with the page's height when everything is in the page. */
 window.draw = async ({ dashboard, width, from = dashboard.time.from, to = dashboard.time.to, variables: chosen = {}, scrape, open = false }) => {
+  // One dashboard after the other: nothing of the one before is left.
+  root.unmount();
+  root = createRoot(document.getElementById('root'));
+  window.trouble = [];
   const range = period(from, to);
   const { values, bar } = await variables(dashboard, chosen, range);
   const marks = await Promise.all(dashboard.annotations.list.filter(({ enable, expr, target }) => enable !== false && (expr || target?.expr)).map(async (annotation) => {
@@ -132,7 +142,7 @@ window.draw = async ({ dashboard, width, from = dashboard.time.from, to = dashbo
   const shown = panels.filter(({ panel }) => panel.type === 'row' || VIEWS[panel.type]);
   window.drawn = shown.filter(({ panel }) => panel.type !== 'row');
   const height = HEAD + Math.max(...all.map(({ gridPos }) => gridPos.y + gridPos.h)) * (CELL + GAP);
-  createRoot(document.getElementById('root')).render(
+  root.render(
     <ThemeContext.Provider value={theme}>
       <Page {...{ dashboard, bar, range, width, height, marks }} panels={shown} />
     </ThemeContext.Provider>,

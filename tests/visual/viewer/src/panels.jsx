@@ -43,13 +43,29 @@ function Bars(props) {
 }
 
 function Lines(props) {
+  const theme = useTheme2();
   const { panel, frames, width, height, range, marks } = props;
   const shown = frames.filter(({ length, fields }) => length && fields.some(({ type }) => type === FieldType.number));
   if (!shown.length) return <Nothing {...props} />;
   const marked = (config) => {
-    for (const { moments, color } of marks) config.addHook('draw', (plot) => {
-      plot.ctx.fillStyle = color;
-      for (const moment of moments) plot.ctx.fillRect(plot.valToPos(moment, 'x', true), plot.bbox.top, devicePixelRatio, plot.bbox.height);
+    for (const { moments, color } of marks) config.addHook('draw', ({ ctx: pen, bbox: { top, height: high }, valToPos }) => {
+      pen.save();
+      pen.strokeStyle = pen.fillStyle = theme.visualization.getColorByName(color);
+      pen.lineWidth = 2;
+      pen.setLineDash([5, 5]);
+      for (const moment of moments) {
+        const x = valToPos(moment, 'x', true);
+        pen.beginPath();
+        pen.moveTo(x, top);
+        pen.lineTo(x, top + high);
+        pen.stroke();
+        pen.beginPath();
+        pen.moveTo(x - 5, top + high + 5);
+        pen.lineTo(x + 5, top + high + 5);
+        pen.lineTo(x, top + high);
+        pen.fill();
+      }
+      pen.restore();
     });
     return null;
   };
@@ -63,8 +79,8 @@ function Table(props) {
     resizable structureRev={1} fieldConfig={panel.fieldConfig} timeRange={range} enableVirtualization={false} frozenColumns={panel.options.frozenColumns?.left} noValue={panel.fieldConfig.defaults.noValue} />;
 }
 
-const Text = ({ panel, width, height }) => (
-  <div className="markdown-html" style={{ width, height, overflow: 'auto' }} dangerouslySetInnerHTML={{ __html: renderTextPanelMarkdown(panel.options.content) }} />
+const Text = ({ panel, width, height, replace }) => (
+  <div className="markdown-html" style={{ width, height, overflow: 'auto' }} dangerouslySetInnerHTML={{ __html: renderTextPanelMarkdown(replace(panel.options.content)) }} />
 );
 
 // -------------------------------------------------------------------------------- heatmaps: the viewer's own drawing

@@ -1,7 +1,8 @@
-"""Steps 1 to 6 of the README, executed as they stand, with the wheel, for an application of the reader's own."""
+"""The steps of docs/guides/migrate.md and docs/tutorial.md, executed as they stand, with the wheel, for an application of the reader's own."""
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from tests.servers import Servers
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "migrate.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
 OLD_IMPORT = "from shared.metrics import get_advanced_metrics, get_metrics_collector\n"
 SHOP = """
@@ -48,7 +50,7 @@ for line in sys.stdin:
 
 def step(number: int) -> str:
     """The text of one step."""
-    return README.partition(f"\n**{number}. ")[2].partition(f"\n**{number + 1}. ")[0].partition("\n### ")[0]
+    return GUIDE.partition(f"\n**{number}. ")[2].partition(f"\n**{number + 1}. ")[0].partition("\n## ")[0]
 
 
 def code(text: str) -> str:
@@ -60,7 +62,7 @@ def code(text: str) -> str:
 
 def commands(text: str, changes: Mapping[str, str]) -> list[list[str]]:
     """Its commands as words, with other addresses and files."""
-    lines = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+    lines = [line.replace("\\\n", " ") for line in re.findall(r"(?m)^\$ ((?:.*\\\n)*.*)$", text)]
     for placeholder, real in changes.items():
         lines = [line.replace(placeholder, real) for line in lines]
     return [shlex.split(line, comments=True) for line in lines]
@@ -112,7 +114,7 @@ class Installation:
     def shop(self, worker: str, start: str = "", **variables: str) -> Running:
         """One process of the application, with the import of step 1 and with ``start`` where it starts."""
         script = self.folder / f"shop_{worker}.py"
-        script.write_text((OLD_IMPORT + start + SHOP).replace(OLD_IMPORT, code(README)))
+        script.write_text((OLD_IMPORT + start + SHOP).replace(OLD_IMPORT, code(GUIDE)))
         return self.running(["python", script.name, worker], **variables)
 
 
@@ -208,7 +210,7 @@ def test_steps_2_to_6_for_two_workers_of_a_shop(installation: Installation, serv
             running.signal(signal.SIGINT)
             assert running.wait() == 0
         # The server need not be stopped for this; but a running one loads what is new once a minute only.
-        assert "1 days written" in installation.done(write)
+        assert "1 day written" in installation.done(write)
         with installation.running(stack) as running:
             running.wait_for("Ctrl-C")
             installation.done(verify, OTM_PROMETHEUS_URL=url)
@@ -216,3 +218,41 @@ def test_steps_2_to_6_for_two_workers_of_a_shop(installation: Installation, serv
             assert (row["feature"], row["count"], row["unit"]) == ("checkout", 3, "ms")
             assert row["avg_value"] == pytest.approx(30.0)
         assert "Anna" not in one.output + two.output
+
+
+def test_the_readme_has_the_same_steps() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Moving")[2].partition("\n### ")[0]
+    steps = re.findall(r"```\w+\n.*?```", readme, re.DOTALL)
+    assert len(steps) == 6
+    assert [step for step in steps if step not in GUIDE] == []
+
+
+def test_the_tutorial(installation: Installation) -> None:
+    """All of it but Docker, with ports of its own and scrapes once a second."""
+    reader = copy.copy(installation)
+    reader.folder = folder = installation.folder / "tutorial"
+    folder.mkdir()
+    for file in ("shop.py", "ask.py", "test_shop.py"):
+        (folder / file).write_text(code(TUTORIAL.partition(f"`{file}`:\n")[2]))
+    endpoint, prometheus, alertmanager = (f"localhost:{free_port()}" for _ in range(3))
+    ask_it = folder / "ask.py"
+    ask_it.write_text(ask_it.read_text().replace("localhost:9090", prometheus))
+    lines = commands(TUTORIAL, {"localhost:9464": endpoint, "localhost:9090": prometheus})
+    ours = {words[1]: words for words in lines if words[0] in {"otel-metrics", "python"}}
+    (pytest_it,) = (words for words in lines if words[0] == "pytest")
+
+    reader.done(ours["render"])
+    assert len(list((folder / "deploy" / "grafana" / "dashboards").glob("*.json"))) == 14
+    often = folder / "deploy" / "prometheus" / "prometheus.yml"
+    often.write_text(re.sub(r"(scrape_interval|scrape_timeout): 1\ds", r"\1: 1s", often.read_text()))
+    with reader.running(ours["shop.py"], OTEL_EXPORTER_PROMETHEUS_PORT=endpoint.partition(":")[2]) as shop:
+        assert shop.wait_for(r"http://\S+") == f"http://{endpoint}/metrics"
+        places = ["--prometheus-port", prometheus[10:], "--alertmanager-port", alertmanager[10:], "--root", "deploy"]
+        with reader.running([*ours["stack"], *places]) as stack:
+            stack.wait_for("Ctrl-C")
+            dashboard = ours["dashboard"], {"OTM_PROMETHEUS_URL": f"http://{prometheus}"}
+            wait_until(lambda: "CardDeclinedError" in reader.done(dashboard[0], **dashboard[1]), 60)
+            assert "response_time" in reader.done(dashboard[0], **dashboard[1])
+            reader.done(ours["doctor"])
+            assert re.fullmatch(r"\d+ uses; \d+% succeeded\n\d+ errors\n", reader.done(ours["ask.py"]))
+    assert "1 passed" in reader.done(["python", "-m", *pytest_it, "-p", "no:cacheprovider"])
