@@ -39,7 +39,6 @@ def otel_metrics(*arguments: str, cwd: Path = ROOT, **variables: str) -> subproc
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

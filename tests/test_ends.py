@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import HOST, fetch, free_port, wait_until
+from tests.processes import DEADLINE, HOST, fetch, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def arrived(receiver: Receiver) -> int:
 def test_children_of_pools(receiver: Receiver, application: Path, how: str, start: str) -> None:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "pool.py", how, start]
     ran = subprocess.run(
-        command, cwd=application, env=pushing(receiver.url), capture_output=True, text=True, timeout=120, check=True
+        command, cwd=application, env=pushing(receiver.url), capture_output=True, text=True, check=True
     )
     assert arrived(receiver) == 20
     assert ran.stderr == ""
@@ -119,7 +119,7 @@ def test_a_child_of_a_pool_ends_although_the_signal_ends_no_wait(receiver: Recei
         "    work()\n"
         "    child = multiprocessing.get_context('fork').Process(target=wait)\n"
         "    child.start()\n"
-        "    child.join(20)\n"
+        "    child.join(120)\n"
         "    print(child.exitcode)\n"
         "    child.kill()\n"
     )
@@ -129,7 +129,6 @@ def test_a_child_of_a_pool_ends_although_the_signal_ends_no_wait(receiver: Recei
         env=pushing(receiver.url),
         capture_output=True,
         text=True,
-        timeout=60,
         check=True,
     )
     assert ran.stdout == f"{-signal.SIGTERM}\n", ran.stderr
@@ -154,7 +153,7 @@ def test_a_web_server_that_the_signal_ends(receiver: Receiver, application: Path
         for _ in range(9):
             fetch(f"http://{HOST}:{port}/")
         server.terminate()
-        _, errors = server.communicate(timeout=60)
+        _, errors = server.communicate(timeout=DEADLINE)
     assert server.returncode == -signal.SIGTERM
     assert arrived(receiver) == 10
     assert b"Traceback" not in errors
@@ -187,7 +186,7 @@ def test_sigterm_does_what_it_did_before(
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == [b"recorded\n", b"ready\n"]
         process.terminate()
-        assert process.wait(timeout=60) == status
+        assert process.wait(timeout=DEADLINE) == status
     assert arrived(receiver) == 1
 
 
@@ -205,7 +204,7 @@ def test_a_receiver_that_does_not_answer_costs_two_seconds(application: Path, af
             started = time.monotonic()
             if "sleep" in after:
                 process.terminate()
-            process.wait(timeout=60)
+            process.wait(timeout=DEADLINE)
             took = time.monotonic() - started
             assert b"Traceback" not in process.stderr.read()
     assert 1.0 < took < 5.0  # two seconds, and what a busy machine needs to end an interpreter
@@ -219,7 +218,6 @@ def test_a_short_process_needs_one_setting(servers: Servers, application: Path) 
         env=pushing(victoria.otlp_url),
         capture_output=True,
         text=True,
-        timeout=60,
         check=True,
     )
     assert ran.stdout + ran.stderr == ""
@@ -249,5 +247,5 @@ if pid == 0:
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (5, "")

@@ -52,5 +52,5 @@ def fails(number: int) -> None:
 def test_a_pool_passes_them_on() -> None:
     context = multiprocessing.get_context("fork")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        found = [pool.submit(fails, number).exception(timeout=30) for number in range(len(ERRORS))]
+        found = [pool.submit(fails, number).exception(timeout=300) for number in range(len(ERRORS))]
     assert [(type(error), str(error)) for error in found] == [(type(error), str(error)) for error in ERRORS]

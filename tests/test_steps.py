@@ -105,7 +105,6 @@ class Installation:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -206,7 +205,7 @@ def test_steps_2_to_6_for_two_workers_of_a_shop(installation: Installation, serv
                 assert (usage["total_usage"], usage["success_rate"]) == (2, 0.5)
             found, write, verify = commands(step(6), changes)
             assert "Nothing was written" in installation.done(found)
-            webhook.wait_for(lambda post: post["alerts"][0]["labels"]["alertname"] == "Try", timeout=90)
+            webhook.wait_for(lambda post: post["alerts"][0]["labels"]["alertname"] == "Try")
             running.signal(signal.SIGINT)
             assert running.wait() == 0
         # The server need not be stopped for this; but a running one loads what is new once a minute only.

@@ -138,7 +138,7 @@ def _watched(servers: Servers, folder: Path, example: Example, data: Path) -> Pr
     servers._started(server)
     server.wait_until_scraped()
     # Rates of a minute need some of it, and generations with all that they do.
-    server.wait_for("min(count_over_time(up[5m])) >= 20", timeout=90)
+    server.wait_for("min(count_over_time(up[5m])) >= 20")
     return server
 
 

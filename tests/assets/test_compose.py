@@ -73,9 +73,7 @@ class Service(Process):
         assert kind == "CMD"
         beside = Path(program(self.name)).resolve().parent / name
         command = str(beside) if beside.exists() else program(name)
-        return subprocess.run(
-            [command, *map(self.placed, arguments)], capture_output=True, text=True, timeout=30, check=False
-        )
+        return subprocess.run([command, *map(self.placed, arguments)], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -100,7 +98,6 @@ def test_compose_takes_the_file() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -163,7 +160,7 @@ def test_secrets_are_made_at_random_once(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "scripts/make_secrets.sh", folder)
         for _ in range(2):
-            subprocess.run([folder / "make_secrets.sh"], check=True, capture_output=True, timeout=30)
+            subprocess.run([folder / "make_secrets.sh"], check=True, capture_output=True)
         secrets = tmp_path / name / "secrets"
         assert {path.name for path in secrets.iterdir()} == {
             Path(secret["file"]).name for secret in COMPOSE["secrets"].values()
@@ -228,10 +225,10 @@ def test_health_of_the_application_is_noticed(tmp_path: Path) -> None:
     application = Example(tmp_path)
     application.start()
     command = [sys.executable, option, code.replace("127.0.0.1:9464", application.address)]
-    healthy = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    healthy = subprocess.run(command, capture_output=True, text=True, check=False)
     application.stop()
     assert healthy.returncode == 0, healthy.stderr
-    assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode != 0
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
 def test_health_of_alertmanager_is_noticed(alertmanager: Service) -> None:

@@ -39,15 +39,15 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             features=[START_TIMES],
         )
         example.wait_for_every_metric()
-        server.wait_for("min(count_over_time(up[5m])) >= 20", timeout=90)
+        server.wait_for("min(count_over_time(up[5m])) >= 20")
         # What the example records last; rules that add up are evaluated a little later than now.
-        server.wait_for("job:feature_optimization_change:sum15m", lambda found: len(found) == 4, timeout=90)
+        server.wait_for("job:feature_optimization_change:sum15m", lambda found: len(found) == 4)
         # And what it seldom records, as it is healthy.
         for seldom in (
             'feature_usage:increase15m{outcome="failure"}',
             'feature_errors:increase15m{severity=~"critical|error"}',
         ):
-            server.wait_for(f"job:{seldom} > 0", timeout=120)
+            server.wait_for(f"job:{seldom} > 0")
         yield server
 
 

@@ -94,7 +94,6 @@ def test_the_rules_of_victoria_metrics_are_understood(tmp_path: Path) -> None:
         [program("vmalert"), "-dryRun", f"-rule={tmp_path}/prometheus/rules/*.yml"],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -105,7 +104,6 @@ def test_the_configuration_of_victoria_metrics_is_understood() -> None:
         [program("victoria-metrics"), "-dryRun", f"-promscrape.config={ROOT}/prometheus/victoriametrics.yml"],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

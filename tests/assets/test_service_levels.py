@@ -505,7 +505,6 @@ def test_vmalert_fires_and_is_silent_at_the_same_times(tmp_path: Path) -> None:
         [program("vmalert-tool"), "unittest", "--disableAlertgroupLabel", "--files", folder / "cases.yml"],
         capture_output=True,
         text=True,
-        timeout=150,
         check=False,
         cwd=folder,
     )

@@ -62,7 +62,7 @@ def test_all_columns_of_the_daily_table_are_recorded(servers: Servers, tmp_path:
     rules.write_text(yaml.safe_dump({"groups": [{**daily, "interval": INTERVAL}]}), encoding="utf-8")
     servers.started(VMAlert, rules, server.url, flags=[f"-datasource.queryStep={STEP}"])
     for column, expected in ROW.items():
-        [row] = server.wait_for(f"last_over_time(feature_type_name:value:{column}[2m])", timeout=120)
+        [row] = server.wait_for(f"last_over_time(feature_type_name:value:{column}[2m])")
         assert float(row["value"][1]) == pytest.approx(expected, rel=1e-9), column
 
 
@@ -106,5 +106,5 @@ def test_rule_tests_typed_by_hand_hold_for_vmalert(tmp_path: Path, name: str) ->
     tests = [_for_vmalert(test, alerts) for test in typed["tests"]]
     path.write_text(yaml.safe_dump({**typed, "tests": tests}, sort_keys=False), encoding="utf-8")
     command = [program("vmalert-tool"), "unittest", "-disableAlertgroupLabel=true", f"--files={path}"]
-    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> bytes:
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=10, context=context) as response:
+    with urllib.request.urlopen(request, timeout=60, context=context) as response:
         body: bytes = response.read()
         return body
 

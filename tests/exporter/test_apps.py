@@ -55,7 +55,7 @@ reader = PrometheusReader(registry=CollectorRegistry(), scope_info_enabled=False
 provider = MeterProvider(metric_readers=[reader])
 provider.get_meter("tests").create_counter("calls").add(5)
 gate = threading.Event()
-provider.get_meter("tests").create_observable_gauge("gate", [lambda _: (gate.wait(30) or sys.exit(1)) and []] if {slow} else [])
+provider.get_meter("tests").create_observable_gauge("gate", [lambda _: (gate.wait(120) or sys.exit(1)) and []] if {slow} else [])
 
 async def open_gate(request):
     gate.set()
@@ -89,19 +89,19 @@ def running(folder: Path, *command: str, slow: bool = False) -> Iterator[str]:
         process = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
     try:
         health = "/internal/-/healthy" if "application:mounted" in command else "/-/healthy"
-        wait_until(lambda: get(f"http://127.0.0.1:{port}{health}"), timeout=90, what="the web server")
+        wait_until(lambda: get(f"http://127.0.0.1:{port}{health}"), what="the web server")
         yield f"http://127.0.0.1:{port}"
     except BaseException:
         print((folder / "log").read_text(encoding="utf-8"))
         raise
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
             return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -111,7 +111,7 @@ def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
 @contextlib.contextmanager
 def asked(url: str, path: str, method: str = "GET", accept: Sequence[str] = ()) -> Iterator[http.client.HTTPConnection]:
     """A connection over which a request has been sent."""
-    with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)) as connection:
         connection.putrequest(method, path)
         for value in accept:
             connection.putheader("Accept", value)
@@ -207,7 +207,7 @@ def test_a_request_that_is_cancelled_while_its_scrape_is_made_gives_its_place_ba
 
     def scrape(_: Any) -> Iterator[bytes]:
         started.set()
-        go_on.wait(30)
+        go_on.wait(120)
         yield from [b"x" * BURST] * 2
 
     endpoint = Endpoint(scrape, max_scrapes=1)

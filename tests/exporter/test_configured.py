@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry
 
 from otel_metrics.exporter import AutoPrometheusReader, declared_reader
-from tests.processes import fetch
+from tests.processes import DEADLINE, fetch
 from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def application(code: str, port: int) -> Iterator[str]:
         assert process.stdout.readline() == b"ready\n"
         yield wait_until(lambda: fetch(f"http://localhost:{port}/metrics"), what="the endpoint").decode()
     finally:
-        process.communicate(timeout=20)
+        process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
 
 

@@ -118,7 +118,7 @@ def test_a_scrape_between_the_birth_of_a_series_and_its_first_value(accept: str)
         del event, argument
         if frame.f_code.co_name == "aggregate" and not born.is_set():
             born.set()
-            go_on.wait(10)
+            go_on.wait(120)
 
     def record() -> None:
         sys.settrace(pause)
@@ -126,7 +126,7 @@ def test_a_scrape_between_the_birth_of_a_series_and_its_first_value(accept: str)
 
     thread = threading.Thread(target=record)
     thread.start()
-    assert born.wait(10)
+    assert born.wait(120)
     early = scraped.scrape(accept)
     go_on.set()
     thread.join()

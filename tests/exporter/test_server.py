@@ -254,13 +254,13 @@ def test_a_scraper_waits_for_the_thread_of_a_connection_that_gave_way_and_keeps_
 
         def stuck(form: Any) -> Iterator[bytes]:
             scraping.set()
-            goes_on.wait(10)
+            goes_on.wait(120)
             return inner(form)
 
         answering(reader, stuck)
         stranger = connected("127.0.0.2")
         stranger.sendall(request)
-        assert scraping.wait(10)
+        assert scraping.wait(120)
         scraper = connected("127.0.0.1")
         scraper.sendall(request)
         assert closed(stranger, wait=10)

@@ -264,7 +264,7 @@ def test_a_resource_shows_its_last_state_whatever_is_being_folded_meanwhile() ->
     class Slow:
         def __float__(self) -> float:
             reached.set()
-            released.wait(20)
+            released.wait(120)
             return 1.0
 
     with testing.recording(strict=False) as metrics:
@@ -274,7 +274,7 @@ def test_a_resource_shows_its_last_state_whatever_is_being_folded_meanwhile() ->
         metrics.advanced.record_satisfaction("shop", "speed", Slow())  # type: ignore[arg-type]
         reading = threading.Thread(target=metrics.samples)
         reading.start()
-        assert reached.wait(20)
+        assert reached.wait(120)
         record("memory", "cache", 10.0, unit="GB")
         record("memory", "cache", 20.0, unit="MB")
         released.set()

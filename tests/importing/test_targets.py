@@ -75,7 +75,6 @@ def made_blocks(file: Path, data: Path) -> None:
         [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=24h", file, data],
         check=True,
         capture_output=True,
-        timeout=60,
     )
 
 

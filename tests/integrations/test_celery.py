@@ -59,7 +59,7 @@ def test_a_worker_records_every_run_of_a_task() -> None:
             ask_again.delay()
             forget.delay()
             for _ in range(100 + 2 + 1):
-                assert done.acquire(timeout=30)
+                assert done.acquire(timeout=300)
         metrics.assert_value("feature_usage_total", 80, feature="jobs", action="shop.deliver", outcome="success")
         metrics.assert_value("feature_usage_total", 20, action="shop.deliver", error_type="LookupError")
         metrics.assert_value("feature_usage_total", 1, action="shop.ask_again", outcome="unknown", error_type="RETRY")

@@ -106,13 +106,13 @@ def test_ids_of_the_call_go_through_a_queue_to_another_thread() -> None:
 
     def listen() -> None:
         with span():
-            record = waiting.get(timeout=10)
+            record = waiting.get(timeout=120)
             IdsFilter().filter(record)
             seen.append(record)
 
     listener = threading.Thread(target=listen)
     listener.start()
-    listener.join(10)
+    listener.join(120)
     assert told(seen[0]) == {**ids, "interaction_id": ""}
 
 

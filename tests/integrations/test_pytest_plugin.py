@@ -18,7 +18,7 @@ def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[
     """Run pytest on the text of a test file, with the plugin found by its entry point."""
     (folder / "test_shop.py").write_text(tests, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_a_failure_shows_what_was_recorded(tmp_path: Path) -> None:

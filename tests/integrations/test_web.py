@@ -39,7 +39,7 @@ def by_uvicorn(app: Any) -> Iterator[int]:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(120)
 
 
 class Threads(ThreadingMixIn, WSGIServer):
@@ -61,7 +61,7 @@ def by_wsgiref(app: Any) -> Iterator[int]:
             yield server.server_port
         finally:
             server.shutdown()
-            thread.join(20)
+            thread.join(120)
 
 
 def ask(port: int, method: str, path: str) -> Answer:

@@ -131,7 +131,7 @@ def test_what_processes_had_recorded_outlives_them(tmp_path: Path) -> None:
 def test_the_ticker_shares_without_any_scrape(tmp_path: Path) -> None:
     with process(tmp_path) as first, process(tmp_path) as second:
         first.advanced.record_performance_metric("shop", "response_time", "order", 12.5, "ms")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         assert second.totals is not None
         while [row.value.n for row in second.totals.read().rows("feature.performance.duration")] != [1]:
             assert time.monotonic() < deadline

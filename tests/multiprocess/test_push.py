@@ -18,7 +18,7 @@ from otel_metrics import exporter
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
-from tests.processes import wait_until
+from tests.processes import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ class Workers:
         self.running.remove(worker)
         if number is not None:
             worker.send_signal(number)
-        return worker.communicate(timeout=30)[1]
+        return worker.communicate(timeout=DEADLINE)[1]
 
 
 @pytest.fixture

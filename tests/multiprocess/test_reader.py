@@ -307,7 +307,7 @@ def test_a_callback_that_scrapes_its_own_endpoint_gets_an_answer(
         def look(_: CallbackOptions) -> tuple[()]:
             thread = threading.Thread(target=lambda: answers.append(own.scrape()))
             thread.start()
-            thread.join(20)
+            thread.join(120)
             return ()
 
         own.provider.get_meter("shop").create_observable_gauge("looked", [look])

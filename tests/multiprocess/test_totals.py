@@ -213,7 +213,7 @@ def test_a_child_that_never_records_does_not_keep_the_gauges_of_its_parent(tmp_p
     gc.collect()
     try:
         other = SharedTotals(tmp_path, "shop")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while other.read().processes != 1 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert values(other, "memory") == {}
@@ -501,7 +501,6 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, limit: int) -> Non
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert result.stderr == ""
@@ -759,7 +758,6 @@ def test_writers_killed_at_any_moment_lose_nothing_that_was_acknowledged(tmp_pat
         check=True,
         capture_output=True,
         text=True,
-        timeout=170,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     found = json.loads(result.stdout)

@@ -197,7 +197,6 @@ class TestManagedServices:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
         )
         return done.stdout
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHILDREN = int(sys.argv[1])
 CALLS = 10
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 def exposed() -> float:

@@ -191,7 +191,7 @@ def test_a_failure_is_logged_when_the_lock_is_free() -> None:
         def emit(self, _record: logging.LogRecord) -> None:
             thread = threading.Thread(target=get, daemon=True)
             thread.start()
-            thread.join(20)
+            thread.join(120)
 
     handler = Handler()
     logging.getLogger("otel_metrics").addHandler(handler)

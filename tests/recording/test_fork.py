@@ -18,7 +18,6 @@ def test_children_of_a_recording_process() -> None:
         [sys.executable, "-W", "ignore::DeprecationWarning", Path(__file__).with_name("forking.py"), str(CHILDREN)],
         capture_output=True,
         text=True,
-        timeout=380,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )

@@ -113,7 +113,7 @@ def test_what_was_recorded_before_a_drain_is_in_the_sinks(rig: Rig) -> None:
     class Slow(Sink):
         def fold(self, batch: Any, _now: float, /) -> None:
             entered.set()
-            proceed.wait(10)
+            proceed.wait(120)
             folded.extend(batch.values)
 
     entered, proceed = threading.Event(), threading.Event()
@@ -121,13 +121,13 @@ def test_what_was_recorded_before_a_drain_is_in_the_sinks(rig: Rig) -> None:
     buffer.append(1.0)
     folder = threading.Thread(target=rig.flusher.fold, args=(buffer,))
     folder.start()
-    entered.wait(10)
+    entered.wait(120)
     drainer = threading.Thread(target=rig.flusher.drain)
     drainer.start()
     drainer.join(0.05)
     assert drainer.is_alive()
     proceed.set()
-    drainer.join(10)
+    drainer.join(120)
     assert folded == [1.0]
     folder.join()
 
@@ -240,7 +240,7 @@ def test_the_ticker_folds_without_being_asked(rig: Rig) -> None:
             seen.set()
 
     rig.flusher.buffer((rig.column,), ((Kept(),),)).append(1.0)
-    assert seen.wait(10)
+    assert seen.wait(120)
 
 
 def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
@@ -252,11 +252,11 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
             folds.append(now)
 
     def wait_for(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    started, begin = time.monotonic(), 86_400 - 0.2
+    started, begin = time.monotonic(), 86_400 - 3.0
     flusher = Flusher(rig.meter, clock=lambda: begin + time.monotonic() - started, tick=3600.0)
     try:
         buffer = flusher.buffer((rig.column,), ((Kept(),),))
@@ -285,7 +285,7 @@ def test_a_ticker_that_cannot_start_at_first_starts_later(monkeypatch: pytest.Mo
         first.append(1.0)
         monkeypatch.setattr(threading.Thread, "start", start)
         flusher.buffer((rig.column,), ((HistogramSink(rig.histogram, {"name": "second"}),),))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while first and time.monotonic() < deadline:
             time.sleep(0.001)
         assert not first, "nobody folded it"
@@ -313,7 +313,7 @@ def test_a_signal_handler_that_reads_does_not_wait_for_what_waits_for_it(
     with sdk_lock:
         other = threading.Thread(target=rig.flusher.fold, args=(buffers[0],))
         other.start()
-        assert folds.wait(10)
+        assert folds.wait(120)
         rig.flusher.flush()  # out of the signal handler
     other.join()
     rig.flusher.drain()
@@ -394,7 +394,7 @@ class Ticks:
 
     def threads(self) -> set[int]:
         """Return the threads that took part in many ticks, then stop."""
-        assert self._enough.wait(20)
+        assert self._enough.wait(120)
         self.ticker.stop()
         return set(self._by)
 
@@ -553,7 +553,6 @@ def test_interpreter_shutdown_loses_nothing_and_hangs_nowhere() -> None:
         [sys.executable, "-c", textwrap.dedent(SHUTDOWN)],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
@@ -574,7 +573,7 @@ def test_a_log_handler_that_records_in_another_thread_cannot_deadlock_with_a_ref
         def emit(self, record: logging.LogRecord) -> None:
             if record.name == "application":
                 holds.set()
-                assert logs.wait(10)
+                assert logs.wait(120)
                 metrics.advanced.record_satisfaction("f", "speed", 0.5, interaction_id="i-1")
 
     handler = Recording()
@@ -583,12 +582,12 @@ def test_a_log_handler_that_records_in_another_thread_cannot_deadlock_with_a_ref
         with testing.recording(strict=False) as metrics:
             application = threading.Thread(target=logging.getLogger("application").warning, args=("x",), daemon=True)
             application.start()
-            assert holds.wait(10)
+            assert holds.wait(120)
             metrics.advanced.record_performance_metric("f", "c", "n", float("nan"))
             reader = threading.Thread(target=metrics.advanced.get_performance_metrics, daemon=True)
             reader.start()
             for thread in (application, reader):
-                thread.join(10)
+                thread.join(120)
                 assert not thread.is_alive()
             assert metrics.value("feature_satisfaction_score_count") == 1
     finally:

@@ -30,7 +30,6 @@ def play(folder: Path, *options: str) -> dict[str, str]:
         [sys.executable, "-m", "tests.scenario.play", str(folder), *options],
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
         check=False,
         env=environ,
         cwd=folder,
