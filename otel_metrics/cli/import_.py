@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import signal
 import tempfile
 import time
 import zoneinfo
@@ -172,7 +173,7 @@ def _write(job: Importer, target: Target) -> None:
     days = job.open_days()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=terminal.errors, transient=True) as bar:
+        with _interrupted_once(), Progress(*columns, console=terminal.errors, transient=True) as bar:
             task = bar.add_task("Writing days", total=len(days))
             job.write(days, lambda _day: bar.advance(task))
     except BaseException:
@@ -182,6 +183,25 @@ def _write(job: Importer, target: Target) -> None:
         )
         raise
     _say_account(job, target)
+
+
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let the first Ctrl-C interrupt, and no other: a second one would interrupt the day at hand being brought to its end."""
+
+    def once(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, as in the background of a script
+        yield
+        return
+    signal.signal(signal.SIGINT, once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _say_what_was_found(history: OldHistory) -> None:

@@ -432,7 +432,7 @@ def test_interrupted_midway_nothing_is_lost_or_doubled(servers: Servers, tmp_pat
     with Running("import", str(path), "--data", str(data)) as running:
         running.until(lambda: len(_days(data)) >= 3)
         running.signal(signal.SIGINT)
-        assert running.wait() == 130
+        assert running.wait() == 130, running.output
         assert "The same command goes on from here" in running.output
     some = _days(data)
     assert 3 <= len(some) < 20
@@ -468,7 +468,7 @@ def test_ctrl_c_while_promtool_is_at_work_loses_none_of_the_days_that_are_rememb
             running.signal(signal.SIGINT)
         running.until(lambda: _days(data) == ["import-2024-02-29"])
         go.touch()
-        assert running.wait() == 130
+        assert running.wait() == 130, running.output
         assert "Stopped: 2 of 4 days are in place" in running.output
     state = old.state(data)
     assert set(state) == {"import-2024-02-28", "import-2024-02-29"}
