@@ -6,6 +6,7 @@ it goes with the process. Whoever finds the name taken knows, and tells the hold
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -86,7 +87,7 @@ class _Neighbours:
                 held.close()
 
     def forget(self) -> None:
-        """In a forked child: the sockets are the parent's."""
+        """Let go of the sockets: a forked child of those of its parent, a process that ends of its own."""
         for held in self._held.values():
             held.close()
         self.__init__()  # type: ignore[misc]
@@ -95,3 +96,4 @@ class _Neighbours:
 neighbours: Final = _Neighbours()
 
 renew_after_fork(Part.NEIGHBOURS, neighbours.forget)
+atexit.register(neighbours.forget)

@@ -109,3 +109,20 @@ def test_who_has_left_an_address_is_no_neighbour_of_the_next_one_there() -> None
     assert "otel_metrics_series " in done.stdout
     assert "otel_metrics_unmerged 1" not in done.stdout
     assert "another process answers" not in done.stderr
+
+
+def test_a_process_that_ends_leaves_no_socket_to_the_interpreter_which_would_warn_of_it() -> None:
+    code = """
+import atexit, gc, socket
+
+@atexit.register  # first, so it is called last
+def count():
+    print(sum(isinstance(each, socket.socket) and each.fileno() >= 0 for each in gc.get_objects()))
+
+import otel_metrics
+list(otel_metrics.wsgi_app()({"PATH_INFO": "/metrics", "HTTP_HOST": "shop"}, lambda *_: None))
+count()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "1\n0\n"
+    assert done.stderr == ""
