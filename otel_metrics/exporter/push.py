@@ -55,8 +55,14 @@ COARSE_SCALE: Final = 3
 
 _MAX_BUCKETS: Final = 640
 
-_PATIENCE: Final = 10.0
-"""Seconds that a process which ends waits for another one that pushes; its end may come before."""
+_PATIENCE: Final = 1.0
+"""Seconds that a process waits for another one that pushes."""
+
+_LAST_PATIENCE: Final = 10.0
+"""The same of a process that ends; its end may come before."""
+
+_PUSH: Final = "push"
+"""The turn of whoever pushes for all processes."""
 
 _MONOTONIC: Final = (Counter, Histogram, ObservableCounter)
 _OTHERS: Final = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)
@@ -208,8 +214,8 @@ class SharedPushReader(PushReader):
             self._share()
         since = time.monotonic_ns() - (0 if urgent else int(self._interval * 1e9))
         try:
-            with self._totals.push_turn() as turn:
-                turn.take(_PATIENCE if urgent else 0.0)
+            with self._totals.turn(_PUSH) as turn:
+                turn.take(_LAST_PATIENCE if urgent else _PATIENCE)
                 if (turn.succeeded if urgent else turn.begun) > since:
                     return
                 turn.begin()
@@ -232,7 +238,7 @@ class SharedPushReader(PushReader):
 
     def _until_due(self) -> float:
         try:
-            with self._totals.push_turn() as turn:
+            with self._totals.turn(_PUSH) as turn:
                 due = turn.begun / 1e9 + self._interval - time.monotonic()
         except (OSError, ConfigurationError):
             return self._interval

@@ -25,7 +25,7 @@ from zlib import crc32
 
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.multiprocess.asking import Answering
-from otel_metrics.multiprocess.files import FORMAT, ROWS, Files, Header, keys_head, lock, read_header, totals_head
+from otel_metrics.multiprocess.files import FORMAT, ROWS, Busy, Files, Header, keys_head, lock, read_header, totals_head
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -38,6 +38,9 @@ ABANDONED: Final = 49 * 3600
 
 _PATIENCE: Final = 1.0
 """Seconds to wait for others that join at the same time."""
+
+_STOPPED: Final = 60.0
+"""Seconds after which whoever still has a turn is taken for stopped."""
 
 _TURN: Final = Struct("<qq")
 """When it was last begun, and when last begun with success: nanoseconds of the system's clock that is never set."""
@@ -79,12 +82,14 @@ class Process:
 class Turn:
     """What one process at a time does for all: whoever has it says when it was done last, so that others need not.
 
-    It is held for as long as that takes, not for life, so nobody has to notice that its holder has ended.
+    It is held for as long as that takes, not for life, and ends with its holder. A holder that is stopped is not waited for:
+    what is done for all must do no harm if it is done twice.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._open = True
+        self._began = 0
 
     @property
     def begun(self) -> int:
@@ -100,18 +105,22 @@ class Turn:
         """Have it, until this is closed.
 
         Raises:
-            Busy: another process has it.
+            Busy: another process has it, and has begun within the last minute.
         """
-        lock(self._descriptor, time.monotonic() + patience)
+        try:
+            lock(self._descriptor, time.monotonic() + patience)
+        except Busy:
+            if time.monotonic_ns() - self.begun < _STOPPED * 1e9:
+                raise
 
     def begin(self) -> None:
         """Say that it is being done."""
-        os.pwrite(self._descriptor, _TURN.pack(time.monotonic_ns(), self.succeeded), 0)
+        self._began = time.monotonic_ns()
+        os.pwrite(self._descriptor, _TURN.pack(self._began, self.succeeded), 0)
 
     def succeed(self) -> None:
         """Say that what was begun is done."""
-        begun = self.begun
-        os.pwrite(self._descriptor, _TURN.pack(begun, begun), 0)
+        os.pwrite(self._descriptor, _TURN.pack(self.begun, max(self._began, self.succeeded)), 0)
 
     def close(self) -> None:
         """Leave it to others."""
@@ -150,7 +159,6 @@ class Directory:
         self._name = f"{PREFIX}{crc32(f'{FORMAT} {schema}'.encode()):08x}"
         self._keys = self._path / f"{self._name}.keys"
         self._totals = self._path / f"{self._name}.totals"
-        self._push = self._path / f"{self._name}.push"
         self.recent = self._path / f"{self._name}.recent"
         """The file of recent values."""
         self._most = most
@@ -196,17 +204,18 @@ class Directory:
                 found.append({slot: value for slot, (is_set, value) in slots if is_set})
         return found
 
-    def push_turn(self) -> Turn:
-        """Return whose turn it is to push for all.
+    def turn(self, name: str) -> Turn:
+        """Return whose turn it is to do for all what is called ``name``.
 
         Raises:
             OSError: the directory cannot be used.
         """
+        path = self._path / f"{self._name}.{name}"
         with self._locked() as owner:
             try:
-                return Turn(_owned(self._push, owner))
+                return Turn(_owned(path, owner))
             except FileNotFoundError:
-                return Turn(_create(self._push, owner))
+                return Turn(_create(path, owner))
 
     def open_recent(self, content: bytes) -> int:
         """Return a descriptor of the file of recent values, which begins with ``content`` if there is none yet."""
@@ -244,7 +253,7 @@ class Directory:
             if not living and time.time() - max(_changed(keys), _changed(totals)) > ABANDONED:
                 keys.unlink()
                 totals.unlink(missing_ok=True)
-                for suffix in (".push", ".recent", ".recent.rewriting"):
+                for suffix in (".push", ".recent", ".recent.rewriting", ".rewrite"):
                     keys.with_suffix(suffix).unlink(missing_ok=True)
                 continue
             header = read_header(keys)

@@ -29,15 +29,12 @@ MOST_BYTES: Final = 64 << 20
 _LEAST_BYTES: Final = 4 << 20
 """Bytes up to which it is not written anew."""
 
-_MAGIC: Final = b"OTMrecn1"
-_HEAD: Final = Struct("<8s8sdQQq")
+_MAGIC: Final = b"OTMrecn2"
+_HEAD: Final = Struct("<8s8sdQQ")
 _CHECKSUM: Final = Struct("<I")
 _START: Final = _HEAD.size + _CHECKSUM.size
 _RECORD: Final = Struct("<II")
 """Size and checksum of a record, which follows."""
-
-_LONGEST_REWRITE: Final = 20 * 10**9
-"""Nanoseconds after which whoever was writing the file anew is taken for dead."""
 
 _TRIES: Final = 20
 
@@ -54,8 +51,6 @@ class _Head(NamedTuple):
     """Bytes of all whole records."""
     limit: int
     """Bytes from which on it should be written anew."""
-    rewriting: int
-    """When somebody began to (``time.monotonic_ns()``)."""
 
     def packed(self) -> bytes:
         data = _HEAD.pack(_MAGIC, *self)
@@ -108,27 +103,22 @@ class RecentFile:
         Args:
             record: the bytes.
             arrived: has something in it from the moment on in which the record is in the file, whatever is raised then.
-            rewrite: called if this process should write the file anew (:meth:`replace`), as nobody else does.
+            rewrite: called if the file should be written anew (:meth:`replace`).
 
         Raises:
             ConfigurationError: this process cannot join the others.
             OSError: the disk is full.
-            Busy: the lock is not to be had, or the file is full and being written anew.
+            Busy: the lock is not to be had, or the file is full until it has been written anew.
         """
         data = _RECORD.pack(len(record), crc32(record)) + record
         with self._locked() as (descriptor, head):
             end = head.end + len(data)
             fits = end <= MOST_BYTES
-            now = time.monotonic_ns()
-            claimed = end > head.limit and not 0 <= now - head.rewriting < _LONGEST_REWRITE
-            after = head._replace(end=end if fits else head.end, rewriting=now if claimed else head.rewriting)
             if fits:
                 _write(descriptor, data, _START + head.end)
                 # Written and remembered in one call: a signal handler that raises may do so before or after it.
-                arrived += map(os.pwrite, (descriptor,), (after.packed(),), (0,))
-            elif claimed:
-                _write(descriptor, after.packed(), 0)
-        if claimed:
+                arrived += map(os.pwrite, (descriptor,), (head._replace(end=end).packed(),), (0,))
+        if end > head.limit:
             rewrite()
         if not fits:
             raise Busy(errno.EBUSY, "the file of recent values is full until it has been written anew")
@@ -173,7 +163,7 @@ class RecentFile:
                 _write(descriptor, tail, _START + len(data))
                 # Others append while it is written anew, and should find room.
                 limit = min(max(_LEAST_BYTES, 2 * len(data)), MOST_BYTES * 3 // 4)
-                _write(descriptor, _Head(os.urandom(8), born, len(data) + len(tail), limit, 0).packed(), 0)
+                _write(descriptor, _Head(os.urandom(8), born, len(data) + len(tail), limit).packed(), 0)
                 there = os.fstat(current)
                 if os.geteuid() == 0 != there.st_uid:
                     os.fchown(descriptor, there.st_uid, -1)
@@ -207,7 +197,7 @@ class RecentFile:
         raise Busy(errno.EBUSY, "the file is replaced again and again")
 
     def _fresh(self) -> bytes:
-        return _Head(os.urandom(8), self._born(), 0, _LEAST_BYTES, 0).packed()
+        return _Head(os.urandom(8), self._born(), 0, _LEAST_BYTES).packed()
 
     def _head(self, descriptor: int) -> _Head | None:
         """Return the head; None if there is none."""

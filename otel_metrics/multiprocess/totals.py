@@ -209,7 +209,6 @@ class SharedTotals:
     """
 
     _joined: tuple[Files, Process] | None
-    _turn: Turn | None = None
     _share: Callable[[], object] | None
     _at_work: bool
     """With the files. Their lock lets a signal handler in that interrupts this."""
@@ -224,6 +223,7 @@ class SharedTotals:
         self._rows: dict[tuple[str, Key], Row[Any]] = {}
         self._renewals: dict[int, Lock] = {}
         self._asking = Asking()
+        self._turns: set[Turn] = set()
         self._begin()
         _all.add(self)
         try:
@@ -355,8 +355,8 @@ class SharedTotals:
             return Snapshot(self._own_id, None, b"", ({},), {**self._pending, **self._gauges})
 
     @contextmanager
-    def push_turn(self) -> Iterator[Turn]:
-        """Yield whose turn it is to push what all processes have added.
+    def turn(self, name: str) -> Iterator[Turn]:
+        """Yield whose turn it is to do for all processes what is called ``name``.
 
         Raises:
             ConfigurationError: this process cannot join the others.
@@ -365,11 +365,13 @@ class SharedTotals:
         self._renew_in_child()
         with self._files_lock:
             self._join()
-        self._turn = turn = self._directory.push_turn()
+        turn = self._directory.turn(name)
+        self._turns.add(turn)
         try:
             yield turn
         finally:
             turn.close()
+            self._turns.discard(turn)
 
     def recent(self, born: Callable[[], float]) -> RecentFile:
         """Return the file of what all processes recorded lately; ``born`` tells since when, if it is made."""
@@ -403,8 +405,9 @@ class SharedTotals:
         self._begin()
 
     def _begin(self) -> None:
-        if self._turn is not None:
-            self._turn.forget()
+        for turn in self._turns:
+            turn.forget()
+        self._turns.clear()
         self._lock = RLock()
         self._files_lock = RLock()
         self._at_work = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import zlib
 from array import array
 from itertools import islice
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.catalogue import CATALOGUE
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.multiprocess.files import Busy
 from otel_metrics.multiprocess.recent import MOST_BYTES, Position
 from otel_metrics.multiprocess.values import Latest
 from otel_metrics.recording.local_store import COUNTER, LocalStore
@@ -41,6 +43,9 @@ BUDGET: Final = 32 * 2**20
 
 _AT_ONCE: Final = 256
 """Series in one record of a file that is written anew."""
+
+_REST: Final = 20.0
+"""Seconds after which a process that could not write the file anew tries again."""
 
 _LARGEST_TEXT: Final = 64 << 20
 """Bytes of JSON that a record may come to."""
@@ -71,6 +76,7 @@ class SharedStore:
         self._on_its_way: list[Entry] = []
         self._arrived: list[int] = []
         self._exists = False
+        self._rests_until = 0.0
         self._reading = threading.RLock()
         self._read = self._new_read()
 
@@ -103,6 +109,8 @@ class SharedStore:
             self._on_its_way, self._arrived = self._on_its_way[_AT_ONCE:], []
 
     def _begin_anew(self) -> None:
+        if time.monotonic() < self._rests_until:
+            return
         try:
             threading.Thread(target=self._write_anew, name="otel_metrics.rewrite", daemon=True).start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down: another process will
@@ -126,20 +134,32 @@ class SharedStore:
         return _Read(self._file, self._own.clock, self._totals.problems)
 
     def _write_anew(self) -> None:
-        """Write what the records come to, without what is too old, and as sparing with room as a store is with memory."""
-        read = self._new_read()
+        """Write what the records come to, without what is too old, and as sparing with room as a store is with memory.
+
+        One process at a time does so. If it is killed while at it, the next one may at once.
+        """
         try:
-            read.catch_up()
-            entries = iter(read.store.entries())
-            records = [_packed(some) for some in iter(lambda: list(islice(entries, _AT_ONCE)), [])]
-            born = read.store.born
-            if sum(map(len, records)) > MOST_BYTES // 2:
-                self._totals.problems["no_room"] += 1
-                records, born = [], self._own.clock()
-            self._file.replace(records, read.position, born)
+            with self._totals.turn("rewrite") as turn:
+                turn.take(0.0)
+                turn.begin()
+                self._replace()
+        except Busy:
+            _log.debug("the file of recent values is being written anew by another process")
         except (OSError, ConfigurationError) as error:
+            self._rests_until = time.monotonic() + _REST
             if not self._totals.passes(error):
                 raise
+
+    def _replace(self) -> None:
+        read = self._new_read()
+        read.catch_up()
+        entries = iter(read.store.entries())
+        records = [_packed(some) for some in iter(lambda: list(islice(entries, _AT_ONCE)), [])]
+        born = read.store.born
+        if sum(map(len, records)) > MOST_BYTES // 2:
+            self._totals.problems["no_room"] += 1
+            records, born = [], self._own.clock()
+        self._file.replace(records, read.position, born)
 
 
 class SharedValues:

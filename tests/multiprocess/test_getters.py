@@ -25,6 +25,7 @@ from otel_metrics.recording.sinks import Batch
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.multiprocess.interrupting import interrupted
+from tests.multiprocess.test_asking import child
 from tests.multiprocess.test_endpoint import instance, process, value
 from tests.processes import wait_until
 
@@ -211,23 +212,64 @@ def test_a_file_that_is_full_is_written_anew(tmp_path: Path, monkeypatch: pytest
         assert file.stat().st_size < 5_100
 
 
-def test_a_file_that_was_full_and_is_being_written_anew_is_no_full_disk(
+def test_whoever_is_killed_while_it_writes_the_file_anew_keeps_nobody_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever began to write it anew may have been killed; until another one does it, values wait."""
+    """Until then the file is full, which is no full disk, and values wait."""
     for name in ("_LEAST_BYTES", "MOST_BYTES"):
         monkeypatch.setattr(recent, name, 1_000)
-    monkeypatch.setattr(shared_store.SharedStore, "_begin_anew", lambda _: None)
+    clock = Clock()
+
+    def new_store() -> SharedStore:
+        return SharedStore(SharedTotals(tmp_path, "shop"), LocalStore(clock, emptied=True))
+
+    def use(store: SharedStore) -> bool:
+        store._own.counter(USAGE, {"feature": "shop"}).fold(Batch([], 1, 0.0), clock.now)
+        return store.hand_over()
+
+    store = new_store()
+
+    def work() -> None:
+        begun, another = threading.Event(), new_store()
+
+        def take_long() -> None:
+            begun.set()
+            threading.Event().wait()
+
+        another._replace = take_long  # type: ignore[method-assign]
+        while use(another):
+            pass
+        begun.wait()
+
+    def uses() -> float:
+        found = store.values()
+        assert found is not None
+        return sum(amount for _, amount in found.counts(USAGE, 0.0, clock.now + HOUR))
+
+    with child(work):
+        before = uses()
+        assert not use(store)
+        assert not use(store)
+        assert set(store._totals.problems) == {"busy"}
+    wait_until(store.hand_over, timeout=10.0)
+    assert uses() == before + 2
+    store._totals.close()
+
+
+def test_a_file_that_cannot_be_written_anew_is_not_tried_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read all of it takes time."""
+    monkeypatch.setattr(recent, "_LEAST_BYTES", 10)
     with by_hand(tmp_path, Clock()) as first:
         assert first.totals is not None
-        for _ in range(20):
+        (keys,) = tmp_path.glob("*.keys")
+        (keys.with_suffix(".recent.rewriting") / "in the way").mkdir(parents=True)
+        for _ in range(10):
             first.advanced.record_error("shop", "timeout", "warning")
             first.recorder.share({})
-        assert set(first.totals.problems) == {"busy"}
-        monkeypatch.undo()
-        monkeypatch.setattr(recent, "_LONGEST_REWRITE", 0)
-        first.recorder.share({})
-        wait_until(lambda: first.advanced.get_error_stats("shop", hours=2)["total_errors"] == 20)
+            wait_until(lambda: all(each.name != "otel_metrics.rewrite" for each in threading.enumerate()))
+        assert first.totals.problems == {"io_error": 1}
 
 
 def test_a_file_that_another_process_could_not_finish_keeps_nobody_from_making_it(tmp_path: Path) -> None:
@@ -276,8 +318,8 @@ def test_a_hole_in_the_file_is_one_problem(tmp_path: Path) -> None:
         first.advanced.record_error("shop", "timeout", "warning")
         first.recorder.share({})
         with file.open("r+b") as opened:
-            opened.seek(52)
-            opened.write(bytes(file.stat().st_size - 52))
+            opened.seek(44)
+            opened.write(bytes(file.stat().st_size - 44))
         assert first.advanced.get_error_stats("shop", hours=2)["total_errors"] == 0
         assert first.recorder.shared_store._totals.problems == {"corrupt_row": 1}  # type: ignore[union-attr]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,9 +17,10 @@ import pytest
 
 from otel_metrics import exporter
 from otel_metrics.errors import ConfigurationError
+from otel_metrics.multiprocess import directory
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
-from tests.processes import DEADLINE, wait_until
+from tests.processes import DEADLINE, HOST, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,6 +227,27 @@ def test_a_configuration_that_cannot_push_leaves_nothing_behind(
         Runtime(Settings(multiprocess_directory=tmp_path, otlp="cumulative"))
     assert threading.active_count() == before
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_is_stopped_while_it_pushes_keeps_nobody_from_it(
+    receiver: Receiver, tmp_path: Path, started: list[Workers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "_STOPPED", 0.5)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "200")
+    with socket.create_server((HOST, 0)) as silent:
+        workers = Workers(tmp_path, f"http://{HOST}:{silent.getsockname()[1]}/v1/metrics", seconds=0.2)
+        started.append(workers)
+        workers.start(1)
+        workers.record(workers.running[0], 5)
+        connection, _ = silent.accept()
+        workers.running[0].send_signal(signal.SIGSTOP)
+        runtime = Runtime(Settings(multiprocess_directory=tmp_path, otlp="cumulative"))
+        runtime.advanced.record_feature_usage("shop", "order", 12.5, True)
+        wait_until(lambda: receiver.requests and uses(receiver.requests[-1]) == 6)
+        runtime.close()
+        connection.close()
 
 
 def test_while_one_pushes_nobody_else_does(receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
