@@ -180,7 +180,8 @@ class Runtime:
         self.recorder.close()
         if self.totals is not None:
             self.reader.shutdown()
-            self.totals.close()
+            shared = self.recorder.shared_store
+            self.totals.close(*([shared.hand_over] if shared else []))
 
 
 _INSTANCE_LABEL: Final = INSTANCE.replace(".", "_")

@@ -49,6 +49,9 @@ AT_ONCE: Final = 64
 MOST_BYTES: Final = 256 << 20
 """Bytes that the rows may take, unless told otherwise."""
 
+_PATIENCE: Final = 1.0
+"""Seconds that a process which ends tries to write what is pending."""
+
 
 class Holder(Protocol[V]):
     """Whoever adds up values before it hands them over to a row."""
@@ -384,12 +387,17 @@ class SharedTotals:
 
         return RecentFile(lambda: self._directory.recent, opened, born, self.problems)
 
-    def close(self) -> None:
-        """Add what is pending, and leave: the gauges of this process are gone. Waits a second for others that end meanwhile."""
-        deadline = time.monotonic() + 1.0
-        while not self.flush() and time.monotonic() < deadline:
+    def close(self, *others: Callable[[], bool]) -> None:
+        """Add what is pending, and leave: the gauges of this process are gone. Waits a second for others that end meanwhile.
+
+        ``others`` write what else is pending, and return whether that was possible.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        left: Sequence[Callable[[], bool]] = self.flush, *others
+        while (left := [write for write in left if not write()]) and time.monotonic() < deadline:
             time.sleep(0.01)
         with self._files_lock:
+            self._closed = True
             if self._joined is not None:
                 self._joined[1].leave()
             self._joined = None
@@ -423,6 +431,7 @@ class SharedTotals:
             self._answering.forget()
             self._answering = None
         self._tried = False
+        self._closed = False
         self._process = uuid4().hex
         self._process_joined = False
         self._own_id = str(uuid4())
@@ -462,6 +471,8 @@ class SharedTotals:
             self._answer_no_more()
             self._process = uuid4().hex
         self._joined = self._directory.join(self._process)
+        if self._closed:
+            self._joined[1].leave()
         self._process_joined = True
         self._changed.update(self._gauges)
         self._answer()

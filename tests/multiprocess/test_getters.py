@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.catalogue import USAGE
-from otel_metrics.multiprocess import recent
+from otel_metrics.multiprocess import recent, totals
 from otel_metrics.multiprocess.totals import SharedTotals
 from otel_metrics.recording import shared_store
 from otel_metrics.recording.local_store import LocalStore
@@ -329,9 +330,9 @@ def test_a_hole_in_the_file_is_one_problem(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_sharing_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     clock = Clock()
-    totals = SharedTotals(tmp_path, "shop")
+    shared = SharedTotals(tmp_path, "shop")
     own = LocalStore(clock, emptied=True)
-    store = SharedStore(totals, own)
+    store = SharedStore(shared, own)
     uses = [own.counter(USAGE, {"feature": str(i)}) for i in range(20)]
 
     def record() -> None:
@@ -339,11 +340,11 @@ def test_sharing_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp
             each.fold(Batch([], 1, 0.0), clock.now)
 
     assert interrupted(400, record, store.hand_over) > 10
-    assert store.hand_over(), totals.problems
+    assert store.hand_over(), shared.problems
     found = store.values()
     assert found is not None
     assert {amount for _, amount in found.counts(USAGE, 0.0, clock.now + HOUR)} == {400.0}
-    totals.close()
+    shared.close()
 
 
 def _shared(runtime: Runtime, directory: Path) -> list[Path]:
@@ -419,6 +420,25 @@ def test_a_full_disk_delays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def _on_a_full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, "full")
+
+
+def test_a_process_that_ends_waits_for_another_one_that_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "_PATIENCE", 30.0)
+    clock = Clock()
+    with by_hand(tmp_path, clock) as first:
+        (file,) = _shared(first, tmp_path)
+        with file.open() as other, by_hand(tmp_path, clock) as second:
+            assert second.totals is not None
+            problems = second.totals.problems
+            second.advanced.record_error("shop", "timeout", "warning")
+            fcntl.flock(other, fcntl.LOCK_EX)
+
+            def unlock() -> None:
+                wait_until(lambda: problems["busy"])
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+            threading.Thread(target=unlock).start()
+        assert first.advanced.get_error_stats("shop", hours=1)["total_errors"] == 1
 
 
 def test_what_another_process_recorded_a_moment_ago_is_there(tmp_path: Path) -> None:

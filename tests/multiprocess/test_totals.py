@@ -342,6 +342,16 @@ def test_a_clock_in_the_past_does_not_end_an_epoch(tmp_path: Path) -> None:
     assert values(SharedTotals(tmp_path, "shop"), "calls") == {("order",): 1.0}
 
 
+def test_what_is_added_after_the_end_is_shared_and_leaves_no_file_behind(tmp_path: Path) -> None:
+    totals = SharedTotals(tmp_path, "shop")
+    totals.counter(("calls",)).add(1)
+    totals.close()
+    totals.counter(("calls",)).add(2)
+    assert totals.flush()
+    assert not list(tmp_path.glob("*.process"))
+    assert only(totals, "calls").value == 3.0
+
+
 def test_hundreds_of_recycled_processes_leave_a_handful_of_files(tmp_path: Path) -> None:
     for _ in range(200):
         another(tmp_path, 1)
