@@ -93,8 +93,8 @@ def descriptors() -> int:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the bound is not what is tested: a busy machine may take longer."""
-    monkeypatch.setattr(asking, "_PATIENCE", 10.0)
+    """No bound, however busy the machine is: who waits for a process that does not answer waits for good."""
+    monkeypatch.setattr(asking, "_PATIENCE", 3600.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -146,7 +146,7 @@ def test_the_first_record_of_a_forked_child_is_seen(tmp_path: Path) -> None:
             assert first.calls() == 1
 
 
-def test_a_stopped_process_is_waited_for_once(tmp_path: Path) -> None:
+def test_a_stopped_process_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with several(tmp_path, 1) as (first,):
 
         def work() -> None:
@@ -156,12 +156,12 @@ def test_a_stopped_process_is_waited_for_once(tmp_path: Path) -> None:
         with child(work) as pid:
             os.kill(pid, signal.SIGSTOP)
             os.waitpid(pid, os.WUNTRACED)
-            assert BOUND <= seconds(first.calls) < BOUND + 1.0
+            assert seconds(first.calls) >= BOUND
             before = descriptors()
+            monkeypatch.setattr(asking, "_PATIENCE", 3600.0)
             for _ in range(20):
-                assert seconds(first.calls) < BOUND
+                assert first.calls() == 0
             assert descriptors() == before
-            assert first.calls() == 0
             os.kill(pid, signal.SIGCONT)
             wait_until(lambda: first.calls() == 5)
         assert first.calls() == 5
@@ -239,7 +239,9 @@ def test_a_forked_child_holds_nothing_of_its_parents_sockets(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("what", ["silent", "link", "file", "pipe", "dead"])
-def test_what_a_stranger_puts_there_costs_the_bound_once_at_most(tmp_path: Path, what: str) -> None:
+def test_what_a_stranger_puts_there_costs_the_bound_once_at_most(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with several(tmp_path, 2) as (first, second), socket.socket(socket.AF_UNIX) as silent:
         (one, _) = sorted(tmp_path.glob("*.socket"))
         path = one.with_name(f"{one.name.rsplit('-', 1)[0]}-stranger.socket")
@@ -253,11 +255,12 @@ def test_what_a_stranger_puts_there_costs_the_bound_once_at_most(tmp_path: Path,
             path.write_text("mine")
         if what == "pipe":
             os.mkfifo(path)
-        took = seconds(first.calls)
-        assert took < BOUND + 1.0
-        assert (took >= BOUND) == (what == "silent")
+        if what == "silent":
+            assert seconds(first.calls) >= BOUND
+        monkeypatch.setattr(asking, "_PATIENCE", 3600.0)  # from here on it must not be waited for
+        first.calls()
         second.recorded = 1
-        assert seconds(lambda: first.calls() == 1) < BOUND
+        wait_until(lambda: first.calls() == 1)  # at once, unless the second one had no time to answer within the bound
         assert values(first.totals, "calls") == {(): 1.0}
         assert path.exists() == (what != "dead")
 
@@ -298,7 +301,7 @@ def test_a_stopped_worker_delays_one_scrape(tmp_path: Path) -> None:
         wait_until(lambda: re.search(rb"\notel_metrics_processes\{.*\} 2", fetch(f"{server.url}/metrics")))
         stopped = int(fetch(f"{server.url}/work"))
         os.kill(stopped, signal.SIGSTOP)
-        assert min(seconds(scrape) for _ in range(5)) < BOUND
+        wait_until(lambda: seconds(scrape) < BOUND)
         assert scrape() in {0.0, 1.0}
         os.kill(stopped, signal.SIGCONT)
         wait_until(lambda: scrape() == 1)
