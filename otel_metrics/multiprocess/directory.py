@@ -178,7 +178,9 @@ class Directory:
                 path = self._path / f"{self._name}-{process}.process"
                 return files, Process(path, files.instance_id, owner)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise ConfigurationError(f"the multiprocess directory {self._path} cannot be used: {error}") from error
+            raise ConfigurationError(
+                f"the multiprocess directory {self._path} cannot be used: {_explained(error, self._path)}"
+            ) from error
 
     def answering(self, process: str, share: Callable[[], object]) -> Answering:
         """Have ``share`` called when another process asks this one."""
@@ -290,6 +292,13 @@ class Directory:
         for path, content in contents.items():  # the keys last: with them the epoch begins
             _make(path, owner, content)
         return Files(_owned(self._keys, owner), _owned(self._totals, owner), self._most, self._problems)
+
+
+def _explained(error: OSError, directory: Path) -> str:
+    for path in (directory, *directory.parents):
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112 (pathlib's raises where one may not look)
+            return f"{path} is not a directory; name one, or a path where there is nothing yet: it will be made"
+    return f"{error.strerror}: {error.filename}" if error.strerror else str(error)
 
 
 def _create(path: Path, owner: int) -> int:

@@ -371,8 +371,13 @@ def test_only_the_owner_may_read_and_write(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        SharedTotals(tmp_path / "file", "shop")
+    for path in (tmp_path / "file", tmp_path / "file" / "in" / "it"):
+        with pytest.raises(ConfigurationError) as raised:
+            SharedTotals(path, "shop")
+        assert str(raised.value) == (
+            f"the multiprocess directory {path} cannot be used: {tmp_path / 'file'} is not a directory; "
+            "name one, or a path where there is nothing yet: it will be made"
+        )
     assert (tmp_path / "file").read_text() == "mine"
 
 
