@@ -17,6 +17,7 @@ import threading
 import time
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from timeit import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -140,16 +141,18 @@ def memory() -> Iterator[Row]:
 
 
 def imports() -> Iterator[Row]:
-    """Processor time of importing, that of a bare interpreter taken off."""
+    """Processor time of importing what is compiled, as pip installs it; that of a bare interpreter taken off."""
     least: dict[str, float] = {}
     codes = "pass", "import otel_metrics", "from otel_metrics import get_advanced_metrics", READER, OFFICIAL
-    for _ in range(10):
-        for code in codes:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([sys.executable, "-c", code], check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            least[code] = min(spent, least.get(code, spent))
+    with TemporaryDirectory() as compiled:  # in the first round; the environment may say that nothing is kept
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled}
+        for _ in range(10):
+            for code in codes:
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                least[code] = min(spent, least.get(code, spent))
     taken = {code: seconds - least["pass"] for code, seconds in least.items()}
     for code in codes[1:3]:
         yield Row(f"`{code}`", "0.15 s", f"{taken[code]:.2f} s")

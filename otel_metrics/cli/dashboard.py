@@ -18,7 +18,8 @@ from otel_metrics.assets.telemetry_alerts import HEARTBEAT_SEVERITY
 from otel_metrics.cli import argument_types, server_option, terminal, view
 from otel_metrics.errors import ConfigurationError, QueryError
 from otel_metrics.promql import Series, equal, unequal
-from otel_metrics.querying.source import DistributionQuery, Inquiry, Period, TotalQuery
+from otel_metrics.querying.questions import inquiry_of
+from otel_metrics.querying.source import DistributionQuery, Period, TotalQuery
 
 if TYPE_CHECKING:
     import argparse
@@ -86,8 +87,8 @@ def look(runtime: Runtime, hours: float, feature: str | None = None) -> view.Ove
         },
         Period.last(hours, now),
     )
-    uses = runtime.source.ask(Inquiry.of("use-trend", hours, now, feature=feature))
-    alerts = runtime.source.ask(Inquiry.of(str(FIRING), hours, now))
+    uses = runtime.source.ask(inquiry_of("use-trend", hours, now, feature=feature))
+    alerts = runtime.source.ask(inquiry_of(str(FIRING), hours, now))
     wanted = {**uses.scope, **dict(where)}
     # An alert that keeps no label, such as the job, may be about it.
     firing = [

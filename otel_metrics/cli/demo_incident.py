@@ -10,7 +10,7 @@ from otel_metrics.catalogue import FEATURE
 from otel_metrics.cli import server_option, terminal
 from otel_metrics.cli.dashboard import FIRING
 from otel_metrics.promql import call
-from otel_metrics.querying.source import Inquiry
+from otel_metrics.querying.questions import inquiry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def tell(engine: Any, url: str, hour: float, *, generations: int | None, seconds
 
 
 def _alerts(runtime: Runtime, asked: Any) -> Alerts:
-    rows = runtime.source.ask(Inquiry.of(str(asked), 1, time.time())).rows
+    rows = runtime.source.ask(inquiry_of(str(asked), 1, time.time())).rows
     return {(row.labels["alertname"], row.labels.get(FEATURE.name, "")) for row in rows}
 
 

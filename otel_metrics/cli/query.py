@@ -15,7 +15,7 @@ from rich.text import Text
 from otel_metrics.cli import argument_types, server_option, terminal, view
 from otel_metrics.errors import ConfigurationError, InvalidArgumentError
 from otel_metrics.querying.cookbook import COOKBOOK
-from otel_metrics.querying.source import Inquiry
+from otel_metrics.querying.questions import inquiry_of
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.question is None:
         raise ConfigurationError("a question is needed: one that --list shows, or PromQL")
     try:
-        inquiry = Inquiry.of(
+        inquiry = inquiry_of(
             arguments.question, arguments.hours, time.time(), feature=arguments.feature, step=arguments.step
         )
     except InvalidArgumentError as error:

@@ -7,7 +7,7 @@ Two lines in any OpenTelemetry application::
 
 The path of a scrape, by file::
 
-    server        a connection, one request within its deadline      (apps: the same under ASGI and WSGI)
+    server        a connection, one request within its deadline      (apps, asgi: the same under WSGI and ASGI)
     endpoint      path, host, password (auth), whose scrape gives way
       watched_files   users and certificates (tls) are read again when they change; web_config: a file of other exporters
     negotiation   Accept headers -> format, escaping, compression

@@ -275,7 +275,7 @@ class PrometheusReader(PrometheusMetricReader):
         response_timeout: float = RESPONSE_TIMEOUT,
     ) -> ASGIApp:
         """Return an ASGI application with the same answers, to be run by itself, or mounted at ``/metrics``, or elsewhere."""
-        from otel_metrics.exporter.apps import asgi_app  # loads asyncio
+        from otel_metrics.exporter.asgi import asgi_app  # loads asyncio
 
         return asgi_app(self._endpoint(metrics_path, max_scrapes, _users(users_file), response_timeout))
 

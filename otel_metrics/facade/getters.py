@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otel_metrics.facade.binding import Facade
 from otel_metrics.facade.frames import frame, require_pandas
 from otel_metrics.querying import plans, shaping
-from otel_metrics.querying.source import Inquiry, Period, parse_day
+from otel_metrics.querying.source import Period, parse_day
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -120,4 +120,6 @@ class AdvancedGetters(BasicGetters):
             BadQueryError: the PromQL is wrong, or gives histograms or text.
         """
         require_pandas()
-        return frame(self._source.ask(Inquiry.of(question, hours, self._now(), feature=feature, step=step)))
+        from otel_metrics.querying.questions import inquiry_of  # with all of PromQL and the cookbook
+
+        return frame(self._source.ask(inquiry_of(question, hours, self._now(), feature=feature, step=step)))

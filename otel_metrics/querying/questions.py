@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from difflib import get_close_matches
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_metrics.catalogue import CATALOGUE
-from otel_metrics.promql import INSTANCE, Histograms, pretty
+from otel_metrics.catalogue import CATALOGUE, FEATURE, Family
+from otel_metrics.errors import InvalidArgumentError
+from otel_metrics.promql import INSTANCE, Histograms, equal, pretty
 from otel_metrics.querying import cookbook
 from otel_metrics.querying.client import Curve
-from otel_metrics.querying.source import QueryRow, QueryTable
+from otel_metrics.querying.cookbook import COOKBOOK
+from otel_metrics.querying.source import Inquiry, Period, QueryRow, QueryTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,14 +22,51 @@ if TYPE_CHECKING:
     from otel_metrics.promql import Dialect
     from otel_metrics.querying.client import PrometheusClient
     from otel_metrics.querying.scope import Scope
-    from otel_metrics.querying.source import Inquiry
+
+MOST_POINTS: Final = 11_000
+"""What Prometheus gives of one series at most."""
+
+_POINTS: Final = 24
+"""Of a curve, unless there is a step."""
+
+_NAME: Final = re.compile(r"[a-z]+(-[a-z]+)+")
 
 _HIDDEN: Final = frozenset({"__name__", "le", "job", "instance", INSTANCE})
 """Labels of exemplars' series that say nothing of the single value."""
 
-
 _PLACES: Final = {name: place for place, name in enumerate(dict.fromkeys(n for m in CATALOGUE for n in m.label_names))}
 """Where labels stand: as in the catalogue, what it does not have behind them."""
+
+
+def inquiry_of(asked: Any, hours: Any, now: float, *, feature: Any = None, step: Any = None) -> Inquiry:
+    """Return the inquiry that arguments of a call mean.
+
+    Raises:
+        InvalidArgumentError: one of them cannot be.
+    """
+    if not isinstance(asked, str) or not asked.strip():
+        raise InvalidArgumentError("query", "question", asked, "type", "the name of a question, or PromQL")
+    question = COOKBOOK.get(asked)
+    if question is None and _NAME.fullmatch(asked):
+        near = (
+            ", ".join(get_close_matches(asked, COOKBOOK, cutoff=0.5))
+            or "see docs/cookbook.md or otel-metrics query --list"
+        )
+        raise InvalidArgumentError("query", "question", asked, "unknown name", f"{near}; PromQL: put spaces around -")
+    period = Period.last(hours, now, "query")
+    if feature is not None and not isinstance(feature, str):
+        raise InvalidArgumentError("query", "feature", feature, "type", "text")
+    if feature is not None and (question is None or question.family is Family.RESOURCE):
+        raise InvalidArgumentError("query", "feature", feature, "no place for it", "with questions about features")
+    if step is not None and question is not None and not question.trend:
+        raise InvalidArgumentError("query", "step", step, "no curve", "with questions about a trend, and PromQL")
+    if step is None:
+        step = period.seconds / _POINTS if question is not None and question.trend else 0.0
+    elif type(step) not in {int, float} or not period.seconds / MOST_POINTS < step <= period.seconds:
+        allowed = f"seconds, up to the whole time, at most {MOST_POINTS:,} of them"
+        raise InvalidArgumentError("query", "step", step, "range", allowed)
+    # Servers know milliseconds.
+    return Inquiry(question or asked, period, max(round(step, 3), 0.001) if step else 0.0, feature)
 
 
 class Questions:
@@ -48,7 +89,7 @@ class Questions:
             return self._put(inquiry, inquiry.asked)
         remarks = self._scope.find(self._client, inquiry.period.end)
         terms = cookbook.Terms(self._dialect_of(inquiry), inquiry.seconds)
-        expression = inquiry.asked.ask(terms).narrowed(*self._scope.matchers, *inquiry.matchers)
+        expression = inquiry.asked.ask(terms).narrowed(*self._scope.matchers, *_matchers(inquiry))
         table = self._put(inquiry, pretty(expression))
         return replace(table, scope=self._scope.labels, warnings=(*remarks, *table.warnings))
 
@@ -79,6 +120,11 @@ class Questions:
             rows.sort(key=lambda row: _rank(row, question.order if question else "highest", names))
         words, value = (question.question, question.value) if question else ("", "value")
         return QueryTable(words, value, promql, inquiry.period, inquiry.step, tuple(names), rows, warnings)
+
+
+def _matchers(inquiry: Inquiry) -> tuple[str, ...]:
+    """Return what series must match for the feature's sake."""
+    return () if inquiry.feature is None else (equal(FEATURE, inquiry.feature),)
 
 
 def _ends(inquiry: Inquiry) -> tuple[float, float]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timezone
-from difflib import get_close_matches
 from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from otel_metrics.catalogue import FEATURE, SECONDS_PER_DAY, Family
+from otel_metrics.catalogue import SECONDS_PER_DAY
 from otel_metrics.errors import InvalidArgumentError
-from otel_metrics.promql import equal
-from otel_metrics.querying.cookbook import COOKBOOK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,14 +21,6 @@ if TYPE_CHECKING:
 
 MOST_HOURS: Final = 36_525 * 24
 """A century."""
-
-MOST_POINTS: Final = 11_000
-"""What Prometheus gives of one series at most."""
-
-_POINTS: Final = 24
-"""Of a curve, unless there is a step."""
-
-_NAME: Final = re.compile(r"[a-z]+(-[a-z]+)+")
 
 _EPOCH: Final = date(1970, 1, 1)  # not every server knows times before it
 
@@ -233,48 +221,10 @@ class Inquiry:
     step: float = 0.0
     feature: str | None = None
 
-    @classmethod
-    def of(cls, asked: Any, hours: Any, now: float, *, feature: Any = None, step: Any = None) -> Inquiry:
-        """Return the inquiry that arguments of a call mean.
-
-        Raises:
-            InvalidArgumentError: one of them cannot be.
-        """
-        if not isinstance(asked, str) or not asked.strip():
-            raise InvalidArgumentError("query", "question", asked, "type", "the name of a question, or PromQL")
-        question = COOKBOOK.get(asked)
-        if question is None and _NAME.fullmatch(asked):
-            near = (
-                ", ".join(get_close_matches(asked, COOKBOOK, cutoff=0.5))
-                or "see docs/cookbook.md or otel-metrics query --list"
-            )
-            raise InvalidArgumentError(
-                "query", "question", asked, "unknown name", f"{near}; PromQL: put spaces around -"
-            )
-        period = Period.last(hours, now, "query")
-        if feature is not None and not isinstance(feature, str):
-            raise InvalidArgumentError("query", "feature", feature, "type", "text")
-        if feature is not None and (question is None or question.family is Family.RESOURCE):
-            raise InvalidArgumentError("query", "feature", feature, "no place for it", "with questions about features")
-        if step is not None and question is not None and not question.trend:
-            raise InvalidArgumentError("query", "step", step, "no curve", "with questions about a trend, and PromQL")
-        if step is None:
-            step = period.seconds / _POINTS if question is not None and question.trend else 0.0
-        elif type(step) not in {int, float} or not period.seconds / MOST_POINTS < step <= period.seconds:
-            allowed = f"seconds, up to the whole time, at most {MOST_POINTS:,} of them"
-            raise InvalidArgumentError("query", "step", step, "range", allowed)
-        # Servers know milliseconds.
-        return cls(question or asked, period, max(round(step, 3), 0.001) if step else 0.0, feature)
-
     @property
     def seconds(self) -> float:
         """Return how many seconds one number of the answer covers."""
         return self.step or self.period.seconds
-
-    @property
-    def matchers(self) -> tuple[str, ...]:
-        """Return what series must match for the feature's sake."""
-        return () if self.feature is None else (equal(FEATURE, self.feature),)
 
 
 class Source(Protocol):

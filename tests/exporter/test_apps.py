@@ -19,7 +19,7 @@ import pytest
 
 import otel_metrics
 from otel_metrics import testing
-from otel_metrics.exporter.apps import asgi_app
+from otel_metrics.exporter.asgi import asgi_app
 from otel_metrics.exporter.endpoint import BURST, Endpoint
 from tests.exporter.expositions import OPENMETRICS
 from tests.servers import free_port, wait_until

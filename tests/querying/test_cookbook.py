@@ -13,7 +13,7 @@ import pytest
 
 from otel_metrics.promql import PROMETHEUS_3_5, VICTORIAMETRICS, Histograms
 from otel_metrics.querying.cookbook import COOKBOOK
-from otel_metrics.querying.source import Inquiry
+from otel_metrics.querying.questions import inquiry_of
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.dialects import AT_HAND, START_TIMES
@@ -134,12 +134,12 @@ class Subject:
     hours: float
 
     def ask(self, name: str, **options: object) -> QueryTable:
-        inquiry = Inquiry.of(name, self.hours, self.now, **options)
+        inquiry = inquiry_of(name, self.hours, self.now, **options)
         return self.runtime.source.ask(inquiry)
 
     @property
     def dialect(self) -> Dialect:
-        source, inquiry = self.runtime.source, Inquiry.of("frequent-errors", self.hours, self.now)
+        source, inquiry = self.runtime.source, inquiry_of("frequent-errors", self.hours, self.now)
         return source._questions._dialect_of(inquiry)  # type: ignore[attr-defined, no-any-return]
 
 
