@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from math import inf
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, get_args
 from urllib.parse import urlsplit
 
+from otel_metrics.allowed import is_path_or_none, is_text, require, within
 from otel_metrics.catalogue import CATALOGUE
 from otel_metrics.errors import ConfigurationError, _shown, did_you_mean
 from otel_metrics.log import say
@@ -166,52 +166,53 @@ class Settings:
     def __post_init__(self) -> None:
         """Check every value, and those that go together."""
         for name, (fits, allowed) in ALLOWED.items():
-            _require(fits(getattr(self, name)), name, getattr(self, name), allowed)
+            require(fits(getattr(self, name)), name, getattr(self, name), allowed)
         if self.prometheus_url is not None and (wrong := wrong_address(self.prometheus_url)):
             raise ConfigurationError(f"prometheus_url={wrong}")
-        _require(
+        require(
             (self.prometheus_username is None) == (self.prometheus_password_file is None),
             "prometheus_username",
             self.prometheus_username,
             "a user name together with prometheus_password_file",
         )
-        _require(
+        require(
             self.prometheus_token_file is None or self.prometheus_username is None,
             "prometheus_token_file",
             self.prometheus_token_file,
             "a token or a user name, not both",
         )
-        _require(
+        require(
             self.otlp is None or self.meter_provider is None,
             "otlp",
             self.otlp,
             "None with a meter_provider of your own: give that one an otel_metrics.exporter.otlp_reader()",
         )
         for label, value in self.prometheus_matchers.items():
-            _require(
-                _LABEL_NAME.fullmatch(str(label)) is not None,
+            require(
+                is_text(label) and _LABEL_NAME.fullmatch(label) is not None,
                 "prometheus_matchers",
                 label,
                 "label names of letters, digits and underscores",
             )
-            _require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
-        _require(
+            require(isinstance(value, str), f"prometheus_matchers[{label!r}]", value, "a string")
+        require(
             self.otlp_per != "host" or (self.multiprocess_directory is not None and self.otlp != "delta"),
             "otlp_per",
             self.otlp_per,
             "process, or host with a multiprocess_directory and cumulative totals",
         )
-        _require(
+        require(
             self.multiprocess_directory is None or self.meter_provider is None,
             "multiprocess_directory",
             self.multiprocess_directory,
             "None with a meter_provider of your own, whose readers know this process only",
         )
         for kind, scale in self.satisfaction_scales.items():
-            _require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
+            require(is_text(kind), "satisfaction_scales", kind, "satisfaction types as keys, which are strings")
+            require(scale in SCALES, f"satisfaction_scales[{kind!r}]", scale, " or ".join(SCALES))
         for name, cap in self.label_caps.items():
-            _require(name in _LABEL_NAMES, "label_caps", name, ", ".join(sorted(_LABEL_NAMES)))
-            _require(_within(cap, Integral, 1), f"label_caps[{name!r}]", cap, "an integer of at least 1")
+            require(name in _LABEL_NAMES, "label_caps", name, ", ".join(sorted(_LABEL_NAMES)))
+            require(within(cap, Integral, 1), f"label_caps[{name!r}]", cap, "an integer of at least 1")
 
     @property
     def pushes_for_all(self) -> bool:
@@ -318,20 +319,8 @@ ENVIRONMENT: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
 """Field -> its variable, and what makes a value of the text. The others are objects, which only an argument can give."""
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
 def _is_text_or_none(value: object) -> bool:
     return value is None or isinstance(value, str)
-
-
-def _is_path_or_none(value: object) -> bool:
-    return value is None or isinstance(value, (str, os.PathLike))
-
-
-def _within(value: Any, kind: type[Any], least: float, most: float = inf) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and bool(least <= value <= most)  # NaN is not
 
 
 def _is_mapping(value: object) -> bool:
@@ -350,25 +339,25 @@ ALLOWED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "prometheus_url": (_is_text_or_none, "an http:// or https:// address, or None"),
     "prometheus_matchers": (_is_mapping, "a mapping of label names to values"),
     "prometheus_timeout": (
-        lambda value: _within(value, Real, 0.001, _LONGEST_TIMEOUT),
+        lambda value: within(value, Real, 0.001, _LONGEST_TIMEOUT),
         f"seconds from 0.001 to {_LONGEST_TIMEOUT}",
     ),
     "prometheus_unavailable": (lambda value: value in WHEN_UNAVAILABLE, " or ".join(WHEN_UNAVAILABLE)),
     "prometheus_username": (_is_text_or_none, "a string, or None"),
-    "prometheus_password_file": (_is_path_or_none, "a path, or None"),
-    "prometheus_token_file": (_is_path_or_none, "a path, or None"),
-    "prometheus_ca_file": (_is_path_or_none, "a path, or None"),
+    "prometheus_password_file": (is_path_or_none, "a path, or None"),
+    "prometheus_token_file": (is_path_or_none, "a path, or None"),
+    "prometheus_ca_file": (is_path_or_none, "a path, or None"),
     "otlp": (lambda value: value is None or value in TEMPORALITIES, f"{' or '.join(TEMPORALITIES)}, or None"),
     "otlp_per": (lambda value: value is None or value in _OTLP_PER, f"{' or '.join(_OTLP_PER)}, or None"),
-    "multiprocess_directory": (_is_path_or_none, "a path, or None"),
-    "host": (_is_text, "a string"),
-    "port": (lambda value: _within(value, Integral, 0, 65535), "an integer from 0 to 65535"),
+    "multiprocess_directory": (is_path_or_none, "a path, or None"),
+    "host": (is_text, "a string"),
+    "port": (lambda value: within(value, Integral, 0, 65535), "an integer from 0 to 65535"),
     "native_only": (lambda value: isinstance(value, bool), "True or False"),
     "strict": (lambda value: isinstance(value, bool), "True or False"),
-    "satisfaction_threshold": (lambda value: _within(value, Real, 0, 1), "0.0 to 1.0"),
+    "satisfaction_threshold": (lambda value: within(value, Real, 0, 1), "0.0 to 1.0"),
     "satisfaction_scales": (_is_mapping, f"a mapping of satisfaction types to {' or '.join(SCALES)}"),
     "label_caps": (_is_mapping, "a mapping of label names to integers"),
-    "series_limit": (lambda value: _within(value, Integral, 1), "an integer of at least 1"),
+    "series_limit": (lambda value: within(value, Integral, 1), "an integer of at least 1"),
     "clock": (callable, "a function that returns unix time in seconds"),
     "timer": (callable, "a function that returns seconds since any moment"),
 }
@@ -388,7 +377,7 @@ FILE: Final = "OTM_CONFIG"
 
 _PROJECT: Final = "pyproject.toml"
 _TABLE: Final = "otel-metrics"
-_PATHS: Final = frozenset(name for name, (fits, _) in ALLOWED.items() if fits is _is_path_or_none)
+_PATHS: Final = frozenset(name for name, (fits, _) in ALLOWED.items() if fits is is_path_or_none)
 _OURS: Final = "OTM_"
 
 
@@ -503,8 +492,3 @@ def wrong_address(url: str, allowed: str = _SERVER) -> str:
     shown = re.sub(r"(?s)^(https?://)?.*@", r"\1...@", url)
     shown = re.sub(r"(?s)[?#].*", "?...", shown)
     return f"{_shown(shown)} is not allowed; allowed: {allowed}"
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ConfigurationError(f"{name}={_shown(value)} is not allowed; allowed: {allowed}")

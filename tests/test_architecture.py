@@ -134,6 +134,7 @@ def test_a_private_name_of_opentelemetry_is_found_outside_sdk(tmp_path: Path, li
 
 READER_ALONE = [
     "otel_metrics",
+    "otel_metrics.allowed",
     "otel_metrics.catalogue",
     "otel_metrics.catalogue.buckets",
     "otel_metrics.catalogue.daily",
@@ -141,6 +142,7 @@ READER_ALONE = [
     "otel_metrics.catalogue.features",
     "otel_metrics.catalogue.labels",
     "otel_metrics.catalogue.schema",
+    "otel_metrics.errors",
     "otel_metrics.exporter",
     "otel_metrics.exporter.configured",
     "otel_metrics.exporter.endpoint",

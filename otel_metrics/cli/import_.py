@@ -167,9 +167,7 @@ def _write(job: Importer, target: Target) -> None:
             style="yellow",
         )
     elif isinstance(target, DataDirectory):
-        terminal.say(
-            f"No server has lived in {target.path} yet: one that is to show it has --storage.tsdb.path={target.path}."
-        )
+        terminal.say(f"No server uses {target.path} now: one that is to show it has --storage.tsdb.path={target.path}.")
     days = job.open_days()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:

@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics import Histogram
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation
 from prometheus_client import REGISTRY
 
+from otel_metrics.allowed import is_text, require
 from otel_metrics.exporter.reader import MAX_PORT, PrometheusReader
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ def declared_reader(
 
 
 def _one_of(known: Mapping[str, Any], option: str, name: str) -> Any:
-    if name not in known:
-        raise ValueError(f"{option}={name!r} is not allowed: {', '.join(known)}")
+    require(is_text(name) and name in known, option, name, ", ".join(known))
     return known[name]
 
 

@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
+from numbers import Integral
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.allowed import is_positive, is_text, require, within
 from otel_metrics.exporter.negotiation import choose_compression, choose_format
 
 if TYPE_CHECKING:
@@ -197,14 +199,14 @@ class Endpoint:
         ``serves``: tells whether a ``Host`` header names this endpoint; asked where no password is.
         ``asked_at``: told by whoever asks, before that, at which address of which server; ``left``: that nobody answers there any more.
         """
-        if not _PATH.fullmatch(metrics_path):
-            raise ValueError(
-                f"metrics_path={metrics_path!r} is not allowed: a path as it stands in an address, such as /metrics"
-            )
-        if max_scrapes < 1:
-            raise ValueError(f"max_scrapes={max_scrapes!r} is not allowed: at least 1")
-        if not response_timeout > 0:
-            raise ValueError(f"response_timeout={response_timeout!r} is not allowed: more than 0 seconds")
+        require(
+            is_text(metrics_path) and _PATH.fullmatch(metrics_path) is not None,
+            "metrics_path",
+            metrics_path,
+            "a path as it stands in an address, such as /metrics",
+        )
+        require(within(max_scrapes, Integral, 1), "max_scrapes", max_scrapes, "an integer of at least 1")
+        require(is_positive(response_timeout), "response_timeout", response_timeout, "more than 0 seconds")
         self._scrape = scrape
         self.asked_at = asked_at
         self.left = left

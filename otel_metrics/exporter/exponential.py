@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left
+from collections.abc import Collection
 from functools import lru_cache
 from itertools import compress
+from numbers import Real
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otel_metrics.allowed import require, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,6 +122,10 @@ def _filled(offset: int, counts: Sequence[int]) -> list[tuple[int, int]]:
     return [(offset + place, counts[place]) for place in compress(range(len(counts)), counts)]
 
 
+def _is_collection(value: object) -> bool:
+    return isinstance(value, Collection)
+
+
 class Ladders:
     """The classic bounds of every family of exponential histograms, the same for all its series.
 
@@ -125,9 +134,9 @@ class Ladders:
     """
 
     def __init__(self, ladder: Sequence[float] = CLASSIC_LADDER) -> None:
+        fits = _is_collection(ladder) and all(within(bound, Real, -sys.float_info.max) for bound in ladder)
+        require(fits, "classic_bounds", ladder, "numbers")
         bounds = set(map(float, ladder))
-        if not all(bound > -math.inf for bound in bounds):
-            raise ValueError(f"classic_bounds={list(ladder)!r} is not allowed: numbers")
         # The bucket up to infinity is there anyway, though prometheus_client's lists of bounds end with it.
         self._ladder = tuple(sorted(bounds - {math.inf}))
         self._extents: dict[str, tuple[int, int]] = {}

@@ -37,6 +37,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
+from otel_metrics.allowed import is_positive, require
 from otel_metrics.ends import Periodic
 from otel_metrics.errors import ConfigurationError
 from otel_metrics.sdk.lazy_points import is_registered
@@ -103,15 +104,11 @@ def otlp_reader(
         ValueError: a setting that cannot work.
         ImportError: the extra ``otlp`` is not installed.
     """
-    if temporality not in {None, "cumulative", "delta"}:
-        raise ValueError(f"temporality={temporality!r} is not allowed: cumulative or delta")
-    if histograms not in {"classic", "exponential"}:
-        raise ValueError(f"histograms={histograms!r} is not allowed: classic or exponential")
-    if max_scale not in range(-10, 21):
-        raise ValueError(f"max_scale={max_scale!r} is not allowed: a whole number from -10 to 20")
+    require(temporality in (None, "cumulative", "delta"), "temporality", temporality, "cumulative or delta")
+    require(histograms in ("classic", "exponential"), "histograms", histograms, "classic or exponential")
+    require(max_scale in range(-10, 21), "max_scale", max_scale, "a whole number from -10 to 20")
     for name, value in (("interval", interval), ("timeout", timeout)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name}={value!r} is not allowed: more than 0 seconds")
+        require(value is None or is_positive(value), name, value, "more than 0 seconds")
     max_scale = int(max_scale)  # 3.0 is 3
     exponential = histograms == "exponential"
     exporter = _Exporter(

@@ -8,8 +8,10 @@ import inspect
 import ssl
 import threading
 import weakref
+from collections.abc import Collection
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +29,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReade
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from otel_metrics.allowed import is_path_or_none, is_text, naming, require, within
 from otel_metrics.exporter.endpoint import MAX_SCRAPES, RESPONSE_TIMEOUT, Endpoint, named_by
 from otel_metrics.exporter.exponential import CLASSIC_LADDER, Ladders
 from otel_metrics.exporter.exposition import Exposition
@@ -40,7 +43,7 @@ from otel_metrics.sdk.observed import taking
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from opentelemetry.metrics import Instrument
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -119,8 +122,13 @@ class PrometheusReader(PrometheusMetricReader):
         multiprocess_directory: str | os.PathLike[str] | None = None,
         multiprocess_gauges: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        if translation_strategy not in STRATEGIES:
-            raise ValueError(f"translation_strategy={translation_strategy!r} is not allowed: {', '.join(STRATEGIES)}")
+        fits = is_text(translation_strategy) and translation_strategy in STRATEGIES
+        require(fits, "translation_strategy", translation_strategy, ", ".join(STRATEGIES))
+        fits = _are_names(resource_constant_labels)
+        require(fits, "resource_constant_labels", resource_constant_labels, "several keys, as a list")
+        require(
+            is_path_or_none(multiprocess_directory), "multiprocess_directory", multiprocess_directory, "a path, or None"
+        )
         # Not the official reader's constructor: it registers a collector that fails on exponential histograms.
         MetricReader.__init__(
             self,
@@ -216,9 +224,10 @@ class PrometheusReader(PrometheusMetricReader):
 
         if self._registered is None:
             raise RuntimeError("the reader has been shut down: its metrics are no longer collected")
-        if not 0 <= port <= MAX_PORT:
-            # The system would take the remainder.
-            raise ValueError(f"port={port!r} is not allowed: 0 to {MAX_PORT}")
+        require(is_text(host), "host", host, "a string")
+        require(within(port, Integral, 0, MAX_PORT), "port", port, f"an integer from 0 to {MAX_PORT}")
+        require(_are_names(allowed_hosts), "allowed_hosts", allowed_hosts, "several names, as a list")
+        require(limits is None or isinstance(limits, ServerLimits), "limits", limits, "a ServerLimits, or None")
         files = certfile, keyfile, client_cafile, users_file, web_config_file
         options = files, {*allowed_hosts}, metrics_path, max_scrapes, limits
         if (handle := self._served(host, port)) is not None:
@@ -243,11 +252,14 @@ class PrometheusReader(PrometheusMetricReader):
                 raise ValueError(
                     "web_config_file needs its extra: pip install 'otel-metrics-bridge[web-config]'"
                 ) from error
-            users, tls = web_config.read(Path(web_config_file))
+            require(is_path_or_none(web_config_file), "web_config_file", web_config_file, "a path, or None")
+            with naming(f"web_config_file={str(web_config_file)!r}"):
+                users, tls = web_config.read(Path(web_config_file))
         limits = limits or ServerLimits()
         serves = named_by(host, ("*",) if tls is not None else allowed_hosts)
         endpoint = self._endpoint(metrics_path, max_scrapes, users, limits.response_timeout, serves)
-        handle = ServerHandle(endpoint, host, port, tls=None if tls is None else tls.current, limits=limits)
+        with naming(f"host={host!r}, port={port}"):
+            handle = ServerHandle(endpoint, host, port, tls=None if tls is None else tls.current, limits=limits)
         if tls is not None:
             self._files.add(tls)
         self._handles[handle] = options
@@ -378,11 +390,18 @@ def _chosen(filter_: Callable[[str], bool] | None, patterns: Collection[str]) ->
 
 
 def _users(users_file: str | os.PathLike[str] | None) -> Users | None:
+    require(is_path_or_none(users_file), "users_file", users_file, "a path, or None")
     if users_file is None:
         return None
     from otel_metrics.exporter.auth import Users
 
-    return Users(users_file)
+    with naming(f"users_file={str(users_file)!r}"):
+        return Users(users_file)
+
+
+def _are_names(value: object) -> bool:
+    """Return whether a value is several strings; one is not, though it is a collection of its letters."""
+    return isinstance(value, Collection) and not isinstance(value, str) and all(map(is_text, value))
 
 
 def _supported(cardinality_limits: Mapping[Any, int] | None) -> dict[str, Any]:

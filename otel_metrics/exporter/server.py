@@ -21,8 +21,10 @@ from enum import IntEnum
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from math import inf
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from otel_metrics.allowed import is_positive, require, within
 from otel_metrics.exporter.endpoint import RESPONSE_TIMEOUT, STALL_TIMEOUT, joined
 from otel_metrics.forks import Part, renew_after_fork
 
@@ -71,11 +73,10 @@ class ServerLimits:
         Raises:
             ValueError: no connection, or no time.
         """
-        if self.connections < 1:
-            raise ValueError(f"connections={self.connections!r} is not allowed: at least 1")
+        require(within(self.connections, Integral, 1), "connections", self.connections, "an integer of at least 1")
         for name, seconds in (("request_timeout", self.request_timeout), ("response_timeout", self.response_timeout)):
-            if not 0 < seconds < inf:
-                raise ValueError(f"{name}={seconds!r} is not allowed: more than 0 seconds, and not for ever")
+            fits = is_positive(seconds) and seconds < inf
+            require(fits, name, seconds, "more than 0 seconds, and not for ever")
 
 
 class ServerOptions(TypedDict, total=False):
@@ -152,6 +153,10 @@ class ServerHandle:
         self._thread = threading.Thread(target=self._accept, name="otel-metrics-server", daemon=True)
         self._thread.start()
         _handles.add(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "listening" if self.listening else "waiting for the address"
+        return f"<ServerHandle {self.url}, {state}>"
 
     @property
     def url(self) -> str:

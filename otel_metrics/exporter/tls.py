@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_metrics.allowed import is_path_or_none, naming, require
 from otel_metrics.exporter.watched_files import Contents, WatchedFiles
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ class TlsConfig:
     min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
     max_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 
+    def __post_init__(self) -> None:
+        """Reject what can be no file.
+
+        Raises:
+            ValueError: what is given is no path.
+        """
+        for name in ("certfile", "keyfile", "client_cafile"):
+            require(is_path_or_none(getattr(self, name)), name, getattr(self, name), "a path, or None")
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that are there."""
@@ -41,18 +50,24 @@ class TlsConfig:
             OSError: a file cannot be read, or is not what it should be (`ssl.SSLError`).
             ValueError: the key is encrypted.
         """
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.client_cafile)
+        for name in ("certfile", "keyfile", "client_cafile"):
+            file = getattr(self, name)
+            if file is not None:
+                with naming(f"{name}={str(file)!r}"):  # OpenSSL does not say which of them it could not open
+                    Path(file).open("rb").close()
+        with naming(f"client_cafile={str(self.client_cafile)!r}"):
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.client_cafile)
         context.verify_mode = self.client_auth
         context.minimum_version, context.maximum_version = self.min_version, self.max_version
-        context.load_cert_chain(
-            self.certfile, self.keyfile, password=partial(_encrypted, self.keyfile or self.certfile)
-        )
+        keyfile = self.keyfile or self.certfile
+        with naming(f"certfile={str(self.certfile)!r} with the private key in {str(keyfile)!r}"):
+            context.load_cert_chain(self.certfile, self.keyfile, password=_encrypted)
         return context
 
 
-def _encrypted(keyfile: str) -> str:
+def _encrypted() -> str:
     """Take the place of OpenSSL's question on the terminal, which would hold the application."""
-    raise ValueError(f"{keyfile}: the private key is encrypted, which is not supported; decrypt it")
+    raise ValueError("the private key is encrypted, which is not supported; decrypt it")
 
 
 def watched_tls(config: Callable[[], TlsConfig], *more: Path) -> WatchedFiles[ssl.SSLContext]:

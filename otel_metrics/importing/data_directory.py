@@ -69,7 +69,7 @@ class DataDirectory(Target):
         return False
 
     def head_start(self, now: float) -> float | None:
-        """Return the unix time from which on a server keeps data outside of blocks, or None if none ever lived here."""
+        """Return the unix time from which on a server keeps data outside of blocks, or None if it keeps none there."""
         segments = [path for path in (self.path / "wal").glob("*") if path.is_file()]
         written = max((path.stat().st_mtime for path in segments if path.stat().st_size), default=None)
         if self.running():

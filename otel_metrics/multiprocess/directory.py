@@ -178,9 +178,8 @@ class Directory:
                 path = self._path / f"{self._name}-{process}.process"
                 return files, Process(path, files.instance_id, owner)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise ConfigurationError(
-                f"the multiprocess directory {self._path} cannot be used: {_explained(error, self._path)}"
-            ) from error
+            reason = _explained(error, self._path)
+            raise ConfigurationError(f"multiprocess_directory={str(self._path)!r} cannot be used: {reason}") from error
 
     def answering(self, process: str, share: Callable[[], object]) -> Answering:
         """Have ``share`` called when another process asks this one."""

@@ -31,6 +31,7 @@ from urllib3.exceptions import (
     TimeoutError as TimedOut,
 )
 
+from otel_metrics.allowed import naming
 from otel_metrics.errors import (
     BadAnswerError,
     BadQueryError,
@@ -107,9 +108,9 @@ class Access:
             ConfigurationError: a file cannot be read.
         """
         if self.token_file:
-            return {"Authorization": f"Bearer {_secret(self.token_file)}"}
+            return {"Authorization": f"Bearer {_secret('prometheus_token_file', self.token_file)}"}
         if self.username and self.password_file:
-            pair = f"{self.username}:{_secret(self.password_file)}".encode()
+            pair = f"{self.username}:{_secret('prometheus_password_file', self.password_file)}".encode()
             return {"Authorization": f"Basic {b64encode(pair).decode()}"}
         return {}
 
@@ -121,10 +122,8 @@ class Access:
         """
         if self.ca_file is None:
             return None
-        try:
+        with _naming("prometheus_ca_file", self.ca_file):
             return ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigurationError(f"cannot read certificates from {self.ca_file}: {error}") from error
 
 
 class Cancelled(Exception):  # noqa: N818  # no error: who asked has gone
@@ -508,8 +507,15 @@ def _reason(error: BaseException) -> str:
     return str(error.__cause__ or error) or type(error).__name__
 
 
-def _secret(path: str) -> str:
-    try:
+def _secret(setting: str, path: str) -> str:
+    with _naming(setting, path):
         return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
+
+
+@contextmanager
+def _naming(setting: str, path: str) -> Iterator[None]:
+    try:
+        with naming(f"{setting}={str(path)!r}"):
+            yield
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(error.strerror) from error

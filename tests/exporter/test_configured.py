@@ -148,9 +148,13 @@ def test_declarative_configuration(tmp_path: Path) -> None:
 
 
 def test_an_option_that_cannot_work_says_what_can() -> None:
-    with pytest.raises(ValueError, match=r"^translation_strategy='none' is not allowed: underscore_escaping_with"):
+    with pytest.raises(
+        ValueError, match=r"^translation_strategy='none' is not allowed; allowed: underscore_escaping_with"
+    ):
         declared_reader(translation_strategy="none")
-    with pytest.raises(ValueError, match=r"^default_histogram_aggregation='x' is not allowed: explicit_bucket"):
+    with pytest.raises(
+        ValueError, match=r"^default_histogram_aggregation='x' is not allowed; allowed: explicit_bucket"
+    ):
         declared_reader(default_histogram_aggregation="x")
     with pytest.raises(TypeError, match="prot"):
         declared_reader(prot=9464)

@@ -220,5 +220,5 @@ def test_series_that_are_gone_are_forgotten() -> None:
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000])
 def test_a_port_that_is_none_is_an_error(port: int) -> None:
-    with pytest.raises(ValueError, match=f"^port={port} is not allowed: 0 to 65535$"):
+    with pytest.raises(ValueError, match=f"^port={port} is not allowed; allowed: an integer from 0 to 65535$"):
         Scraped().reader.serve(port=port)

@@ -352,6 +352,7 @@ def test_a_changed_day_is_left_alone_and_said(imported: tuple[Path, Path], tmp_p
     done = old.imported(path, data)
     assert "imported before with other content" in " ".join(done.stdout.split())
     assert blocks(data) == before
+    assert f"No server uses {data} now" in " ".join(done.stdout.split()), "blocks alone, as of a snapshot"
 
 
 def test_only_days_before_the_live_systems_first(imported: tuple[Path, Path], tmp_path: Path) -> None:
@@ -359,7 +360,7 @@ def test_only_days_before_the_live_systems_first(imported: tuple[Path, Path], tm
     done = old.imported(imported[0], data, "--before", "2024-02-29")
     assert "1 day written, 2 not" in done.stdout
     assert list(old.state(data)) == ["import-2024-02-28"]
-    assert f"No server has lived in {data} yet" in done.stdout
+    assert f"No server uses {data} now" in done.stdout
 
 
 def test_nothing_is_written_without_a_data_directory(imported: tuple[Path, Path], tmp_path: Path) -> None:
