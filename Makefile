@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-oldest test-oldest-servers test-pythons scale visual grafana-check check release bench servers servers-current fuzz soak soak-processes up format clean
+.PHONY: help demo docs test test-oldest test-oldest-servers test-pythons scale visual grafana-check check audit release bench servers servers-current fuzz soak soak-processes up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -88,7 +88,11 @@ check: $(STAMP)  ## formatting, lint, types, import contracts, generated files u
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/otel-metrics render --check
+	$(BIN)/python scripts/audit.py || [ $$? = 2 ] # what cannot be audited is said
 	@$(MAKE) --no-print-directory docs
+
+audit: $(STAMP)  ## compare the pins with known vulnerabilities, in scripts/advisories.json
+	$(BIN)/python scripts/audit.py
 
 docs: $(STAMP)  ## the documentation as a site (build/site/index.html); a warning is an error, nothing is fetched
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/site.doctrees -b html docs build/site
