@@ -77,7 +77,20 @@ def test_package_is_marked_as_typed() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["demo", "test", "test-pythons", "scale", "check", "bench", "servers", "servers-current", "fuzz", "soak", "up"],
+    [
+        "demo",
+        "test",
+        "test-pythons",
+        "scale",
+        "check",
+        "audit",
+        "bench",
+        "servers",
+        "servers-current",
+        "fuzz",
+        "soak",
+        "up",
+    ],
 )
 def test_makefile_has_the_target_and_explains_it(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)

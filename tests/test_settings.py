@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -159,11 +160,35 @@ def test_who_asks_does_not_stand_in_the_address_and_is_not_repeated(url: str) ->
     assert "geheim" not in str(caught.value)
 
 
-def test_by_default_nothing_leaves_this_machine() -> None:
-    settings = Settings()
+AN_APPLICATION = """
+import logging, sys
+reached = []
+def look(event, arguments):
+    if event in ("socket.bind", "socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        reached.append(f"{event} {arguments[1][0]}")
+sys.addaudithook(look)
+logging.basicConfig(stream=sys.stdout, level=logging.DEBUG, format="%(message)s")
+import otel_metrics
+from otel_metrics.exporter import PrometheusReader
+from prometheus_client import CollectorRegistry
+advanced = otel_metrics.get_advanced_metrics()
+advanced.record_error("kiosk", "Timeout", "error", error_message="of a user")
+advanced.get_error_stats("kiosk")
+otel_metrics.serve(port=0)
+PrometheusReader(registry=CollectorRegistry()).serve(port=0)
+otel_metrics.shutdown()
+print(sorted(reached))
+"""
 
-    assert settings.host == "localhost"
-    assert settings.prometheus_url is None
+
+def test_by_default_nothing_leaves_this_machine(tmp_path: Path) -> None:
+    """Two servers listen on loopback; nobody is asked or told, and text of users is not in the log either."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "OTM_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", AN_APPLICATION], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "['socket.bind 127.0.0.1', 'socket.bind 127.0.0.1']"
+    assert "of a user" not in done.stdout + done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------------ the file

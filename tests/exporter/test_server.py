@@ -195,13 +195,25 @@ def test_clients_that_do_not_read_are_cut_off_and_hold_no_scrape(reader: Prometh
 
 
 def test_more_connections_than_allowed_are_dropped_and_the_application_goes_on(reader: PrometheusReader) -> None:
-    with reader.serve(port=0, limits=QUICK) as handle:
+    def is_open(connection: socket.socket) -> bool:
+        try:
+            connection.setblocking(False)
+            return connection.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+
+    patient = ServerLimits(connections=8, request_timeout=3600)
+    with reader.serve(port=0, limits=patient) as handle:
         before = threading.active_count()
         with contextlib.ExitStack() as stack:
+            flood = []
             for _ in range(60):
-                connection = socket.create_connection((handle.host, handle.port), timeout=10)
-                stack.callback(connection.close)
-            assert threading.active_count() <= before + QUICK.connections
+                flood.append(socket.create_connection((handle.host, handle.port), timeout=10))
+                stack.callback(flood[-1].close)
+            wait_until(lambda: sum(map(is_open, flood)) == patient.connections, what="52 that are dropped")
+            assert threading.active_count() <= before + patient.connections
         wait_until(lambda: b"calls_total 5" in get(handle.url), what="an answer after the flood")
 
 
