@@ -13,7 +13,7 @@ from tests.assets.history import DAY, HOUR
 from tests.servers import fetch
 
 if TYPE_CHECKING:
-    from tests.servers import Prometheus
+    from tests.servers import QueryServer
 
 PERIOD, RATE_INTERVAL = 600, 60
 PRODUCT = "otel-metrics-product"
@@ -41,28 +41,38 @@ def one_line(expression: str) -> str:
     return " ".join(expression.split()).replace("( ", "(").replace(" )", ")")
 
 
-def ask(prometheus: Prometheus, target: dict[str, Any], now: float, least: str = "") -> list[float]:
+def ask(server: QueryServer, target: dict[str, Any], now: float, least: str = "") -> list[float]:
     """Return the values of a panel's query, asked as Grafana asks; ``least`` is the panel's least step."""
     if target["instant"]:
-        return [float(result["value"][1]) for result in prometheus.query(substituted(target["expr"]), now)]
+        found = answer(server, "query", query=substituted(target["expr"]), time=now)
+        return [float(result["value"][1]) for result in found]
     step = int(least[:-1]) * _SECONDS[least[-1]] if least else 10
-    expr = substituted(target["expr"], step)
     start, end = now - max(PERIOD, step), now
     if step == DAY:
         start, end = (now - 12 * DAY) // DAY * DAY, now // DAY * DAY
-    fields = urllib.parse.urlencode({"query": expr, "start": start, "end": end, "step": step}).encode()
-    answer = json.loads(fetch(f"{prometheus.url}/api/v1/query_range", fields))["data"]["result"]
+    found = answer(server, "query_range", query=substituted(target["expr"], step), start=start, end=end, step=step)
     # A native histogram counts as the number of its values.
-    values = [float(value) for result in answer for _, value in result.get("values", ())]
-    return values + [float(value["count"]) for result in answer for _, value in result.get("histograms", ())]
+    values = [float(value) for result in found for _, value in result.get("values", ())]
+    return values + [float(value["count"]) for result in found for _, value in result.get("histograms", ())]
 
 
-def without_finite_numbers(prometheus: Prometheus, dashboard: dict[str, Any], now: float) -> dict[tuple[str, str], Any]:
+def answer(server: QueryServer, path: str, **fields: str | float) -> list[dict[str, Any]]:
+    """Return the series of an answer in which the server has nothing to remark."""
+    # VictoriaMetrics would answer from its cache.
+    form = urllib.parse.urlencode({**fields, "nocache": 1}).encode()
+    got = json.loads(fetch(f"{server.url}/api/v1/{path}", form))
+    assert not got.get("warnings"), (fields["query"], got["warnings"])
+    assert not got.get("infos"), (fields["query"], got["infos"])
+    found: list[dict[str, Any]] = got["data"]["result"]
+    return found
+
+
+def without_finite_numbers(server: QueryServer, dashboard: dict[str, Any], now: float) -> dict[tuple[str, str], Any]:
     """Return the panels (title and query) that show nothing, or something that is no finite number."""
     wrong = {}
     for panel in faults.panels(dashboard):
         for target in panel["targets"]:
-            values = ask(prometheus, target, now, panel.get("interval", ""))
+            values = ask(server, target, now, panel.get("interval", ""))
             empty = dashboard["uid"] == PRODUCT or _may_be_empty(panel, target)
             if not all(map(math.isfinite, values)) or not (values or empty):
                 wrong[panel["title"], target["refId"]] = (values[:5], substituted(target["expr"]))

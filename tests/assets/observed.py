@@ -22,6 +22,7 @@ from otel_metrics.naming import series_name
 from tests.assets.history import DAY, HOUR, MINUTE, History, expositions, impatient_rules
 from tests.dialects import CLASSIC, START_TIMES, groups
 from tests.servers import ROOT, Process, Prometheus, fetch, free_port, routing_to, scraping, wait_until
+from tests.visual.past import written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,7 @@ def observe(servers: Servers, folder: Path) -> Prometheus:
     for days, row, after in itertools.product(range(DAYS + 1), rows, (40 * MINUTE, 70 * MINUTE)):
         when = last_day - days * DAY + after
         if when < end:  # the last day's too: what is recorded now comes too late for it after half past eleven
-            older.add(_series(row["metric"]), [(when, float(row["value"][1]))])
+            older.add(written(row["metric"]), [(when, float(row["value"][1]))])
     older.write(data)
 
     return _watched(servers, folder, example, data)
@@ -176,15 +177,5 @@ def _remember_hours(server: Prometheus, times: list[float]) -> History:
         for result in server.query(rule["expr"], when):
             labels = {**result["metric"], **rule.get("labels", {}), "__name__": rule["record"]}
             for after in (0, 10 * MINUTE):
-                history.add(_series(labels), [(when + after, float(result["value"][1]))])
+                history.add(written(labels), [(when + after, float(result["value"][1]))])
     return history
-
-
-def _series(labels: dict[str, str]) -> str:
-    """Return a series as an exposition writes it."""
-    inner = ",".join(
-        '{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
-        for name, value in sorted(labels.items())
-        if name != "__name__"
-    )
-    return f"{labels['__name__']}{{{inner}}}"
