@@ -141,7 +141,9 @@ def test_a_multiprocess_directory_that_is_a_file_is_told_with_its_setting(tmp_pa
     file = tmp_path / "file"
     file.touch()
     with (
-        pytest.raises(ConfigurationError, match=f"^multiprocess_directory='{file}' cannot be used: it is no directory"),
+        pytest.raises(
+            ConfigurationError, match=f"^multiprocess_directory='{file}' cannot be used: {file} is not a directory"
+        ),
         testing.recording(multiprocess_directory=file),
     ):
         pass

@@ -375,7 +375,7 @@ def test_a_directory_that_is_none_is_a_configuration_error(tmp_path: Path) -> No
         with pytest.raises(ConfigurationError) as raised:
             SharedTotals(path, "shop")
         assert str(raised.value) == (
-            f"the multiprocess directory {path} cannot be used: {tmp_path / 'file'} is not a directory; "
+            f"multiprocess_directory='{path}' cannot be used: {tmp_path / 'file'} is not a directory; "
             "name one, or a path where there is nothing yet: it will be made"
         )
     assert (tmp_path / "file").read_text() == "mine"
