@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from tests.servers import Prometheus, VictoriaMetrics
 
-# One start for all of them, and every query within the time of one test.
-pytestmark = pytest.mark.timeout(400)
-
 DASHBOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in texts(CLASSIC).items()}
 RECORDINGS = [rule for group in groups(CLASSIC) for rule in group["rules"] if "record" in rule]
 

@@ -7,12 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 CHILDREN = 300
 
 
-@pytest.mark.timeout(400)
 def test_children_of_a_recording_process() -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", Path(__file__).with_name("forking.py"), str(CHILDREN)],
