@@ -114,6 +114,16 @@ def test_wrong_use_is_status_2_and_one_message(arguments: tuple[str, ...], capsy
             ("daily", "--prometheus", "localhost:9090"),
             "--prometheus: 'localhost:9090' is not allowed; allowed: an http://",
         ),
+        *(
+            ((*command, f"{__file__}/new"), f"{command[-1]}: '{__file__}/new' is not allowed; allowed: a folder")
+            for command in (
+                ("import", "old.db", "--data"),
+                ("import", "old.db", "--openmetrics"),
+                ("render", "--root"),
+                ("stack", "--state"),
+                ("doctor", "--root"),
+            )
+        ),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_is_allowed(arguments: tuple[str, ...], told: str, capsys: Capture) -> None:
@@ -198,9 +208,9 @@ def test_where_no_server_was_named_one_is_told_how_to(monkeypatch: pytest.Monkey
 
 
 def test_a_file_that_cannot_be_written_is_named_without_numbers(tmp_path: Path, capsys: Capture) -> None:
-    taken = tmp_path / "taken"
+    taken = tmp_path / "prometheus"
     taken.touch()
-    assert called("render", "--root", str(taken)) == 1
+    assert called("render", "--root", str(tmp_path)) == 1
     assert capsys.readouterr().err == f"otel-metrics: {taken}: File exists\n"
 
 

@@ -27,7 +27,7 @@ _TARGET: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII
 def add_root(parser: argparse.ArgumentParser) -> None:
     """Add ``--root``, see :func:`otel_metrics.assets.data_files.root`."""
     parser.add_argument(
-        "--root", type=Path, metavar="FOLDER", help="folder with prometheus/ and grafana/ (default: the shipped one)"
+        "--root", type=folder, metavar="FOLDER", help="folder with prometheus/ and grafana/ (default: the shipped one)"
     )
 
 
@@ -106,6 +106,18 @@ def file_to_write(text: str) -> Path:
     if not fits:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a file, in a folder that is there")
     return Path(text)
+
+
+def folder(text: str) -> Path:
+    """Return a folder, which may not be there yet."""
+    path = Path(text)
+    try:
+        fits = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists()).is_dir()
+    except OSError:  # a name that is too long, or a folder that this user may not look into
+        fits = False
+    if not fits:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a folder, or the name of a new one")
+    return path
 
 
 def duration(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.padding import Padding
@@ -61,7 +60,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the server (default: OTM_PROMETHEUS_URL); credentials come from OTM_PROMETHEUS_*",
     )
     command.add_argument(
-        "--root", type=Path, metavar="FOLDER", help="folder with rendered files, to look at these, too"
+        "--root", type=argument_types.folder, metavar="FOLDER", help="folder with rendered files, to look at these, too"
     )
     argument_types.add_by(command, "the labels that rules and dashboards were rendered with")
     command.add_argument("--format", choices=("text", "json"), default="text")

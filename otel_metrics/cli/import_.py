@@ -64,11 +64,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     into = command.add_argument_group("where to write; without one of these nothing is written")
     into = into.add_mutually_exclusive_group()
     into.add_argument(
-        "--data", type=Path, metavar="DIR", help="the data directory of Prometheus: its --storage.tsdb.path"
+        "--data",
+        type=argument_types.folder,
+        metavar="DIR",
+        help="the data directory of Prometheus: its --storage.tsdb.path",
     )
     into.add_argument(
         "--openmetrics",
-        type=Path,
+        type=argument_types.folder,
         metavar="FOLDER",
         help="files that promtool tsdb create-blocks-from openmetrics takes one by one",
     )

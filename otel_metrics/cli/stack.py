@@ -47,7 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--state",
-        type=Path,
+        type=argument_types.folder,
         metavar="FOLDER",
         help="where their data are kept (default: ~/.local/state/otel-metrics, or otel-metrics in XDG_STATE_HOME)",
     )
