@@ -215,6 +215,8 @@ class Series(Expression):
     matchers: tuple[str, ...] = ()
     offset: str = ""
     at: str = ""
+    matched: bool = False
+    """Whether it is narrowed by the other side of an operator, which all its labels match."""
 
     def __str__(self) -> str:
         return f"{self.name}{{{','.join(self.matchers)}}}{self._when}" if self.matchers else self.name + self._when
@@ -225,7 +227,7 @@ class Series(Expression):
 
     def narrowed(self, *matchers: str) -> Series:
         """Return those of the series that match, too."""
-        return self.where(*matchers)
+        return self if self.matched else self.where(*matchers)
 
     def where(self, *matchers: str) -> Series:
         """Return those of the series that match, too."""

@@ -133,13 +133,9 @@ def test_expressions_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     median, (longest, name) = statistics.median(length for length, _ in found), found[-1]
     with capsys.disabled():
         print(f"\n{len(found)} expressions of panels: median {median:.0f} characters, longest {longest} ({name})")
+    # One sum over a period, of what is chosen in three variables, has 110 to 140; an average or a share has two of them.
     assert median <= 190
-    # What pages comes before what does not; two weeks are compared in one expression, and only if both are whole.
-    assert [title for length, title in found if length >= 400] == [
-        "Trouble",
-        "The last seven full days against the seven before, in the unit of each row",
-    ]
-    assert longest < 430
+    assert longest < 400
 
 
 @every_dashboard
@@ -362,7 +358,7 @@ def test_a_number_in_colour_is_what_an_alert_judges() -> None:
         "Lowest success": 0.9,
         "Fullest resource": 0.95,
     }
-    assert re.search(r"count1h\{[^}]*\} >= 10", judged["Lowest satisfaction"][0])
+    assert "count1h >= 10" in judged["Lowest satisfaction"][0]
     assert ">= 20" in judged["Slowest"][0]
     assert ">= 20" in judged["Lowest success"][0]
 

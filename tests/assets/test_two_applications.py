@@ -14,6 +14,7 @@ from otel_metrics.assets.dashboards import texts
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests.assets import faults
+from tests.assets.asking import substituted
 from tests.assets.history import DAY, MINUTE, History, impatient_rules
 from tests.dialects import CLASSIC, START_TIMES
 from tests.servers import Servers
@@ -123,6 +124,17 @@ def test_a_panel_shows_the_chosen_one_or_each(prometheus: Prometheus) -> None:
     table = shown(prometheus, "errors", title, ".*", period="1s", at=recorded_at)
     found = {(row["metric"]["job"], row["metric"]["feature"]): float(row["value"][1]) for row in table}
     assert found == {("shop", "checkout"): 3, ("warehouse", "checkout"): 40}
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_no_panel_shows_the_one_that_is_not_chosen(prometheus: Prometheus, name: str) -> None:
+    prometheus.wait_for('ALERTS{alertname="FeatureErrorsHigh",alertstate="firing",job="warehouse"}')
+    now = time.time()
+    for panel in faults.panels(DASHBOARDS[name]):
+        for target in panel["targets"]:
+            found = prometheus.query(substituted(target["expr"].replace("$job", "shop")), now)
+            told = {value for row in found for value in row["metric"].values()}
+            assert [value for value in told if "warehouse" in value] == [], panel["title"]
 
 
 def test_the_daily_table_has_a_row_for_each(prometheus: Prometheus) -> None:

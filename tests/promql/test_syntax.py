@@ -49,6 +49,10 @@ def test_one_line(expression: Expression, text: str) -> None:
     assert str(expression) == text
 
 
+def test_what_the_other_side_of_an_operator_narrows_is_not_narrowed_twice() -> None:
+    assert str((A & Series("b", matched=True)).narrowed(equal("x", "1"))) == 'a{x="1"} and b'
+
+
 def test_a_short_expression_stays_on_a_line() -> None:
     assert pretty(sum_by(("x",), A)) == "sum by (x) (a)"
 

@@ -129,7 +129,7 @@ def _since(names: str, scope: Labels) -> Expression:
     """Return when the conditions of alerts came, in milliseconds since 1970, for each feature, service level or resource of an
     application that it is about; with state and severity, by which rows are sorted, and with the name once more for the link to the runbook.
     """
-    conditions = Series("ALERTS_FOR_STATE")
+    conditions = Series("ALERTS_FOR_STATE", matched=True)
     alerts: Expression = (
         binary(_of(Series("ALERTS"), names), "*", conditions, "ignoring (alertstate) group_left ()") * 1000
     )

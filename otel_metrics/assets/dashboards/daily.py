@@ -137,8 +137,12 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
 
 
 def _today() -> Panel:
+    today = equal(DAY, "current")
+
     def of(operator: str, metric: Metric) -> Expression:
-        return aggregate(operator, DAILY_KEY, series(metric, equal(DAY, "current"), *_WHERE))
+        return aggregate(operator, DAILY_KEY, series(metric, today, *_WHERE))
+
+    every_count = sum_by(DAILY_KEY, Series(series_name(DAILY_COUNT), (today,), matched=True))
 
     return table(
         "Today so far, in the unit of each row",
@@ -146,7 +150,7 @@ def _today() -> Panel:
         {**_LABELS, **_UNIT},
         [
             Column("Count", of("sum", DAILY_COUNT)),
-            Column("Average", of("sum", DAILY_SUM) / of("sum", DAILY_COUNT), "none"),
+            Column("Average", of("sum", DAILY_SUM) / every_count, "none"),
             Column("Minimum", of("min", DAILY_MIN), "none"),
             Column("Maximum", of("max", DAILY_MAX), "none"),
         ],
@@ -175,8 +179,8 @@ def _over_days() -> Panel:
 def _weeks() -> Panel:
     count, before = _row(_COUNT), f"7d{_SETTLED}"
     # Each filters one side: what has the same labels is divided.
-    every_count = _at_midnight(Series(_COUNT))
-    total = count * _at_midnight(Series(DAILY_TABLE["avg_value"].series))
+    every_count = _at_midnight(Series(_COUNT, matched=True))
+    total = count * _at_midnight(Series(DAILY_TABLE["avg_value"].series, matched=True))
     change = _days(count, "7d") / _days(every_count, "7d", offset=before) - 1
 
     def average(offset: str) -> Expression:

@@ -335,7 +335,7 @@ def _starts(scope: Labels) -> Json:
 
 def began(*matchers: str) -> Expression:
     """Return when the conditions of alerts that fire came, in seconds since 1970. One that was only pending is no event."""
-    firing = Series("ALERTS", (equal("alertstate", "firing"),))
+    firing = Series("ALERTS", (equal("alertstate", "firing"),), matched=True)
     return binary(Series("ALERTS_FOR_STATE", matchers), "and", firing, "ignoring (alertstate)")
 
 

@@ -10,7 +10,7 @@ from otel_metrics.assets.dashboards.panels import BEFORE, NAMES, Column, lines, 
 from otel_metrics.assets.dashboards.queries import WEEK, recorded
 from otel_metrics.assets.recording import OUTCOMES_1H, RESPONSES_1H, SATISFACTION_1H, USES_1H
 from otel_metrics.catalogue import FEATURE, OUTCOME
-from otel_metrics.promql import call, equal, sum_by, unequal
+from otel_metrics.promql import Series, call, equal, sum_by, unequal
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -33,7 +33,7 @@ def _uses(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
 
 def _satisfaction(by: tuple[str, ...] = (), *, offset: str = "") -> Expression:
     """Return the average score of 24 hours, each hour weighted by its responses."""
-    weighted = recorded(SATISFACTION_1H) * recorded(RESPONSES_1H)
+    weighted = recorded(SATISFACTION_1H) * Series(RESPONSES_1H, matched=True)
     return _day(weighted, by, offset) / (_day(recorded(RESPONSES_1H), by, offset) > 0)
 
 

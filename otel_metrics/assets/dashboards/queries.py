@@ -118,12 +118,14 @@ def named(expression: Expression, label: Label) -> Expression:
 
 def hour_of_satisfaction() -> Expression:
     """Return what FeatureSatisfactionLow judges: nothing where too few responses were given."""
-    return recorded(SATISFACTION_1H) & (Series(RESPONSES_1H) >= thresholds.SATISFACTION.events)
+    return recorded(SATISFACTION_1H) & (Series(RESPONSES_1H, matched=True) >= thresholds.SATISFACTION.events)
 
 
 def hour_of_response_times() -> Expression:
     """Return what FeatureResponseTimeHigh judges: nothing where there were too few of them."""
-    return recorded(DURATION_1H, RESPONSE_TIMES) & (Series(DURATIONS_1H) >= thresholds.RESPONSE_TIME.events)
+    return recorded(DURATION_1H, RESPONSE_TIMES) & (
+        Series(DURATIONS_1H, matched=True) >= thresholds.RESPONSE_TIME.events
+    )
 
 
 def hour_of_success() -> Expression:

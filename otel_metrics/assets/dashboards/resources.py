@@ -18,7 +18,8 @@ from otel_metrics.catalogue import (
     RESOURCE_UTILIZATION,
     UNIT,
 )
-from otel_metrics.promql import INSTANCE, aggregate, call, like, series
+from otel_metrics.naming import series_name
+from otel_metrics.promql import INSTANCE, Series, aggregate, call, like, series
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -90,15 +91,14 @@ def _shares() -> Panel:
 
 def _processes() -> Panel:
     share = series(RESOURCE_UTILIZATION, *_WHERE)
+    living = Series(series_name(RESOURCE_UTILIZATION), at="end()", matched=True)
     return table(
         "What each process has in use now",
         "Of processes that live; other units than bytes are the caller's.",
         {"resource_type": "Type", "resource_name": "Resource", INSTANCE: "Process", UNIT.name: "Unit"},
         [
             Column("Share", share, "percentunit", decimals=1),
-            Column(
-                "Share over time", share & share.when(at="end()"), trend=True, width=200, more=(("min", 0), ("max", 1))
-            ),
+            Column("Share over time", share & living, trend=True, width=200, more=(("min", 0), ("max", 1))),
             Column("Bytes used", series(RESOURCE_USED, *_WHERE), "bytes"),
             Column("Bytes allocated", series(RESOURCE_ALLOCATED, *_WHERE), "bytes"),
             Column("Used", series(RESOURCE_USED_VALUE, *_WHERE), "none"),

@@ -13,7 +13,7 @@ from otel_metrics.assets.scope import variable
 from otel_metrics.assets.service_levels.levels import KIND, SERVICE_LEVEL
 from otel_metrics.assets.service_levels.rules import BAD_EVENTS, EVENTS, FAST, OBJECTIVE, SLOW, burn_rate
 from otel_metrics.catalogue import FEATURE
-from otel_metrics.promql import Series, aggregate, binary, call, like, number
+from otel_metrics.promql import Series, aggregate, binary, call, like, number, sum_by
 
 if TYPE_CHECKING:
     from otel_metrics.assets.dashboards.model import Panel
@@ -73,7 +73,7 @@ def _tiles(period: str) -> tuple[Panel, ...]:
         stat(
             "Promises broken",
             f"Levels that have spent more than the budget of {period}. No alert judges it.",
-            aggregate("count", (), _burn(period) > 1) | aggregate("count", (), _burn(period)) * 0,
+            sum_by((), binary(_burn(period), ">", 1, "bool")),
             none="no events yet",
             width=5,
         ),
