@@ -190,5 +190,11 @@ def test_the_reader_alone_loads_what_it_needs() -> None:
     assert "asyncio" not in ours - official
 
 
+def test_the_facade_loads_what_record_calls_and_getters_of_this_process_need() -> None:
+    """What asks a server, and what only asyncio's applications need, is loaded by who uses it."""
+    loaded = loaded_by("from otel_metrics import get_advanced_metrics")
+    assert {name for name in loaded if name == "asyncio" or name.startswith("otel_metrics.promql")} == set()
+
+
 def test_importing_the_package_loads_nothing_else() -> None:
     assert [name for name in loaded_by("import otel_metrics") if name.startswith("otel_metrics.")] == []

@@ -59,18 +59,26 @@ def test_it_works_without_any_configuration() -> None:
 
 
 def test_counters_begin_in_the_call_whatever_a_thread_does_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that forks right after its first call must not leave a thread in the SDK, whose locks its child would wait for."""
-    monkeypatch.setattr(Ticker, "announce", lambda *_: None)
+    """One that begins in a scrape begins after the scrape's time, and Prometheus does not count what it counted before.
+
+    A process that forks right after its first call must not leave a thread in the SDK, whose locks its child would wait for.
+    """
+    monkeypatch.setattr(Ticker, "start", lambda *_: None)
     reader = InMemoryMetricReader()
     with testing.recording(meter_provider=MeterProvider([reader], shutdown_on_exit=False)) as metrics:
         metrics.advanced.record_error("engine", "Timeout")
+        metrics.advanced.record_feature_usage("engine", "train", success=None)
         returned = time.time_ns()
         collected: Any = reader.get_metrics_data()
-    metrics_found = [metric for scope in collected.resource_metrics[0].scope_metrics for metric in scope.metrics]
-    errors = only([metric for metric in metrics_found if metric.name == "feature.errors"])
-    begun = {point.attributes["recovery"]: point.start_time_unix_nano for point in errors.data.data_points}
-    assert begun.keys() == {"none", "failed", "succeeded"}
-    assert max(begun.values()) <= returned
+    begun = {
+        point.attributes.get("recovery") or point.attributes["outcome"]: point.start_time_unix_nano
+        for scope in collected.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        if metric.name in {"feature.errors", "feature.usage"}
+    }
+    assert begun.keys() == {"none", "failed", "succeeded", "unknown", "success", "failure"}
+    assert max(begun["none"], begun["unknown"]) <= returned
 
 
 def test_serve_listens_on_loopback_and_stops() -> None:

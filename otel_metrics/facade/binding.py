@@ -136,10 +136,12 @@ class Binding(Generic[Buffer, Counter]):
         outcome = "unknown" if succeeded is None else "success" if succeeded else "failure"
         required = {c.FEATURE: feature, c.ACTION: action, c.OUTCOME: outcome}
         labels = self._labels(call, required, {c.ERROR_TYPE: error_type, c.CONTEXT: context})
-        for seeded in ("success", "failure"):
-            self._maker.seed(c.USAGE, {**labels, c.ERROR_TYPE.name: "", c.OUTCOME.name: seeded})
+        key = (call, *labels.values())
+        if key not in self._buffers:
+            for seeded in ("success", "failure"):
+                self._maker.seed(c.USAGE, {**labels, c.ERROR_TYPE.name: "", c.OUTCOME.name: seeded})
         uses = self._maker.counter(c.USAGE, labels)
-        return self._buffer((call, *labels.values()), labels, (("duration_ms", c.USAGE_DURATION, MILLISECONDS),), uses)
+        return self._buffer(key, labels, (("duration_ms", c.USAGE_DURATION, MILLISECONDS),), uses)
 
     def learning(self, feature: object, kind: object) -> Buffer:
         """Bind ``record_learning_effectiveness``: accuracy, confidence, improvement rate, sample size."""

@@ -228,10 +228,6 @@ class DayBuilder:
 
     # ------------------------------------------------------------------------------------------------------------ days
 
-    def forget_seeds(self) -> None:
-        """Forget seeds that no buffer was made for: the one that has them exists already."""
-        self._seeded.clear()
-
     def filled(self) -> Iterator[Series]:
         """Yield the series that hold anything."""
         return (series for series in self.series.values() if series.slots)

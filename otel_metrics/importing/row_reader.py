@@ -161,7 +161,6 @@ class RowReader:
         """Return what a combination of label columns leads to."""
         rejections = self._builder.rejections
         rejections.take()
-        self._builder.forget_seeds()
         try:
             target = self._calls[table.call](*self._arguments(table, labels))
         except RejectedCallError:

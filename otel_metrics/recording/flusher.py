@@ -101,6 +101,10 @@ class Flusher:
         """Make the call counter of a series."""
         return self._register(CallCounter(calls))
 
+    def hand_over(self, sinks: Sequence[Sink]) -> None:
+        """Have sinks that no series has hand over what is pending, with the next collection."""
+        self._dirty.append(CallCounter(sinks))
+
     def fold(self, buffer: SeriesBuffer) -> None:
         """Fold what a buffer collected, unless somebody else is folding; they, or a later call, will."""
         notice_fork()
@@ -184,13 +188,13 @@ class Flusher:
         self._dirty.append(buffer)
         self._buffers.append(buffer)
         if self.ticker is not None:
-            self.ticker.announce(buffer)
+            self.ticker.start()
         return buffer
 
-    def _new_ticker(self) -> Ticker[SeriesBuffer | CallCounter] | None:
+    def _new_ticker(self) -> Ticker | None:
         if self._tick is None:
             return None
-        ticker = Ticker(self._tick, self.clock, self._on_tick, self._on_new)
+        ticker = Ticker(self._tick, self.clock, self._on_tick)
         if self._share is not None:
             before_end(ticker)
         return ticker
@@ -283,15 +287,6 @@ class Flusher:
             sink.flush()
         except Exception:  # tried again, as it stays crowded
             self._rejections.failed("hand_over", later=True)
-
-    def _on_new(self, buffer: SeriesBuffer | CallCounter) -> None:
-        """Make counters appear at zero, so that their start is their first call's."""
-        self._alone(partial(_seed, buffer))
-
-
-def _seed(buffer: SeriesBuffer | CallCounter) -> None:
-    for sink in buffer.all_sinks():
-        sink.seed()
 
 
 # --------------------------------------------------------------------------------------- collections and forks, per meter

@@ -7,6 +7,7 @@ record call touches nothing of this module.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from threading import RLock
 from time import time
@@ -91,7 +92,7 @@ class SeriesMaker(Protocol[Buffer_co, Counter_co]):
         """Return the sinks of one series of a gauge."""
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
-        """Make one series of a counter appear at zero, so that its first increment is seen as one."""
+        """Have one series of a counter appear at zero, so that its first increment is seen as one."""
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
@@ -282,6 +283,7 @@ class Recorder:
     ) -> SeriesBuffer:
         """Make the buffer of a series; those that set the same gauges know which of them was recorded to last."""
         buffer = self.flusher.buffer(arguments, sinks, calls)
+        _seed(buffer)
         if same_gauges is not None:
             buffer.same_gauges = self._same_gauges.setdefault(same_gauges, [buffer])
             buffer.same_gauges.append(buffer)
@@ -289,16 +291,13 @@ class Recorder:
 
     def call_counter(self, calls: Sequence[Sink]) -> CallCounter:
         """Make what only counts calls."""
-        return self.flusher.call_counter(calls)
+        counter = self.flusher.call_counter(calls)
+        _seed(counter)
+        return counter
 
     def seed(self, metric: Metric, attributes: Attributes) -> None:
-        """Make one series of a counter appear at zero, so that its first increment is seen as one."""
-        try:
-            # In the call: a thread that did it later would hold the SDK's locks when the process forks right after its first call.
-            for outlet in self._outlets:
-                outlet.counter(metric, attributes).seed()  # which has nothing to do with the caller's span
-        except Exception:  # of the application's exemplar filter: no reason to lose the call
-            self.rejections.failed("hand_over", later=True)
+        """Have one series of a counter appear at zero with the next collection, so that its first increment is seen as one."""
+        self.flusher.hand_over([outlet.counter(metric, attributes) for outlet in self._outlets])
 
     def info(self, metric: Metric, attributes: Attributes) -> None:
         """Set one series of an info metric, a gauge that is always 1 and carries its meaning in its labels."""
@@ -410,6 +409,17 @@ def _observations(
     recorders: list[Recorder], observe: Callable[[Recorder], Iterable[Observation]], _options: CallbackOptions
 ) -> Iterable[Observation]:
     return observe(recorders[-1]) if recorders else ()
+
+
+def _seed(buffer: SeriesBuffer | CallCounter) -> None:
+    """Make the counters of a series begin now.
+
+    One that begins in a scrape has begun after the scrape's time, and servers do not count what it counted before. Another thread
+    would hold the SDK's locks when the process forks right after its first call.
+    """
+    for sink in buffer.all_sinks():
+        with suppress(Exception):  # of the application's exemplar filter; the next collection tries again
+            sink.seed()
 
 
 def _after_fork_in_child() -> None:

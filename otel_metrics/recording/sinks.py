@@ -393,9 +393,9 @@ class CounterSink(Sink):
     def seed(self) -> None:
         """Make the series appear at zero."""
         if self._new:
+            self._instrument.add(0, self._attributes, _NO_CONTEXT)
             self._new = False
             self._pending = self._pending or None
-            self._instrument.add(0, self._attributes, _NO_CONTEXT)
 
     def flush(self) -> None:
         """Add what is pending; if that raises and nobody has taken it, it waits for the next time."""

@@ -7,15 +7,14 @@ import os
 import queue
 import threading
 import time
+from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from otel_metrics.catalogue import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-New = TypeVar("New")
 
 _log: Final = logging.getLogger("otel_metrics")
 
@@ -26,28 +25,20 @@ _HURRY: Final = 0.1
 """Seconds between two ticks once the process was told to end."""
 
 
-class Ticker(Generic[New]):
-    """Calls ``tick(now)`` when it is due, and meanwhile ``welcome(new)`` for everything announced, in a daemon thread.
+class Ticker:
+    """Calls ``tick(now)`` when it is due, in a daemon thread.
 
     Args:
         seconds: between two ticks.
         clock: unix time in seconds.
         tick: gets the time that what was recorded belongs to.
-        welcome: gets what was announced.
     """
 
-    def __init__(
-        self,
-        seconds: float,
-        clock: Callable[[], float],
-        tick: Callable[[float], object],
-        welcome: Callable[[New], None],
-    ) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float], tick: Callable[[float], object]) -> None:
         self.due = 0.0
         self._seconds = seconds
         self._clock = clock
         self._tick = tick
-        self._welcome = welcome
         self._midnight = inf  # the next one, as of the last tick
         self._stopped = False
         self._process = os.getpid()
@@ -56,21 +47,18 @@ class Ticker(Generic[New]):
         self._running = threading.Lock()  # taken by the thread that ticks, for good
 
     @property
-    def _new(self) -> queue.SimpleQueue[New | None]:
-        """What was announced; safe to fill from a signal handler.
+    def _calls(self) -> queue.SimpleQueue[None]:
+        """What wakes the thread before its time.
 
         Made at its first use, of the class that the module has by then: gevent and eventlet replace it, as they do the thread
         that waits here, and an application may be patched after this package was imported.
         """
-        made: queue.SimpleQueue[New | None] | None = vars(self).get("_queue")
+        made: queue.SimpleQueue[None] | None = vars(self).get("_queue")
         return vars(self).setdefault("_queue", queue.SimpleQueue()) if made is None else made
 
-    def announce(self, new: New) -> None:
-        """Have ``new`` welcomed soon. Starts the thread at the first time; never blocks, never raises."""
-        if self._stopped:
-            return
-        self._new.put(new)
-        if self._starting or self._running.locked():
+    def start(self) -> None:
+        """Start the thread, if it does not run; never blocks, never raises."""
+        if self._stopped or self._starting or self._running.locked():
             return
         thread = threading.Thread(target=self._run, name="otel_metrics.ticker", daemon=True)
         try:
@@ -85,24 +73,24 @@ class Ticker(Generic[New]):
         """Have the thread tick now; return whether it was done within ``patience`` seconds."""
         if (
             self._stopped or self._process != os.getpid() or not self._running.locked()
-        ):  # the parent's, or nothing was announced
+        ):  # the parent's, or never started
             return True
         done = threading.Event()
         self._waiting.append(done)
         self.due = 0.0
-        self._new.put(None)
+        self._calls.put(None)
         return done.wait(patience)
 
     def hurry(self) -> None:
         """Tick often from now on."""
         self._seconds = min(self._seconds, _HURRY)
         self.due = 0.0
-        self._new.put(None)
+        self._calls.put(None)
 
     def stop(self) -> None:
         """Let the thread end."""
         self._stopped = True
-        self._new.put(None)
+        self._calls.put(None)
 
     def _run(self) -> None:
         """Tick, unless another thread does.
@@ -127,12 +115,8 @@ class Ticker(Generic[New]):
             self._tick(now)
             for done in waiting:
                 done.set()
-        try:
-            new = self._new.get(timeout=max(0.0, self.due - time.monotonic()))
-        except queue.Empty:
-            return
-        if new is not None:
-            self._welcome(new)
+        with suppress(queue.Empty):
+            self._calls.get(timeout=max(0.0, self.due - time.monotonic()))
 
     def _time_of_tick(self, late: float) -> float:
         """Return the time to fold at: a tick that was due before midnight still belongs before it, however ``late`` it is.

@@ -145,6 +145,13 @@ def test_the_outcome_that_never_happened_is_there_at_zero(metrics: testing.Recor
     assert metrics.value("feature_usage_total", outcome="failure") == 0
 
 
+def test_the_recoveries_that_never_happened_are_there_at_zero(metrics: testing.Recording) -> None:
+    metrics.advanced.record_error("engine", "Timeout")
+
+    counts = {recovery: metrics.value("feature_errors_total", recovery=recovery) for recovery in ("none", "failed")}
+    assert counts == {"none": 1, "failed": 0}
+
+
 def test_learning_effectiveness_fills_four_series_and_skips_what_is_absent(metrics: testing.Recording) -> None:
     metrics.advanced.record_learning_effectiveness("engine", "prediction", 0.92, 0.88, 1000, 0.05)
     metrics.advanced.record_learning_effectiveness("engine", "prediction", 0.80, improvement_rate=-0.25)

@@ -173,7 +173,7 @@ class Night(Clock):
 
     def rounds(self, tick: Callable[[float], object], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         """Return what a ticker's thread does again and again: tick if it is time to, then wait."""
-        made: Ticker[None] = Ticker(1.0, self, tick, lambda _: None)
+        made = Ticker(1.0, self, tick)
         monkeypatch.setattr(ticker, "time", self)
         monkeypatch.setattr(made, "_queue", self, raising=False)
         return made._once
