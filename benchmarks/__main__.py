@@ -3,7 +3,7 @@
     python -m benchmarks [--quick] [--write]
 
 It takes about ten minutes, prints the tables as they come, and with ``--write`` puts them into the page, below its heading
-``Measured``. The other benchmarks have figures on other pages: ``python -m benchmarks.NAME``.
+``Measured``, and the README's table of calls into the README. The other benchmarks have figures on other pages: ``python -m benchmarks.NAME``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from benchmarks.asked import HEAD, line, show
 from benchmarks.memory import bytes_per_series
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+README = PAGE.parent.parent / "README.md"
 MEASURED = "\n## Measured\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the record calls, less exact")
-    parser.add_argument("--write", action="store_true", help=f"write the tables to {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"write the tables to {PAGE.name} and {README.name}")
     arguments = parser.parse_args()
     calls = bench_record.run(quick=arguments.quick)
     memory = bytes_per_series()
@@ -44,6 +45,9 @@ def main() -> None:
     if arguments.write:
         prose = PAGE.read_text(encoding="utf-8").partition(MEASURED)[0]
         PAGE.write_text(f"{prose}{MEASURED}\n{measured}", encoding="utf-8")
+        before, _, rest = README.read_text(encoding="utf-8").partition(record_report.SUMMARY)
+        after = rest.partition("\n\n")[2]
+        README.write_text(f"{before}{record_report.summary(calls)}\n\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import memory as measured
 from benchmarks.asked import Row, part
-from benchmarks.record_calls import BOUND, CLASSIC, CONTENDERS, NAIVE, OUR_OWN, OURS
+from benchmarks.record_calls import BOUND, CLASSIC, CONTENDERS, NAIVE, OUR_OWN, OURS, SQLITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +58,22 @@ def asked(figures: list[Figures], memory: list[Figures]) -> Iterator[Row]:
         f"{bytes_of[measured.PLAIN]['bytes'] / 1000:.1f} kB",
         f"{bytes_of[measured.CLIENT]['bytes'] / 1000:.1f} kB",
     )
+
+
+SUMMARY: Final = (
+    "| call | ours | prometheus_client, child kept in a variable | bare OpenTelemetry | SQLite row, committed |"
+)
+
+
+def summary(figures: list[Figures]) -> str:
+    """Return the table of the README, in Markdown."""
+    lines = [SUMMARY, "|---" * 5 + "|"]
+    here = _by_setting(figures)[1, 1, 1]
+    for call in ("record_performance_metric", "record_satisfaction", "record_feature_usage", "record_error"):
+        ours, bound, naive, row = (here[call][contender]["mean"] for contender in (OURS, BOUND, NAIVE, SQLITE))
+        others = f"{bound:.2f} ({part(ours / bound)}) | {naive:.2f} ({part(ours / naive)}) | {row:.0f}"
+        lines.append(f"| `{call}` | **{ours:.2f}** | {others} |")
+    return "\n".join(lines)
 
 
 def tables(figures: list[Figures], memory: list[Figures]) -> str:
