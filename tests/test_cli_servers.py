@@ -239,7 +239,7 @@ def test_stack_stores_the_histograms_that_its_rules_read(tmp_path: Path) -> None
                 rows: list[Any] = json.loads(fetch(f"{server}/api/v1/query?query={query}"))["data"]["result"]
                 return rows
 
-            native = wait_until(lambda: found("feature_usage_duration_seconds"), 90, what="native histograms")
+            native = wait_until(lambda: found("feature_usage_duration_seconds"), what="native histograms")
             assert all("histogram" in row for row in native)
             assert not found("feature_usage_duration_seconds_bucket")
             rules = json.loads(fetch(f"{server}/api/v1/rules"))["data"]["groups"]

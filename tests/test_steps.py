@@ -193,7 +193,7 @@ def test_steps_2_to_6_for_two_workers_of_a_shop(installation: Installation, serv
                 result = json.loads(fetch(f"{url}/api/v1/query?query={query}"))["data"]["result"]
                 return bool(result) and result[0]["value"][1] == "2"
 
-            wait_until(both_scraped, 90, what="both workers scraped")
+            wait_until(both_scraped, what="both workers scraped")
             (dashboard,) = commands(step(4), changes)
             lines = installation.done(dashboard).splitlines()
             (cells,) = (line.split() for line in lines if line.strip().startswith("response_time"))
@@ -250,7 +250,7 @@ def test_the_tutorial(installation: Installation) -> None:
         with reader.running([*ours["stack"], *places]) as stack:
             stack.wait_for("Ctrl-C")
             dashboard = ours["dashboard"], {"OTM_PROMETHEUS_URL": f"http://{prometheus}"}
-            wait_until(lambda: "CardDeclinedError" in reader.done(dashboard[0], **dashboard[1]), 60)
+            wait_until(lambda: "CardDeclinedError" in reader.done(dashboard[0], **dashboard[1]))
             assert "response_time" in reader.done(dashboard[0], **dashboard[1])
             reader.done(ours["doctor"])
             assert re.fullmatch(r"\d+ uses; \d+% succeeded\n\d+ errors\n", reader.done(ours["ask.py"]))

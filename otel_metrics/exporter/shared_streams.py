@@ -70,6 +70,9 @@ _COSTLY: Final = 50
 _PATIENCE: Final = 2.0
 """Seconds that a scrape waits for another collection, before it answers with what has been added."""
 
+_FIRST_PATIENCE: Final = 8.0
+"""The same as long as this process knows nothing of the others: an answer without them would be taken for counters gone back."""
+
 _KEEP: Final = 1024
 """Attributes that may always be remembered, however few series there are."""
 
@@ -155,7 +158,7 @@ class SharedStreams:
             self._failed = True
             return None  # the SDK's locks may be held by nobody
         # One at a time, the collection included: totals must not be added in another order than they were collected in.
-        if not self._lock.acquire(timeout=_PATIENCE):
+        if not self._lock.acquire(timeout=_FIRST_PATIENCE if self._totals is None else _PATIENCE):
             return None  # a callback of the application's may be waiting for this very scrape
         try:
             data = self._collect()

@@ -156,7 +156,7 @@ class Filled:
             def read() -> bool:
                 return [target["health"] for target in server.api("targets")["activeTargets"]] == ["up"] * len(bodies)
 
-            wait_until(read, 120, what="all histograms read")
+            wait_until(read, what="all histograms read")
         server.stop()
         server.config.write_text(storage, encoding="utf-8")
         server.start()

@@ -65,7 +65,7 @@ class Example(Process):
             return text if names <= seen else ""
 
         try:
-            return wait_until(complete, 120, what="every metric")
+            return wait_until(complete, what="every metric")
         except TimeoutError as error:
             raise TimeoutError(f"not exposed: {sorted(names - seen)}") from error
 

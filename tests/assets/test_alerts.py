@@ -162,7 +162,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, di
 
         # Each test says for itself which one is missing.
         with contextlib.suppress(TimeoutError):
-            wait_until(arrived, 60, what="every alert at the webhook")
+            wait_until(arrived, what="every alert at the webhook")
         yield {alert["labels"]["alertname"]: alert for alert in reversed(webhook.alerts())}
     finally:
         servers.close()

@@ -80,7 +80,7 @@ def run(
     application.start()
     try:
         work(application)
-        wait_until(lambda: application.counted() == TIMES, 15, what=f"{TIMES} counted")
+        wait_until(lambda: application.counted() == TIMES, what=f"{TIMES} counted")
         lines = fetch(f"{application.url}/metrics").decode().splitlines()
         assert [line for line in lines if line.startswith("otel_metrics_shared_errors_total")] == []
     finally:

@@ -171,8 +171,8 @@ def test_every_request_is_counted_once(server: Server) -> None:
         # Of those that a worker did not answer because it ended, nobody knows whether it recorded them.
         assert load.unanswered < REQUESTS / 20
         expected: Callable[[float], bool] = lambda n: answered <= n <= answered + load.unanswered  # noqa: E731
-        wait_until(lambda: all(map(expected, totals(server).values())), 10, what=f"{answered} counted")
-        wait_until(lambda: load.scrapes >= 3, 10, what="three scrapes")  # a second apart, also after the last request
+        wait_until(lambda: all(map(expected, totals(server).values())), what=f"{answered} counted")
+        wait_until(lambda: load.scrapes >= 3, what="three scrapes")  # a second apart, also after the last request
         assert all(map(expected, totals(server).values()))
     finally:
         load.stop()
@@ -210,7 +210,7 @@ def test_a_killed_worker_loses_one_second_at_most(server: Server) -> None:
         answered = load.answered.total()
         # A tick is late where the machine is busy, so twice the second that it takes otherwise.
         unsaved = sum(pid in killed and when > killed[pid] - 2.0 for when, pid in load.log)
-        wait_until(lambda: totals(server)["feature_usage_total"] >= answered - unsaved, 10)
+        wait_until(lambda: totals(server)["feature_usage_total"] >= answered - unsaved)
         counted = totals(server)
     finally:
         load.stop()
