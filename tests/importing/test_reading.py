@@ -6,6 +6,7 @@ import csv
 import math
 import shutil
 import sqlite3
+import time
 import tracemalloc
 from contextlib import ExitStack, closing
 from datetime import timezone
@@ -24,6 +25,7 @@ from otel_metrics.querying.client import PrometheusClient
 from otel_metrics.querying.prometheus_source import PrometheusSource
 from tests.command import called, otel_metrics
 from tests.importing import old
+from tests.processes import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -365,7 +367,9 @@ def test_a_view_that_never_ends_stops_nothing(
         connection.execute("DROP TABLE error_metrics")
         connection.execute(f"CREATE VIEW error_metrics AS {endless} {query}")
         connection.execute(f"CREATE VIEW of_others AS {endless} SELECT * FROM n")
+    began = time.monotonic()
     rows = read()
+    assert time.monotonic() - began < DEADLINE, "what ended it was the time limit of the test"
     (reason,) = rejected(rows)
     assert reason.endswith("could not be counted")
     assert rows.report.read["system_performance"] == 1
