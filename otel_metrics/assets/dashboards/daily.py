@@ -60,8 +60,8 @@ def _at_midnight(column: Series, days_later: int = 0) -> Expression:
 
 
 def _last_day(series: str, *matchers: str) -> Expression:
-    """Return a column of the last full day."""
-    return _days(_row(series, *matchers), "1d", "last_over_time")
+    """Return a column of the last full day, without its name, so that the columns of a row differ in nothing else."""
+    return _days(_row(series, *matchers), "1d", "max_over_time")
 
 
 def _each_day(series: str, *matchers: str, offset: str = "") -> Expression:
