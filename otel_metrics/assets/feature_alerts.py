@@ -15,12 +15,14 @@ from otel_metrics.assets.recording import (
     DURATION_P95_5M,
     DURATIONS_1H,
     ERRORS_1H,
+    FEATURE_SILENT,
     LEARNINGS_1H,
     OUTCOMES_1H,
     RECOVERIES_1H,
     RESPONSES_1H,
     SAMPLES_1H,
     SATISFACTION_1H,
+    UNUSED_SINCE,
     USES_1H,
 )
 from otel_metrics.assets.rulefile import COUNTED, Alert, Group
@@ -212,12 +214,12 @@ def _uses(by: Labels, look: str) -> tuple[Alert, ...]:
             look + _PAST_WEEK,
         ),
         _ticket(
-            "FeatureSilent",
-            (Series(USES_1H).when(offset="1d") >= silence.events).unless(Series(USES_1H) > silence.bound),
+            FEATURE_SILENT,
+            Series(UNUSED_SINCE) & (Series(USES_1H).when(offset="1d") >= silence.events),
             silence,
             f"{_WHO}: not used any more",
-            f"{_WHO} was not used at all in the last hour; at the same hour of the day before it was used "
-            f"{COUNTED} times. Either nobody can reach it, or its calls no longer record.",
+            f"{_WHO} was last used at {{{{ $value | humanizeTimestamp }}}}; at this hour of the day before it was used at least "
+            f"{silence.events} times. Either nobody can reach it, or its calls no longer record.",
             look + _PAST_DAY,
         ),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from otel_metrics.assets import thresholds
 from otel_metrics.assets.rulefile import Group, Recording
 from otel_metrics.assets.scope import SCOPE
 from otel_metrics.catalogue import (
@@ -47,6 +48,7 @@ from otel_metrics.promql import (
     HistogramChange,
     Series,
     aggregate,
+    binary,
     call,
     equal,
     like,
@@ -99,6 +101,11 @@ LEARNINGS_1H: Final = recorded(LEARNING_ACCURACY, "count1h", *BY_LEARNING_TYPE)
 SAMPLES_1H: Final = recorded(LEARNING_SAMPLES, "increase1h", *BY_LEARNING_TYPE)
 CHANGE_1H: Final = recorded(OPTIMIZATION_CHANGE, "avg1h", *BY_IMPACT_CATEGORY)
 DURATION_P95_5M: Final = recorded(PERFORMANCE_DURATION, "p95_5m", *BY_CATEGORY)
+UNUSED_SINCE: Final = recorded(USAGE, "unused_since", *BY_FEATURE)
+FEATURE_SILENT: Final = "FeatureSilent"
+"""The alert whose condition comes an hour later than what it reports."""
+SINCE: Final = "ALERTS:since"
+"""Alerts that fire or are pending, as ``ALERTS`` has them, each with the moment since when what it reports has been there."""
 LATEST: Final = {metric: f"job:{series_name(metric)}:max" for metric in (OPTIMIZATION_BEFORE, OPTIMIZATION_AFTER)}
 """Gauges whose last values panels ask for: the largest where several processes that live have one."""
 
@@ -209,6 +216,21 @@ def _distributed(sums: Sums, dialect: Dialect, scope: Labels) -> Recording:
     return Recording(sums.name(suffix="_bucket"), replace(values, by=(*by, "le")).bucket())
 
 
+def _unused_since() -> Expression:
+    """Return when each feature that was not used in the last hour, but in the day before it, was used last."""
+    used = Series(USES_1H).when(offset="-1h") > thresholds.SILENCE.bound
+    last = call("max_over_time", (used * 0 + call("time")).every("26h", "1m"))
+    return last.unless(Series(USES_1H) > thresholds.SILENCE.bound)
+
+
+def _since(of_feature: Labels) -> Expression:
+    """Return the alerts with the moments of what they report; ``of_feature`` is what tells features apart."""
+    conditions = Series("ALERTS_FOR_STATE")
+    silent = conditions.where(equal("alertname", FEATURE_SILENT)) * 0
+    unused = binary(silent, "+", Series(UNUSED_SINCE), f"on ({', '.join(of_feature)}) group_left ()")
+    return binary(Series("ALERTS"), "*", unused | conditions, "ignoring (alertstate) group_left ()")
+
+
 def groups(dialect: Dialect, scope: Labels = SCOPE) -> tuple[Group, ...]:
     """Return the rules, which keep the labels of the scope."""
 
@@ -249,12 +271,20 @@ def groups(dialect: Dialect, scope: Labels = SCOPE) -> tuple[Group, ...]:
             (
                 Recording(USES_5M, added(USAGE, _NOW, BY_OUTCOME)),
                 Recording(DURATION_P95_5M, of(PERFORMANCE_DURATION, _NOW, BY_CATEGORY).quantile(0.95)),
+                Recording(UNUSED_SINCE, _unused_since()),
                 *(
                     Recording(name, aggregate("max", (*scope, *metric.label_names), series(metric)))
                     for metric, name in LATEST.items()
                 ),
             ),
-            "How fast it goes now, per second over five minutes: the curves of the overview. What optimizations measured last.",
+            "How fast it goes now, per second over five minutes: the curves of the overview. When what has not been used for an hour "
+            "was used last. What optimizations measured last.",
+        ),
+        Group(
+            "otel_metrics_alerts",
+            "1m",
+            (Recording(SINCE, _since((*scope, *BY_FEATURE))),),
+            "Since when, in seconds since 1970, what each alert reports has been there: its condition, or that a feature is unused.",
         ),
         Group(
             "otel_metrics_quarters",

@@ -204,6 +204,11 @@ def _made_by(rule: dict[str, Any]) -> list[_Labels]:
     if "service_level" in own or record.startswith("service_level"):
         levels = [("search", name) for name in ("answers", "content", "recent")]
         return [{"job": "shop", "feature": feature, "service_level": level} for feature, level in levels]
+    if record == recording.UNUSED_SINCE:
+        return []  # all are used
+    if record == recording.SINCE:
+        page = {"alertname": "FeatureErrorsHigh", "alertstate": "firing", "severity": "critical"}
+        return [{**one, **page} for one in _of_features([{}], ())]
     raw = _RAW.findall(rule["expr"])[0]
     [metric] = [one for one in CATALOGUE if raw.startswith(series_name(one))]
     return _of_features(_SERIES[metric.name], _RULE_LABELS.findall(rule["expr"])[0].split(", "))

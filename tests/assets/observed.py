@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DAYS = 15
 _UP = 'up{job="history",instance="past"}'
 _SUCCESSES = 'service_level:successes:increase1m{job="learning-engine",feature="learning-engine",service_level="learning-is-recent"}'
+_RETIRED = 'feature:feature_usage:increase1h{job="learning-engine",feature="retired"}'
 _WITHOUT_REASON = {INVALID_FILES, PROCESSES, SATISFACTION_DOUBTFUL, SHARED_ERRORS, UNMERGED}
 """It says on which scale its scores are, serves without passwords and certificates, and is one process."""
 RETENTION = "--storage.tsdb.retention.time=60d"
@@ -94,6 +95,8 @@ def observe(servers: Servers, folder: Path) -> Prometheus:
     history.hold(_UP, 1, hour - HOUR - 5 * MINUTE, end)
     # A quarter of an hour has to be known before anything can be found stale.
     history.hold(_SUCCESSES, 1, end - HOUR, end)
+    # A feature that is not used any more.
+    history.hold(_RETIRED, 5, now - 3 * HOUR, now - 2 * HOUR)
     history.write(data)
 
     # The past hours' differences, by the shipped expressions.
@@ -140,6 +143,7 @@ def _watched(servers: Servers, folder: Path, example: Example, data: Path) -> Pr
     server.wait_until_scraped()
     # Rates of a minute need some of it, and generations with all that they do.
     server.wait_for("min(count_over_time(up[5m])) >= 20")
+    server.wait_for("ALERTS:since")
     return server
 
 

@@ -39,7 +39,7 @@ every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=
 
 # What every Prometheus, Alertmanager and scrape has.
 SERVERS = re.compile(
-    r"up|ALERTS(_FOR_STATE)?|scrape_(duration_seconds|samples_scraped)|(prometheus|alertmanager)_(rule|notifications|config)\w+"
+    r"up|scrape_(duration_seconds|samples_scraped)|(prometheus|alertmanager)_(rule|notifications|config)\w+"
 )
 
 
@@ -206,17 +206,21 @@ def test_a_page_is_no_higher_than_a_screen(dashboard: Json) -> None:
 
 
 def test_the_overview_begins_with_the_trouble_in_one_line() -> None:
-    """A page in red; without one, whatever else fires, in amber; green when nothing does."""
+    """A page in red; without one, whatever else fires, in amber; green when rules are loaded and nothing does, else grey."""
     [line] = [panel for panel in panels(DASHBOARDS["overview"]) if panel["title"] == "Trouble"]
     assert line["gridPos"] == {"x": 4, "y": 0, "w": 20, "h": 3}
     assert [target["legendFormat"] for target in line["targets"]] == ["{{severity}}: {{alertname}}, {{where}}"]
-    assert line["fieldConfig"]["defaults"]["unit"] == "time:[since] ddd HH:mm"
+    assert line["fieldConfig"]["defaults"]["unit"] == "time:[since] ddd D MMM HH:mm"
     assert line["fieldConfig"]["defaults"]["color"] == {"mode": "fixed", "fixedColor": "#A35200"}
-    [page] = line["fieldConfig"]["overrides"]
+    page, heartbeat = line["fieldConfig"]["overrides"]
     assert page["matcher"] == {"id": "byRegexp", "options": "/^critical:/"}
     assert page["properties"] == [{"id": "color", "value": {"mode": "fixed", "fixedColor": "#C4162A"}}]
-    [absent] = line["fieldConfig"]["defaults"]["mappings"]
-    assert absent["options"]["result"] == {"text": "no alert fires", "color": "#2B5C34", "index": 0}
+    assert heartbeat["matcher"] == {"id": "byRegexp", "options": "/^heartbeat:/"}
+    assert heartbeat["properties"] == [{"id": "displayName", "value": "rules are loaded:"}]
+    absent, calm = line["fieldConfig"]["defaults"]["mappings"]
+    unknown = {"text": "nothing is judged: no rules are loaded", "color": "#4A4E57", "index": 0}
+    assert absent["options"] == {"match": "null+nan", "result": unknown}
+    assert calm["options"] == {"0": {"text": "no alert fires", "color": "#2B5C34", "index": 1}}
     assert line["links"][0]["url"].startswith("/d/otel-metrics-runbook?")
 
 
@@ -361,6 +365,13 @@ def test_a_number_in_colour_is_what_an_alert_judges() -> None:
     assert "count1h >= 10" in judged["Lowest satisfaction"][0]
     assert ">= 20" in judged["Slowest"][0]
     assert ">= 20" in judged["Lowest success"][0]
+
+
+def test_curves_of_days_are_of_a_month_whatever_period_led_there() -> None:
+    """The menu keeps the time: six hours of days would be no curve."""
+    daily = [panel for panel in panels(DASHBOARDS["daily"]) if not all(one["instant"] for one in panel["targets"])]
+    assert len(daily) == 5
+    assert {(panel.get("timeFrom"), panel.get("interval")) for panel in daily} == {("30d", "1d")}
 
 
 @every_dashboard

@@ -27,6 +27,9 @@ FLAGS = (
 )
 
 
+_ALERTS = re.compile(r"\bALERTS(?:_FOR_STATE)?(?:\{[^}]*\})?")
+
+
 class Past:
     """A storage folder that is filled with samples of the past."""
 
@@ -68,7 +71,8 @@ class Past:
         the file's path, leaves alerts out and needs the same restarts, so queries over a range do it here.
         """
         rules = [(rule, _seconds(group["interval"])) for group in groups(CLASSIC, LEVELS) for rule in group["rules"]]
-        waiting = [(rule, interval) for rule, interval in rules if "record" in rule]
+        of_alerts = [(rule, interval) for rule, interval in rules if "ALERTS" in rule["expr"]]
+        waiting = [pair for pair in rules if "record" in pair[0] and pair not in of_alerts]
         while waiting:
             names = {rule["record"] for rule, _ in waiting}
             ready = [pair for pair in waiting if not names & set(re.findall(r"[\w:]+", pair[0]["expr"]))]
@@ -76,6 +80,12 @@ class Past:
             self._store_answers(ready, start)
             waiting = [pair for pair in waiting if pair not in ready]
         self._store_answers([(rule, interval) for rule, interval in rules if "alert" in rule], start)
+        # Alerts that have ended are not marked as stale here, as a server does: only what is stored at the moment counts.
+        now = [
+            ({**rule, "expr": _ALERTS.sub(r"(\g<0> and timestamp(\g<0>) == time())", rule["expr"])}, every)
+            for rule, every in of_alerts
+        ]
+        self._store_answers(now, start)
 
     def _store_answers(self, rules: list[tuple[Json, float]], start: float) -> None:
         samples: list[tuple[float, str]] = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import runbook, uids
-from otel_metrics.assets.dashboards.model import COLUMNS, address, began, located, override
+from otel_metrics.assets.dashboards.model import COLUMNS, FIRING, address, located, override
 from otel_metrics.assets.dashboards.panels import (
     AMBER,
     GREEN,
@@ -19,7 +20,8 @@ from otel_metrics.assets.dashboards.panels import (
     stat,
     table,
 )
-from otel_metrics.assets.dashboards.queries import chosen, count
+from otel_metrics.assets.dashboards.queries import chosen
+from otel_metrics.assets.recording import FEATURE_SILENT, SINCE
 from otel_metrics.assets.telemetry_alerts import HEARTBEAT_SEVERITY
 from otel_metrics.catalogue import FEATURE
 from otel_metrics.promql import Series, aggregate, binary, call, equal, like, unequal
@@ -29,37 +31,47 @@ if TYPE_CHECKING:
     from otel_metrics.assets.scope import Labels
     from otel_metrics.promql import Expression
 
-_FIRING: Final = Series("ALERTS", (equal("alertstate", "firing"),))
 _PAGES: Final = equal("severity", "critical")
 _TOLD: Final = unequal("severity", HEARTBEAT_SEVERITY)
 """Also a severity of somebody else's rules: where one alert is counted, no line may say that none fires."""
 
-ON_FEATURES: Final = _FIRING.where(chosen(FEATURE))
-SILENT: Final = ON_FEATURES.where(equal("alertname", "FeatureSilent"))
-CLOCK: Final = "time:ddd HH:mm"
-"""The unit of a moment that is not long ago: the viewer's clock, as below every graph."""
+_HEARTBEAT: Final = Series(SINCE, (equal("severity", HEARTBEAT_SEVERITY),))
+"""What there is where rules are loaded: without it nobody knows that no alert fires."""
+
+ON_FEATURES: Final = FIRING.where(chosen(FEATURE))
+SILENT: Final = ON_FEATURES.where(equal("alertname", FEATURE_SILENT))
+CLOCK: Final = "time:D MMM HH:mm"
+"""The unit of a moment: the viewer's clock, as below every graph, and the day, as some trouble is older than a week."""
 
 
 def since() -> Expression:
     """Return when the trouble of each chosen feature began, in milliseconds since 1970: with its first alert that pages, else with
     the first of the others.
     """
-    by = (FEATURE.name,)
-    pages, all_ = (aggregate("min", by, began(chosen(FEATURE), *which)) for which in ((_PAGES,), ()))
+    pages, all_ = (aggregate("min", (FEATURE.name,), alerts) for alerts in (ON_FEATURES.where(_PAGES), ON_FEATURES))
     return (pages | all_) * 1000
 
 
 def trouble(scope: Labels) -> Panel:
     """Return the first trouble in one line: what, where, since when; an alert that pages comes before all others."""
     here = like(FEATURE, f"${FEATURE.name}|")
-    pages, all_ = (aggregate("bottomk", (), 1, began(severity, here)) for severity in (_PAGES, _TOLD))
-    none = "no alert fires"
+    first, *others = (
+        aggregate("bottomk", (), 1, alerts)
+        for alerts in (
+            FIRING.where(_PAGES, here),
+            FIRING.where(_TOLD, here),
+            _HEARTBEAT * 0,
+        )
+    )
+    alerts = reduce(lambda above, below: binary(above, "or", below, "on ()"), others, first)
+    none = "nothing is judged: no rules are loaded"
+    calm: Json = {"type": "value", "options": {"0": {"text": "no alert fires", "color": GREEN, "index": 1}}}
     panel = stat(
         "Trouble",
-        "The first alert that pages, in red; without one, the first other one, in amber. Since when its condition has been there. "
-        "More says what to do about it; the others are in the list.",
-        located(binary(pages, "or", all_, "on ()") * 1000, scope),
-        "time:[since] ddd HH:mm",
+        "The first alert that pages, in red; without one, the first other one, in amber. Since when what it reports has been there. "
+        "More says what to do about it; the others are in the list. Green needs the heartbeat of the rules; without it nothing is judged.",
+        located(alerts * 1000, scope),
+        "time:[since] ddd D MMM HH:mm",
         name="{{severity}}: {{alertname}}, {{where}}",
         none=none,
         width=COLUMNS - 4,
@@ -67,9 +79,12 @@ def trouble(scope: Labels) -> Panel:
     return replace(
         panel,
         height=3,
-        defaults={**panel.defaults, **fixed(AMBER), "mappings": [absent(none, GREEN)]},
+        defaults={**panel.defaults, **fixed(AMBER), "mappings": [absent(none), calm]},
         options={**panel.options, "colorMode": "background_solid", "wideLayout": True},
-        overrides=(override("/^critical:/", fixed(RED), matcher="byRegexp"),),
+        overrides=(
+            override("/^critical:/", fixed(RED), matcher="byRegexp"),
+            override(f"/^{HEARTBEAT_SEVERITY}:/", {"displayName": "rules are loaded:"}, matcher="byRegexp"),
+        ),
     ).look(uids.RUNBOOK)
 
 
@@ -77,9 +92,10 @@ def firing_count(names: str = "") -> Panel:
     """Return the number of alerts that fire; ``names`` is a pattern."""
     return stat(
         "Alerts firing now",
-        "Of the alerts that Prometheus holds, without the heartbeat. Pending ones are in the list.",
-        count(_of(_FIRING, names)),
+        "Of the alerts that Prometheus holds, without the heartbeat. Pending ones are in the list. Grey without rules.",
+        aggregate("count", (), _of(FIRING, names)) | aggregate("count", (), _HEARTBEAT) * 0,
         bound=Bound(1),
+        none="no rules",
     )
 
 
@@ -101,10 +117,10 @@ def alert_table(scope: Labels, names: str = "", *, width: int = 10, height: int 
     nowhere = {"legend": True, "tooltip": True, "viz": True}
     return table(
         "Alerts, firing and pending",
-        "Firing alerts by severity, and since when their conditions have been there; a pending alert waits whether it lasts. The name "
+        "Firing alerts by severity, and since when what they report has been there; a pending alert waits whether it lasts. The name "
         "of an alert leads to what to do about it.",
         {"alertname": "Alert", "where": "Where", "state": "State", "runbook": "Runbook"},
-        [Column("Since", _since(names, scope), CLOCK, width=84)],
+        [Column("Since", _since(names, scope), CLOCK, width=100)],
         links={"Alert": ("What to do", alone)},
         widths={"Alert": name},
         more={
@@ -126,14 +142,10 @@ def _of(alerts: Series, names: str) -> Series:
 
 
 def _since(names: str, scope: Labels) -> Expression:
-    """Return when the conditions of alerts came, in milliseconds since 1970, for each feature, service level or resource of an
+    """Return since when what alerts report has been there, in milliseconds since 1970, for each feature, service level or resource of an
     application that it is about; with state and severity, by which rows are sorted, and with the name once more for the link to the runbook.
     """
-    conditions = Series("ALERTS_FOR_STATE", matched=True)
-    alerts: Expression = (
-        binary(_of(Series("ALERTS"), names), "*", conditions, "ignoring (alertstate) group_left ()") * 1000
-    )
-    alerts = located(alerts, scope)
+    alerts = located(_of(Series(SINCE), names) * 1000, scope)
     for label, parts in (("state", ("alertstate", "severity")), ("runbook", ("alertname",))):
         alerts = call("label_join", alerts, label, " ", *parts)
     return aggregate("min", ("alertname", "where", "state", "runbook"), alerts)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.assets import uids
+from otel_metrics.assets.recording import SINCE
 from otel_metrics.assets.scope import SCOPE, variable
 from otel_metrics.assets.service_levels.levels import SERVICE_LEVEL
 from otel_metrics.catalogue import CALL, FEATURE, LABEL, RESOURCE_NAME, RESOURCE_TYPE, SERIES
-from otel_metrics.promql import Series, aggregate, binary, call, equal, like, pretty, series, unequal
+from otel_metrics.promql import Series, aggregate, call, equal, like, pretty, series, unequal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -333,10 +334,8 @@ def _starts(scope: Labels) -> Json:
     return _event("Process starts", "blue", scoped(started, scope) * 1000, "{{job}} started", "{{instance}}")
 
 
-def began(*matchers: str) -> Expression:
-    """Return when the conditions of alerts that fire came, in seconds since 1970. One that was only pending is no event."""
-    firing = Series("ALERTS", (equal("alertstate", "firing"),), matched=True)
-    return binary(Series("ALERTS_FOR_STATE", matchers), "and", firing, "ignoring (alertstate)")
+FIRING: Final = Series(SINCE, (equal("alertstate", "firing"),))
+"""Alerts that fire, and since when. One that was only pending is no event."""
 
 
 def located(alerts: Expression, scope: Labels) -> Expression:
@@ -357,7 +356,7 @@ def _marks(alerts: str, scope: Labels) -> tuple[Json, ...]:
 
     def first(name: str, color: str, severity: str) -> Json:
         which = (like("alertname", alerts), equal("severity", severity), like(FEATURE, f"${FEATURE.name}|"))
-        moments = scoped(aggregate("bottomk", _ABOUT, 1, began(*which)), scope) * 1000
+        moments = scoped(aggregate("bottomk", _ABOUT, 1, FIRING.where(*which)), scope) * 1000
         return _event(name, color, located(moments, scope), "{{alertname}}: {{where}}", "trouble began")
 
     return first("Alerts that page", "red", "critical"), first("Other alerts", "orange", "warning")

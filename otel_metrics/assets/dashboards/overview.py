@@ -164,7 +164,7 @@ def _features() -> Panel:
         "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": CLEAR}]},
         "custom.cellOptions": {"type": "color-background", "mode": "basic"},
     }
-    uses = aggregate("max", BY, SILENT) * -1 | per_minute(sum_by(BY, recorded(USES_5M)))
+    uses = aggregate("group", BY, SILENT) * -1 | per_minute(sum_by(BY, recorded(USES_5M)))
     return table(
         "Features, the worst first",
         "Of the last hour. Red is what an alert calls too much, or silent, where FeatureSilent fires; too few values for a judgement are "
@@ -172,7 +172,7 @@ def _features() -> Panel:
         {FEATURE.name: "Feature"},
         [
             Column("Alerts", aggregate("count", BY, ON_FEATURES), width=50),
-            Column("Since", since(), CLOCK, width=84),
+            Column("Since", since(), CLOCK, width=100),
             Column("Errors", recorded(ERRORS_1H), bound=MANY, width=50),
             Column("Response", hour_of_response_times(), "s", SLOW, width=76),
             Column("Satisfaction", hour_of_satisfaction(), "percentunit", UNLOVED, 1, width=90),
