@@ -7,6 +7,7 @@ record call touches nothing of this module.
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
 from functools import partial
 from threading import RLock
@@ -384,6 +385,9 @@ class _MeterState:
 
 _states: Final[WeakKeyDictionary[Meter, _MeterState]] = WeakKeyDictionary()
 
+_SDK: Final = "opentelemetry.sdk.metrics"
+"""Whose modules hold its locks."""
+
 _INFOS: Final = (catalogue.PERFORMANCE_UNIT,)
 
 _DAILY: Final = {each.metric: FIELDS[each.field] for each in catalogue.DAILY_ACCUMULATORS}
@@ -416,10 +420,25 @@ def _seed(buffer: SeriesBuffer | CallCounter) -> None:
 
     One that begins in a scrape has begun after the scrape's time, and servers do not count what it counted before. Another thread
     would hold the SDK's locks when the process forks right after its first call.
+
+    Not in what the SDK has called, or has been interrupted by: it would wait for ever for a lock that its own thread holds. The next
+    collection makes them begin then.
     """
+    if _is_within_sdk():
+        return
     for sink in buffer.all_sinks():
         with suppress(Exception):  # of the application's exemplar filter; the next collection tries again
             sink.seed()
+
+
+def _is_within_sdk() -> bool:
+    """Return whether this thread is at work in the SDK: below a signal handler, a log handler, a ``__del__`` or foreign code."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_SDK):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _after_fork_in_child() -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from collections import Counter as Counted
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
+from opentelemetry.sdk.metrics import (
+    AlwaysOnExemplarFilter,
+    Counter,
+    MeterProvider,
+    SimpleFixedSizeExemplarReservoir,
+)
 from opentelemetry.sdk.metrics.view import (
     ExplicitBucketHistogramAggregation,
     SumAggregation,
@@ -15,6 +21,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from otel_metrics import testing
 from otel_metrics.recording.arguments import ArgumentSpec
 from otel_metrics.recording.flusher import Flusher
 from otel_metrics.recording.rejections import Rejections
@@ -201,3 +208,38 @@ def test_a_failure_is_logged_when_the_lock_is_free() -> None:
     finally:
         logging.getLogger("otel_metrics").removeHandler(handler)
     assert read.is_set()
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "counter"),
+    [
+        ("record_satisfaction", ("speed", 0.9), "feature.satisfaction.responses"),
+        ("record_feature_usage", ("open",), "feature.usage"),
+        ("record_error", ("Timeout",), "feature.errors"),
+    ],
+)
+def test_a_first_call_below_the_sdk_does_not_wait_for_it(call: str, arguments: tuple[Any, ...], counter: str) -> None:
+    """As signal handlers, log handlers and ``__del__`` make one: they run while their thread holds locks of the SDK."""
+    features: list[str] = []
+
+    def reservoir(**options: Any) -> Any:  # made with such a lock held
+        while features:
+            getattr(metrics.advanced, call)(features.pop(), *arguments)
+        return SimpleFixedSizeExemplarReservoir(**options)
+
+    reader = cumulative()
+    views = [View(instrument_type=Counter, exemplar_reservoir_factory=cast("Any", lambda _: reservoir))]
+    with testing.recording(meter_provider=MeterProvider([reader], views=views, shutdown_on_exit=False)) as metrics:
+        record = getattr(metrics.advanced, call)
+        record("first", *arguments)  # makes the instruments
+        features.append("below")
+        above = threading.Thread(target=record, args=("above", *arguments), daemon=True)
+        above.start()
+        above.join(60)
+        assert not above.is_alive(), "it waits for a lock that its own thread holds"
+        assert not features, "or this test shows nothing"
+        counts = Counted[str]()
+        for metric in metrics_of(reader):
+            for point in metric.data.data_points if metric.name == counter else ():
+                counts[point.attributes["feature"]] += point.value
+    assert counts == {"first": 1, "above": 1, "below": 1}
