@@ -58,6 +58,8 @@ def naming(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # not of the system: a time limit, which is for whoever set it
+            raise
         raise type(error)(error.errno, f"{what} cannot be used: {error.strerror or error}") from error
     except ValueError as error:
         raise ConfigurationError(f"{what} cannot be used: {error}") from error

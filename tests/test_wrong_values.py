@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from otel_metrics import ConfigurationError, Settings, testing
+from otel_metrics.allowed import naming
 from otel_metrics.exporter import PrometheusReader, ServerLimits
 from otel_metrics.settings import ENVIRONMENT
 
@@ -226,6 +227,11 @@ def test_an_address_that_cannot_be_listened_on_is_told(reader: PrometheusReader)
         ({"resource_constant_labels": "service.name"}, "resource_constant_labels='service.name' is not allowed"),
         ({"multiprocess_directory": 5}, "multiprocess_directory=5 is not allowed; allowed: a path, or None"),
         ({"classic_bounds": "0.5"}, "classic_bounds='0.5' is not allowed; allowed: numbers"),
+        ({"classic_bounds": [10**400]}, "classic_bounds=["),
+        (
+            {"multiprocess_directory": "/nowhere", "multiprocess_gauges": {"heat": []}},
+            "multiprocess_gauges['heat']=[] is not allowed; allowed: sum, max, min, mean, latest",
+        ),
         ({"translation_strategy": []}, "translation_strategy=[] is not allowed; allowed: Underscore"),
     ],
     ids=str,
@@ -234,6 +240,15 @@ def test_an_argument_of_the_reader_that_cannot_be_is_told(arguments: dict[str, A
     with pytest.raises(ConfigurationError) as caught:
         PrometheusReader(registry=CollectorRegistry(), **arguments)
     assert str(caught.value).startswith(told)
+
+
+def test_a_time_limit_is_told_as_it_was_raised() -> None:
+    class TimeLimitError(TimeoutError):  # of the system, going by its class
+        def __init__(self) -> None:
+            super().__init__("too long")
+
+    with pytest.raises(TimeLimitError, match=r"^too long$"), naming("users_file='users.yml'"):
+        raise TimeLimitError
 
 
 def test_a_handle_shows_where_it_serves_and_whether_it_does(reader: PrometheusReader) -> None:

@@ -134,7 +134,9 @@ class Ladders:
     """
 
     def __init__(self, ladder: Sequence[float] = CLASSIC_LADDER) -> None:
-        fits = _is_collection(ladder) and all(within(bound, Real, -sys.float_info.max) for bound in ladder)
+        fits = _is_collection(ladder) and all(
+            within(bound, Real, -sys.float_info.max, sys.float_info.max) or bound == math.inf for bound in ladder
+        )
         require(fits, "classic_bounds", ladder, "numbers")
         bounds = set(map(float, ladder))
         # The bucket up to infinity is there anyway, though prometheus_client's lists of bounds end with it.

@@ -30,6 +30,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resou
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import format_span_id, format_trace_id
 
+from otel_metrics.allowed import require
 from otel_metrics.catalogue import CATALOGUE, PROCESSES, REASON, SHARED_ERRORS, Kind
 from otel_metrics.ends import Periodic
 from otel_metrics.errors import ConfigurationError
@@ -101,10 +102,8 @@ class SharedStreams:
         figures: Callable[[], Mapping[catalogue.Metric, float]],
     ) -> None:
         for name, mode in gauges.items():
-            if mode not in {*GAUGE_MODES, "latest"}:
-                raise ValueError(
-                    f"multiprocess_gauges: {mode!r} of {name!r} is not allowed: {', '.join(GAUGE_MODES)}, latest"
-                )
+            modes = *GAUGE_MODES, "latest"
+            require(mode in modes, f"multiprocess_gauges[{name!r}]", mode, ", ".join(modes))
         self._directory = directory
         self._modes = {**_MODES, **gauges}
         self._collect = collect

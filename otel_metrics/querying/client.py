@@ -518,4 +518,6 @@ def _naming(setting: str, path: str) -> Iterator[None]:
         with naming(f"{setting}={str(path)!r}"):
             yield
     except OSError as error:  # ssl.SSLError is one
+        if error.errno is None:
+            raise
         raise ConfigurationError(error.strerror) from error

@@ -165,7 +165,9 @@ def test_a_gauge_is_merged_as_told(tmp_path: Path) -> None:
             second.temperature.set(40.0)
             assert second.value("temperature_celsius") == expected
             assert first.value("temperature_celsius") == expected
-    with pytest.raises(ValueError, match="'median' of 'temperature' is not allowed: sum, max, min, mean, latest"):
+    with pytest.raises(
+        ValueError, match=r"\['temperature'\]='median' is not allowed; allowed: sum, max, min, mean, latest"
+    ):
         Process(tmp_path, multiprocess_gauges={"temperature": "median"})
 
 
