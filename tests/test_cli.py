@@ -115,7 +115,8 @@ def test_wrong_use_is_status_2_and_one_message(arguments: tuple[str, ...], capsy
             "--prometheus: 'localhost:9090' is not allowed; allowed: an http://",
         ),
         *(
-            ((*command, f"{__file__}/new"), f"{command[-1]}: '{__file__}/new' is not allowed; allowed: a folder")
+            ((*command, path), f"{command[-1]}: {path!r} is not allowed; allowed: a folder")
+            for path in (f"{__file__}/new", "")
             for command in (
                 ("import", "old.db", "--data"),
                 ("import", "old.db", "--openmetrics"),

@@ -112,7 +112,8 @@ def folder(text: str) -> Path:
     """Return a folder, which may not be there yet."""
     path = Path(text)
     try:
-        fits = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists()).is_dir()
+        nearest = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        fits = text != "" and nearest.is_dir()  # what a variable that is not set leaves would be this folder
     except OSError:  # a name that is too long, or a folder that this user may not look into
         fits = False
     if not fits:
