@@ -157,7 +157,8 @@ class SharedStreams:
             self._failed = True
             return None  # the SDK's locks may be held by nobody
         # One at a time, the collection included: totals must not be added in another order than they were collected in.
-        if not self._lock.acquire(timeout=_FIRST_PATIENCE if self._totals is None else _PATIENCE):
+        first = self._totals is None and not self._failed
+        if not self._lock.acquire(timeout=_FIRST_PATIENCE if first else _PATIENCE):
             return None  # a callback of the application's may be waiting for this very scrape
         try:
             data = self._collect()
