@@ -235,7 +235,7 @@ def test_a_first_call_below_the_sdk_does_not_wait_for_it(call: str, arguments: t
         features.append("below")
         above = threading.Thread(target=record, args=("above", *arguments), daemon=True)
         above.start()
-        above.join(60)
+        above.join(120)
         assert not above.is_alive(), "it waits for a lock that its own thread holds"
         assert not features, "or this test shows nothing"
         counts = Counted[str]()
