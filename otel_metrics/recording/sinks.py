@@ -83,6 +83,7 @@ class HandOverError(Exception):
 class Sink:
     """Takes in what a series recorded. Calls never overlap: they are made under the flusher's lock, and must not block.
 
+    Only ``seed`` is called without it, before anything is folded; a ``flush`` may come meanwhile.
     A sink that ends in an instrument has something to ``flush``; the others keep the defaults.
     """
 
@@ -361,7 +362,7 @@ class HistogramSink(Sink):
 class CounterSink(Sink):
     """Adds the number of values or rows, or (``total=True``) their sum, to one series of a counter.
 
-    The series appears, at zero, with the first collection, whether or not anything was counted.
+    The series appears at zero, whether or not anything was counted: with ``seed``, or else with the first collection.
     """
 
     __slots__ = ("_attributes", "_instrument", "_new", "_pending", "_total")
