@@ -133,7 +133,7 @@ class Process:
             recent = NOW - RECENT
             step, end = (self.scrape, self.died) if before >= recent else (self.rarely, min(recent, self.died))
             scrape = min((before // step + 1) * step, end)
-            self._work_until(scrape)
+            self._work_until(scrape, fold=lambda: _exposed(page))
             yield scrape, "".join(self._stored(_exposed(page), stored, labels, before, scrape))
         otel_metrics.shutdown()
 
@@ -160,7 +160,7 @@ class Process:
         yield f"scrape_duration_seconds{{{labels}}} 0.006 {scrape:.0f}\n"
         yield f"scrape_samples_scraped{{{labels}}} {round(count, -2)} {scrape:.0f}\n"
 
-    def _work_until(self, end: float) -> None:
+    def _work_until(self, end: float, fold: Callable[[], object]) -> None:
         begin, chance = self.now, self._chance
         moments = [
             (chance.uniform(begin, end), feature)
@@ -173,6 +173,9 @@ class Process:
                 trouble = self._trouble(feature)
                 if not (trouble and trouble.silent):
                     self._use(feature, trouble)
+        if end % DAY == 0:  # else it depended on the machine how much of the last minutes is of the next day
+            self.now = end - 1
+            fold()
         self.now = end
         if begin // (10 * MINUTE) != end // (10 * MINUTE) and end < self.idle_from:
             self._look_after(end)
