@@ -61,7 +61,7 @@ ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py impor
 
 test-oldest-servers: $(STAMP)  ## what depends on their versions, against the oldest servers that are supported
 	@$(MAKE) --no-print-directory servers SERVERS=oldest
-	OTM_SERVERS=$(CACHE)/oldest $(BIN)/python -m pytest $(ON_OLDEST) -k 'not incidents.test.yml and not feature_alerts_past and not 1000000' $(PYTEST_ARGS)
+	OTM_SERVERS=$(CACHE)/oldest PATH="$(CACHE)/oldest/bin:$$PATH" $(BIN)/python -m pytest $(ON_OLDEST) -k 'not incidents.test.yml and not feature_alerts_past and not 1000000' $(PYTEST_ARGS)
 
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
