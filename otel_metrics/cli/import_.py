@@ -173,22 +173,23 @@ def _write(job: Importer, target: Target) -> None:
         terminal.say(f"No server uses {target.path} now: one that is to show it has --storage.tsdb.path={target.path}.")
     days = job.open_days()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with _interrupted_once(), Progress(*columns, console=terminal.errors, transient=True) as bar:
-            task = bar.add_task("Writing days", total=len(days))
-            job.write(days, lambda _day: bar.advance(task))
-    except BaseException:
-        terminal.say(
-            f"Stopped: {len(job.written)} of {len(days)} days are in place. The same command goes on from here.",
-            style="yellow",
-        )
-        raise
+    with _interrupted_once():
+        try:
+            with Progress(*columns, console=terminal.errors, transient=True) as bar:
+                task = bar.add_task("Writing days", total=len(days))
+                job.write(days, lambda _day: bar.advance(task))
+        except BaseException:
+            terminal.say(
+                f"Stopped: {len(job.written)} of {len(days)} days are in place. The same command goes on from here.",
+                style="yellow",
+            )
+            raise
     _say_account(job, target)
 
 
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let the first Ctrl-C interrupt, and no other: a second one would interrupt the day at hand being brought to its end."""
+    """Let the first Ctrl-C interrupt, and no other: what it began would be left half done, the day at hand and the account of it."""
 
     def once(_number: int, _frame: object) -> None:
         signal.signal(signal.SIGINT, lambda _number, _frame: None)

@@ -206,7 +206,7 @@ class Importer:
 
 
 def _finish(pool: ThreadPoolExecutor) -> None:
-    """Wait until a pool's work is done, however often Ctrl-C is pressed: a folder that it works in must not be removed."""
+    """Wait until a pool's work is done, also if Ctrl-C comes meanwhile: a folder that it works in must not be removed."""
     while True:
         try:
             pool.shutdown()
