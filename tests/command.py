@@ -105,9 +105,9 @@ class Running:
         """Send a signal."""
         self._child.send_signal(number)
 
-    def wait(self, timeout: float = DEADLINE) -> int:
+    def wait(self) -> int:
         """Wait for its end and return the exit status."""
-        status = self._child.wait(timeout)
+        status = self._child.wait(DEADLINE)
         self._reader.join(DEADLINE)
         return status
 

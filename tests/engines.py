@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.processes import DEADLINE, Process, fetch, program, wait_until
+from tests.processes import Process, fetch, program, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ class QueryServer(Process):
         )  # also after a scrape that failed
 
     def wait_for(
-        self, expression: str, matches: Callable[[list[dict[str, Any]]], object] = bool, timeout: float = DEADLINE
+        self, expression: str, matches: Callable[[list[dict[str, Any]]], object] = bool
     ) -> list[dict[str, Any]]:
         """Repeat an instant query until its result matches (by default: is not empty), and return it."""
         seen: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ class QueryServer(Process):
             return bool(matches(seen))
 
         try:
-            wait_until(matched, timeout, what=expression)
+            wait_until(matched, what=expression)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; result: {seen}") from None
         return seen

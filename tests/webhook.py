@@ -65,13 +65,13 @@ class Webhook:
                 if not self._arrived.wait(deadline - time.monotonic()):
                     raise TimeoutError(f"no such post within {timeout:g} s, got: {self.posts}")
 
-    def wait_for_alert(self, name: str, status: str = "firing", timeout: float = DEADLINE) -> dict[str, Any]:
+    def wait_for_alert(self, name: str, status: str = "firing") -> dict[str, Any]:
         """The first alert of this name and status."""
 
         def found(post: Any) -> list[dict[str, Any]]:
             return [a for a in post["alerts"] if a["labels"]["alertname"] == name and a["status"] == status]
 
-        return found(self.wait_for(found, timeout))[0]
+        return found(self.wait_for(found))[0]
 
     def stop(self) -> None:
         self._server.shutdown()

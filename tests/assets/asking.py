@@ -13,7 +13,7 @@ from tests.assets.history import DAY, HOUR
 from tests.servers import fetch
 
 if TYPE_CHECKING:
-    from tests.servers import QueryServer
+    from tests.servers import Prometheus
 
 PERIOD, RATE_INTERVAL = 600, 60
 PRODUCT = "otel-metrics-product"
@@ -41,7 +41,7 @@ def one_line(expression: str) -> str:
     return " ".join(expression.split()).replace("( ", "(").replace(" )", ")")
 
 
-def ask(server: QueryServer, target: dict[str, Any], now: float, least: str = "") -> list[float]:
+def ask(server: Prometheus, target: dict[str, Any], now: float, least: str = "") -> list[float]:
     """Return the values of a panel's query, asked as Grafana asks; ``least`` is the panel's least step."""
     if target["instant"]:
         found = answer(server, "query", query=substituted(target["expr"]), time=now)
@@ -56,18 +56,16 @@ def ask(server: QueryServer, target: dict[str, Any], now: float, least: str = ""
     return values + [float(value["count"]) for result in found for _, value in result.get("histograms", ())]
 
 
-def answer(server: QueryServer, path: str, **fields: str | float) -> list[dict[str, Any]]:
+def answer(server: Prometheus, path: str, **fields: str | float) -> list[dict[str, Any]]:
     """Return the series of an answer in which the server has nothing to remark."""
-    # VictoriaMetrics would answer from its cache.
-    form = urllib.parse.urlencode({**fields, "nocache": 1}).encode()
-    got = json.loads(fetch(f"{server.url}/api/v1/{path}", form))
+    got = json.loads(fetch(f"{server.url}/api/v1/{path}", urllib.parse.urlencode(fields).encode()))
     assert not got.get("warnings"), (fields["query"], got["warnings"])
     assert not got.get("infos"), (fields["query"], got["infos"])
     found: list[dict[str, Any]] = got["data"]["result"]
     return found
 
 
-def without_finite_numbers(server: QueryServer, dashboard: dict[str, Any], now: float) -> dict[tuple[str, str], Any]:
+def without_finite_numbers(server: Prometheus, dashboard: dict[str, Any], now: float) -> dict[tuple[str, str], Any]:
     """Return the panels (title and query) that show nothing, or something that is no finite number."""
     wrong = {}
     for panel in faults.panels(dashboard):

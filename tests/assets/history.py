@@ -56,13 +56,13 @@ class History:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def impatient_rules(folder: Path, dialect: Dialect = AT_HAND, *, interval: str = "1s") -> list[Path]:
-    """Write the shipped rules: the same expressions, every ``interval``, firing at once."""
+def impatient_rules(folder: Path, dialect: Dialect = AT_HAND) -> list[Path]:
+    """Write the shipped rules: the same expressions, every second, firing at once."""
     written = []
     for name, text in sorted(rules(dialect).items()):
         groups = yaml.safe_load(text)
         for group in groups["groups"]:
-            group["interval"] = interval
+            group["interval"] = "1s"
             for rule in group["rules"]:
                 rule.pop("for", None)
                 rule.pop("keep_firing_for", None)
