@@ -53,9 +53,9 @@ test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=c
 $(GROUPS):
 	@$(PYTEST) $(if $(wildcard $@),$@,tests $(addprefix --ignore=,$(APART))) $(PYTEST_ARGS) || exit
 
-# Rules, import, getters, the daily table and what starts servers: where versions differ. Replays of weeks and days of a million
+# Rules, what dashboards read, import, getters, the daily table and what starts servers: where versions differ. Replays of weeks and days of a million
 # values are left to the current ones.
-ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py importing/test_import.py \
+ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py assets/test_load.py importing/test_import.py \
 	importing/test_daily_sqlite.py querying/test_behaviour.py querying/test_prometheus_source.py \
 	querying/test_recorded_days.py daily test_recipes.py test_servers.py test_cli_servers.py)
 

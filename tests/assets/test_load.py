@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from tests.servers import Prometheus
 
 DASHBOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in texts(AT_HAND).items()}
-A_DAY = 1_000_000 if AT_HAND.anchored else 30_000_000
-"""Samples that a load may read: a fifth of those of a week, as some are read for any period. Prometheus 3.5 counts what it reads once for
-all points of a graph once for each.
-"""
+A_DAY = 1_000_000
+"""Samples that a load may read: a fifth of those of a week, as some are read for any period."""
 
 
 @pytest.fixture(scope="module")
