@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -11,6 +12,8 @@ from otel_metrics.promql import Histograms, of_prometheus
 from tests.servers import version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otel_metrics.assets.service_levels import ServiceLevels
     from otel_metrics.promql import Dialect
 
@@ -33,3 +36,23 @@ def rules(dialect: Dialect, levels: ServiceLevels | None = None) -> dict[str, st
 def groups(dialect: Dialect, levels: ServiceLevels | None = None) -> list[dict[str, Any]]:
     """The groups of all rules of a dialect."""
     return [group for _, text in sorted(rules(dialect, levels).items()) for group in yaml.safe_load(text)["groups"]]
+
+
+def in_turns(groups: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the groups several times, each time with those of their rules that read only what the turns before have recorded."""
+    while groups:
+        waiting = {name for group in groups for rule in group["rules"] for name in _written_by(rule)}
+        turn: list[dict[str, Any]] = []
+        later: list[dict[str, Any]] = []
+        for group in groups:
+            ready = [rule for rule in group["rules"] if not waiting & set(re.findall(r"[\w:]+", rule["expr"]))]
+            rest = [rule for rule in group["rules"] if rule not in ready]
+            turn += [{**group, "rules": ready}] if ready else []
+            later += [{**group, "rules": rest}] if rest else []
+        assert turn, f"these rules read one another: {sorted(waiting)}"
+        yield turn
+        groups = later
+
+
+def _written_by(rule: dict[str, Any]) -> set[str]:
+    return {rule["record"]} if "record" in rule else {"ALERTS", "ALERTS_FOR_STATE"}

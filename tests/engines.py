@@ -261,6 +261,11 @@ class VictoriaMetrics(QueryServer):
         fetch(f"{self.url}/api/v1/import/prometheus", exposition.encode())
         self.flush()
 
+    def import_series(self, series: Iterable[Mapping[str, Any]]) -> None:
+        """Store series: `metric` (labels), `values`, and `timestamps` in milliseconds."""
+        fetch(f"{self.url}/api/v1/import", "\n".join(map(json.dumps, series)).encode())
+        self.flush()
+
     def flush(self) -> None:
         """Make everything that was accepted visible to queries, which otherwise takes some seconds."""
         fetch(f"{self.url}/internal/force_flush")

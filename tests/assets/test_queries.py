@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_metrics.assets.dashboards import texts
-from tests.assets import faults
-from tests.assets.asking import answer, substituted, without_finite_numbers
+from tests.assets.asking import answer, misread_tables, substituted, without_finite_numbers
 from tests.assets.observed import observe
 from tests.dialects import CLASSIC, groups
 from tests.servers import Servers, fetch
@@ -44,15 +43,7 @@ def test_every_panel_shows_finite_numbers(prometheus: Prometheus, dashboard: dic
 def test_a_table_has_one_row_for_every_key_and_a_heading_for_every_column(
     prometheus: Prometheus, dashboard: dict[str, Any]
 ) -> None:
-    """Joined as Grafana joins the answers."""
-    now = time.time()
-    complaints = []
-    for panel in faults.panels(dashboard):
-        if panel["type"] == "table":
-            tables = [target for target in panel["targets"] if target["format"] == "table"]
-            answers = {one["refId"]: prometheus.query(substituted(one["expr"]), now) for one in tables}
-            complaints += faults.split_rows(panel, answers) + faults.columns_without_heading(panel, answers)
-    assert complaints == []
+    assert misread_tables(prometheus, dashboard, time.time()) == []
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)

@@ -1,7 +1,9 @@
-"""The rules by a real vmalert, whose rules do not see what the ones before have just recorded, and by vmalert-tool."""
+"""The rules by a real vmalert, whose rules do not see what the ones before have just recorded, and by vmalert-tool; every panel."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import subprocess
 import time
@@ -10,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from otel_metrics.assets.dashboards import texts
 from otel_metrics.promql import VICTORIAMETRICS
 from tests import dialects
+from tests.assets.asking import answer, misread_tables, without_finite_numbers
+from tests.assets.replayed import LEVELS, NOW, replayed
 from tests.engines import VMAlert
 from tests.processes import ROOT, program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.servers import Servers
+    from tests.servers import Servers, VictoriaMetrics
 
 # Every 20 s instead of every 30 min, and with as much less of what a query looks back.
 INTERVAL, STEP = "20s", "3300ms"
@@ -108,3 +113,52 @@ def test_rule_tests_typed_by_hand_hold_for_vmalert(tmp_path: Path, name: str) ->
     command = [program("vmalert-tool"), "unittest", "-disableAlertgroupLabel=true", f"--files={path}"]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------- every query
+
+DASHBOARDS = {name: json.loads(text) for name, text in texts(VICTORIAMETRICS, levels=LEVELS).items()}
+RULES = [rule for group in dialects.groups(VICTORIAMETRICS, LEVELS) for rule in group["rules"]]
+# docs/servers.md: they show Prometheus' own metrics.
+EMPTY = {
+    "telemetry": {
+        ("Duration of rules as a share of their interval", "A"),
+        ("Evaluations of rules that failed, per quarter of an hour", "A"),
+        ("Notifications, per quarter of an hour", "A"),
+        ("Notifications, per quarter of an hour", "B"),
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def past(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> VictoriaMetrics:
+    return replayed(session_servers, tmp_path_factory.mktemp("replayed"))
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_panel_shows_finite_numbers(past: VictoriaMetrics, name: str) -> None:
+    wrong = without_finite_numbers(past, DASHBOARDS[name], NOW, busy=True)
+    assert wrong.keys() == EMPTY.get(name, set()), wrong
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_table_has_one_row_for_every_key_and_a_heading_for_every_column(past: VictoriaMetrics, name: str) -> None:
+    assert misread_tables(past, DASHBOARDS[name], NOW) == []
+
+
+def test_every_rule_gives_finite_numbers(past: VictoriaMetrics) -> None:
+    for rule in RULES:
+        found = answer(past, "query", query=rule["expr"], time=NOW)
+        assert all(math.isfinite(float(result["value"][1])) for result in found), rule["expr"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in RULES if "record" in rule],
+    ids=lambda rule: "-".join([rule["record"], *rule.get("labels", {}).values()]),
+)
+def test_every_recording_rule_records_finite_numbers(past: VictoriaMetrics, rule: dict[str, Any]) -> None:
+    matchers = ",".join(f'{name}="{value}"' for name, value in rule.get("labels", {}).items())
+    found = past.query(f"last_over_time({rule['record']}{{{matchers}}}[1h])", NOW)
+    assert found
+    assert all(math.isfinite(float(result["value"][1])) for result in found)

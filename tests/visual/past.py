@@ -8,7 +8,7 @@ import urllib.parse
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from tests.dialects import CLASSIC, groups
+from tests.dialects import CLASSIC, groups, in_turns
 from tests.servers import Process, Prometheus, fetch, promtool
 from tests.visual.company import DAY, HOUR, LEVELS, MINUTE, NOW, RECENT
 
@@ -70,36 +70,26 @@ class Past:
         sees new blocks after a minute only. ``promtool tsdb create-blocks-from rules`` shifts evaluations by a hash of
         the file's path, leaves alerts out and needs the same restarts, so queries over a range do it here.
         """
-        rules = [(rule, _seconds(group["interval"])) for group in groups(CLASSIC, LEVELS) for rule in group["rules"]]
-        of_alerts = [(rule, interval) for rule, interval in rules if "ALERTS" in rule["expr"]]
-        waiting = [pair for pair in rules if "record" in pair[0] and pair not in of_alerts]
-        while waiting:
-            names = {rule["record"] for rule, _ in waiting}
-            ready = [pair for pair in waiting if not names & set(re.findall(r"[\w:]+", pair[0]["expr"]))]
-            assert ready, f"these rules read one another: {sorted(names)}"
-            self._store_answers(ready, start)
-            waiting = [pair for pair in waiting if pair not in ready]
-        self._store_answers([(rule, interval) for rule, interval in rules if "alert" in rule], start)
-        # Alerts that have ended are not marked as stale here, as a server does: only what is stored at the moment counts.
-        now = [
-            ({**rule, "expr": _ALERTS.sub(r"(\g<0> and timestamp(\g<0>) == time())", rule["expr"])}, every)
-            for rule, every in of_alerts
-        ]
-        self._store_answers(now, start)
+        for turn in in_turns(groups(CLASSIC, LEVELS)):
+            self._store_answers(
+                [(rule, _seconds(group["interval"])) for group in turn for rule in group["rules"]], start
+            )
 
     def _store_answers(self, rules: list[tuple[Json, float]], start: float) -> None:
         samples: list[tuple[float, str]] = []
         with running(self.server()) as server:
             for rule, interval in rules:
+                # Alerts that have ended are not marked as stale here, as a server does: only what is stored at the moment counts.
+                expr = _ALERTS.sub(r"(\g<0> and timestamp(\g<0>) == time())", rule["expr"])
                 if "alert" in rule:
-                    for series in _asked(server, rule["expr"], NOW - RECENT, NOW, interval):
+                    for series in _asked(server, expr, NOW - RECENT, NOW, interval):
                         samples += _alerting(rule, series, interval)
                     continue
                 for begin, end, step in (
                     (start, NOW - RECENT, max(interval, 5 * MINUTE)),
                     (max(start, NOW - RECENT), NOW, interval),
                 ):
-                    for series in _asked(server, rule["expr"], begin, end, step):
+                    for series in _asked(server, expr, begin, end, step):
                         name = written({**series["metric"], **rule.get("labels", {}), "__name__": rule["record"]})
                         samples += [(when, f"{name} {value} {when:.0f}\n") for when, value in series["values"]]
         self.store(samples)
