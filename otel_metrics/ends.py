@@ -202,7 +202,17 @@ def _child_of(pool: ModuleType) -> None:
 
 
 def _finalize(pool: ModuleType) -> None:
-    pool.Finalize(None, _push_all, exitpriority=_LAST)
+    pool.Finalize(None, _end_of_child, exitpriority=_LAST)
+
+
+def _end_of_child() -> None:
+    """Push once the threads of a child have ended: multiprocessing waits for them after its finalizers, and calls nothing then."""
+    made = sys.modules.get("multiprocessing.process")
+    try:
+        if made is not None and made.parent_process() and threading.current_thread() is threading.main_thread():
+            threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # what it calls next; a second call does nothing
+    finally:
+        _push_all()
 
 
 class _Terminate:

@@ -100,6 +100,37 @@ def test_children_of_pools(receiver: Receiver, application: Path, how: str, star
     assert float(ran.stdout) < 1.5  # seconds that they took to end; whoever waits in vain waits for longer
 
 
+@pytest.mark.parametrize("start", ["fork", "forkserver", "spawn"])
+def test_what_threads_of_a_child_record_after_its_main_function(
+    receiver: Receiver, application: Path, start: str
+) -> None:
+    (application / "late.py").write_text(
+        "import multiprocessing, sys, threading\n"
+        "from application import work\n"
+        "def late():\n"
+        "    threading.main_thread().join()  # which ends when the child waits for its threads\n"
+        "    work()\n"
+        "def child():\n"
+        "    work()\n"
+        "    threading.Thread(target=late).start()\n"
+        "if __name__ == '__main__':\n"
+        "    process = multiprocessing.get_context(sys.argv[1]).Process(target=child)\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    print(process.exitcode)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "late.py", start],
+        cwd=application,
+        env=pushing(receiver.url),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (ran.stdout, ran.stderr) == ("0\n", "")
+    assert arrived(receiver) == 2
+
+
 def test_a_child_of_a_pool_ends_although_the_signal_ends_no_wait(receiver: Receiver, application: Path) -> None:
     """Told in another thread, as a moment before the wait, the main thread's wait for a lock in C goes on."""
     (application / "deaf.py").write_text(
