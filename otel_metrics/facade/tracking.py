@@ -6,6 +6,8 @@ import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from otel_metrics.errors import _shown
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from types import TracebackType
@@ -54,7 +56,16 @@ class Timed:
         self._record(self.duration_ms)
 
     def __call__(self, function: F) -> F:
-        """Return ``function``, each call of which is timed: also a coroutine function, or a generator of either kind."""
+        """Return ``function``, each call of which is timed: also a coroutine function, or a generator of either kind.
+
+        Raises:
+            TypeError: it cannot be called.
+        """
+        if isinstance(function, (classmethod, staticmethod)):
+            return type(function)(self(function.__func__))
+        if not callable(function):
+            allowed = "what can be called; a property is made of a tracked function: @property above, @track() below"
+            raise TypeError(f"function={_shown(function)} is not allowed; allowed: {allowed}")
         call: Any = function
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -87,11 +98,13 @@ class Timed:
                 except StopAsyncIteration:
                     pass
 
-        if inspect.isasyncgenfunction(function):
+        # What an object does when it is called is in its class; a class itself is only made an object of.
+        called = function if isinstance(function, type) else function.__call__  # type: ignore[operator]
+        if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(called):
             chosen: Any = timed_async_generator
-        elif inspect.isgeneratorfunction(function):
+        elif inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(called):
             chosen = timed_generator
-        elif inspect.iscoroutinefunction(function):
+        elif inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
             chosen = timed_coroutine
         else:
             chosen = timed

@@ -8,7 +8,7 @@ import inspect
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typing_extensions import assert_type
@@ -181,6 +181,59 @@ def test_a_method_of_a_class_is_a_function(metrics: testing.Recording) -> None:
 
     assert Shop().order()
     assert metrics.value(USES, action="order") == 1
+
+
+def test_classmethods_and_staticmethods_are_tracked_in_either_order(metrics: testing.Recording) -> None:
+    class Shop:
+        @metrics.advanced.track("shop", "outside")
+        @classmethod
+        def outside(cls) -> type:
+            return cls
+
+        @classmethod
+        @metrics.advanced.track("shop", "inside")
+        def inside(cls) -> type:
+            return cls
+
+        @metrics.advanced.track("shop", "static")
+        @staticmethod
+        def static(number: int) -> int:
+            return number
+
+    assert Shop.outside() is Shop().outside() is Shop.inside() is Shop
+    assert Shop.static(3) == Shop().static(3) == 3
+    assert metrics.value(USES, action="outside", outcome="success") == 2
+    assert metrics.value(USES, action="inside", outcome="success") == 1
+    assert metrics.value(USES, action="static", outcome="success") == 2
+
+
+@pytest.mark.parametrize("wrong", [None, "query", property(len)])
+def test_what_cannot_be_called_is_told_where_it_is_decorated(metrics: testing.Recording, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"^function=.* is not allowed; allowed: what can be called"):
+        metrics.advanced.track("shop", "order")(wrong)
+
+
+def test_an_object_is_tracked_as_what_its_call_is(metrics: testing.Recording, timer: Timer) -> None:
+    class Asks:
+        async def __call__(self) -> None:
+            await asyncio.sleep(0)
+            timer.takes(0.5)
+            raise LookupError
+
+    class Counts:
+        def __call__(self) -> Iterator[int]:
+            timer.takes(0.5)
+            yield 1
+
+    with pytest.raises(LookupError):
+        asyncio.run(metrics.advanced.track("shop", "ask")(Asks())())
+    assert list(metrics.advanced.track("shop", "count")(Counts())()) == [1]
+    assert isinstance(metrics.advanced.track("shop", "make")(Asks)(), Asks)
+
+    assert metrics.value(USES, action="ask", outcome="failure", error_type="LookupError") == 1
+    assert metrics.value(SECONDS, action="ask", outcome="failure") == 0.5
+    assert metrics.value(SECONDS, action="count", outcome="success") == 0.5
+    assert metrics.value(USES, action="make", outcome="success") == 1
 
 
 def test_the_time_of_a_coroutine_is_its_await(metrics: testing.Recording, timer: Timer) -> None:
