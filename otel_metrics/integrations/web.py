@@ -229,7 +229,8 @@ class _TrackedWSGI(_Tracked):
         request = self._request(environ, environ.get("REQUEST_METHOD", ""))
 
         def started(status: str, headers: Any, *exc_info: Any) -> Any:
-            request.status = int(status[:3])
+            code = str(status)[:3]
+            request.status = int(code) if code.isdecimal() else 0  # what servers make of other text is theirs to say
             return start_response(status, headers, *exc_info)
 
         try:

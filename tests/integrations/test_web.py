@@ -339,6 +339,20 @@ def test_any_wsgi_application_is_tracked_and_exposed() -> None:
         metrics.assert_value("feature_errors_total", 1, error_type="ValueError")
 
 
+def test_a_status_without_a_number_is_the_servers_business() -> None:
+    """As of Flask's ``Response(status="teapot")``."""
+    said = []
+
+    def app(_: Any, start_response: Any) -> Any:
+        start_response("0 teapot", [])
+        return [b"short"]
+
+    with testing.recording() as metrics:
+        assert track_requests(app, "shop")({"REQUEST_METHOD": "GET"}, lambda *status: said.append(status)) == [b"short"]
+        assert said == [("0 teapot", [])]
+        metrics.assert_value("feature_usage_total", 1, action="GET", outcome="unknown")
+
+
 def test_the_servers_file_wrapper_may_be_a_function() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
