@@ -35,7 +35,7 @@ from otel_metrics.querying.local_source import Local, LocalSource
 from otel_metrics.recording.events import Events
 from otel_metrics.recording.recorder import Recorder
 from otel_metrics.recording.shared import SharedSinks
-from otel_metrics.sdk.provider import INSTANCE, ExemplarFilter, resource, views
+from otel_metrics.sdk.provider import INSTANCE, exemplar_filter, resource, views
 from otel_metrics.settings import Settings
 from otel_metrics.version import __version__
 
@@ -89,10 +89,10 @@ class Runtime:
             if self.totals is None:
                 self._reader = _reader_of_process(settings)
                 readers.insert(0, self._reader)
-            # None lets the SDK follow the specification's variable; without it interaction ids become exemplars, too.
-            exemplars = None if "OTEL_METRICS_EXEMPLAR_FILTER" in os.environ else ExemplarFilter()
             # A forked child would inherit the SDK's own hook, and shut its parent's provider down, with all its locks.
-            self._private = MeterProvider(readers, self.resource, exemplars, shutdown_on_exit=False, views=views())
+            self._private = MeterProvider(
+                readers, self.resource, exemplar_filter(), shutdown_on_exit=False, views=views()
+            )
         provider: MeterProvider = self._private or settings.meter_provider  # type: ignore[assignment]
         self.recorder = Recorder(provider, settings, __version__, SharedSinks(self.totals) if self.totals else None)
         if self.totals is not None:

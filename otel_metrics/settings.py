@@ -433,6 +433,9 @@ def _in_file(environ: Mapping[str, str]) -> dict[str, Found]:
         return {}
     table: Any = content
     for name in ("tool", _TABLE) if file.name == _PROJECT else ():
+        for other in table.keys() - {name}:
+            if hint := did_you_mean(other, [name]):
+                say(logging.WARNING, "%s: the table %r is not read%s", file, other, hint)
         table = table.get(name, {})
         if not isinstance(table, dict):
             raise ConfigurationError(f"{file}: {name}={_shown(table)} is not allowed; allowed: a table")

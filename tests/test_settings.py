@@ -307,6 +307,44 @@ def test_misspelt_names_are_told_with_the_nearest(caplog: pytest.LogCaptureFixtu
     ]
 
 
+def test_a_misspelt_table_is_told_with_the_nearest(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project.write_text("[tool.otel_metrics]\nport = 1\n[tool.mypy]\nstrict = true\n")
+    assert Settings.from_env({}).port == 9464
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{project}: the table 'otel_metrics' is not read; did you mean 'otel-metrics'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "exemplars", "told"),
+    [
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "", 1, ""),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "Always_Off", 0, ""),
+        (
+            "OTEL_METRICS_EXEMPLAR_FILTER",
+            "trace-based",
+            1,
+            "OTEL_METRICS_EXEMPLAR_FILTER='trace-based' is not allowed; allowed: always_on, always_off, trace_based. It is ignored",
+        ),
+        ("OTEL_SDK_DISABLED", "true", 0, "OTEL_SDK_DISABLED is true: OpenTelemetry's instruments take no values"),
+    ],
+)
+def test_variables_of_the_specification_stop_no_application(
+    variable: str, value: str, exemplars: int, told: str
+) -> None:
+    code = (
+        "import otel_metrics, urllib.request as http\n"
+        "advanced = otel_metrics.get_advanced_metrics()\n"
+        "advanced.record_satisfaction('kiosk', 'overall', 0.9, interaction_id='i-1')\n"
+        "asks = http.Request(otel_metrics.serve(port=0).url, headers={'Accept': 'application/openmetrics-text'})\n"
+        "print(http.urlopen(asks).read().count(b'interaction_id'))\n"
+        "print(advanced.get_satisfaction_metrics()['total_responses'])\n"
+    )
+    environment = {**os.environ, variable: value}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr.strip()) == (f"{exemplars}\n1\n", told)
+
+
 def test_a_misspelt_unit_is_told_once_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
     with otel_metrics.testing.recording() as recorded:
         for name in ("load", "save"):

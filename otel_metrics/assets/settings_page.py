@@ -36,10 +36,12 @@ satisfaction_scales = { stars = "1-5" }
 - It is read when the process is configured, by `configure()` or by the first call without it; never by `import`.
 - Settings without a variable are objects, and arguments only.
 
-A misspelt variable, such as `OTM_PROMETEUS_URL`, and a misspelt unit of a record call, such as `msecs`, are told by a warning in the log.
+A misspelt variable, such as `OTM_PROMETEUS_URL`, a misspelt table, such as `[tool.otel_metrics]`, and a misspelt unit of a record call,
+such as `msecs`, are told by a warning in the log.
 
 The specification's `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` name the service. `OTEL_METRICS_EXEMPLAR_FILTER` chooses the
-exemplars; without it, interaction ids and sampled spans become exemplars.
+exemplars (`always_on`, `always_off`, `trace_based`); without it, interaction ids and sampled spans become exemplars. With `OTEL_SDK_DISABLED=true`
+OpenTelemetry's instruments take no values; a warning says so.
 """
 _TABLE: Final = "| setting | allowed | default | variable | meaning |\n|---|---|---|---|---|"
 

@@ -44,7 +44,7 @@ class SharedSinks:
         self.totals = totals
         self._counted: dict[Key, _Counted] = {}
         self._lock = RLock()
-        self._exemplars = environ.get("OTEL_METRICS_EXEMPLAR_FILTER") != "always_off"
+        self._exemplars = environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() != "always_off"
 
     def histogram(self, metric: Metric, attributes: Mapping[str, str]) -> Sink:
         """Return the sink of one series of a histogram."""

@@ -16,7 +16,7 @@ from itertools import compress, islice
 from operator import add
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, UpDownCounter
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, TraceBasedExemplarFilter, UpDownCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
@@ -321,7 +321,9 @@ def _works() -> bool:
     """Return whether reading directly gives what the SDK gives: before and after its own collections, with and without new values."""
     try:
         lazy, plain = InMemoryMetricReader(), InMemoryMetricReader()
-        provider = MeterProvider([lazy, plain], Resource.get_empty(), shutdown_on_exit=False)
+        provider = MeterProvider(
+            [lazy, plain], Resource.get_empty(), TraceBasedExemplarFilter(), shutdown_on_exit=False
+        )
         meter = provider.get_meter(__name__)
         histogram = meter.create_histogram("histogram")
         counters: list[Any] = [meter.create_counter("counter"), meter.create_up_down_counter("up_down_counter")]

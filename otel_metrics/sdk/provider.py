@@ -6,18 +6,21 @@ And, if interaction ids shall be exemplars, an exemplar filter.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
-from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
+from opentelemetry.sdk.environment_variables import OTEL_METRICS_EXEMPLAR_FILTER, OTEL_RESOURCE_ATTRIBUTES
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, AlwaysOnExemplarFilter, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from otel_metrics.catalogue import CATALOGUE, Kind
+from otel_metrics.errors import _shown
+from otel_metrics.log import say
 from otel_metrics.naming import METER_NAME
 from otel_metrics.sdk.bulk import BulkMeasurement
 from otel_metrics.sdk.views import views as histogram_views
@@ -60,6 +63,27 @@ class ExemplarFilter(TraceBasedExemplarFilter):
         """Tell whether a measurement is offered to the exemplar reservoir."""
         own = isinstance(value, BulkMeasurement) and value.extra is not None
         return own or super().should_sample(value, time_unix_nano, attributes, context)
+
+
+_FILTERS: Final[dict[str, type[Any]]] = {
+    "always_on": AlwaysOnExemplarFilter,
+    "always_off": AlwaysOffExemplarFilter,
+    "trace_based": TraceBasedExemplarFilter,
+}
+
+
+def exemplar_filter() -> Any:
+    """Return the filter that the specification's variable names, else ours. The SDK raises where it is empty, or names none."""
+    name = os.environ.get(OTEL_METRICS_EXEMPLAR_FILTER, "").strip().lower()
+    if name and name not in _FILTERS:
+        say(
+            logging.WARNING,
+            "%s=%s is not allowed; allowed: %s. It is ignored",
+            OTEL_METRICS_EXEMPLAR_FILTER,
+            _shown(name),
+            ", ".join(_FILTERS),
+        )
+    return _FILTERS.get(name, ExemplarFilter)()
 
 
 def resource(parent: Resource | None = None) -> Resource:

@@ -7,11 +7,13 @@ views, or where none of it works, everything is still recorded, value by value.
 from __future__ import annotations
 
 import logging
+import os
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.metrics import Histogram, MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
     ExplicitBucketHistogramAggregation,
@@ -83,6 +85,9 @@ def aggregation(bounds: Sequence[float], buckets: Buckets, way: Way) -> Aggregat
 @cache
 def best_way() -> Way:
     """Return the best way that works with the SDK that is installed."""
+    if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":  # it makes instruments that do nothing
+        _log.warning("OTEL_SDK_DISABLED is true: OpenTelemetry's instruments take no values")
+        return Way.PUBLIC
     for way in (Way.MERGE, Way.REPEAT):
         try:
             if _works(way):
@@ -98,7 +103,7 @@ def gauges_last() -> bool:
     """Return whether the SDK reports a gauge again when it was not set again; those before 1.45 do not."""
     reader = InMemoryMetricReader()
     # Detecting a resource takes threads, which an interpreter that ends has none of: a gauge's first flush may be its last.
-    provider = MeterProvider([reader], Resource.get_empty(), shutdown_on_exit=False)
+    provider = MeterProvider([reader], Resource.get_empty(), TraceBasedExemplarFilter(), shutdown_on_exit=False)
     try:
         provider.get_meter("otel_metrics.probe").create_gauge("probe").set(1)
         reader.get_metrics_data()
@@ -112,7 +117,11 @@ def _works(way: Way) -> bool:
     total = InMemoryMetricReader()
     delta = InMemoryMetricReader(preferred_temporality={Histogram: AggregationTemporality.DELTA})
     provider = MeterProvider(
-        [total, delta], Resource.get_empty(), shutdown_on_exit=False, views=views({"probe": (1.0, 2.0)}, way=way)
+        [total, delta],
+        Resource.get_empty(),
+        TraceBasedExemplarFilter(),  # whatever the environment says of the application's
+        shutdown_on_exit=False,
+        views=views({"probe": (1.0, 2.0)}, way=way),
     )
     try:
         histogram = provider.get_meter("otel_metrics.probe").create_histogram("probe")
