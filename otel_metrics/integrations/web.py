@@ -209,16 +209,26 @@ class _TrackedASGI(_Tracked):
             return
         scope.setdefault(_PREFIX, scope.get("root_path", ""))
         request = self._request(scope, scope["method"])
+        gone = False
+
+        async def received() -> MutableMapping[str, Any]:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
 
         async def sent(message: MutableMapping[str, Any]) -> None:
+            left = gone  # before this part: after the last one, servers say so of every client
             await send(message)
             if message["type"] == "http.response.start":
                 request.status = message["status"]
             elif message["type"] in _BODY and not message.get("more_body"):
-                request.end()  # what the application does after that is no time of the request
+                # What the application does after that is no time of the request. A middleware may end the response of a client
+                # that has gone, as Starlette's BaseHTTPMiddleware does.
+                request.end(GeneratorExit() if left else None)
 
         with request:
-            await self.app(scope, receive, sent)
+            await self.app(scope, received, sent)
             request.end(GeneratorExit())  # unless it was: the client went away
 
 
@@ -297,10 +307,15 @@ def _starlette_route(scope: MutableMapping[str, Any]) -> str | None:
     slashes = own.count("/") + sum(str(values.get(name, "")).count("/") for name in names)
     before: str = path.removeprefix(scope[_PREFIX]).rsplit("/", slashes)[0]
     for name in values.keys() - names.keys():
-        parts = before.split("/")
-        if parts.count(str(values[name])) != 1:
+        parts, value = before.split("/"), values[name]
+        if parts.count(str(value)) == 1:
+            before = "/".join(f"{{{name}}}" if part == str(value) else part for part in parts)
+        elif (
+            isinstance(value, str) and before.count(value) == 1
+        ):  # in a part, as of /v{version}; a number may be spelled otherwise
+            before = before.replace(value, f"{{{name}}}")
+        else:
             return own  # it cannot be told where the value stands
-        before = "/".join(f"{{{name}}}" if part == str(values[name]) else part for part in parts)
     return before + own
 
 

@@ -268,6 +268,23 @@ def test_the_endpoint_says_what_the_clients_counted(
         assert metrics.value("feature_errors_total") is None
 
 
+def test_parameters_within_a_part_of_a_prefix_keep_routes_apart() -> None:
+    from fastapi import APIRouter, FastAPI
+
+    app = FastAPI()
+    for kind in ("orders", "users"):
+        router, tenant = APIRouter(prefix=f"/v{{version}}/{kind}"), APIRouter(prefix="/of-{tenant}")
+        tenant.add_api_route("/{name}", lambda version, tenant, name: [version, tenant, name])
+        router.include_router(tenant)
+        app.include_router(router)
+    track_requests(app, "shop")
+    with testing.recording() as metrics, by_uvicorn(app) as port:
+        for path in ("/v1/orders/of-7/lamp", "/v1/users/of-7/ann", "/v2/users/of-8/bob"):
+            assert ask(port, "GET", path)[0] == 200
+        metrics.assert_value("feature_usage_total", 1, action="GET /v{version}/orders/of-{tenant}/{name}")
+        metrics.assert_value("feature_usage_total", 2, action="GET /v{version}/users/of-{tenant}/{name}")
+
+
 def test_any_asgi_application_is_tracked_and_exposed() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -389,7 +406,18 @@ def endless_asgi() -> Any:
     return Starlette(routes=[Route("/", lambda _: StreamingResponse(parts()))])
 
 
-@pytest.mark.parametrize(("application", "served"), [(endless_wsgi, by_wsgiref), (endless_asgi, by_uvicorn)])
+def endless_asgi_below_a_middleware() -> Any:
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    app = endless_asgi()
+    app.add_middleware(BaseHTTPMiddleware, dispatch=lambda request, call_next: call_next(request))
+    return app
+
+
+@pytest.mark.parametrize(
+    ("application", "served"),
+    [(endless_wsgi, by_wsgiref), (endless_asgi, by_uvicorn), (endless_asgi_below_a_middleware, by_uvicorn)],
+)
 def test_a_client_that_goes_away_during_the_response_leaves_an_unknown_outcome(
     application: Callable[[], Any], served: Callable[[Any], Any]
 ) -> None:
