@@ -323,6 +323,14 @@ def _follow(facade: Facade) -> Backend:
 PROCESS.attach = _follow
 
 
+def _another(kind: type[Facade]) -> Facade:
+    """Return an object that is to be a copy of another one."""
+    return kind.__new__(kind)
+
+
+PROCESS.another = _another
+
+
 def current() -> Runtime:
     """Return the process's runtime, made from the environment at its first use."""
     notice_fork()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import logging
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -21,14 +23,15 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from prometheus_client import CollectorRegistry
 
 import otel_metrics
-from otel_metrics import ConfigurationError, testing
+from otel_metrics import AdvancedMetrics, ConfigurationError, testing
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.recording.ticker import Ticker
 from tests.recording.streams import only
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from otel_metrics.settings import LogLevel
     from tests.servers import Servers
@@ -56,6 +59,55 @@ def test_it_works_without_any_configuration() -> None:
     )
 
     assert printed.split() == ["1", "True"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+@pytest.mark.parametrize("recorded_before", [False, True])
+def test_a_copy_records_where_the_process_records(
+    copied: Callable[[AdvancedMetrics], AdvancedMetrics], recorded_before: bool
+) -> None:
+    """As one that an object of the application's holds, which is copied or goes to a worker process."""
+    with testing.recording() as before:
+        if recorded_before:
+            before.advanced.record_error("engine", "Timeout")
+        for each in (before.advanced, Named()):
+            another = copied(each)
+            another.record_error("engine", "Copied")
+            otel_metrics.configure()
+            another.record_error("engine", "Copied")
+            assert before.advanced.get_error_stats("engine")["by_type"] == {"Copied": 1}
+            assert getattr(another, "name", "engine") == "engine"
+
+
+class Named(AdvancedMetrics):
+    name = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "engine"
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+def test_an_object_that_goes_to_a_worker_process_records_there(tmp_path: Path, start: str) -> None:
+    (tmp_path / "engine.py").write_text(
+        "import multiprocessing, sys\n"
+        "class Engine:\n"
+        "    def __init__(self, metrics):\n"
+        "        self.metrics = metrics\n"
+        "    def train(self, number):\n"
+        "        self.metrics.record_feature_usage('engine', 'train', 1.0)\n"
+        "if __name__ == '__main__':\n"
+        "    import otel_metrics\n"
+        "    engine = Engine(otel_metrics.get_advanced_metrics())\n"
+        "    engine.train(0)\n"
+        "    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:\n"
+        "        pool.map(engine.train, range(9))\n"
+        "    print(engine.metrics.get_feature_usage_stats('engine')['total_usage'])\n"
+    )
+    environment = {**os.environ, "OTM_MULTIPROCESS_DIR": "shared"}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "engine.py", start]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("10\n", "")
 
 
 def test_counters_begin_in_the_call_whatever_a_thread_does_later(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -386,6 +386,8 @@ class Process:
 
     def __init__(self) -> None:
         self.attach: Callable[[Facade], Backend] = _no_process
+        self.another: Callable[[type[Facade]], Facade] | None = None
+        """Returns an object that is not made yet: whoever loads a pickled one has to load the process's configuration for it, too."""
         self._said = False
 
     def detached(self) -> None:
@@ -405,12 +407,16 @@ def _no_process(_facade: Facade) -> Backend:
 
 PROCESS: Final = Process()
 
+_ATTACHED: Final = frozenset({"_backend", "_events", "_change", "_fold"})
+"""What an object has of its backend."""
+
 
 class Facade:
     """A documented class on top of a :class:`Backend`: the process's, unless another one is attached.
 
     The process's is made from the environment at the first use, if it has not been configured. Objects outlive
-    :func:`otel_metrics.configure` and a fork: they are attached anew and forget what they had bound.
+    :func:`otel_metrics.configure` and a fork: they are attached anew and forget what they had bound. A copy, also one that was
+    pickled for another process, uses the process's configuration of where it is.
     """
 
     def __init__(self) -> None:
@@ -439,6 +445,15 @@ class Facade:
         cache: dict[tuple[object, ...], Bound] = {}
         self._caches.append(cache)
         return cache
+
+    def __reduce__(self) -> tuple[object, ...]:
+        anew: dict[int, dict[Any, Any]] = {id(cache): {} for cache in self._caches}
+        own = {name: anew.get(id(value), value) for name, value in vars(self).items() if name not in _ATTACHED}
+        return PROCESS.another, (type(self),), {**own, "_caches": list(anew.values())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.detach()
 
     def _ready(self) -> Backend:
         """Return the backend.
