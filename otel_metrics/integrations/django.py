@@ -69,5 +69,4 @@ class TrackRequests:
 
 
 def _route(request: HttpRequest) -> str | None:
-    match = request.resolver_match
-    return None if match is None else match.route
+    return getattr(getattr(request, "resolver_match", None), "route", None)  # whatever a middleware made of it

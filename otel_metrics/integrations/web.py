@@ -13,11 +13,13 @@ object for these frameworks, which they change in place, another callable for th
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from otel_metrics import runtime
 from otel_metrics.facade.advanced import AdvancedMetrics
+from otel_metrics.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping
@@ -139,7 +141,7 @@ class TrackedRequest:
         metrics: to record with.
         feature: what it is a use of.
         method: any text, as clients send it.
-        route: returns the template of its route, once it has been answered.
+        route: returns the template of its route, once it has been answered; must not raise.
         record_exception: record what went wrong as an error, too.
     """
 
@@ -175,11 +177,7 @@ class TrackedRequest:
         use = self._use
         if error is None and self.status >= 500:  # another response is what somebody made of the error on purpose
             error = self.error
-        try:
-            template = self._route()
-        except Exception:  # foreign code, and the request has been answered
-            template = None
-        if template:
+        if template := self._route():
             use.action = f"{use.action} {template}"
         if self.status >= 500:
             use.success, use.error_type = False, str(self.status)
@@ -197,9 +195,22 @@ class _Tracked:
         self._route = route
         self._record_exception = record_exception
         self._metrics = AdvancedMetrics()
+        self._said = False
 
     def _request(self, about: MutableMapping[str, Any], method: str) -> TrackedRequest:
-        return TrackedRequest(self._metrics, self._feature, method, lambda: self._route(about), self._record_exception)
+        return TrackedRequest(
+            self._metrics, self._feature, method, lambda: self._template(about), self._record_exception
+        )
+
+    def _template(self, about: MutableMapping[str, Any]) -> str | None:
+        try:
+            return self._route(about)
+        except Exception as error:  # foreign code, and the request has been answered
+            if not self._said:
+                self._said = True
+                message = "track_requests: route failed, so actions have no template; further failures are not logged"
+                say(logging.WARNING, message, error=error)
+            return None
 
 
 class _TrackedASGI(_Tracked):

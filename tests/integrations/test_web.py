@@ -356,6 +356,21 @@ def test_any_wsgi_application_is_tracked_and_exposed() -> None:
         metrics.assert_value("feature_errors_total", 1, error_type="ValueError")
 
 
+def test_a_route_that_cannot_be_told_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    def app(_: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return [b"yes"]
+
+    with testing.recording() as metrics:
+        served = track_requests(app, "shop", route=lambda environ: environ["shop.route"])
+        for _ in range(2):
+            assert served({"REQUEST_METHOD": "GET"}, lambda *_: None) == [b"yes"]
+        metrics.assert_value("feature_usage_total", 2, action="GET", outcome="success")
+    (record,) = caplog.records
+    assert "route failed" in record.getMessage()
+    assert "KeyError: 'shop.route'" in caplog.text
+
+
 def test_a_status_without_a_number_is_the_servers_business() -> None:
     """As of Flask's ``Response(status="teapot")``."""
     said = []
