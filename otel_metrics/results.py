@@ -63,7 +63,7 @@ class TimeWindow(TypedDict):
 
 class _Warnings(TypedDict, total=False):
     warnings: list[str]
-    """What the server remarked on its answer. Only there if it did."""
+    """What the server remarked on its answer, and what is not in it. Only there if there is any."""
 
 
 class Section(TypedDict):

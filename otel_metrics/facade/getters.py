@@ -23,7 +23,10 @@ class BasicGetters(Facade):
     """What the basic collector reads back."""
 
     def get_metric_statistics(self, feature: str, metric_name: str, hours: float = 24) -> r.MetricStatistics:
-        """Return count, avg, min, max, stddev, p50, p95 and p99 of one metric, in the unit it was recorded with."""
+        """Return count, avg, min, max, stddev, p50, p95 and p99 of one metric, in the unit it was recorded with.
+
+        Of performance, learning and optimization metrics of one name the first that has values is reported; ``warnings`` tells of others.
+        """
         answer = self._ask(plans.metric_statistics(feature, metric_name), hours, "get_metric_statistics")
         return shaping.metric_statistics(answer, feature, metric_name)
 

@@ -6,7 +6,7 @@ A section of the dashboard is also the body of a getter's result: each has a fun
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import wraps
 from math import isfinite, nan
@@ -106,15 +106,21 @@ def performance(answer: Answer, limit: int = 1000) -> list[r.PerformanceRow]:
 def metric_statistics(answer: Answer, feature: str, metric_name: str) -> r.MetricStatistics:
     """Return the statistics of one metric of the basic collector.
 
-    Performance, learning and optimization metrics may share a name: the first of these that has data is reported.
+    Performance, learning and optimization metrics may share a name: the first of these that has data is reported, and a warning
+    tells how many values there are of the others.
     """
     units = CallersUnits((labels for labels, _ in answer.numbers("unit")), _METRIC)
-    found, unit = Statistics(), ""
+    found, unit, others = Statistics(), "", 0
     for name, metric in {**PERFORMANCE, "learning": c.LEARNING_VALUE, "optimization": c.OPTIMIZATION_VALUE}.items():
         for labels, summary in answer.distributions(name):
             if not found.count:
                 caller = units.unit(metric, labels)
                 found, unit = summary.statistics().map(caller.from_base), caller.name
+            else:
+                others += summary.statistics().count
+    if others:
+        other = f"{others} values of another kind (performance, learning, optimization) or unit have this name and are not counted"
+        answer = replace(answer, warnings=(*answer.warnings, other))
     return {
         "feature": feature,
         "metric_name": metric_name,

@@ -97,3 +97,18 @@ def test_of_many_resources_the_dashboard_shows_the_fullest_ones_whole() -> None:
 
     assert [row["resource_name"] for row in shown] == [f"c{number}" for number in range(149, 49, -1)]
     assert shown == every[:100]
+
+
+def test_values_of_another_kind_under_the_same_name_are_told() -> None:
+    with testing.recording() as metrics:
+        for value in (0.5, 0.7):
+            metrics.basic.record_learning_metric("chat", "accuracy", value)
+        alone = metrics.basic.get_metric_statistics("chat", "accuracy")
+        metrics.basic.record_performance_metric("chat", "accuracy", 3.0)
+        both = metrics.basic.get_metric_statistics("chat", "accuracy")
+
+    assert (alone["count"], "warnings" in alone) == (2, False)
+    assert (both["count"], both["avg"]) == (1, 3.0)
+    assert both["warnings"] == [
+        "2 values of another kind (performance, learning, optimization) or unit have this name and are not counted"
+    ]
