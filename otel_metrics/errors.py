@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+_CONTROLS: Final = re.compile(r"\s*[\x00-\x1f\x7f]+\s*")
 
 
 class MetricsError(Exception):
@@ -86,11 +89,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: object, limit: int = 80) -> str:
-    """A short, printable form of any value."""
+    """A short, printable form of any value, in one line: that of a table or an array has many."""
     if isinstance(value, (str, bytes)):
         value = value[: limit + 1]
     try:
-        text = ascii(value)
+        text = _CONTROLS.sub(" ", ascii(value))
     except Exception:  # a broken __repr__ must not hide the real error
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[:limit] + "…"

@@ -37,6 +37,16 @@ def pickled(error: MetricsError) -> MetricsError:
     return found
 
 
+def test_a_message_is_one_line_whatever_the_value_looks_like() -> None:
+    class Table:
+        def __repr__(self) -> str:
+            return "0    3.0\n\x1b[31m\rdtype: float64"
+
+    error = otel_metrics.InvalidArgumentError("record_error", "feature", Table(), "type", "a string")
+    assert str(error).isprintable()
+    assert "feature=0 3.0" in str(error)
+
+
 @pytest.mark.parametrize("how", [pickled, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_copy_is_the_same(error: MetricsError, how: Callable[[MetricsError], MetricsError]) -> None:
