@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import (
@@ -66,9 +67,10 @@ def files(
     """
     levels = levels or service_levels.shipped()
     own = service_levels.groups(levels, dialect, scope)
+    text = partial(rulefile.text, dialect=dialect, links=links)
     return {
-        **{f"{RULES}/{name}": rulefile.text(*groups, links=links) for name, groups in rules(dialect, scope).items()},
-        **({_LEVELS: rulefile.text(*own, links=links, source=_LEVELS_SOURCE)} if own else {}),
+        **{f"{RULES}/{name}": text(*groups) for name, groups in rules(dialect, scope).items()},
+        **({_LEVELS: text(*own, source=_LEVELS_SOURCE)} if own else {}),
         **{f"{DASHBOARDS}/{name}.json": text for name, text in dashboards.texts(dialect, scope, levels).items()},
         REFERENCE: reference.text(),
         RESULTS: results_page.text(),

@@ -51,6 +51,9 @@ class Dialect:
     minute otherwise. Empty where the server does that by itself."""
     exposes_prometheus: bool = True
     """The server exposes Prometheus' own metrics (``prometheus_…``), which alerts on the server read."""
+    partial_response: str = ""
+    """What rules do with the answer that is left while one of several stores is away, in the words of Thanos. Its own default,
+    ``abort``, evaluates none: the loss of one replica would silence every alert."""
     ranges: bool = False
     """Native histograms that reach the server all the same become buckets by ``vmrange``."""
     stores: tuple[Histograms, ...] = (Histograms.NATIVE, Histograms.CLASSIC)
@@ -111,6 +114,7 @@ class Dialect:
 
 PROMETHEUS: Final = Dialect("prometheus", "Prometheus 3.16 and later", anchored=True)
 PROMETHEUS_3_5: Final = Dialect("prometheus-3.5", "Prometheus 3.5 to 3.15")
+THANOS: Final = Dialect("thanos", "Thanos Rule 0.42 and later", partial_response="warn")
 VICTORIAMETRICS: Final = Dialect(
     "victoriametrics",
     "VictoriaMetrics with vmalert",
@@ -122,7 +126,7 @@ VICTORIAMETRICS: Final = Dialect(
     histograms=Histograms.CLASSIC,
 )
 
-DIALECTS: Final = {dialect.name: dialect for dialect in (PROMETHEUS, PROMETHEUS_3_5, VICTORIAMETRICS)}
+DIALECTS: Final = {dialect.name: dialect for dialect in (PROMETHEUS, PROMETHEUS_3_5, THANOS, VICTORIAMETRICS)}
 
 _ANCHORED_FROM: Final = (3, 16)
 

@@ -168,8 +168,14 @@ def test_a_dialect_uses_what_its_server_knows(tmp_path: Path) -> None:
         render.write(tmp_path / name, render.files(dialect))
         text[name] = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / name).rglob("*.yml"))
     assert [name for name in DIALECTS if " anchored)" in text[name]] == ["prometheus"]
-    assert [name for name in DIALECTS if "histogram_count(" in text[name]] == ["prometheus", "prometheus-3.5"]
-    assert [name for name in DIALECTS if "prometheus_rule_" in text[name]] == ["prometheus", "prometheus-3.5"]
+    # Of every group, or Thanos evaluates none of its rules while a store is away.
+    groups, going_on = (
+        text["thanos"].count(each) for each in ("  - name: ", "\n    partial_response_strategy: warn\n")
+    )
+    assert groups == going_on > 0
+    assert [name for name in DIALECTS if "partial_response_strategy" in text[name]] == ["thanos"]
+    assert [name for name in DIALECTS if "histogram_count(" in text[name]] == ["prometheus", "prometheus-3.5", "thanos"]
+    assert [name for name in DIALECTS if "prometheus_rule_" in text[name]] == ["prometheus", "prometheus-3.5", "thanos"]
 
 
 def test_victoria_metrics_stores_no_native_histograms() -> None:
