@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-oldest test-oldest-servers test-pythons scale visual grafana-check check audit release bench servers servers-current fuzz soak soak-processes up format clean
+.PHONY: help demo docs test test-oldest test-oldest-servers test-pythons test-thanos scale visual grafana-check check audit release bench servers servers-current fuzz soak soak-processes up format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 .venv: $(STAMP)  ## the virtual environment, from constraints.txt
 
 servers:  ## find or fetch the real servers (Prometheus, Alertmanager, VictoriaMetrics, docker-compose)
-	@$(PYTHON) scripts/servers.py
+	@$(PYTHON) scripts/servers.py $(BESIDES)
 
 servers-current:  ## the versions that docker-compose.yml ships, built from their Go modules
 	@$(MAKE) --no-print-directory servers SERVERS=current
@@ -66,10 +66,13 @@ test-oldest-servers: $(STAMP)  ## what depends on their versions, against the ol
 test-oldest: $(STAMP)  ## recording, against the oldest OpenTelemetry SDK that is admitted
 	@PYTHON="$(PYTHON)" scripts/oldest_sdk.sh
 
-scale: $(STAMP)  ## Thanos, VictoriaMetrics and a collector with ten processes, of which parts are killed
-	@$(MAKE) --no-print-directory servers-current
-	@OTM_SERVERS=$(CACHE)/current $(PYTHON) scripts/servers.py --scale
-	OTM_SERVERS=$(CACHE)/current $(BIN)/python -m pytest tests/scale/topologies.py tests/scale/test_victoria_metrics.py $(PYTEST_ARGS)
+test-thanos: $(STAMP)  ## Thanos with ten processes, of which parts are killed; builds it once
+	@$(MAKE) --no-print-directory servers-current BESIDES=thanos
+	OTM_SERVERS=$(CACHE)/current $(BIN)/python -m pytest tests/scale/thanos.py $(PYTEST_ARGS)
+
+scale: $(STAMP)  ## the same, and a collector, VictoriaMetrics, several Prometheus; builds the first two once
+	@$(MAKE) --no-print-directory servers-current BESIDES="thanos otelcol"
+	OTM_SERVERS=$(CACHE)/current $(BIN)/python -m pytest tests/scale/*.py $(PYTEST_ARGS)
 
 test-pythons: $(STAMP) servers  ## the suite's core against the wheel, on every supported Python at hand
 	@scripts/pythons.sh

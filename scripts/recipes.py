@@ -1,8 +1,7 @@
 """Which servers the project runs against, and how each comes to be: every version and every recipe is here.
 
 There are two sets. The *current* one is what docker-compose.yml ships, in exactly these versions; it is built from Go
-modules. The *oldest* one is what the distribution's packages carry: quick to have, and the floor that we support. What
-`make scale` needs besides is built for it alone.
+modules. The *oldest* one is what the distribution's packages carry: quick to have, and the floor that we support.
 """
 
 from __future__ import annotations
@@ -132,5 +131,8 @@ SERVERS = (
     Server("docker-compose", "2.20", "docker-compose", version_args=("version",)),
 )
 
-AT_SCALE = (Server("thanos", "0.42", "", THANOS), Server("otelcol", "0.165", "", COLLECTOR))
-"""What `make scale` needs besides; no package carries it."""
+BESIDES = {
+    "thanos": Server("thanos", "0.42", "", THANOS),
+    "otelcol": Server("otelcol", "0.165", "", COLLECTOR),
+}
+"""Not of the sets, built when it is asked for: CI needs Thanos, `make scale` both. No package carries them."""

@@ -7,7 +7,7 @@ current ones built from their Go modules, the oldest ones unpacked from the dist
 another name whatever is at hand will do, and packages are fetched for the rest. Nothing is installed, no file outside
 the cache is written, no root is needed.
 
-With the argument `--scale` those are provided that `make scale` needs besides, in the set `current`.
+Arguments name what is wanted besides, in the set `current`: `thanos`, `otelcol`. What is built in one run shares modules.
 
 Afterwards `$OTM_SERVERS/bin` links to every server under one well-known name.
 
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from modules import build_all, numbers
 from packages import fetch_packages
-from recipes import AT_SCALE, SERVERS
+from recipes import BESIDES, SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,7 @@ def main() -> int:
     started = time.monotonic()
     folder, cache, wanted = folders()
     problems: list[str] = []
-    servers = AT_SCALE if "--scale" in sys.argv[1:] else SERVERS
+    servers = (*SERVERS, *(BESIDES[name] for name in sys.argv[1:]))
     found = {server: find(server, cache, wanted) for server in servers}
     missing = [server for server, at in found.items() if at is None]
     if missing:  # else there is nothing to wait for, while another run makes the other set

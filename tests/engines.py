@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.processes import Process, fetch, program, wait_until
+from tests.processes import Process, fetch, program, version, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -167,11 +167,13 @@ def scraping(
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def storing_native_histograms(config: str) -> str:
-    """A configuration with the setting that Prometheus 3.8 and later needs for it; older ones have a flag and reject it."""
+def storing_native_histograms(config: str) -> tuple[list[str], str]:
+    """Flags and a configuration with which the Prometheus at hand stores native histograms: from 3.8 on it is a setting."""
+    if version("prometheus") < (3, 8):
+        return ["--enable-feature=native-histograms"], config
     settings: dict[str, Any] = yaml.safe_load(config)
     settings["global"] = {**(settings.get("global") or {}), "scrape_native_histograms": True}
-    return yaml.safe_dump(settings, sort_keys=False)
+    return [], yaml.safe_dump(settings, sort_keys=False)
 
 
 class Alertmanager(Process):
@@ -319,5 +321,34 @@ class VMAlert(Process):
             "-rule.evalDelay=0s",
             f"-notifier.url={self.alertmanager}" if self.alertmanager else "-notifier.blackhole",
             f"-httpListenAddr={self.address}",
+            *self.flags,
+        ]
+
+
+class Agent(Process):
+    """Prometheus as an agent, which scrapes and sends."""
+
+    name = "prometheus"
+    ready_path = "/-/ready"
+
+    def __init__(self, folder: Path, config: str, to: str) -> None:
+        super().__init__(folder)
+        self.flags, config = storing_native_histograms(config)
+        settings = yaml.safe_load(config)
+        del settings["rule_files"], settings["alerting"]
+        soon = {"batch_send_deadline": "250ms"}
+        settings["remote_write"] = [{"url": to, "send_native_histograms": True, "queue_config": soon}]
+        self.config = folder / "agent.yml"
+        self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    def command(self) -> list[str]:
+        return [
+            program("prometheus"),
+            "--agent",
+            "--enable-feature=created-timestamp-zero-ingestion",
+            f"--config.file={self.config}",
+            f"--storage.agent.path={self.folder / 'data'}",
+            f"--web.listen-address={self.address}",
+            "--scrape.discovery-reload-interval=100ms",
             *self.flags,
         ]

@@ -86,12 +86,11 @@ class Servers:
         """
         if config is None:
             config = scraping(targets, interval=interval, rules=rules, alertmanagers=alertmanagers)
-        if native and version("prometheus") < (3, 8):
-            features = ["native-histograms", *features]
-        elif native:
-            assert isinstance(config, str)
-            config = storing_native_histograms(config)
         flags = [*(f"--enable-feature={feature}" for feature in features), *flags]
+        if native:
+            assert isinstance(config, str)
+            more, config = storing_native_histograms(config)
+            flags += more
         server = Prometheus(self._new_folder("prometheus"), config, flags=flags, data=data)
         return self._started(server)
 

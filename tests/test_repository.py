@@ -133,4 +133,4 @@ def test_the_page_of_benchmarks_says_where_the_figures_of_each_are() -> None:
 def test_continuous_integration_checks_and_tests() -> None:
     text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     made = {word for line in text.splitlines() if " make " in f" {line}" for word in line.split()}
-    assert {"check", "release", "test", "test-oldest-servers", "test-pythons", "visual"} <= made
+    assert {"check", "release", "test", "test-oldest-servers", "test-pythons", "test-thanos", "visual"} <= made

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 from otel_metrics.promql import VICTORIAMETRICS
 from tests.engines import VMAgent, VMAlert, routing_to
 from tests.querying.pushed import stored_for_an_hour
-from tests.scale.plant import ERRORS_1H, USES, Plant, rules
+from tests.scale.plant import CLASSIC, ERRORS_1H, USES, Plant, rules
 from tests.servers import scraping, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers import Servers
-
-# Classic buckets are half as wide again as the one before.
-CLASSIC = 0.2
 
 
 def test_counts_survive_an_agent_and_the_store(servers: Servers, tmp_path: Path) -> None:
