@@ -35,7 +35,10 @@ def objects(file: Path) -> list[Object]:
     return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
 
 
-def test_custom_resources_are_what_the_operator_accepts(folder: Path) -> None:
+@pytest.mark.parametrize("dialect", ["prometheus-3.5", "thanos"])
+def test_custom_resources_are_what_the_operator_accepts(dialect: str, tmp_path: Path) -> None:
+    assert main(["render", "--format", "kubernetes", "--dialect", dialect, "--root", str(tmp_path)]) == 0
+    folder = tmp_path / "kubernetes"
     found = [*objects(folder / "rules.yaml"), *objects(folder / "pod-monitor.yaml")]
     assert [each["kind"] for each in found] == ["PrometheusRule"] * 5 + ["PodMonitor"]
     for each in found:

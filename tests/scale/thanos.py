@@ -55,7 +55,7 @@ class Thanos(QueryServer):
 def shard(servers: Servers, targets: list[str], **labels: str) -> tuple[Prometheus, Thanos]:
     """Start a Prometheus as it is shipped for a shard, that scrapes some of the processes, and its sidecar."""
     shipped = yaml.safe_load((ROOT / "prometheus/thanos.yml").read_text("utf-8"))
-    quick = yaml.safe_load(scraping(targets, interval="500ms"))
+    quick = yaml.safe_load(scraping(targets, interval="1s"))
     settings = {**shipped["global"], **quick["global"], "external_labels": labels}
     config = yaml.safe_dump({**shipped, "global": settings, "scrape_configs": quick["scrape_configs"]})
     blocks = [f"--storage.tsdb.{edge}-block-duration=2h" for edge in ("min", "max")]
@@ -143,7 +143,7 @@ def test_receive(servers: Servers, tmp_path: Path) -> None:
         )
         front = query(servers, receive.grpc)
         for half in plant.halves:
-            servers.started(Agent, scraping(half, interval="500ms"), f"http://{remote}/api/v1/receive")
+            servers.started(Agent, scraping(half, interval="1s"), f"http://{remote}/api/v1/receive")
         for _ in range(2):
             plant.wave()
             front.wait_for(f"{USES} == {plant.uses}")
