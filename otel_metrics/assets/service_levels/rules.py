@@ -204,23 +204,14 @@ def _rates(period: str) -> Group:
 
 
 def _alerts(period: str, scope: Labels) -> Group:
-    # Whom users dislike nobody has to mend at night. Of the others the kind tells which pages say the same.
-    called = Series(OBJECTIVE, (unequal(KIND, Kind.SATISFACTION.value),)) ** 0
-    fast = reduce(or_, (_burning(burn, period, thresholds.BURN_FAST) for burn in thresholds.BURNS_FAST))
-    slow = reduce(or_, (_burning(burn, period, thresholds.BURN_SLOW) for burn in thresholds.BURNS_SLOW))
+    # Whom users dislike nobody has to mend at night.
+    called = Series(OBJECTIVE, (unequal(KIND, Kind.SATISFACTION.value),))
     return Group(
         "otel_metrics_error_budgets",
         _MINUTE,
         (
-            _alert(
-                FAST,
-                binary(fast, "*", called, f"on ({SERVICE_LEVEL}) group_left ({KIND})"),
-                "critical",
-                thresholds.BURNS_FAST,
-                period,
-                scope,
-            ),
-            _alert(SLOW, slow, "warning", thresholds.BURNS_SLOW, period, scope),
+            _alert(FAST, called, "critical", thresholds.BURNS_FAST, period, scope),
+            _alert(SLOW, Series(OBJECTIVE), "warning", thresholds.BURNS_SLOW, period, scope),
         ),
         "Is a promise to users about to be broken? Two windows each: the long one tells that it matters, the short one that it goes on.",
     )
@@ -232,15 +223,17 @@ def _burning(burn: Burn, period: str, limit: Limit) -> Expression:
     return (Series(burn_rate(burn.long)) > factor) & (Series(burn_rate(burn.short)) > factor) & enough
 
 
-def _alert(name: str, expr: Expression, severity: str, burns: tuple[Burn, ...], period: str, scope: Labels) -> Alert:
+def _alert(name: str, judged: Series, severity: str, burns: tuple[Burn, ...], period: str, scope: Labels) -> Alert:
     limit = thresholds.BURN_FAST if name == FAST else thresholds.BURN_SLOW
+    burning = reduce(or_, (_burning(burn, period, limit) for burn in burns))
     spent = ", or ".join(f"{burn.share:.0%} within {burn.long}" for burn in burns)
     return Alert(
         name,
-        expr,
+        # What kind of trouble it is: an error budget is also one of slow uses.
+        binary(burning, "*", judged**0, f"on ({SERVICE_LEVEL}) group_left ({KIND})"),
         severity,
-        '{{ $labels.service_level }}: the error budget burns {{ printf "%.1f" $value }} times too fast',
-        "{{ $labels.feature }} of {{ $labels.job }} spends the error budget of {{ $labels.service_level }} "
+        '{{ $labels.service_level }} ({{ $labels.kind }}): the error budget burns {{ printf "%.1f" $value }} times too fast',
+        "{{ $labels.feature }} of {{ $labels.job }} spends the error budget of its {{ $labels.kind }} objective {{ $labels.service_level }} "
         f'{{{{ printf "%.1f" $value }}}} times as fast as it may: {spent} of what is there for {period}, and it goes on. '
         f"Windows with fewer than {limit.events} bad events are not judged.",
         f"{SERVICE_LEVELS}{in_annotations(scope, FEATURE.name, SERVICE_LEVEL)}",
