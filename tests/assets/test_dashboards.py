@@ -250,16 +250,109 @@ def test_graphs_tell_when_trouble_began(dashboard: Json) -> None:
 def test_states_of_alerts_have_the_colours_of_their_severity() -> None:
     [listed] = [panel for panel in panels(DASHBOARDS["overview"]) if panel["title"] == "Alerts, firing and pending"]
     [state] = [o["properties"] for o in listed["fieldConfig"]["overrides"] if o["matcher"]["options"] == "State"]
-    [firing, waiting] = next(one["value"] for one in state if one["id"] == "mappings")
+    firing, calm, waiting = next(one["value"] for one in state if one["id"] == "mappings")
     colours = {value: (shown["text"], shown["color"]) for value, shown in firing["options"].items()}
     assert colours == {"firing critical": ("critical", "#C4162A"), "firing warning": ("warning", "#A35200")}
+    assert calm["options"] == {"firing heartbeat": {"text": "fine", "color": "#2B5C34", "index": 2}}
     assert waiting["type"] == "regex"
     assert re.fullmatch(waiting["options"]["pattern"], "pending critical")
     assert '"state", " ", "alertstate", "severity"' in one_line(listed["targets"][0]["expr"])
     # What fires is above what waits, as rows are sorted by these words.
     assert listed["options"]["sortBy"] == [{"displayName": "State", "desc": False}]
     assert [*colours, "pending critical"] == sorted([*colours, "pending critical"])
-    assert waiting["options"]["result"] == {"text": "pending", "color": "#4A4E57", "index": 2}
+    assert waiting["options"]["result"] == {"text": "pending", "color": "#4A4E57", "index": 3}
+
+
+def properties(panel: Json, column: str) -> Json:
+    """What the columns, or curves, of a name have of their own."""
+    overrides = panel["fieldConfig"]["overrides"]
+    return {one["id"]: one["value"] for o in overrides if o["matcher"]["options"] == column for one in o["properties"]}
+
+
+@every_dashboard
+def test_a_list_of_alerts_says_that_there_is_none_only_where_rules_are_loaded(dashboard: Json) -> None:
+    """It is a row, made of the heartbeat; a list without rows judges nothing."""
+    for listed in (panel for panel in panels(dashboard) if panel["title"] == "Alerts, firing and pending"):
+        assert 'or on () ALERTS:since{severity="heartbeat"} * 0' in one_line(listed["targets"][0]["expr"])
+        assert listed["fieldConfig"]["defaults"]["noValue"] == "nothing is judged: no rules are loaded"
+        [name] = properties(listed, "Alert")["mappings"]
+        assert name["options"]["TelemetryHeartbeat"]["text"] == "no alert is firing or pending"
+        [moment] = properties(listed, "Since")["mappings"]
+        assert moment["options"]["0"]["text"] == "–"
+
+
+JUDGED = {"#C4162A": "critical", "red": "critical", "#A35200": "warning", "orange": "warning"}
+
+
+@every_dashboard
+def test_a_colour_that_judges_is_that_of_the_severity_of_its_alert(dashboard: Json) -> None:
+    """Red where somebody is called, amber where it can wait: a page and a ticket look alike nowhere."""
+    severities = {rule["alert"]: rule["labels"]["severity"] for rule in every_rule() if "alert" in rule}
+    for panel in panels(dashboard):
+        if panel["type"] == "table":
+            continue
+        steps = panel["fieldConfig"]["defaults"].get("thresholds", {"steps": []})["steps"]
+        drawn = {JUDGED[step["color"]] for step in steps if step["color"] in JUDGED}
+        told = {severities[word] for word in re.findall(r"\w+", panel["description"]) if word in severities}
+        if panel["title"] != "Alerts firing now" and drawn:
+            assert drawn == told, panel["title"]
+            named = {"critical": "red", "warning": "amber"}
+            assert all(named[each] in panel["description"].lower() for each in drawn), panel["title"]
+
+
+def test_alerts_that_page_and_others_have_their_colours_wherever_they_are_counted() -> None:
+    for one in DASHBOARDS.values():
+        for panel in (panel for panel in panels(one) if panel["title"] == "Alerts firing now"):
+            assert [target["legendFormat"] for target in panel["targets"]] == ["critical", "other"]
+            both = panel["fieldConfig"]["defaults"], properties(panel, "other")
+            colours = [[step["color"] for step in fields["thresholds"]["steps"]] for fields in both]
+            assert colours == [["#2B5C34", "#C4162A"], ["#2B5C34", "#A35200"]]
+    [features] = [panel for panel in panels(DASHBOARDS["overview"]) if panel["title"] == "Features, the worst first"]
+    bounds = {name: properties(features, name) for name in ("Errors", "Success", "Response", "Satisfaction")}
+    found = {name: {step["color"] for step in own["thresholds"]["steps"]} for name, own in bounds.items()}
+    red, amber = {"transparent", "#C4162A"}, {"transparent", "#A35200"}
+    assert found == {"Errors": red, "Success": red, "Response": amber, "Satisfaction": amber}
+    [silent] = properties(features, "Uses per minute")["mappings"]
+    assert silent["options"]["-1"] == {"text": "silent", "color": "#A35200", "index": 0}
+    [levels] = [panel for panel in panels(DASHBOARDS["service_levels"]) if panel["title"].startswith("Service levels")]
+    _, burning = properties(levels, "Alert")["mappings"]
+    shown = {value: (told["text"], told["color"]) for value, told in burning["options"].items()}
+    assert shown == {"2": ("critical", "#C4162A"), "1": ("warning", "#A35200")}
+
+
+def every_rule() -> list[Json]:
+    """Of all shipped files."""
+    files = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "prometheus/rules").glob("*.yml"))
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]
+
+
+@every_dashboard
+def test_what_no_alert_judges_is_read_by_none(dashboard: Json) -> None:
+    judged = "\n".join(rule["expr"] for rule in every_rule() if "alert" in rule)
+    for panel in panels(dashboard):
+        if "o alert judges" in panel["description"]:
+            asked = {name for target in panel["targets"] for name in re.findall(r"\w+(?::\w+)+", target["expr"])}
+            assert not [name for name in asked if re.search(rf"\b{name}\b", judged)], panel["title"]
+
+
+@every_dashboard
+def test_a_small_curve_shows_what_was_recorded_now_and_then(dashboard: Json) -> None:
+    """Grafana's sparkline joins values over every gap or over none: a number of milliseconds is none, and single values are not drawn."""
+    overrides = (o for panel in panels(dashboard) for o in panel["fieldConfig"]["overrides"])
+    cells = [one["value"] for o in overrides for one in o["properties"] if one["id"] == "custom.cellOptions"]
+    assert {cell["spanNulls"] for cell in cells if cell["type"] == "sparkline"} <= {True}
+    assert all(type(cell.get("spanNulls", True)) is bool for cell in cells)
+
+
+@every_dashboard
+def test_a_label_that_looks_like_a_number_is_shown_as_it_is(dashboard: Json) -> None:
+    """Grafana would group the digits of an error type "1000", and make 0 of blanks."""
+    for panel in (panel for panel in panels(dashboard) if panel["type"] == "table"):
+        renamed = panel["transformations"][-1]["options"]["renameByName"]
+        labels = [heading for name, heading in renamed.items() if not re.match("(Value|Trend)( |$)", name)]
+        assert labels
+        for heading in labels:
+            assert properties(panel, heading)["unit"] == "string", (panel["title"], heading)
 
 
 def test_every_alert_on_what_is_recorded_is_on_the_page_of_its_family() -> None:
@@ -283,7 +376,10 @@ def test_a_bound_of_an_alert_is_drawn_where_its_curves_are() -> None:
     }
     assert drawn["overview", "Resources: share in use"] == {"value": 0.95, "color": "red"}
     assert drawn["resources", "Share in use over time"] == {"value": 0.95, "color": "red"}
-    assert drawn["overview", "Uses that fail"] == {"value": 0.1, "color": "red"}
+    assert drawn["overview", "Uses that fail, 1 h"] == {"value": 0.1, "color": "red"}
+    assert drawn["feature", "Uses that fail, 1 h"] == {"value": 0.1, "color": "red"}
+    assert drawn["usage", "Uses that fail, 1 h, by feature"] == {"value": 0.1, "color": "red"}
+    assert drawn["performance", "p95 of response times, five minutes, estimated"] == {"value": 3.0, "color": "orange"}
 
 
 @every_dashboard
@@ -323,12 +419,7 @@ def test_a_table_shows_every_query_under_a_heading(dashboard: Json) -> None:
 
 @every_dashboard
 def test_every_metric_in_a_query_is_emitted_or_recorded(dashboard: Json) -> None:
-    rules = [
-        rule
-        for path in (ROOT / "prometheus/rules").glob("*.yml")
-        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
-        for rule in group["rules"]
-    ]
+    rules = every_rule()
     known = {rule["record"] for rule in rules if "record" in rule} | {column.series for column in DAILY_TABLE.values()}
     for metric in CATALOGUE:
         suffixes = ("", "_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
@@ -407,12 +498,7 @@ def test_the_runbook_has_a_panel_for_every_alert_where_its_link_leads() -> None:
         for panel in (one, *one.get("panels", ()))
         if panel["type"] == "text"
     }
-    rules = [
-        rule
-        for path in (ROOT / "prometheus/rules").glob("*.yml")
-        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
-        for rule in group["rules"]
-    ]
+    rules = every_rule()
     links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
     assert len(links) > 15
     for alert, link in links.items():

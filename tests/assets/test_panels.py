@@ -47,6 +47,10 @@ FIRING = {
 }
 LISTED = '{{alertname="{0}",runbook="{0}",state="{1}",where="{2}"}}'
 ENDED = {f'resource_utilization_ratio{{{HEAP},service_instance_id="old"}}': "0.95x3 stale"}
+BOUND = {
+    f'otel_metrics_series{{job="shop",instance="a:9464",service_instance_id="{process}"}}': values
+    for process, values in (("old", "20x9"), ("new", "30x9"))
+}
 
 
 def dashboard(name: str) -> Any:
@@ -69,6 +73,8 @@ def shown(name: str, title: str, target: int = 0) -> str:
         (RESTARTED, "optimization", "Each optimization, before and after", 2, f"{{{OPTIMIZATION}}}", -0.5),
         (ENDED, "resources", "Fullest resource now", 0, "{}", None),
         (ENDED, "resources", "What each process has in use now", 0, "{}", None),
+        # Two processes of one target would be two curves of one name.
+        (BOUND, "telemetry", "Series that record calls are bound to", 0, '{job="shop",instance="a:9464"}', 30),
     ],
 )
 def test_a_process_that_ended_does_not_speak_for_the_one_in_its_place(
@@ -81,12 +87,12 @@ def test_a_process_that_ended_does_not_speak_for_the_one_in_its_place(
 def test_alerts_are_listed_with_their_state_whatever_it_is_and_since_when(tmp_path: Path) -> None:
     """Milliseconds since 1970, as Grafana's units of time want them. Nothing is a column that there is only while something fires."""
     listed = shown("overview", "Alerts, firing and pending")
-    waiting = {LISTED.format("FeatureErrorsHigh", "pending critical", "shop chat   "): 60_000.0}
+    waiting = {LISTED.format("FeatureErrorsHigh", "pending critical", "shop chat    "): 60_000.0}
     tell(tmp_path / "waiting.test.yml", WAITING, listed, waiting)
     firing = {
-        LISTED.format("ResourceExhausted", "firing critical", "shop   disk data"): 90_000.0,
-        LISTED.format("FeatureSilent", "firing warning", "shop chat   "): 60_000.0,
-        LISTED.format("FeatureSatisfactionLow", "firing warning", "shop chat   "): 30_000.0,
+        LISTED.format("ResourceExhausted", "firing critical", "shop    disk data"): 90_000.0,
+        LISTED.format("FeatureSilent", "firing warning", "shop chat    "): 60_000.0,
+        LISTED.format("FeatureSatisfactionLow", "firing warning", "shop chat    "): 30_000.0,
     }
     tell(tmp_path / "firing.test.yml", FIRING, listed, firing)
 
@@ -110,24 +116,31 @@ def test_the_trouble_of_a_feature_began_with_its_first_alert_that_pages_else_wit
 def test_one_line_says_what_came_first_of_what_pages_and_without_that_of_what_fires(tmp_path: Path) -> None:
     line = shown("overview", "Trouble")
     firing = 'alertstate="firing"'
-    disk = f'{{alertname="ResourceExhausted",{firing},severity="critical",{_DISK},where="shop   disk data"}}'
+    disk = f'{{alertname="ResourceExhausted",{firing},severity="critical",{_DISK},where="shop    disk data"}}'
     tell(tmp_path / "pages.test.yml", PAGED, line, {disk: 90_000.0})
     tickets = {series: values for series, values in FIRING.items() if "critical" not in series}
-    unloved = f'{{alertname="FeatureSatisfactionLow",{firing},severity="warning",{_CHAT},where="shop chat   "}}'
+    unloved = f'{{alertname="FeatureSatisfactionLow",{firing},severity="warning",{_CHAT},where="shop chat    "}}'
     tell(tmp_path / "tickets.test.yml", tickets, line, {unloved: 30_000.0})
     tell(tmp_path / "waiting.test.yml", WAITING, line, {})
-    burn = f'alertname="FeatureErrorBudgetBurnFast",severity="critical",service_level="chat-is-fast",{_CHAT}'
+    # Its name speaks of errors, its kind of slowness.
+    burn = f'alertname="FeatureErrorBudgetBurnFast",severity="critical",kind="latency",service_level="chat-is-fast",{_CHAT}'
     budget = {f"ALERTS{{{firing},{burn}}}": "1x9", f"ALERTS_FOR_STATE{{{burn}}}": "60x9"}
     tell(
-        tmp_path / "budget.test.yml", budget, line, {f'{{{firing},{burn},where="shop chat chat-is-fast  "}}': 60_000.0}
+        tmp_path / "budget.test.yml",
+        budget,
+        line,
+        {f'{{{firing},{burn},where="shop chat latency chat-is-fast  "}}': 60_000.0},
     )
+    listed = LISTED.format("FeatureErrorBudgetBurnFast", "firing critical", "shop chat latency chat-is-fast  ")
+    tell(tmp_path / "listed.test.yml", budget, shown("overview", "Alerts, firing and pending"), {listed: 60_000.0})
     # What the tile beside it counts is told, whatever its rule calls severe; the heartbeat is in neither.
     rest = {}
     for number, (name, severity) in enumerate((("TelemetryHeartbeat", "heartbeat"), ("NodeClockSkew", "info")), 1):
         rest[f'ALERTS{{alertname="{name}",alertstate="firing",severity="{severity}"}}'] = "1x9"
         rest[f'ALERTS_FOR_STATE{{alertname="{name}",severity="{severity}"}}'] = f"{number * 30}x9"
-    tell(tmp_path / "counted.test.yml", rest, shown("overview", "Alerts firing now"), {"{}": 1.0})
-    skew = f'{{alertname="NodeClockSkew",{firing},severity="info",where="    "}}'
+    tell(tmp_path / "pages_counted.test.yml", rest, shown("overview", "Alerts firing now", 0), {"{}": 0.0})
+    tell(tmp_path / "counted.test.yml", rest, shown("overview", "Alerts firing now", 1), {"{}": 1.0})
+    skew = f'{{alertname="NodeClockSkew",{firing},severity="info",where="     "}}'
     tell(tmp_path / "others.test.yml", rest, line, {skew: 60_000.0})
 
 
@@ -139,16 +152,25 @@ HEARTBEAT = {
 
 def test_that_no_alert_fires_is_known_where_rules_are_loaded_only(tmp_path: Path) -> None:
     """Without the heartbeat there is no number that could be judged, green or otherwise."""
-    line, number = shown("overview", "Trouble"), shown("overview", "Alerts firing now")
-    calm = '{alertname="TelemetryHeartbeat",alertstate="firing",severity="heartbeat",where="    "}'
+    line, listed = shown("overview", "Trouble"), shown("overview", "Alerts, firing and pending")
+    numbers = [shown("overview", "Alerts firing now", target) for target in (0, 1)]
+    calm = '{alertname="TelemetryHeartbeat",alertstate="firing",severity="heartbeat",where="     "}'
+    row = LISTED.format("TelemetryHeartbeat", "firing heartbeat", "     ")
     tell(tmp_path / "line.test.yml", HEARTBEAT, line, {calm: 0.0})
-    tell(tmp_path / "number.test.yml", HEARTBEAT, number, {"{}": 0.0})
+    tell(tmp_path / "list.test.yml", HEARTBEAT, listed, {row: 0.0})
     tell(tmp_path / "no_line.test.yml", {"up": "1x9"}, line, {})
-    tell(tmp_path / "no_number.test.yml", {"up": "1x9"}, number, {})
+    tell(tmp_path / "no_list.test.yml", {"up": "1x9"}, listed, {})
+    for number in numbers:
+        tell(tmp_path / "number.test.yml", HEARTBEAT, number, {"{}": 0.0})
+        tell(tmp_path / "no_number.test.yml", {"up": "1x9"}, number, {})
     page = '{alertname="FeatureErrorsHigh",alertstate="firing",severity="critical"'
     both = {**HEARTBEAT, f"ALERTS{page},{_CHAT}}}": "1x9"}
     both[f'ALERTS_FOR_STATE{{alertname="FeatureErrorsHigh",severity="critical",{_CHAT}}}'] = "60x9"
-    tell(tmp_path / "both.test.yml", both, line, {f'{page},{_CHAT},where="shop chat   "}}': 60_000.0})
+    tell(tmp_path / "both.test.yml", both, line, {f'{page},{_CHAT},where="shop chat    "}}': 60_000.0})
+    pages = LISTED.format("FeatureErrorsHigh", "firing critical", "shop chat    ")
+    tell(tmp_path / "both_listed.test.yml", both, listed, {pages: 60_000.0})
+    for number, found in zip(numbers, (1.0, 0.0), strict=True):
+        tell(tmp_path / "both_counted.test.yml", both, number, {"{}": found})
 
 
 def test_a_silent_feature_is_in_trouble_since_it_was_used_last(tmp_path: Path) -> None:
@@ -159,8 +181,8 @@ def test_a_silent_feature_is_in_trouble_since_it_was_used_last(tmp_path: Path) -
         f"ALERTS_FOR_STATE{{{silent}}}": "_x100 5100x20",
         f'feature_usage_total{{{_CHAT},action="ask",outcome="success"}}': "0+1x25 25x95",
     }
-    named = f'{{alertstate="firing",{silent},where="shop chat   "}}'
-    listed = LISTED.format("FeatureSilent", "firing warning", "shop chat   ")
+    named = f'{{alertstate="firing",{silent},where="shop chat    "}}'
+    listed = LISTED.format("FeatureSilent", "firing warning", "shop chat    ")
     began = 24 * 60_000.0  # the last use was in the minute after it
     tell(tmp_path / "line.test.yml", series, shown("overview", "Trouble"), {named: began}, "110m")
     tell(tmp_path / "list.test.yml", series, shown("overview", "Alerts, firing and pending"), {listed: began}, "110m")

@@ -128,7 +128,7 @@ def _day(name: str, rows: str, unit: str, height: int) -> Panel:
         ],
         menu=_MENU,
         widths={**_WIDTHS, "Type": 130} if unit == "none" else {"Type": _WIDTHS["Type"]},
-        none="no full day yet: rows are complete an hour and a half after midnight UTC",
+        none="no rows: those of a day are complete an hour and a half after midnight UTC",
         sort="Count",
         height=height,
         time_from=_MONTH,

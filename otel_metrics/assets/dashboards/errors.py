@@ -67,7 +67,7 @@ def _tiles() -> tuple[Panel, ...]:
     return (
         stat(
             "Most errors, last hour",
-            f"Of the worst feature, of any severity. Red above {bound:g}, where {_ALERT} fires.",
+            f"Of severity error or critical, of the worst feature, whichever severity is chosen; exact. Red above {bound:g}, where {_ALERT} fires.",
             aggregate("topk", (), 1, recorded(ERRORS_1H)),
             bound=MANY,
             name=OF_FEATURE,
@@ -124,7 +124,7 @@ def _curves() -> tuple[Panel, ...]:
     return (
         lines(
             "Errors of the last hour, by feature",
-            f"The {SHOWN} worst features, exact. The red line is the bound of {_ALERT}, {bound:g} an hour.",
+            f"Of severity error or critical, exact; the {SHOWN} worst features. The red line is the bound of {_ALERT}, {bound:g} an hour.",
             [over_time(worst(recorded(ERRORS_1H)), OF_FEATURE)],
             bound=MANY,
             low=0,

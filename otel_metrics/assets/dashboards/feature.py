@@ -20,6 +20,7 @@ from otel_metrics.assets.dashboards.panels import (
 )
 from otel_metrics.assets.dashboards.queries import (
     FAILING,
+    FAILURES,
     MANY,
     PERIOD,
     RESPONSE_TIMES,
@@ -82,7 +83,7 @@ def _tiles() -> tuple[Panel, ...]:
         firing_count(_ALERTS),
         stat(
             "Errors, 1 h",
-            "Exact. Red where FeatureErrorsHigh fires.",
+            "Of severity error or critical, exact. Red where FeatureErrorsHigh fires.",
             aggregate("max", (), recorded(ERRORS_1H)),
             bound=MANY,
             none="none known",
@@ -98,7 +99,7 @@ def _tiles() -> tuple[Panel, ...]:
         ).look(uids.USAGE),
         stat(
             "Response, 1 h",
-            "Average, exact. Red where FeatureResponseTimeHigh fires.",
+            "Average, exact. Amber where FeatureResponseTimeHigh fires.",
             aggregate("max", (), hour_of_response_times()),
             "s",
             bound=SLOW,
@@ -106,7 +107,7 @@ def _tiles() -> tuple[Panel, ...]:
         ).look(uids.PERFORMANCE),
         stat(
             "Satisfaction, 1 h",
-            "Average, exact. Red where FeatureSatisfactionLow fires.",
+            "Average, exact. Amber where FeatureSatisfactionLow fires.",
             aggregate("min", (), hour_of_satisfaction()),
             "percentunit",
             bound=UNLOVED,
@@ -139,16 +140,17 @@ def _red() -> tuple[Panel, ...]:
             none=NOT_SCRAPED,
         ),
         lines(
-            "Share of uses that fail",
-            "Of the uses of the last hour whose outcome is known, exact.",
+            "Uses that fail, 1 h",
+            "Share of the uses of the last hour whose outcome is known, exact. The red line is the bound of FeatureFailuresHigh.",
             [over_time(failures(), _NOW), over_time(failures(offset=WEEK), BEFORE)],
             "percentunit",
+            bound=FAILURES,
             low=0,
         ),
         lines(
             "Response time: average of the last hour, and p95",
-            "The average is exact, and the red line the bound of FeatureResponseTimeHigh on it. p95, of five minutes, is "
-            "estimated from buckets.",
+            "The average is exact, and the amber line the bound of FeatureResponseTimeHigh on it. p95, of five minutes, is "
+            "estimated from buckets; FeatureResponseTimeP95High judges it.",
             [
                 over_time(response, "average"),
                 over_time(recorded(DURATION_P95_5M, RESPONSE_TIMES), "p95"),
@@ -171,7 +173,7 @@ def _more() -> tuple[Panel, ...]:
         ),
         lines(
             "Average satisfaction of the last hour",
-            "Exact. The red line is the bound of FeatureSatisfactionLow.",
+            "Exact. The amber line is the bound of FeatureSatisfactionLow.",
             [over_time(score, _NOW), over_time(score.when(offset=WEEK), BEFORE)],
             "percentunit",
             bound=UNLOVED,

@@ -147,14 +147,14 @@ def _curves() -> tuple[Panel, ...]:
 
     panels = (
         curve(
-            "Accuracy",
-            f"Mean of a quarter of an hour. Curves are the {SHOWN} types whose last hour was least accurate.",
+            "Average accuracy, per quarter of an hour",
+            f"Curves are the {SHOWN} types whose last hour was least accurate.",
             LEARNING_ACCURACY,
         ),
         curve(
-            "Confidence", "Mean of a quarter of an hour: far above the accuracy it is misplaced.", LEARNING_CONFIDENCE
+            "Average confidence, per quarter of an hour", "Far above the accuracy it is misplaced.", LEARNING_CONFIDENCE
         ),
-        curve("Rate of improvement", "Mean of a quarter of an hour: above 0 it got better.", LEARNING_IMPROVEMENT, 1),
+        curve("Average improvement, per quarter of an hour", "Above 0 it got better.", LEARNING_IMPROVEMENT, 1),
     )
     # The names of types are long.
     return tuple(replace(panel, height=9) for panel in panels)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_metrics.assets import uids
 from otel_metrics.assets.recording import SINCE
 from otel_metrics.assets.scope import SCOPE, variable
-from otel_metrics.assets.service_levels.levels import SERVICE_LEVEL
+from otel_metrics.assets.service_levels.levels import KIND, SERVICE_LEVEL
 from otel_metrics.catalogue import CALL, FEATURE, LABEL, RESOURCE_NAME, RESOURCE_TYPE, SERIES
 from otel_metrics.promql import Series, aggregate, call, equal, like, pretty, series, unequal
 
@@ -95,7 +95,7 @@ class Rows:
 
     def overrides(self, scope: Labels) -> list[Json]:
         """Return the widths of the scope's columns, and the links of features' names, each for its own application."""
-        found = [override(heading, {"custom.width": 84}) for heading in self._own(scope).values()]
+        found = [override(heading, {"unit": "string", "custom.width": 84}) for heading in self._own(scope).values()]
         if self.menu:
             of_row = (f"var-{label}=${{__data.fields.{label.capitalize()}.text:percentencode}}" for label in scope)
             clicked = (*of_row, f"var-{FEATURE.name}=${{__value.raw:percentencode}}")
@@ -341,9 +341,9 @@ FIRING: Final = Series(SINCE, (equal("alertstate", "firing"),))
 def located(alerts: Expression, scope: Labels) -> Expression:
     """Return alerts with the label ``where``, made of what they are about: in a title, Grafana shows the name of a label that is not there.
 
-    A level of service is among it: that its budget burns says by its name alone what is wrong.
+    A level of service is among it, and its kind: that an error budget burns does not say whether uses fail or are slow.
     """
-    parts = (*scope, FEATURE.name, SERVICE_LEVEL, RESOURCE_TYPE.name, RESOURCE_NAME.name)
+    parts = (*scope, FEATURE.name, KIND, SERVICE_LEVEL, RESOURCE_TYPE.name, RESOURCE_NAME.name)
     return call("label_join", alerts, "where", " ", *parts)
 
 

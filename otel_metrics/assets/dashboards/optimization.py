@@ -73,7 +73,7 @@ def _each() -> Panel:
     before, after = (latest(each, _WHERE) for each in (OPTIMIZATION_BEFORE, OPTIMIZATION_AFTER))
     return table(
         "Each optimization, before and after",
-        "The last measurement of each in this period, in the unit that the caller recorded.",
+        "The last measurement of each, whenever it was, of processes that ran in this period; in the unit that the caller recorded.",
         {"feature": "Feature", "impact_category": "Category", "optimization_id": "Optimization"},
         [
             Column("Before", before, "none", width=72),

@@ -9,12 +9,11 @@ from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import CLOCK, ON_FEATURES, SILENT, alert_table, firing_count, since, trouble
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section
 from otel_metrics.assets.dashboards.panels import (
+    AMBER,
     CLEAR,
     NOT_SCRAPED,
     OF_FEATURE,
     OF_RESOURCE,
-    RED,
-    Bound,
     Column,
     counts,
     lines,
@@ -24,6 +23,7 @@ from otel_metrics.assets.dashboards.panels import (
 )
 from otel_metrics.assets.dashboards.queries import (
     FAILING,
+    FAILURES,
     FULL,
     MANY,
     RESPONSE_TIMES,
@@ -80,11 +80,13 @@ MENU: Final = (
 
 def dashboard(values: Values) -> Dashboard:
     """Return the dashboard."""
-    firing = replace(firing_count(), height=3).look(uids.TELEMETRY)
+    count = firing_count().look(uids.TELEMETRY)
+    # As high as the line beside it, where Grafana would make the names too small to be read.
+    firing = replace(count, height=3, options={**count.options, "text": {"titleSize": 12, "valueSize": 24}})
     return Dashboard(
         uids.OVERVIEW,
         "otel_metrics / Overview",
-        "Who is in trouble, since when, what fires? Tiles and red cells are judged by the alerts, over the last hour.",
+        "Who is in trouble, since when, what fires? Tiles and coloured cells are judged by the alerts, over the last hour.",
         (FEATURES,),
         (
             Section("", (firing, trouble(values.scope))),
@@ -103,7 +105,7 @@ def _tiles() -> tuple[Panel, ...]:
     return (
         stat(
             "Most errors",
-            f"Of the worst feature, exact. Red above {errors.bound:g}, where FeatureErrorsHigh fires.",
+            f"Of severity error or critical, of the worst feature, exact. Red above {errors.bound:g}, where FeatureErrorsHigh fires.",
             aggregate("topk", (), 1, recorded(ERRORS_1H)),
             bound=MANY,
             name=OF_FEATURE,
@@ -112,7 +114,7 @@ def _tiles() -> tuple[Panel, ...]:
         ).look(uids.ERRORS),
         stat(
             "Slowest",
-            f"Average response time of the worst feature with {slow.events} of them. Red above {slow.bound:g} s, where "
+            f"Average response time of the worst feature with {slow.events} of them. Amber above {slow.bound:g} s, where "
             "FeatureResponseTimeHigh fires.",
             aggregate("topk", (), 1, hour_of_response_times()),
             "s",
@@ -123,7 +125,7 @@ def _tiles() -> tuple[Panel, ...]:
         ).look(uids.PERFORMANCE),
         stat(
             "Lowest satisfaction",
-            f"Average satisfaction of the worst feature with {satisfaction.events} responses. Red below {satisfaction.bound:.0%}, where "
+            f"Average satisfaction of the worst feature with {satisfaction.events} responses. Amber below {satisfaction.bound:.0%}, where "
             "FeatureSatisfactionLow fires.",
             aggregate("bottomk", (), 1, hour_of_satisfaction()),
             "percentunit",
@@ -160,15 +162,16 @@ def _tiles() -> tuple[Panel, ...]:
 
 def _features() -> Panel:
     silent: Json = {
-        "mappings": [{"type": "value", "options": {"-1": {"text": "silent", "color": RED, "index": 0}}}],
+        "mappings": [{"type": "value", "options": {"-1": {"text": "silent", "color": AMBER, "index": 0}}}],
         "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": CLEAR}]},
         "custom.cellOptions": {"type": "color-background", "mode": "basic"},
     }
     uses = aggregate("group", BY, SILENT) * -1 | per_minute(sum_by(BY, recorded(USES_5M)))
     return table(
         "Features, the worst first",
-        "Of the last hour. Red is what an alert calls too much, or silent, where FeatureSilent fires; too few values for a judgement are "
-        "shown as –. Errors and success are exact. Since when: the first alert that pages, else the first other one. The name leads to more.",
+        "Of the last hour. Red is what an alert that pages calls too much, amber what another one does, or silent, where FeatureSilent "
+        "fires; too few values for a judgement are shown as –. Errors, of severity error or critical, and success are exact. Since when: the "
+        "first alert that pages, else the first other one. The name leads to more.",
         {FEATURE.name: "Feature"},
         [
             Column("Alerts", aggregate("count", BY, ON_FEATURES), width=50),
@@ -201,12 +204,12 @@ def _curves() -> tuple[Panel, ...]:
             width=6,
         ).look(uids.USAGE),
         lines(
-            "Uses that fail",
-            f"Of the uses of the last hour whose outcome is known, exact; the {_FEW} features that fail most often. The red line is the bound of "
+            "Uses that fail, 1 h",
+            f"Share of the uses of the last hour whose outcome is known, exact; the {_FEW} features that fail most often. The red line is the bound of "
             "FeatureFailuresHigh.",
             [over_time(only(failures(), failed, shown=_FEW), OF_FEATURE)],
             "percentunit",
-            bound=Bound(thresholds.FAILURES.bound),
+            bound=FAILURES,
             low=0,
             width=6,
         ).look(uids.USAGE),
@@ -220,7 +223,7 @@ def _curves() -> tuple[Panel, ...]:
         ).look(uids.ERRORS),
         lines(
             "Response time, 1 h",
-            f"Average of the last hour, the {_FEW} slowest features. The red line is the bound of FeatureResponseTimeHigh.",
+            f"Average of the last hour, the {_FEW} slowest features. The amber line is the bound of FeatureResponseTimeHigh.",
             [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES), shown=_FEW), OF_FEATURE)],
             "s",
             bound=SLOW,
@@ -236,7 +239,7 @@ def _rest() -> tuple[Panel, ...]:
     return (
         lines(
             "Average satisfaction of the last hour",
-            f"The {SHOWN} least satisfying features. The red line is the bound of FeatureSatisfactionLow.",
+            f"The {SHOWN} least satisfying features. The amber line is the bound of FeatureSatisfactionLow.",
             [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), OF_FEATURE)],
             "percentunit",
             bound=UNLOVED,
@@ -244,7 +247,7 @@ def _rest() -> tuple[Panel, ...]:
             high=1,
         ).look(uids.SATISFACTION),
         lines(
-            "Accuracy of learning",
+            "Accuracy of learning, 1 h",
             f"Average of the last hour, of a feature's least accurate type; the {SHOWN} least accurate features.",
             [over_time(least, OF_FEATURE)],
             "percentunit",

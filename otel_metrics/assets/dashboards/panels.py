@@ -1,6 +1,6 @@
 """The kinds of panels that are used, each with the options that make it readable.
 
-Five colours mean something, and are used for nothing else: red, the bound of an alert is passed; amber, doubtful, or
+Five colours mean something, and are used for nothing else: red, the bound of an alert that pages is passed; amber, that of
 an alert that can wait; green, judged and fine; grey, nothing to judge; the colour of text, not judged.
 """
 
@@ -59,17 +59,20 @@ class Bound:
     value: float
     low: bool = False
     """Whether values below it are the bad ones."""
+    color: str = RED
+    """Of the bad ones: `AMBER` where the alert does not page."""
 
     def steps(self, fine: str = GREEN) -> Steps:
         """Return the colours of values on both sides."""
-        return ((None, RED), (self.value, fine)) if self.low else ((None, fine), (self.value, RED))
+        return ((None, self.color), (self.value, fine)) if self.low else ((None, fine), (self.value, self.color))
 
     def line(self) -> Steps:
         """Return what a graph draws as a line, which takes the colour of the step that begins there."""
-        return ((None, CLEAR), (self.value, "red"))
+        return ((None, CLEAR), (self.value, "red" if self.color == RED else "orange"))
 
 
-def _thresholds(steps: Steps) -> Json:
+def thresholds_of(steps: Steps) -> Json:
+    """Return the property of colours from a value upwards."""
     return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
 
 
@@ -113,7 +116,7 @@ def stat(
     defaults: Json = {
         "unit": unit,
         "color": {"mode": "thresholds"},
-        "thresholds": _thresholds(bound.steps() if bound else PLAIN),
+        "thresholds": thresholds_of(bound.steps() if bound else PLAIN),
         "mappings": [absent(none)],
         "noValue": none,
     }
@@ -214,7 +217,7 @@ def _graph(
         "unit": unit,
         "color": {"mode": palette},
         "custom": custom,
-        "thresholds": _thresholds(bound.line() if bound else PLAIN),
+        "thresholds": thresholds_of(bound.line() if bound else PLAIN),
     }
     defaults |= {name: value for name, value in (("min", low), ("max", high)) if value is not None}
     legend: Json = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
@@ -292,7 +295,7 @@ def bars(title: str, description: str, expr: Expression, legend: str, unit: str,
     defaults: Json = {
         "unit": unit,
         "color": {"mode": "fixed", "fixedColor": BLUE},
-        "thresholds": _thresholds(PLAIN),
+        "thresholds": thresholds_of(PLAIN),
         "mappings": [absent(NO_DATA, "text")],
         "min": 0,
     }
@@ -342,7 +345,8 @@ class Column:
                 "hideValue": True,
                 "fillOpacity": 20,
                 "lineWidth": 1,
-                "spanNulls": 3_600_000,
+                # Here a longest gap is none, and values further apart than a step would not be seen.
+                "spanNulls": True,
             }
             own: Json = {"custom.cellOptions": cell, **fixed(self.color)}
         else:
@@ -351,7 +355,7 @@ class Column:
                 own["decimals"] = self.decimals or 0
             if self.bound:
                 own |= {
-                    "thresholds": _thresholds(self.bound.steps(CLEAR)),
+                    "thresholds": thresholds_of(self.bound.steps(CLEAR)),
                     "color": {"mode": "thresholds"},
                     "mappings": [absent(EMPTY, CLEAR)],
                     "custom.cellOptions": {"type": "color-background", "mode": "basic"},
@@ -401,12 +405,14 @@ def table(
     names = [f"Trend #{_ref(n)}" if column.trend else f"Value #{_ref(n)}" for n, column in enumerate(columns)]
     names = ["Value"] if len(columns) == 1 else names
     properties: dict[str, Json] = {column.title: column.properties() for column in columns}
+    # A name that is a number would be grouped as one, and blanks would be 0.
+    properties |= {heading: {"unit": "string"} for heading in labels.values()}
     for heading, (name, url) in (links or {}).items():
-        properties[heading] = {"links": [{"title": name, "url": url, "targetBlank": False}]}
+        properties[heading] |= {"links": [{"title": name, "url": url, "targetBlank": False}]}
     for heading, pixels in (widths or {}).items():
-        properties[heading] = {**properties.get(heading, {}), "custom.width": pixels}
+        properties[heading] |= {"custom.width": pixels}
     for heading, own in (more or {}).items():
-        properties[heading] = {**properties.get(heading, {}), **own}
+        properties[heading] |= own
     overrides = [override("/.*/", {"noValue": EMPTY}, matcher="byRegexp")]
     overrides += [override(heading, own) for heading, own in properties.items()]
     order = [sort] if isinstance(sort, str) else sort
@@ -438,7 +444,7 @@ def table(
                 "wrapText": True,
             },
             "mappings": [absent(EMPTY, CLEAR)],
-            "thresholds": _thresholds(PLAIN),
+            "thresholds": thresholds_of(PLAIN),
             "noValue": none,
         },
         options,

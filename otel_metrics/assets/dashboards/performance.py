@@ -8,10 +8,12 @@ from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
 from otel_metrics.assets.dashboards.panels import (
+    AMBER,
     NONE_SO_FAR,
     NOT_SCRAPED,
     OF_FEATURE,
     WHEN_OVER,
+    Bound,
     Column,
     heat,
     lines,
@@ -84,7 +86,7 @@ def _tiles() -> tuple[Panel, ...]:
     return (
         stat(
             "Slowest average response time, last hour",
-            f"Of the worst feature with {slow.events} response times, exact. Red above {slow.bound:g} s, where {_ALERT} fires.",
+            f"Of the worst feature with {slow.events} response times, exact. Amber above {slow.bound:g} s, where {_ALERT} fires.",
             aggregate("topk", (), 1, hour_of_response_times()),
             "s",
             bound=SLOW,
@@ -94,7 +96,8 @@ def _tiles() -> tuple[Panel, ...]:
         ),
         stat(
             "Highest p95 of response times, now",
-            "19 of 20 responses of the last five minutes were faster. Estimated; no alert judges it.",
+            "19 of 20 responses of the last five minutes were faster. Estimated. FeatureResponseTimeP95High judges it where the hour has "
+            f"{thresholds.RESPONSE_TIME_P95.events} response times.",
             aggregate("topk", (), 1, p95),
             "s",
             name=OF_FEATURE,
@@ -133,7 +136,7 @@ def _response_times() -> tuple[Panel, ...]:
     return (
         lines(
             "Average response time of the last hour",
-            f"The {SHOWN} slowest features, exact. The red line is the bound of {_ALERT}.",
+            f"The {SHOWN} slowest features, exact. The amber line is the bound of {_ALERT}.",
             [over_time(worst(recorded(DURATION_1H, RESPONSE_TIMES)), OF_FEATURE)],
             "s",
             bound=SLOW,
@@ -142,9 +145,11 @@ def _response_times() -> tuple[Panel, ...]:
         ),
         lines(
             "p95 of response times, five minutes, estimated",
-            f"19 of 20 were faster. The {SHOWN} slowest features. No alert judges it.",
+            f"19 of 20 were faster. The {SHOWN} slowest features. The amber line is the bound of FeatureResponseTimeP95High, where the "
+            f"hour has {thresholds.RESPONSE_TIME_P95.events} response times.",
             [over_time(worst(recorded(DURATION_P95_5M, RESPONSE_TIMES)), OF_FEATURE)],
             "s",
+            bound=Bound(thresholds.RESPONSE_TIME_P95.bound, color=AMBER),
             low=0,
             none=NOT_SCRAPED,
             width=12,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds
-from otel_metrics.assets.dashboards.panels import Bound
+from otel_metrics.assets.dashboards.panels import AMBER, Bound
 from otel_metrics.assets.feature_alerts import RESPONSE_TIME_CATEGORY
 from otel_metrics.assets.recording import (
     BY_FEATURE,
@@ -135,9 +135,11 @@ def hour_of_success() -> Expression:
 
 RESPONSE_TIMES: Final = equal(METRIC_CATEGORY, RESPONSE_TIME_CATEGORY)
 MANY: Final = Bound(thresholds.ERRORS.bound + 1)
-UNLOVED: Final = Bound(thresholds.SATISFACTION.bound, low=True)
-SLOW: Final = Bound(thresholds.RESPONSE_TIME.bound)
+UNLOVED: Final = Bound(thresholds.SATISFACTION.bound, low=True, color=AMBER)
+SLOW: Final = Bound(thresholds.RESPONSE_TIME.bound, color=AMBER)
 FAILING: Final = Bound(1 - thresholds.FAILURES.bound, low=True)
+"""Of the share that does not fail."""
+FAILURES: Final = Bound(thresholds.FAILURES.bound)
 FULL: Final = Bound(thresholds.EXHAUSTED.bound)
 
 

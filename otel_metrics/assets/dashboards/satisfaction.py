@@ -71,7 +71,7 @@ def _tiles() -> tuple[Panel, ...]:
     return (
         stat(
             "Lowest satisfaction, last hour",
-            f"Average of the worst feature with {satisfaction.events} responses, exact. Red below {satisfaction.bound:.0%}, "
+            f"Average of the worst feature with {satisfaction.events} responses, exact. Amber below {satisfaction.bound:.0%}, "
             f"where {_ALERT} fires.",
             aggregate("bottomk", (), 1, hour_of_satisfaction()),
             "percentunit",
@@ -124,7 +124,7 @@ def _curves(values: Values) -> tuple[Panel, ...]:
     return (
         lines(
             "Average satisfaction of the last hour",
-            f"The {SHOWN} least satisfying features, exact. The red line is the bound of {_ALERT}.",
+            f"The {SHOWN} least satisfying features, exact. The amber line is the bound of {_ALERT}.",
             [over_time(worst(recorded(SATISFACTION_1H), best="bottomk"), OF_FEATURE)],
             "percentunit",
             bound=UNLOVED,

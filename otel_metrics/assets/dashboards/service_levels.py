@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_metrics.assets import thresholds, uids
-from otel_metrics.assets.dashboards.alerts import ON_FEATURES, alert_table, firing_count
+from otel_metrics.assets.dashboards.alerts import COLORED, alert_table, firing_count, severities, worst_severity
 from otel_metrics.assets.dashboards.model import FEATURES, Dashboard, Section, Variable, feature_menu
-from otel_metrics.assets.dashboards.panels import Bound, Column, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import (
+    AMBER,
+    CLEAR,
+    EMPTY,
+    RED,
+    Bound,
+    Column,
+    absent,
+    lines,
+    over_time,
+    stat,
+    table,
+)
 from otel_metrics.assets.dashboards.queries import SHOWN, chosen, only
 from otel_metrics.assets.scope import variable
 from otel_metrics.assets.service_levels.levels import KIND, SERVICE_LEVEL
@@ -104,7 +116,7 @@ def _levels(period: str) -> Panel:
     return table(
         "Service levels, the least budget first",
         f"What is promised, what was measured over {period}, and the share of the error budget that is left; below 0 % the "
-        "promise is broken. A budget that burns at 1 lasts for its period. Red is an alert of its own.",
+        "promise is broken. A budget that burns at 1 lasts for its period. The last column is the alert of its own.",
         {FEATURE.name: "Feature", SERVICE_LEVEL: "Service level", KIND: "Kind"},
         [
             Column("Promised", binary(objective, "or", _OBJECTIVE, to_each), "percentunit", decimals=3, width=92),
@@ -115,10 +127,10 @@ def _levels(period: str) -> Panel:
             Column(f"Burns, {_SLOW.long}", _burn(_SLOW.long), "none", decimals=1, width=72),
             Column(f"Bad, {_FAST.long}", in_window(BAD_EVENTS, _FAST.long), width=72),
             Column(
-                "Alerts",
-                aggregate("count", _BY, ON_FEATURES.where(like("alertname", _ALERTS))),
-                bound=Bound(1),
-                width=68,
+                "Alert",
+                worst_severity(_BY, _ALERTS),
+                width=76,
+                more=tuple({**COLORED, "mappings": [absent(EMPTY, CLEAR), severities("2", "1")]}.items()),
             ),
         ],
         menu=feature_menu(uids.SERVICE_LEVELS),
@@ -149,14 +161,14 @@ def _curves(period: str) -> tuple[Panel, ...]:
         *(
             lines(
                 f"How fast budgets burn, over {burn.long}",
-                f"The {SHOWN} fastest; at 1 a budget lasts for its period. The red line is a bound of {alert}, which fires if "
+                f"The {SHOWN} fastest; at 1 a budget lasts for its period. The {word} line is a bound of {alert}, which fires if "
                 f"the last {burn.short} are above it, too.",
                 [over_time(worst(_burn(burn.long), burn.long), _NAME)],
                 "none",
-                bound=Bound(burn.factor(period)),
+                bound=Bound(burn.factor(period), color=color),
                 low=0,
                 none="no events",
             )
-            for burn, alert in ((_FAST, FAST), (_SLOW, SLOW))
+            for burn, alert, color, word in ((_FAST, FAST, RED, "red"), (_SLOW, SLOW, AMBER, "amber"))
         ),
     )

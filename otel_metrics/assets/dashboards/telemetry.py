@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Final
 from otel_metrics.assets import thresholds, uids
 from otel_metrics.assets.dashboards.alerts import alert_table, firing_count
 from otel_metrics.assets.dashboards.model import HIDDEN_FEATURES, Dashboard, Section
-from otel_metrics.assets.dashboards.panels import GREEN, RED, Bound, Column, counts, lines, over_time, stat, table
+from otel_metrics.assets.dashboards.panels import (
+    AMBER,
+    GREEN,
+    RED,
+    Bound,
+    Column,
+    counts,
+    lines,
+    over_time,
+    stat,
+    table,
+)
 from otel_metrics.assets.dashboards.queries import ZERO, count, in_each_step, only
 from otel_metrics.catalogue import COLLISIONS, LABEL, LABEL_OVERFLOW, REJECTED, SCRAPE_DURATION, SERIES
 from otel_metrics.promql import Series, aggregate, difference, last_over, relabel, series, sum_by, total
@@ -21,8 +32,8 @@ if TYPE_CHECKING:
 _ALERTS: Final = "(Telemetry[^H]|Prometheus|Alertm).+"
 """Those of telemetry_alerts.yml but TelemetryHeartbeat, which always fires."""
 _TARGET: Final = "{{job}} {{instance}}"
-_SLOW: Final = Bound(thresholds.SCRAPE_SECONDS.bound)
-_MANY_SERIES: Final = Bound(thresholds.OVERFLOW.bound + 1)
+_SLOW: Final = Bound(thresholds.SCRAPE_SECONDS.bound, color=AMBER)
+_MANY_SERIES: Final = Bound(thresholds.OVERFLOW.bound + 1, color=AMBER)
 _OVERFLOW: Final = series(LABEL_OVERFLOW)
 _UP: Final = Series("up")
 _ONE: Final = ("job", "instance")
@@ -65,23 +76,23 @@ def _tiles() -> tuple[Panel, ...]:
         ),
         stat(
             "Rejected, 1 h",
-            f"Arguments of the worst call and reason; their values are in no metric. Red above {thresholds.REJECTED.bound:g}, where "
+            f"Arguments of the worst call and reason; their values are in no metric. Amber above {thresholds.REJECTED.bound:g}, where "
             "TelemetryArgumentsRejected fires.",
             aggregate("max", (), rejected) | ZERO,
-            bound=Bound(thresholds.REJECTED.bound + 1),
+            bound=Bound(thresholds.REJECTED.bound + 1, color=AMBER),
         ),
         stat(
             "Under 'other' now",
-            f"Series of the worst label: its values were more than its cap. Red above {thresholds.OVERFLOW.bound:g}, where "
+            f"Series of the worst label: its values were more than its cap. Amber above {thresholds.OVERFLOW.bound:g}, where "
             "TelemetryLabelOverflow fires.",
             aggregate("max", (), sum_by((LABEL.name,), _OVERFLOW)) | ZERO,
             bound=_MANY_SERIES,
         ),
         stat(
             "Left out now",
-            "Metrics whose name was taken by another one. Red where TelemetryNameCollision fires.",
+            "Metrics whose name was taken by another one. Amber where TelemetryNameCollision fires.",
             sum_by((), series(COLLISIONS)),
-            bound=Bound(1),
+            bound=Bound(1, color=AMBER),
             none="not reported",
         ),
     )
@@ -123,7 +134,7 @@ def _scrapes() -> tuple[Panel, ...]:
     return (
         lines(
             "Duration of scrapes, as Prometheus sees it",
-            f"The red line is the bound of TelemetryScrapeSlow, {thresholds.SCRAPE_SECONDS.bound:g} s.",
+            f"The amber line is the bound of TelemetryScrapeSlow, {thresholds.SCRAPE_SECONDS.bound:g} s.",
             [over_time(Series("scrape_duration_seconds"), _TARGET)],
             "s",
             bound=_SLOW,
@@ -139,7 +150,7 @@ def _scrapes() -> tuple[Panel, ...]:
         lines(
             "Series that record calls are bound to",
             "Steady growth is a label that should not be one.",
-            [over_time(series(SERIES), _TARGET)],
+            [over_time(aggregate("max", _ONE, series(SERIES)), _TARGET)],
             low=0,
         ),
     )
@@ -157,7 +168,7 @@ def _rejected() -> tuple[Panel, ...]:
         ),
         lines(
             "Series under 'other', by label",
-            "Series of a label that was past its cap, since the processes started. The red line is the bound of "
+            "Series of a label that was past its cap, since the processes started. The amber line is the bound of "
             "TelemetryLabelOverflow.",
             [over_time(sum_by((LABEL.name,), _OVERFLOW), "{{label}}")],
             bound=_MANY_SERIES,
@@ -193,10 +204,10 @@ def _servers() -> tuple[Panel, ...]:
     panels = (
         lines(
             "Duration of rules as a share of their interval",
-            "At 100 % evaluations are left out. The red line is the bound of PrometheusRulesSlow.",
+            "At 100 % evaluations are left out. The amber line is the bound of PrometheusRulesSlow.",
             [over_time(_named(only(duration / interval, lately / of_old)), "{{group}}")],
             "percentunit",
-            bound=Bound(thresholds.RULES_SLOW.bound),
+            bound=Bound(thresholds.RULES_SLOW.bound, color=AMBER),
             low=0,
             width=24,
         ),

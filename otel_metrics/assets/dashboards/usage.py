@@ -22,6 +22,7 @@ from otel_metrics.assets.dashboards.panels import (
     table,
 )
 from otel_metrics.assets.dashboards.queries import (
+    FAILURES,
     PERIOD,
     SHOWN,
     STEP,
@@ -86,7 +87,7 @@ def _tiles() -> tuple[Panel, ...]:
         ),
         stat(
             "Success rate in this period",
-            "Of the uses whose outcome is known, exact. No alert judges it.",
+            "Of the uses whose outcome is known, exact. No alert judges that of a period.",
             success_rate(PERIOD, (), _WHERE),
             "percentunit",
             none=NONE_SO_FAR,
@@ -136,10 +137,12 @@ def _curves() -> tuple[Panel, ...]:
             interval="15m",
         ),
         lines(
-            "Share of uses that fail, by feature",
-            f"Of the uses of the last hour whose outcome is known, exact: the {SHOWN} features that failed most often.",
+            "Uses that fail, 1 h, by feature",
+            f"Share of the uses of the last hour whose outcome is known, exact: the {SHOWN} features that failed most often. The red line is the bound of "
+            "FeatureFailuresHigh.",
             [over_time(most(failures(), USAGE, by, _FAILED), OF_FEATURE)],
             "percentunit",
+            bound=FAILURES,
             low=0,
         ),
         lines(
