@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 APPLICATION = """
 import otel_metrics
+from otel_metrics import ends
+ends._PATIENCE = 3600.0  # however slow the machine is, a push is done; and whoever waits in vain never ends
 metrics = otel_metrics.get_advanced_metrics()
 
 def work(number=0):
@@ -35,7 +36,7 @@ async def app(scope, receive, send):
 """
 
 POOL = """
-import multiprocessing, sys, time
+import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
 from application import work
 
@@ -44,18 +45,14 @@ if __name__ == "__main__":
     if sys.argv[1] == "close":
         pool = context.Pool(2)
         pool.map(work, range(20))
-        worked = time.monotonic()
         pool.close()
         pool.join()
     elif sys.argv[1] == "terminate":
         with context.Pool(2) as pool:
             pool.map(work, range(20))
-            worked = time.monotonic()
     else:
         with ProcessPoolExecutor(2, mp_context=context) as executor:
             list(executor.map(work, range(20)))
-            worked = time.monotonic()
-    print(time.monotonic() - worked)
 """
 
 
@@ -97,7 +94,6 @@ def test_children_of_pools(receiver: Receiver, application: Path, how: str, star
     )
     assert arrived(receiver) == 20
     assert ran.stderr == ""
-    assert float(ran.stdout) < 1.5  # seconds that they took to end; whoever waits in vain waits for longer
 
 
 @pytest.mark.parametrize("start", ["fork", "forkserver", "spawn"])
@@ -221,24 +217,55 @@ def test_sigterm_does_what_it_did_before(
     assert arrived(receiver) == 1
 
 
-@pytest.mark.parametrize("after", ["", "raise SystemExit(3)", "otel_metrics.shutdown()", "time.sleep(60)"])
-def test_a_receiver_that_does_not_answer_costs_two_seconds(application: Path, after: str) -> None:
+SILENT = """
+import otel_metrics
+from otel_metrics import ends
+push = ends.Periodic.push
+def told(pusher, patience):
+    done = push(pusher, patience)
+    print(patience, done, flush=True)
+    return done
+ends.Periodic.push = told
+otel_metrics.get_advanced_metrics().record_feature_usage("ending", "order", 1.0, True)
+print("recorded", flush=True)
+{after}
+"""
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "",
+        "raise SystemExit(3)",
+        "otel_metrics.shutdown()",
+        "ends._push_all(); ends._push_all()",
+        "import time; time.sleep(60)",
+    ],
+)
+def test_a_receiver_that_does_not_answer_costs_two_seconds(after: str) -> None:
+    """Of which it is waited for at most 1.5 seconds, in all, whoever waits: it is told how long, not measured."""
+    an_hour = {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "3600", "OTEL_METRIC_EXPORT_TIMEOUT": "3600000"}
     with socket.create_server((HOST, 0)) as silent:
-        url = f"http://{HOST}:{silent.getsockname()[1]}/v1/metrics"
-        command = [sys.executable, "-c", PROGRAM.format(before="import otel_metrics", after=after)]
+        environment = {**pushing(f"http://{HOST}:{silent.getsockname()[1]}/v1/metrics"), **an_hour}
         with subprocess.Popen(
-            command, cwd=application, env=pushing(url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-c", SILENT.format(after=after)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             assert process.stdout is not None
-            assert process.stderr is not None
-            process.stdout.readline()
-            started = time.monotonic()
+            assert process.stdout.readline() == "recorded\n"
             if "sleep" in after:
                 process.terminate()
-            process.wait(timeout=DEADLINE)
-            took = time.monotonic() - started
-            assert b"Traceback" not in process.stderr.read()
-    assert 1.0 < took < 5.0  # two seconds, and what a busy machine needs to end an interpreter
+            told, errors = process.communicate(timeout=DEADLINE)
+        silent.setblocking(False)
+        silent.accept()[0].close()  # it was asked
+    patience, done = zip(*(line.split() for line in told.splitlines()), strict=True)
+    assert set(done) == {"False"}
+    assert patience[0] == "1.5"
+    assert sum(map(float, patience)) < 1.6
+    assert "Traceback" not in errors
 
 
 def test_a_short_process_needs_one_setting(servers: Servers, application: Path) -> None:
@@ -272,7 +299,7 @@ threading.Thread(target=scrape, daemon=True).start()
 taken.wait()
 pid = os.fork()
 if pid == 0:
-    faulthandler.dump_traceback_later(20, exit=True)
+    faulthandler.dump_traceback_later(300, exit=True)
     metrics.record_error("ending", "timeout", "warning")
     raise SystemExit(5)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
