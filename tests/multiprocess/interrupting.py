@@ -13,20 +13,21 @@ class TimeLimitError(TimeoutError):
     """What the signal handler raises: the usual time limit is an ``OSError``, too."""
 
 
-def interrupted(rounds: int, record: Callable[[], object], work: Callable[[], object]) -> int:
-    """Call both in each round, ``work`` under a limit of up to 2 ms; return how often that was interrupted."""
+def interrupted(rounds: int, record: Callable[[], object], work: Callable[[], object], longest: float = 0.002) -> int:
+    """Call both in each round, ``work`` under a limit of up to ``longest`` seconds; return how often that was interrupted."""
     count = 0
 
     def interrupt(*_: object) -> None:
         raise TimeLimitError
 
     before = signal.signal(signal.SIGALRM, interrupt)
+    of_pytest = signal.setitimer(signal.ITIMER_REAL, 0)  # the limit of the whole test
     try:
         for each in range(rounds):
             record()
             try:
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.00001 * (each % 200 + 1))
+                    signal.setitimer(signal.ITIMER_REAL, longest * (each % 200 + 1) / 200)
                     work()
                 finally:
                     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -34,4 +35,5 @@ def interrupted(rounds: int, record: Callable[[], object], work: Callable[[], ob
                 count += 1
     finally:
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *of_pytest)
     return count
