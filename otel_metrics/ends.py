@@ -206,13 +206,23 @@ def _finalize(pool: ModuleType) -> None:
 
 
 def _end_of_child() -> None:
-    """Push once the threads of a child have ended: multiprocessing waits for them after its finalizers, and calls nothing then."""
+    """Push; once more after threads that are at work: multiprocessing waits for them after its finalizers, and calls nothing then."""
+    _push_all()
     made = sys.modules.get("multiprocessing.process")
-    try:
-        if made is not None and made.parent_process() and threading.current_thread() is threading.main_thread():
-            threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # what it calls next; a second call does nothing
-    finally:
-        _push_all()
+    if made is not None and made.parent_process() and _threads():
+        threading.Thread(target=_push_after_threads, name="otel_metrics end").start()
+
+
+def _push_after_threads() -> None:
+    while threads := _threads():
+        threads[0].join()
+    _push_all()
+
+
+def _threads() -> list[threading.Thread]:
+    """Return the other threads that an interpreter waits for at its end."""
+    not_these = threading.main_thread(), threading.current_thread()
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread not in not_these]
 
 
 class _Terminate:
