@@ -240,9 +240,18 @@ def groups(dialect: Dialect, scope: Labels = SCOPE) -> tuple[Group, ...]:
     def added(metric: Metric, change: Change, by: Labels, *matchers: str) -> Expression:
         return total(metric, change, (*scope, *by), *matchers)
 
-    scores = of(SATISFACTION_SCORE, dialect.hour_of_histograms, BY_FEATURE)
-    durations = of(PERFORMANCE_DURATION, dialect.hour_of_histograms, BY_CATEGORY)
-    accuracies = of(LEARNING_ACCURACY, dialect.hour_of_histograms, BY_LEARNING_TYPE)
+    def last_hour(metric: Metric, by: Labels) -> tuple[Recording, ...]:
+        values = of(metric, dialect.hour_of_histograms, by)
+        average, count, whole = (recorded(metric, operation, *by) for operation in ("avg1h", "count1h", "increase1h"))
+        if not dialect.native:
+            return (Recording(average, values.average()), Recording(count, values.count()))
+        return (
+            Recording(whole, values.values()),
+            # NaN, which stands for no values, is not at least 0.
+            Recording(average, call("histogram_avg", Series(whole)) >= 0),
+            Recording(count, call("histogram_count", Series(whole))),
+        )
+
     changes = of(OPTIMIZATION_CHANGE, dialect.hour_of_histograms, BY_IMPACT_CATEGORY)
     return (
         Group(
@@ -253,12 +262,9 @@ def groups(dialect: Dialect, scope: Labels = SCOPE) -> tuple[Group, ...]:
                 Recording(OUTCOMES_1H, added(USAGE, dialect.hour, BY_OUTCOME)),
                 Recording(ERRORS_1H, added(ERRORS, dialect.hour, BY_FEATURE, SEVERE) | Series(USES_1H) * 0),
                 Recording(RECOVERIES_1H, added(ERRORS, dialect.hour, BY_RECOVERY)),
-                Recording(SATISFACTION_1H, scores.average()),
-                Recording(RESPONSES_1H, scores.count()),
-                Recording(DURATION_1H, durations.average()),
-                Recording(DURATIONS_1H, durations.count()),
-                Recording(ACCURACY_1H, accuracies.average()),
-                Recording(LEARNINGS_1H, accuracies.count()),
+                *last_hour(SATISFACTION_SCORE, BY_FEATURE),
+                *last_hour(PERFORMANCE_DURATION, BY_CATEGORY),
+                *last_hour(LEARNING_ACCURACY, BY_LEARNING_TYPE),
                 Recording(SAMPLES_1H, added(LEARNING_SAMPLES, dialect.hour, BY_LEARNING_TYPE)),
                 Recording(CHANGE_1H, changes.average()),
             ),

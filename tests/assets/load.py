@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_metrics.assets import recording
+from otel_metrics.assets.dashboards import texts
 from otel_metrics.catalogue import CATALOGUE, DayKey, Kind
 from otel_metrics.naming import series_name
 from tests.assets.history import DAY, HOUR, MINUTE
@@ -108,14 +109,16 @@ class Filled:
 
     def _recorded(self) -> Iterator[tuple[str, list[_Labels], int]]:
         """(name, label sets, seconds between two samples) of what the rules record as numbers; keeps the others."""
-        seen = set()
+        made: dict[str, list[_Labels]] = {}
+        panels = "".join(texts(AT_HAND).values())
         for group in groups(AT_HAND):
             for rule in group["rules"]:
                 # No panel reads the hours of the daily table. Every service level has rules of the same names.
-                if "record" not in rule or rule["record"] in seen or group["name"] == "otel_metrics_hours":
+                if "record" not in rule or rule["record"] in made or group["name"] == "otel_metrics_hours":
                     continue
-                seen.add(rule["record"])
-                labels = _made_by(rule)
+                made[rule["record"]] = labels = _made_by(rule, made)
+                if rule["record"] not in panels:
+                    continue
                 if rule["record"] in _NATIVE:
                     self._native.append((rule["record"], labels, seconds(group["interval"])))
                 else:
@@ -190,8 +193,8 @@ def _of_features(label_sets: Iterable[_Labels], keep: Iterable[str]) -> list[_La
     ]
 
 
-def _made_by(rule: dict[str, Any]) -> list[_Labels]:
-    """The label sets of what a rule records."""
+def _made_by(rule: dict[str, Any], made: dict[str, list[_Labels]]) -> list[_Labels]:
+    """The label sets of what a rule records; of rules that read what others record, those of these."""
     record, own = rule["record"], rule.get("labels", {})
     if record.startswith(DAILY_ROWS):
         keys = {
@@ -209,6 +212,8 @@ def _made_by(rule: dict[str, Any]) -> list[_Labels]:
     if record == recording.SINCE:
         page = {"alertname": "FeatureErrorsHigh", "alertstate": "firing", "severity": "critical"}
         return [{**one, **page} for one in _of_features([{}], ())]
+    if not _RULE_LABELS.search(rule["expr"]):
+        return next(made[name] for name in re.findall(r"[\w:]+", rule["expr"]) if name in made)
     raw = _RAW.findall(rule["expr"])[0]
     [metric] = [one for one in CATALOGUE if raw.startswith(series_name(one))]
     return _of_features(_SERIES[metric.name], _RULE_LABELS.findall(rule["expr"])[0].split(", "))
