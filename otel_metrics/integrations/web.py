@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from otel_metrics.exporter.apps import AppOptions, ASGIApp, Receive, Scope, Send, StartResponse, WSGIApp
+    from otel_metrics.exporter.apps import AppOptions, Receive, Scope, Send, StartResponse, WSGIApp
 
     Route = Callable[[MutableMapping[str, Any]], str | None]
 
@@ -75,10 +75,10 @@ def track_requests(app: App, feature: str, *, route: Route | None = None, record
         return app
     if hasattr(app, "wsgi_app"):
         _follow_flask(app)
-        app.wsgi_app = _TrackedWSGI(app.wsgi_app, feature, route or _flask_route, record_exception)
+        app.wsgi_app = _inside(app.wsgi_app, _TrackedWSGI, feature, route or _flask_route, record_exception)
         return app
     tracked: Any = _TrackedASGI if _is_asgi(app) else _TrackedWSGI
-    return cast("App", tracked(app, feature, route or _no_route, record_exception))
+    return cast("App", _inside(app, tracked, feature, route or _no_route, record_exception))
 
 
 def expose(app: App, path: str = "/metrics", **options: Unpack[AppOptions]) -> App:
@@ -98,14 +98,14 @@ def expose(app: App, path: str = "/metrics", **options: Unpack[AppOptions]) -> A
         if starlette.middleware_stack is not None:
             raise RuntimeError("expose() comes too late: the application has started")
         build, metrics = starlette.build_middleware_stack, runtime.asgi_app(metrics_path=path, **options)
-        starlette.build_middleware_stack = lambda: _exposed_by_asgi(build(), metrics, path)
+        starlette.build_middleware_stack = lambda: _ExposedASGI(build(), metrics, path)
         return app
     if hasattr(app, "wsgi_app"):
-        app.wsgi_app = _exposed_by_wsgi(app.wsgi_app, runtime.wsgi_app(metrics_path=path, **options), path)
+        app.wsgi_app = _ExposedWSGI(app.wsgi_app, runtime.wsgi_app(metrics_path=path, **options), path)
         return app
     if _is_asgi(app):
-        return cast("App", _exposed_by_asgi(cast("ASGIApp", app), runtime.asgi_app(metrics_path=path, **options), path))
-    return cast("App", _exposed_by_wsgi(cast("WSGIApp", app), runtime.wsgi_app(metrics_path=path, **options), path))
+        return cast("App", _ExposedASGI(app, runtime.asgi_app(metrics_path=path, **options), path))
+    return cast("App", _ExposedWSGI(app, runtime.wsgi_app(metrics_path=path, **options), path))
 
 
 def _is_asgi(app: object) -> bool:
@@ -116,19 +116,34 @@ def _is_asgi(app: object) -> bool:
     return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004
 
 
-def _exposed_by_asgi(app: ASGIApp, metrics: ASGIApp, path: str) -> ASGIApp:
-    async def exposed(scope: Scope, receive: Receive, send: Send) -> None:
-        here = scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) == path
-        await (metrics if here else app)(scope, receive, send)
+class _Exposed:
+    """An application with the endpoint before it."""
 
-    return exposed
+    def __init__(self, app: Any, metrics: Any, path: str) -> None:
+        self.app = app
+        self._metrics = metrics
+        self._path = path
 
 
-def _exposed_by_wsgi(app: WSGIApp, metrics: WSGIApp, path: str) -> WSGIApp:
-    def exposed(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        return (metrics if environ.get("PATH_INFO") == path else app)(environ, start_response)
+class _ExposedASGI(_Exposed):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("root_path", "").rstrip("/")
+        here = scope["type"] == "http" and scope["path"].removeprefix(root) == self._path
+        await (self._metrics if here else self.app)(scope, receive, send)
 
-    return exposed
+
+class _ExposedWSGI(_Exposed):
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        chosen: WSGIApp = self._metrics if environ.get("PATH_INFO") == self._path else self.app
+        return chosen(environ, start_response)
+
+
+def _inside(app: Any, tracked: type[_Tracked], *arguments: Any) -> Any:
+    """Return ``app``, tracked; behind the endpoint, if it has one: a scrape is no request of the application."""
+    if not isinstance(app, _Exposed):
+        return tracked(app, *arguments)
+    app.app = _inside(app.app, tracked, *arguments)
+    return app
 
 
 # --------------------------------------------------------------------------------------------------------- requests

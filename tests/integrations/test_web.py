@@ -356,6 +356,28 @@ def test_any_wsgi_application_is_tracked_and_exposed() -> None:
         metrics.assert_value("feature_errors_total", 1, error_type="ValueError")
 
 
+def test_a_scrape_is_no_request_whatever_was_called_first() -> None:
+    import flask
+
+    def wsgi(_: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return [b"yes"]
+
+    async def asgi(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"yes"})
+
+    application = flask.Flask("shop")
+    application.add_url_rule("/", view_func=lambda: "yes")
+    for served, app in ((by_wsgiref, wsgi), (by_uvicorn, asgi), (by_wsgiref, application)):
+        with testing.recording() as metrics, served(track_requests(expose(app), "shop")) as port:
+            assert ask(port, "GET", "/") == (200, "yes")
+            for _ in range(2):
+                assert ask(port, "GET", "/metrics")[0] == 200
+            metrics.assert_value("feature_usage_total", 1)
+
+
 def test_a_route_that_cannot_be_told_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     def app(_: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
