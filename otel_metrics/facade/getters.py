@@ -105,6 +105,7 @@ class AdvancedGetters(BasicGetters):
     def aggregate_daily_metrics(self, date: str | dt.date | None = None) -> list[r.DailyRow]:
         """Return the rows of a UTC day (``"2025-12-14"``; today by default) in the columns of the old ``daily_aggregates`` table.
 
+        A ``datetime`` with a time zone means the UTC day that it lies in, one without the day that it shows.
         Values are in the unit they were recorded with. Nothing has to be called nightly: Prometheus records these rows by
         itself. ``partial`` marks a day that is not over, or not wholly known.
         """

@@ -10,9 +10,11 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import wraps
 from math import isfinite, nan
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from otel_metrics import catalogue as c
+from otel_metrics.label_text import text_of
 from otel_metrics.querying.caller_units import BASE, CallersUnits, daily_row, minus_one
 from otel_metrics.querying.plans import PERFORMANCE
 from otel_metrics.querying.statistics import Statistics
@@ -67,7 +69,14 @@ def _fit_for_json(function: Callable[P, R]) -> Callable[P, R]:
 def _fitting(value: object) -> object:
     if isinstance(value, dict):
         return _ResultDict((key, _fitting(entry)) for key, entry in value.items())
-    return [_fitting(entry) for entry in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_fitting(entry) for entry in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    # What a caller asked for is repeated: hours as a number of numpy, a feature that is an UUID.
+    if isinstance(value, Real):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return text_of(value)
 
 
 def _is_no_number(value: object) -> bool:

@@ -58,6 +58,8 @@ class Period:
 def parse_day(value: str | date | None, now: float, call: str = "aggregate_daily_metrics") -> date:
     """Return the UTC day that ``value`` means: ``2025-12-14``, a date, or ``None`` for today.
 
+    A moment with a time zone means the UTC day that it lies in, one without the day that it shows.
+
     Raises:
         InvalidArgumentError: it is none of these.
     """
@@ -65,7 +67,7 @@ def parse_day(value: str | date | None, now: float, call: str = "aggregate_daily
         return datetime.fromtimestamp(now, timezone.utc).date()
     try:
         if isinstance(value, datetime):
-            day = value.astimezone(timezone.utc).date()
+            day = (value.astimezone(timezone.utc) if value.tzinfo else value).date()
         elif isinstance(value, date):
             day = value
         else:

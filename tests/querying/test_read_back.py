@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_metrics.testing import Recording
+
+
+class Color(Enum):
+    RED = "red"
 
 
 def record(metrics: Recording) -> None:
@@ -112,3 +123,42 @@ def test_values_of_another_kind_under_the_same_name_are_told() -> None:
     assert both["warnings"] == [
         "2 values of another kind (performance, learning, optimization) or unit have this name and are not counted"
     ]
+
+
+@pytest.mark.parametrize("hours", [Fraction(24), Fraction(1, 2)])
+@pytest.mark.parametrize("feature", [UUID(int=5), Decimal("1.5"), Color.RED])
+def test_what_was_asked_for_is_repeated_as_json_can_say_it(hours: Any, feature: Any) -> None:
+    with testing.recording() as metrics:
+        metrics.advanced.record_error(feature, "Timeout")
+        board = metrics.advanced.get_comprehensive_dashboard(feature, hours)
+
+    read = json.loads(json.dumps(board))
+    assert (read["feature"], read["hours"]) == (str(getattr(feature, "value", feature)), float(hours))
+    assert read["errors"]["total_errors"] == 1
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        (datetime.fromisoformat("2025-12-14"), "2025-12-14"),
+        (datetime.fromisoformat("2025-12-14T23:59"), "2025-12-14"),
+        (datetime(2025, 12, 14, 23, 59, tzinfo=timezone(timedelta(hours=-5))), "2025-12-15"),
+        (datetime(2025, 12, 14, tzinfo=timezone(timedelta(hours=9))), "2025-12-13"),
+    ],
+)
+def test_the_day_of_a_moment_does_not_depend_on_where_the_process_runs(
+    monkeypatch: pytest.MonkeyPatch, zone: str, moment: datetime, day: str
+) -> None:
+    def noon() -> float:
+        return datetime.fromisoformat(f"{day}T12:00+00:00").timestamp()
+
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        with testing.recording(clock=noon) as metrics:
+            metrics.advanced.record_feature_usage("chat", "ask", 5.0)
+            rows = metrics.advanced.aggregate_daily_metrics(moment)
+    time.tzset()
+
+    assert [(row["date"], row["count"]) for row in rows] == [(day, 1)]
