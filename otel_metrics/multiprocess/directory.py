@@ -39,6 +39,10 @@ ABANDONED: Final = 49 * 3600
 _PATIENCE: Final = 1.0
 """Seconds to wait for others that join at the same time."""
 
+_NOT_OURS: Final = PermissionError, NotADirectoryError, FileExistsError
+_LASTING: Final = frozenset({errno.EROFS, errno.ENAMETOOLONG})
+"""What does not pass by itself: another directory has to be named."""
+
 _STOPPED: Final = 60.0
 """Seconds after which whoever still has a turn is taken for stopped."""
 
@@ -168,7 +172,7 @@ class Directory:
         """Open the files of the present epoch, or begin one; ``process`` is a name that no other has, nor has had.
 
         Raises:
-            ConfigurationError: the directory belongs to another application or user, or is none.
+            ConfigurationError: the directory belongs to another application or user, cannot be written to, or is none.
             OSError: the disk is full, and whatever else may pass.
         """
         try:
@@ -177,7 +181,9 @@ class Directory:
                 files = self._present(owner) or self._begin(owner)
                 path = self._path / f"{self._name}-{process}.process"
                 return files, Process(path, files.instance_id, owner)
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        except OSError as error:
+            if not isinstance(error, _NOT_OURS) and error.errno not in _LASTING:
+                raise
             reason = _explained(error, self._path)
             raise ConfigurationError(f"multiprocess_directory={str(self._path)!r} cannot be used: {reason}") from error
 

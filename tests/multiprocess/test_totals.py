@@ -381,6 +381,15 @@ def test_a_directory_that_is_none_is_a_configuration_error(tmp_path: Path) -> No
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_directory_that_can_never_be_made_is_a_configuration_error(tmp_path: Path) -> None:
+    """As one on a read-only file system; it was counted as what passes by itself, and nothing was logged."""
+    path = tmp_path / ("a" * 300)
+    with pytest.raises(
+        ConfigurationError, match=f"^multiprocess_directory='{path}' cannot be used: File name too long"
+    ):
+        SharedTotals(path, "shop")
+
+
 def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     totals = SharedTotals(tmp_path / "state", "shop")
     totals.close()
