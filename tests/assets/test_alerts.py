@@ -188,7 +188,7 @@ def test_the_alert_arrives_complete(delivered: dict[str, dict[str, Any]], name: 
         (
             "FeatureErrorBudgetBurnFast",
             {"feature": "source-reader", "service_level": "reading-succeeds"},
-            "reading-succeeds: the error budget burns 100.0 times too fast",
+            "reading-succeeds (success): the error budget burns 100.0 times too fast",
         ),
         ("FeatureSatisfactionLow", {"feature": "sad"}, "sad of app: average satisfaction 50%"),
         ("FeatureResponseTimeHigh", {"feature": "slow"}, "slow of app: average response time 2s"),
