@@ -126,6 +126,13 @@ def test_a_value_that_is_rejected_is_no_change_and_is_counted_once(
     assert rejected(metrics) == {reason: 1}
 
 
+def test_the_reason_of_a_rejection_is_about_the_value_as_the_caller_gave_it(metrics: testing.Recording) -> None:
+    metrics.advanced.record_satisfaction("engine", "overall", 0.5, scale="1-5")
+    metrics.advanced.record_satisfaction("engine", "overall", -0.5, scale="1-5")
+    metrics.advanced.record_learning_effectiveness("engine", "prediction", improvement_rate=-2.0)
+    assert rejected(metrics) == {"score_range": 1, "score_negative": 1, "improvement_rate_range": 1}
+
+
 def test_a_negative_duration_keeps_the_use_and_rejects_the_duration(metrics: testing.Recording) -> None:
     metrics.advanced.record_feature_usage("api", "search", duration_ms=-5)
 
