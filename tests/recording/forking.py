@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import random
 import select
 import signal
 import sys
@@ -48,8 +49,10 @@ def child() -> str:
     return "ok"
 
 
-def fork_one(leave: Callable[[int], None]) -> str:
+def fork_one(leave: Callable[[int], None], busy: threading.Event) -> str:
     receive, send = os.pipe()
+    busy.set()
+    time.sleep(random.random() * 0.01)  # a moment later the threads are anywhere
     pid = os.fork()
     if pid == 0:
         faulthandler.dump_traceback_later(PATIENCE / 2)  # a child that hangs says where
@@ -59,6 +62,7 @@ def fork_one(leave: Callable[[int], None]) -> str:
             outcome = repr(error)
         os.write(send, outcome.encode()[:500])
         leave(0)
+    busy.clear()  # the child has the processors for itself
     os.close(send)
     try:
         ready, _, _ = select.select([receive], [], [], PATIENCE)
@@ -83,22 +87,19 @@ def ended(pid: int) -> bool:
 
 
 def main() -> None:
-    sys.setswitchinterval(
-        0.0005
-    )  # who forks waits for nine other threads at each step; and threads are met in more places
     metrics = otel_metrics.get_advanced_metrics()
-    stop = threading.Event()
+    stop, busy = threading.Event(), threading.Event()
     recorded = Counter[int]()
 
     def work(number: int) -> None:
-        while not stop.is_set():
+        while busy.wait() and not stop.is_set():
             for i in range(100):
                 metrics.record_feature_usage("forking", f"action{(i + number) % 20}", float(i), True)
             recorded[number] += 100
             time.sleep(0)
 
     def scrape() -> None:
-        while not stop.is_set():
+        while busy.wait() and not stop.is_set():
             exposed()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -106,8 +107,9 @@ def main() -> None:
     for thread in threads:
         thread.start()
     ways: tuple[Callable[[int], None], ...] = (os._exit, sys.exit)
-    outcomes = Counter(fork_one(ways[i % 2]) for i in range(CHILDREN))
+    outcomes = Counter(fork_one(ways[i % 2], busy) for i in range(CHILDREN))
     stop.set()
+    busy.set()
     for thread in threads:
         thread.join()
     print(dict(outcomes))
