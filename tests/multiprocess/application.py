@@ -6,9 +6,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import otel_metrics
+from otel_metrics.multiprocess import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+asking._PATIENCE = float(os.environ.get("PATIENCE", asking._PATIENCE))  # type: ignore[misc]
 
 metrics = otel_metrics.get_advanced_metrics()
 _wsgi_metrics = otel_metrics.wsgi_app()
@@ -23,11 +26,19 @@ def _work() -> bytes:
     return str(os.getpid()).encode()
 
 
+def _patient() -> bytes:
+    asking._PATIENCE = 3600.0  # type: ignore[misc]
+    return b"an hour"
+
+
+_PAGES = {"/work": _work, "/patient": _patient, "/ready": lambda: b"ready"}
+
+
 def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/metrics":
         answer: Iterable[bytes] = _wsgi_metrics(environ, start_response)
         return answer
-    body = _work() if environ["PATH_INFO"] == "/work" else b"ready"
+    body = _PAGES[environ["PATH_INFO"]]()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 
@@ -40,7 +51,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
     elif scope["path"] == "/metrics":
         await _asgi_metrics(scope, receive, send)
     else:
-        body = _work() if scope["path"] == "/work" else b"ready"
+        body = _PAGES[scope["path"]]()
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,17 +119,19 @@ def test_two_that_ask_each_other_all_the_time_wait_for_nothing(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("patient")
-def test_sockets_of_the_application_that_time_out_make_no_difference(tmp_path: Path) -> None:
+def test_sockets_of_the_application_that_time_out_make_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
     socket.setdefaulttimeout(0.01)
     try:
         with several(tmp_path, 2) as (first, second):
-            took = []
             for n in range(1, 4):
-                time.sleep(0.05)
+                time.sleep(0.05)  # five times what the application gave them
                 second.recorded += 1
-                took.append(seconds(lambda n=n: first.calls() == n))  # type: ignore[misc]
-            assert first.calls() == 3
-            assert min(took) < 0.5  # or else it pauses after each
+                assert first.calls() == n
+            assert pauses == []
     finally:
         socket.setdefaulttimeout(None)
 
@@ -267,7 +270,8 @@ def test_what_a_stranger_puts_there_costs_the_bound_once_at_most(
 
 # ----------------------------------------------------------------------------------------------------------- servers
 @pytest.fixture(params=["gunicorn", "uvicorn"])
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("PATIENCE", "3600")  # however busy the machine is, every worker answers
     gunicorn = ("gunicorn", "tests.multiprocess.application:wsgi", *APPLICATION)
     made = Server(tmp_path, *(UVICORN if request.param == "uvicorn" else gunicorn))
     made.start()
@@ -277,20 +281,10 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 def test_a_scrape_shows_the_request_that_was_answered_before(server: Server) -> None:
     workers = set()
-    late = 0
     for n in range(1, 41):
         workers.add(int(fetch(f"{server.url}/work")))
-        counted = 0.0
-
-        def scrape() -> None:
-            nonlocal counted
-            counted = server.value("feature_usage_total")
-
-        took = seconds(scrape)
-        late += counted != n
-        assert counted == n or took > BOUND  # the machine is busy: a worker did not answer in time
+        assert server.value("feature_usage_total") == n
     assert len(workers) > 1
-    assert late < 10
 
 
 def test_a_stopped_worker_delays_one_scrape(tmp_path: Path) -> None:
@@ -301,8 +295,10 @@ def test_a_stopped_worker_delays_one_scrape(tmp_path: Path) -> None:
         wait_until(lambda: re.search(rb"\notel_metrics_processes\{.*\} 2", fetch(f"{server.url}/metrics")))
         stopped = int(fetch(f"{server.url}/work"))
         os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: seconds(scrape) < BOUND)
         assert scrape() in {0.0, 1.0}
+        fetch(f"{server.url}/patient")  # from here on it must not be waited for
+        for _ in range(5):
+            assert scrape() in {0.0, 1.0}
         os.kill(stopped, signal.SIGCONT)
         wait_until(lambda: scrape() == 1)
     finally:

@@ -569,10 +569,8 @@ def test_a_process_stopped_with_the_lock_delays_others_and_stops_nobody(tmp_path
         os.read(ready, 1)
         os.kill(child, signal.SIGSTOP)
         totals.counter(("calls", "order")).add(1)
-        started = time.monotonic()
-        assert not totals.flush()
+        assert not totals.flush()  # comes back, although the other one never lets go
         assert values(totals, "calls") == {}
-        assert time.monotonic() - started < 5
         assert totals.problems == {"busy": 1}
     finally:
         os.kill(child, signal.SIGKILL)

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,7 +43,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[PrometheusClient]:
-    made = PrometheusClient(server.url, timeout=5)
+    made = PrometheusClient(server.url, timeout=600)
     yield made
     made.close()
 
@@ -63,7 +64,7 @@ def test_a_query_is_posted_as_a_form(server: Server, client: PrometheusClient) -
     assert headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert form["query"] == ['up{a="ä"}']
     assert form["time"] == ["1234.568"]
-    assert 4000 < int(form["timeout"][0].removesuffix("ms")) <= 5000
+    assert 500_000 < int(form["timeout"][0].removesuffix("ms")) <= 600_000
 
 
 @pytest.mark.parametrize("seconds", [0.2504, 3600])
@@ -331,22 +332,19 @@ def test_an_answer_that_trickles(server: Server, hasty: PrometheusClient, begun:
             handler.wfile.write(drop)
 
     server.answers = [trickling]
-    before = time.monotonic()
-    with pytest.raises(QueryTimeoutError, match=r"no answer within 0\.2 s"):
+    with pytest.raises(QueryTimeoutError, match=r"no answer within 0\.2 s"):  # it would trickle for ever
         hasty.query("up", 1)
-    assert time.monotonic() - before < 5
 
 
-def test_several_queries_within_one_timeout_have_the_time_of_one(server: Server) -> None:
-    def slow(handler: Handler) -> None:
-        server.done.wait(0.3)
-        success()(handler)
-
-    server.answers = [slow]
-    with closing(PrometheusClient(server.url, timeout=0.8)) as client:
+def test_several_queries_within_one_timeout_have_the_time_of_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which every answer takes 500 of the 1200 seconds that there are."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 500.0 * len(server.requests)))
+    with closing(PrometheusClient(server.url, timeout=1200)) as client:
         with pytest.raises(QueryTimeoutError), client.within_one_timeout():
             _ = [client.query("up", 1) for _ in range(10)]
-        assert len(server.requests) < 4
+        assert len(server.requests) == 3
         assert client.query("up", 1) == ([], ()), "the next one has all of it again"
 
 
