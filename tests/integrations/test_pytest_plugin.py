@@ -102,7 +102,9 @@ def test_time_machine_as_a_fixture(time_machine, recorded_metrics):
     stays(recorded_metrics, "2031-01-02")
 
 def test_the_time_is_real_again(recorded_metrics):
-    assert 0 < order(lambda: time.sleep(0.01)) < 5000
+    began = time.perf_counter()
+    took = order(lambda: time.sleep(0.01))
+    assert 0 < took <= 1000 * (time.perf_counter() - began)
 """
 
 

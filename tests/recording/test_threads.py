@@ -243,7 +243,7 @@ def test_the_ticker_folds_without_being_asked(rig: Rig) -> None:
     assert seen.wait(120)
 
 
-def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
+def test_the_ticker_comes_before_midnight() -> None:
     rig = Rig(tick=None)
     folds: list[float] = []
 
@@ -256,8 +256,8 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    started, begin = time.monotonic(), 86_400 - 3.0
-    flusher = Flusher(rig.meter, clock=lambda: begin + time.monotonic() - started, tick=3600.0)
+    # A clock that is stopped a moment before midnight: no machine is so slow that it comes meanwhile.
+    flusher = Flusher(rig.meter, clock=lambda: 86_400 - 0.2, tick=3600.0)
     try:
         buffer = flusher.buffer((rig.column,), ((Kept(),),))
         wait_for(
@@ -265,7 +265,7 @@ def test_what_is_recorded_before_midnight_is_folded_before_midnight() -> None:
         )  # until the ticker has done its first round; the next one is at midnight
         buffer.append(1.0)
         wait_for(lambda: bool(folds))
-        assert folds[0] < 86_400
+        assert folds, "the ticker waits for an hour"
     finally:
         flusher.close()
         rig.close()
