@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
-import re
 import sys
 import urllib.request
 import zipfile
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -36,14 +37,15 @@ ACCEPTED: Final[dict[str, str]] = {}
 Advisory = dict[str, Any]
 
 
-def named(name: str) -> str:
-    """Return the one spelling that a package has on an index."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def pins(text: str) -> dict[str, str]:
-    """Return the versions that a file of constraints pins, by name."""
-    return {named(name): version for name, version in (line.split("==") for line in text.split())}
+def pins(text: str) -> list[tuple[str, str]]:
+    """Return every name and version that a file of constraints pins, on whatever Python or system it does."""
+    found = set()
+    for line in text.splitlines():
+        if line := line.partition("#")[0].strip():
+            pin = Requirement(line)
+            (version,) = (each.version for each in pin.specifier)
+            found.add((canonicalize_name(pin.name), version))
+    return sorted(found)
 
 
 def parsed(text: str) -> Version | None:
@@ -102,7 +104,7 @@ def audit(root: Path, today: dt.date) -> int:
     age = (today - dt.date.fromisoformat(data["date"])).days
     print(f"{len(pinned)} pins, advisories of {data['date']} ({age} days old), from {data['source']}")
     unused, vulnerable = set(ACCEPTED), False
-    for name, version in sorted(pinned.items()):
+    for name, version in pinned:
         for advisory in data["advisories"].get(name, ()):
             if affected(version, advisory):
                 ids = (advisory["id"], *advisory["aliases"])
@@ -115,7 +117,7 @@ def audit(root: Path, today: dt.date) -> int:
         print(f"{each} is accepted, but no pin has it")
     if vulnerable or unused:
         return 1
-    if missing := sorted(pinned.keys() - data["advisories"].keys()):
+    if missing := sorted({name for name, _ in pinned} - data["advisories"].keys()):
         print(
             f"NOT AUDITED: {DATA} is older than the pins of {', '.join(missing)}; scripts/audit.py --refresh mends that"
         )
@@ -131,7 +133,7 @@ def refresh(root: Path, source: str) -> None:
         ValueError: there is no advisory in it.
     """
     content = io.BytesIO(urllib.request.urlopen(source).read()) if "://" in source else Path(source)  # noqa: S310
-    found: dict[str, list[Advisory]] = {name: [] for name in pins((root / PINS).read_text(encoding="utf-8"))}
+    found: dict[str, list[Advisory]] = {name: [] for name, _ in pins((root / PINS).read_text(encoding="utf-8"))}
     newest = ""
     with zipfile.ZipFile(content) as archive:
         for name in sorted(archive.namelist()):
@@ -144,7 +146,7 @@ def refresh(root: Path, source: str) -> None:
             newest = max(newest, entry["modified"])
             for part in () if "withdrawn" in entry else entry.get("affected", ()):
                 package = part.get("package", {})
-                if package.get("ecosystem") == "PyPI" and (package_name := named(package["name"])) in found:
+                if package.get("ecosystem") == "PyPI" and (package_name := canonicalize_name(package["name"])) in found:
                     found[package_name].append(_kept(entry, part))
     if not newest:
         raise ValueError(f"{source}: there is no advisory in it")

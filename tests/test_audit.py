@@ -118,6 +118,19 @@ def test_ranges_mean_what_the_format_says(events: list[dict[str, str]], inside: 
     assert [version for version in (*inside, *outside) if audit.affected(version, advisory)] == inside
 
 
+def test_a_package_with_one_pin_for_old_pythons_and_one_for_new_ones_is_audited_with_both(project: Project) -> None:
+    project.pin(
+        "# two of one\nsome-package==1.9; python_version < '3.11'  # the last one\n\n"
+        "Some_Package[extra]==2.0 ; python_version >= '3.11'\n"
+    )
+    status, said = project.refresh(PLANTED)
+    assert status == 1
+    assert said == (
+        "2 pins, advisories of 2026-01-30 (30 days old), from database.zip\n"
+        "some-package 1.9: PYSEC-2026-1, CVE-2026-1000: fixed in 1.10.1: VULNERABLE\n"
+    )
+
+
 def test_without_a_fixed_version_that_is_said(project: Project) -> None:
     project.pin("some-package==1.2\n")
     part = {**PLANTED["affected"][0], "ranges": []}
