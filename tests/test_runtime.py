@@ -27,6 +27,7 @@ from otel_metrics import AdvancedMetrics, ConfigurationError, testing
 from otel_metrics.errors import InvalidArgumentError
 from otel_metrics.exporter import PrometheusReader
 from otel_metrics.recording.ticker import Ticker
+from tests.processes import DEADLINE
 from tests.recording.streams import only
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def scrape(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
         text: str = answer.read().decode()
         return text
 

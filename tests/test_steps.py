@@ -20,6 +20,7 @@ import pytest
 
 from tests.command import Running, environment
 from tests.importing import old
+from tests.processes import DEADLINE
 from tests.servers import ROOT, fetch, free_port, program, wait_until
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def test_step_2_the_mounted_endpoint_answers_without_a_redirect(installation: In
     port = free_port()
     with installation.running(["python", "-m", "uvicorn", "--app-dir", ".", "--port", str(port), "web:app"]) as site:
         site.wait_for("Uvicorn running")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
         connection.request("GET", "/internal/metrics")
         answer = connection.getresponse()
         assert (answer.status, b"otel_metrics_" in answer.read()) == (200, True)

@@ -9,6 +9,8 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
+from tests.processes import DEADLINE
+
 if TYPE_CHECKING:
     import ssl
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> bytes:
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=60, context=context) as response:
+    with urllib.request.urlopen(request, timeout=DEADLINE, context=context) as response:
         body: bytes = response.read()
         return body
 
@@ -31,7 +33,7 @@ def status(url: str, context: ssl.SSLContext | None = None, **headers: str) -> i
     return 200
 
 
-def exchange(handle: ServerHandle, request: bytes, timeout: float = 10) -> bytes:
+def exchange(handle: ServerHandle, request: bytes, timeout: float = DEADLINE) -> bytes:
     """Send bytes, return what comes back until the server closes the connection."""
     with socket.create_connection((handle.host, handle.port), timeout=timeout) as connection:
         connection.sendall(request)

@@ -22,6 +22,7 @@ from otel_metrics import testing
 from otel_metrics.exporter.asgi import asgi_app
 from otel_metrics.exporter.endpoint import BURST, Endpoint
 from tests.exporter.expositions import OPENMETRICS
+from tests.processes import DEADLINE
 from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
@@ -96,12 +97,12 @@ def running(folder: Path, *command: str, slow: bool = False) -> Iterator[str]:
         raise
     finally:
         process.terminate()
-        process.wait(120)
+        process.wait(DEADLINE)
 
 
 def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=DEADLINE) as response:
             return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -111,7 +112,7 @@ def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
 @contextlib.contextmanager
 def asked(url: str, path: str, method: str = "GET", accept: Sequence[str] = ()) -> Iterator[http.client.HTTPConnection]:
     """A connection over which a request has been sent."""
-    with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE)) as connection:
         connection.putrequest(method, path)
         for value in accept:
             connection.putheader("Accept", value)
@@ -218,7 +219,7 @@ def test_a_request_that_is_cancelled_while_its_scrape_is_made_gives_its_place_ba
             raise NotImplementedError
 
         request = asyncio.ensure_future(asked_once(asgi_app(endpoint)(scope, never, never)))
-        await asyncio.to_thread(started.wait, 30)
+        await asyncio.to_thread(started.wait, 120)
         request.cancel()
         await asyncio.wait([request])
         assert request.cancelled()

@@ -16,6 +16,7 @@ import uvicorn
 from otel_metrics.exporter import hash_password
 from tests.exporter.clients import basic
 from tests.exporter.expositions import OPENMETRICS, PROTOBUF
+from tests.processes import DEADLINE
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Answer(NamedTuple):
 
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     with contextlib.closing(connection):
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -128,7 +129,7 @@ def test_clients_that_do_not_read_do_not_keep_a_scraper_out(reader: PrometheusRe
     exposition.scrape = lambda _: iter([b"x" * 99_999 + b"\n"] * 150)
     with frontend(reader, max_scrapes=2) as port, contextlib.ExitStack() as stack:
         for _ in range(4):
-            stalled = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            stalled = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
             stack.callback(stalled.close)
             stalled.request("GET", "/metrics")
         answer = ask(port, "/metrics")

@@ -21,6 +21,7 @@ from otel_metrics.exporter import ServerLimits, hash_password, server
 from otel_metrics.exporter.auth import Users
 from otel_metrics.exporter.endpoint import Endpoint
 from tests.exporter.clients import basic, closed, get, status
+from tests.processes import DEADLINE
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
     from otel_metrics.exporter import PrometheusReader, ServerHandle
 
-QUICK = ServerLimits(connections=8, request_timeout=0.5, response_timeout=1.0)
+FEW = ServerLimits(connections=8)
 
 
 def reset(handle: ServerHandle) -> None:
     """Send a few bytes and break the connection off, without a farewell."""
-    with contextlib.suppress(OSError), socket.create_connection((handle.host, handle.port), timeout=10) as connection:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((handle.host, handle.port), timeout=DEADLINE) as connection,
+    ):
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -42,7 +46,7 @@ def reset(handle: ServerHandle) -> None:
 def test_clients_that_break_tls_off_take_nothing_with_them(reader: PrometheusReader, pki: Path) -> None:
     trusting = ssl.create_default_context(cafile=str(pki / "ca.pem"))
     files = {"certfile": str(pki / "server.pem"), "keyfile": str(pki / "server.key")}
-    with reader.serve(port=0, limits=QUICK, **files) as handle:  # type: ignore[arg-type]
+    with reader.serve(port=0, limits=FEW, **files) as handle:  # type: ignore[arg-type]
         for _ in range(300):
             reset(handle)
         assert b"calls_total 5" in get(handle.url, trusting)
@@ -79,12 +83,12 @@ def test_a_client_that_trickles_over_tls_has_one_deadline_for_everything(monkeyp
 def test_a_connection_that_no_thread_can_be_had_for_is_closed_and_the_next_one_served(
     reader: PrometheusReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with reader.serve(port=0, limits=QUICK) as handle:
+    with reader.serve(port=0, limits=FEW) as handle:
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", reject)
-            for _ in range(2 * QUICK.connections):
-                with socket.create_connection((handle.host, handle.port), timeout=10) as connection:
-                    assert closed(connection, wait=10)
+            for _ in range(2 * FEW.connections):
+                with socket.create_connection((handle.host, handle.port), timeout=DEADLINE) as connection:
+                    assert closed(connection, wait=DEADLINE)
         assert b"calls_total 5" in get(handle.url)
 
 
@@ -98,7 +102,7 @@ import base64, http.client, itertools, sys, threading
 def guess(thread):
     for attempt in itertools.count():
         password = base64.b64encode(f"prometheus:{thread}-{attempt}".encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), source_address=("127.0.0.2", 0))
         try:
             connection.request("GET", "/metrics", headers={"Authorization": f"Basic {password}"})
             connection.getresponse().read()
@@ -114,7 +118,7 @@ for thread in range(40):
 
 @contextlib.contextmanager
 def guessing(handle: ServerHandle, users: Users) -> Iterator[None]:
-    """Try passwords over 40 connections, from a process of its own."""
+    """Try passwords over 40 connections, from a process and an address of its own."""
     with subprocess.Popen([sys.executable, "-c", GUESS, str(handle.port)]) as process:
         try:
             wait_until(lambda: len(users._waiting) == 2, what="guesses that wait")
@@ -130,7 +134,10 @@ def users_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_guesses_do_not_keep_a_known_scraper_out(reader: PrometheusReader, users_file: Path) -> None:
+def test_guesses_do_not_keep_a_known_scraper_out(
+    reader: PrometheusReader, users_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_SILENCE", 3600.0)  # however long it takes on this machine to send a request
     right = basic("prometheus", "s3cret")
     with reader.serve(port=0, users_file=users_file) as handle:
         assert status(handle.url, Authorization=right) == 200
@@ -165,8 +172,8 @@ def test_a_guess_that_waits_gives_its_connection_to_a_scraper(reader: Prometheus
     limits = ServerLimits(connections=2)
     with (
         reader.serve(port=0, users_file=users_file, limits=limits) as handle,
-        socket.create_connection((handle.host, handle.port), timeout=10) as first,
-        socket.create_connection((handle.host, handle.port), timeout=10) as second,
+        socket.create_connection((handle.host, handle.port), timeout=DEADLINE) as first,
+        socket.create_connection((handle.host, handle.port), timeout=DEADLINE) as second,
     ):
         users: Any = handle._endpoint._users
         with users._turn("192.0.2.1"):  # as if another guess were being tried
@@ -174,8 +181,8 @@ def test_a_guess_that_waits_gives_its_connection_to_a_scraper(reader: Prometheus
                 header = f"Authorization: {basic('prometheus', 'guess')}"
                 guess.sendall(f"GET /metrics HTTP/1.1\r\n{header}\r\n\r\n".encode())
             wait_until(lambda: len(users._waiting) == 2, what="guesses that wait")
-            with socket.create_connection((handle.host, handle.port), timeout=10):
-                assert closed(first, wait=10)
+            with socket.create_connection((handle.host, handle.port), timeout=DEADLINE):
+                assert closed(first, wait=DEADLINE)
         right = basic("prometheus", "s3cret")
         wait_until(lambda: status(handle.url, Authorization=right) == 200, what="a place for the scraper")
 

@@ -21,6 +21,7 @@ import uvicorn
 
 from otel_metrics import testing
 from otel_metrics.integrations.web import expose, track_requests
+from tests.processes import DEADLINE
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def by_wsgiref(app: Any) -> Iterator[int]:
 
 
 def ask(port: int, method: str, path: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     try:
         connection.request(method, path)
         response = connection.getresponse()

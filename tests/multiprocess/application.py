@@ -9,7 +9,7 @@ import otel_metrics
 from otel_metrics.multiprocess import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 asking._PATIENCE = float(os.environ.get("PATIENCE", asking._PATIENCE))  # type: ignore[misc]
 
@@ -31,7 +31,7 @@ def _patient() -> bytes:
     return b"an hour"
 
 
-_PAGES = {"/work": _work, "/patient": _patient, "/ready": lambda: b"ready"}
+_PAGES: dict[str, Callable[[], bytes]] = {"/work": _work, "/patient": _patient, "/ready": lambda: b"ready"}
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

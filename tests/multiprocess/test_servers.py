@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.processes import HOST, ROOT, Process, fetch, wait_until
+from tests.processes import DEADLINE, HOST, ROOT, Process, fetch, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ class Load:
             time.sleep(self.pause)
 
     def _request(self) -> int:
-        connection = HTTPConnection(HOST, self._server.port, timeout=30)
+        connection = HTTPConnection(HOST, self._server.port, timeout=DEADLINE)
         try:
             connection.request("GET", "/work", headers={"Connection": "close"})
             response = connection.getresponse()
