@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_CONTROLS: Final = re.compile(r"\s*[\x00-\x1f\x7f]+\s*")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]+\s*")
 
 
 class MetricsError(Exception):

@@ -47,6 +47,13 @@ def test_a_message_is_one_line_whatever_the_value_looks_like() -> None:
     assert "feature=0    3.0 [31m dtype: float64 is not" in str(error)
 
 
+def test_a_message_about_a_very_long_value_is_made_at_once() -> None:
+    error = otel_metrics.InvalidArgumentError(
+        "record_error", "feature", ["a" + " " * 400_000 + "b"], "type", "a string"
+    )
+    assert len(str(error)) < 200
+
+
 @pytest.mark.parametrize("how", [pickled, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_copy_is_the_same(error: MetricsError, how: Callable[[MetricsError], MetricsError]) -> None:
