@@ -202,27 +202,18 @@ def _child_of(pool: ModuleType) -> None:
 
 
 def _finalize(pool: ModuleType) -> None:
-    pool.Finalize(None, _end_of_child, exitpriority=_LAST)
+    waits = pool.__name__ == _POOLS[0]  # billiard ends its children without waiting for their threads
+    pool.Finalize(None, _end_of_child if waits else _push_all, exitpriority=_LAST)
 
 
 def _end_of_child() -> None:
-    """Push; once more after threads that are at work: multiprocessing waits for them after its finalizers, and calls nothing then."""
-    _push_all()
+    """Push once the threads of a child have ended: multiprocessing waits for them after its finalizers, and calls nothing then."""
     made = sys.modules.get("multiprocessing.process")
-    if made is not None and made.parent_process() and _threads():
-        threading.Thread(target=_push_after_threads, name="otel_metrics end").start()
-
-
-def _push_after_threads() -> None:
-    while threads := _threads():
-        threads[0].join()
-    _push_all()
-
-
-def _threads() -> list[threading.Thread]:
-    """Return the other threads that an interpreter waits for at its end."""
-    not_these = threading.main_thread(), threading.current_thread()
-    return [thread for thread in threading.enumerate() if not thread.daemon and thread not in not_these]
+    try:
+        if made is not None and made.parent_process() and threading.current_thread() is threading.main_thread():
+            threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # what it calls next; a second call does nothing
+    finally:
+        _push_all()
 
 
 class _Terminate:

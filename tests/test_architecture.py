@@ -102,7 +102,8 @@ def private_uses(package: Path) -> list[str]:
                 module = (node.module or "").replace("opentelemetry._logs", "opentelemetry.logs")
                 used = [f"{module}.{alias.name}" for alias in node.names]
             elif isinstance(node, ast.Attribute) and node.attr in foreign:
-                used = [node.attr]
+                owner = node.value.id if isinstance(node.value, ast.Name) else ""
+                used = [] if owner in sys.stdlib_module_names else [node.attr]
             elif isinstance(node, ast.Constant) and node.value in foreign:
                 used = [str(node.value)]
             found += [f"{path}: {name}" for name in used if any(map(is_private, name.split(".")))]

@@ -127,6 +127,34 @@ def test_what_threads_of_a_child_record_after_its_main_function(
     assert arrived(receiver) == 2
 
 
+def test_what_executors_of_replaced_workers_record_last(receiver: Receiver, application: Path) -> None:
+    """A pool makes replacements from a daemon thread, so their threads are daemons; executors' threads are waited for all the same."""
+    (application / "replaced.py").write_text(
+        "import multiprocessing, threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from application import work\n"
+        "def late(ending):\n"
+        "    ending.wait()\n"
+        "    work()\n"
+        "def task(_):\n"
+        "    ending = threading.Event()\n"
+        "    ThreadPoolExecutor(1).submit(late, ending)\n"
+        "    threading._register_atexit(ending.set)  # when the child begins to wait for its threads\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('fork').Pool(1, maxtasksperchild=1) as pool:\n"
+        "        pool.map(task, range(3), chunksize=1)\n"
+        "        pool.close()\n"
+        "        pool.join()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "replaced.py"],
+        cwd=application,
+        env=pushing(receiver.url),
+        check=True,
+    )
+    assert arrived(receiver) == 3
+
+
 def test_a_child_of_a_pool_ends_although_the_signal_ends_no_wait(receiver: Receiver, application: Path) -> None:
     """Told in another thread, as a moment before the wait, the main thread's wait for a lock in C goes on."""
     (application / "deaf.py").write_text(
