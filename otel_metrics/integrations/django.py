@@ -10,13 +10,13 @@ the URLconf writes it, ``GET orders/<int:number>``. The duration is that up to t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 
 from otel_metrics.facade.advanced import AdvancedMetrics
-from otel_metrics.integrations.web import TrackedRequest
+from otel_metrics.integrations.web import Template, TrackedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +62,16 @@ class TrackRequests:
 
     def _begun(self, request: HttpRequest) -> TrackedRequest:
         tracked = TrackedRequest(
-            self._metrics, self._feature, request.method or "", lambda: _route(request), self._record_exception
+            self._metrics, self._feature, request.method or "", lambda: _template(request), self._record_exception
         )
         request.otel_metrics = tracked
         return tracked
 
 
 def _route(request: HttpRequest) -> str | None:
-    return getattr(getattr(request, "resolver_match", None), "route", None)  # whatever a middleware made of it
+    match = request.resolver_match
+    return None if match is None else match.route
+
+
+_template: Final = Template(_route)
+"""Safe from what a middleware made of the match."""

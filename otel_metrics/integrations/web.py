@@ -124,6 +124,10 @@ class _Exposed:
         self._metrics = metrics
         self._path = path
 
+    def around(self, app: Any) -> Self:
+        """Return the same endpoint before another application."""
+        return type(self)(app, self._metrics, self._path)
+
 
 class _ExposedASGI(_Exposed):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,13 +144,31 @@ class _ExposedWSGI(_Exposed):
 
 def _inside(app: Any, tracked: type[_Tracked], *arguments: Any) -> Any:
     """Return ``app``, tracked; behind the endpoint, if it has one: a scrape is no request of the application."""
-    if not isinstance(app, _Exposed):
-        return tracked(app, *arguments)
-    app.app = _inside(app.app, tracked, *arguments)
-    return app
+    if isinstance(app, _Exposed):
+        return app.around(_inside(app.app, tracked, *arguments))
+    return tracked(app, *arguments)
 
 
 # --------------------------------------------------------------------------------------------------------- requests
+
+
+class Template:
+    """What tells the template of a request's route; that it cannot is told once."""
+
+    def __init__(self, route: Callable[[Any], str | None]) -> None:
+        self._route = route
+        self._said = False
+
+    def __call__(self, about: Any) -> str | None:
+        """Return the template, None where there is none, or where the function raises."""
+        try:
+            return self._route(about)
+        except Exception as error:  # foreign code, and the request has been answered
+            if not self._said:
+                self._said = True
+                message = "track_requests: route failed, so actions have no template; further failures are not logged"
+                say(logging.WARNING, message, error=error)
+            return None
 
 
 class TrackedRequest:
@@ -156,7 +178,7 @@ class TrackedRequest:
         metrics: to record with.
         feature: what it is a use of.
         method: any text, as clients send it.
-        route: returns the template of its route, once it has been answered; must not raise.
+        route: returns the template of its route, once it has been answered; must not raise, see :class:`Template`.
         record_exception: record what went wrong as an error, too.
     """
 
@@ -190,8 +212,8 @@ class TrackedRequest:
             return
         self._ended = True
         use = self._use
-        if error is None and self.status >= 500:  # another response is what somebody made of the error on purpose
-            error = self.error
+        if self.status >= 500 and (error is None or isinstance(error, GeneratorExit)):
+            error = self.error  # another response is what somebody made of the error on purpose
         if template := self._route():
             use.action = f"{use.action} {template}"
         if self.status >= 500:
@@ -207,25 +229,14 @@ class _Tracked:
     def __init__(self, app: Any, feature: str, route: Route, record_exception: bool = False) -> None:
         self.app = app
         self._feature = feature
-        self._route = route
+        self._template = Template(route)
         self._record_exception = record_exception
         self._metrics = AdvancedMetrics()
-        self._said = False
 
     def _request(self, about: MutableMapping[str, Any], method: str) -> TrackedRequest:
         return TrackedRequest(
             self._metrics, self._feature, method, lambda: self._template(about), self._record_exception
         )
-
-    def _template(self, about: MutableMapping[str, Any]) -> str | None:
-        try:
-            return self._route(about)
-        except Exception as error:  # foreign code, and the request has been answered
-            if not self._said:
-                self._said = True
-                message = "track_requests: route failed, so actions have no template; further failures are not logged"
-                say(logging.WARNING, message, error=error)
-            return None
 
 
 class _TrackedASGI(_Tracked):
@@ -332,17 +343,29 @@ def _starlette_route(scope: MutableMapping[str, Any]) -> str | None:
         values.setdefault("path", path.removeprefix(root).strip("/"))
     slashes = own.count("/") + sum(str(values.get(name, "")).count("/") for name in names)
     before: str = path.removeprefix(scope[_PREFIX]).rsplit("/", slashes)[0]
+    places: list[tuple[int, int, str]] = []
     for name in values.keys() - names.keys():
-        parts, value = before.split("/"), values[name]
-        if parts.count(str(value)) == 1:
-            before = "/".join(f"{{{name}}}" if part == str(value) else part for part in parts)
-        elif (
-            isinstance(value, str) and before.count(value) == 1
-        ):  # in a part, as of /v{version}; a number may be spelled otherwise
-            before = before.replace(value, f"{{{name}}}")
-        else:
-            return own  # it cannot be told where the value stands
+        place = _place(before, values[name])
+        if place is None:
+            return own
+        places.append((*place, f"{{{name}}}"))
+    for start, end, name in sorted(places, reverse=True):
+        before = before[:start] + name + before[end:]
     return before + own
+
+
+def _place(path: str, value: object) -> tuple[int, int] | None:
+    """Return where in a path the value of a parameter stands; None if it cannot be told."""
+    text, parts = str(value), path.split("/")
+    if parts.count(text) == 1:
+        start = len("/".join(parts[: parts.index(text)])) + 1
+    elif (
+        isinstance(value, str) and path.count(text) == 1
+    ):  # in a part, as of /v{version}; a number may be spelled otherwise
+        start = path.index(text)
+    else:
+        return None
+    return start, start + len(text)
 
 
 def _starlette_taken(scope: MutableMapping[str, Any]) -> object:

@@ -286,6 +286,55 @@ def test_parameters_within_a_part_of_a_prefix_keep_routes_apart() -> None:
         metrics.assert_value("feature_usage_total", 2, action="GET /v{version}/users/of-{tenant}/{name}")
 
 
+def test_values_of_parameters_that_look_like_names_of_others_stay_out_of_actions() -> None:
+    from fastapi import APIRouter, FastAPI
+
+    app = FastAPI()
+    router = APIRouter(prefix="/v{version}/r{region}")
+    router.add_api_route("/orders", lambda version, region: [version, region])
+    app.include_router(router)
+    track_requests(app, "shop")
+    with testing.recording() as metrics, by_uvicorn(app) as port:
+        for path in ("/v1/ron/orders", "/ver/region/orders"):
+            assert ask(port, "GET", path)[0] == 200
+        metrics.assert_value("feature_usage_total", 2, action="GET /v{version}/r{region}/orders")
+
+
+def test_an_error_page_for_a_client_that_has_gone_is_a_failure() -> None:
+    """Clients that time out, and the 503 that follows, are what an outage looks like."""
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def main(served: Any) -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(_: Any) -> None:
+            pass
+
+        await served({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+
+    with testing.recording() as metrics:
+        asyncio.run(main(track_requests(app, "shop")))
+        metrics.assert_value("feature_usage_total", 1, outcome="failure", error_type="503")
+
+
+def test_an_application_that_was_exposed_before_it_is_tracked_stays_as_it_was() -> None:
+    def app(_: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return []
+
+    with testing.recording() as metrics:
+        exposed = expose(app)
+        tracked = track_requests(exposed, "shop")
+        for each in (exposed, tracked):
+            list(each({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None))
+        metrics.assert_value("feature_usage_total", 1)
+
+
 def test_any_asgi_application_is_tracked_and_exposed() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
