@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import random
 import re
 import shutil
 import signal
@@ -72,11 +74,15 @@ def wait_until(condition: Callable[[], T], timeout: float = DEADLINE, *, what: s
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on at the moment.
+
+    Not one of those that systems give to outgoing connections: it may be given to one before a server has it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)  # hypothesis begins the common one anew
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def fetch(url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
