@@ -176,7 +176,7 @@ _DISTRIBUTIONS: Final = (
     Sums(LEARNING_ACCURACY, HOUR),
 )
 DISTRIBUTIONS: Final = {each.metric: each for each in _DISTRIBUTIONS}
-"""Histograms of which panels show percentiles. One weighs as much as twenty numbers, so there is one an hour."""
+"""Histograms of which panels show percentiles, by all their labels: each weighs as much as twenty numbers, so there is one an hour."""
 
 _DURATIONS: Final = Sums(PERFORMANCE_DURATION, without=(*_NO_CONTEXT, METRIC_NAME.name))
 SPREADS: Final = {**DISTRIBUTIONS, PERFORMANCE_DURATION: _DURATIONS}

@@ -26,6 +26,8 @@ from otel_metrics.promql import (
     DIALECTS,
     INSTANCE,
     PROMETHEUS,
+    PROMETHEUS_3_5,
+    THANOS,
     Series,
     aggregate,
     call,
@@ -321,7 +323,9 @@ def _rules(at: Deployment) -> Iterator[str]:
             yield f"service levels of {at.root}: {error}"
     yield from _several("not loaded", [name for name in expected if name not in at.rules])
     other = [name for name, expr in expected.items() if name in at.rules and _bare(at.rules[name]["query"]) != expr]
-    yield from _several(f"not what `otel-metrics render --dialect {variant.name}` writes", other)
+    # Their expressions are the same, and the server does not tell what it is.
+    thanos = f" (on Thanos, `--dialect {THANOS.name}`)" if variant.name == PROMETHEUS_3_5.name else ""
+    yield from _several(f"not what `otel-metrics render --dialect {variant.name}` writes{thanos}", other)
     for name, rule in at.rules.items():
         if not rule["ours"]:
             continue

@@ -99,7 +99,7 @@ class Timed:
                     pass
 
         # What an object does when it is called is in its class; a class itself is only made an object of.
-        called = function if isinstance(function, type) else function.__call__  # type: ignore[operator]
+        called = function if isinstance(function, type) else type(function).__call__
         if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(called):
             chosen: Any = timed_async_generator
         elif inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(called):

@@ -128,7 +128,7 @@ def metric_statistics(answer: Answer, feature: str, metric_name: str) -> r.Metri
             else:
                 others += summary.statistics().count
     if others:
-        other = f"{others} values of another kind (performance, learning, optimization) or unit have this name and are not counted"
+        other = f"not counted: {others} under this name, of another kind (performance, learning, optimization) or unit"
         answer = replace(answer, warnings=(*answer.warnings, other))
     return {
         "feature": feature,

@@ -103,9 +103,9 @@ class ArgumentSpec:
             number = as_number(value)
             if number is None:
                 return "type", 0.0
-            negative, zero = number < 0.0, 0.0
+            negative = number < 0.0
             if self.convert is not None:
-                number, zero = self.convert([number, 0.0])
+                number = self.convert([number])[0]
         except OverflowError:
             return "infinite", 0.0
         if isnan(number):
@@ -114,6 +114,7 @@ class ArgumentSpec:
             return "infinite", 0.0
         if number < self.low:
             # As the caller sees it: 0.5 on a scale from 1 to 5 is not negative, and a rate of -2 is too low where -1 is allowed.
+            zero = self.convert([0.0])[0] if self.convert is not None else 0.0
             return "negative" if negative and zero <= self.low else "range", 0.0
         return ("range", 0.0) if number > self.high else (None, number)
 

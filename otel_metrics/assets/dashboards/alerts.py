@@ -139,7 +139,7 @@ def alert_table(scope: Labels, names: str = "", *, width: int = 10, height: int 
 
     That nothing does is a row, which the heartbeat makes.
     """
-    calm = {"firing heartbeat": {"text": "fine", "color": GREEN, "index": 2}}
+    calm = {f"firing {HEARTBEAT_SEVERITY}": {"text": "fine", "color": GREEN, "index": 2}}
     waiting = {"pattern": "pending .+", "result": {"text": "pending", "color": GREY, "index": 3}}
     state: Json = {
         "mappings": [
