@@ -6,6 +6,7 @@ import math
 import os
 import random
 import statistics
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -16,7 +17,7 @@ import yaml
 from otel_metrics.runtime import Runtime
 from otel_metrics.settings import Settings
 from tests import dialects
-from tests.processes import DEADLINE
+from tests.processes import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,8 @@ class Plant:
     """Ten runtimes, each an instance with an endpoint of its own, that record known values in waves."""
 
     def __init__(self) -> None:
+        # Today's row is asked for, and has nothing of a day before.
+        wait_until(lambda: (time.time() + 300) % 86_400 >= 300, what="the next day")
         self.rng = random.Random(7)
         self.durations: list[float] = []
         self.uses = self.errors = 0
