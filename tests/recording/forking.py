@@ -1,4 +1,4 @@
-"""Run as a program by test_fork.py: four threads record while the main thread forks; prints what became of the children."""
+"""Run as a program by test_fork.py: eight threads record and one scrapes while the main thread forks; prints what became of the children."""
 
 from __future__ import annotations
 
@@ -49,9 +49,12 @@ def child() -> str:
     return "ok"
 
 
-def fork_one(leave: Callable[[int], None], busy: threading.Event) -> str:
+def fork_one(leave: Callable[[int], None], busy: threading.Event, recorded: list[int]) -> str:
     receive, send = os.pipe()
+    before = sum(recorded)
     busy.set()
+    while sum(recorded) == before:
+        time.sleep(0.001)
     time.sleep(random.random() * 0.01)  # a moment later the threads are anywhere
     pid = os.fork()
     if pid == 0:
@@ -89,7 +92,7 @@ def ended(pid: int) -> bool:
 def main() -> None:
     metrics = otel_metrics.get_advanced_metrics()
     stop, busy = threading.Event(), threading.Event()
-    recorded = Counter[int]()
+    recorded = [0] * 8
 
     def work(number: int) -> None:
         while busy.wait() and not stop.is_set():
@@ -102,18 +105,18 @@ def main() -> None:
         while busy.wait() and not stop.is_set():
             exposed()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(recorded))]
     threads.append(threading.Thread(target=scrape))
     for thread in threads:
         thread.start()
     ways: tuple[Callable[[int], None], ...] = (os._exit, sys.exit)
-    outcomes = Counter(fork_one(ways[i % 2], busy) for i in range(CHILDREN))
+    outcomes = Counter(fork_one(ways[i % 2], busy, recorded) for i in range(CHILDREN))
     stop.set()
     busy.set()
     for thread in threads:
         thread.join()
     print(dict(outcomes))
-    print("parent", exposed() == 2 * recorded.total())
+    print("parent", exposed() == 2 * sum(recorded))
 
 
 main()
