@@ -102,7 +102,7 @@ import base64, http.client, itertools, sys, threading
 def guess(thread):
     for attempt in itertools.count():
         password = base64.b64encode(f"prometheus:{thread}-{attempt}".encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), source_address=("127.0.0.2", 0))
+        connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), source_address=(sys.argv[2], 0))
         try:
             connection.request("GET", "/metrics", headers={"Authorization": f"Basic {password}"})
             connection.getresponse().read()
@@ -117,9 +117,9 @@ for thread in range(40):
 
 
 @contextlib.contextmanager
-def guessing(handle: ServerHandle, users: Users) -> Iterator[None]:
-    """Try passwords over 40 connections, from a process and an address of its own."""
-    with subprocess.Popen([sys.executable, "-c", GUESS, str(handle.port)]) as process:
+def guessing(handle: ServerHandle, users: Users, address: str) -> Iterator[None]:
+    """Try passwords over 40 connections, from a process of its own."""
+    with subprocess.Popen([sys.executable, "-c", GUESS, str(handle.port), address]) as process:
         try:
             wait_until(lambda: len(users._waiting) == 2, what="guesses that wait")
             yield
@@ -134,15 +134,25 @@ def users_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("address", "connections"),
+    [
+        pytest.param(
+            "127.0.0.2", 32, id="own", marks=pytest.mark.skipif(sys.platform != "linux", reason="no such address")
+        ),
+        # There a guess may take the place of a request that is not read yet, so there is a place for everybody.
+        pytest.param("127.0.0.1", 1000, id="same"),
+    ],
+)
 def test_guesses_do_not_keep_a_known_scraper_out(
-    reader: PrometheusReader, users_file: Path, monkeypatch: pytest.MonkeyPatch
+    reader: PrometheusReader, users_file: Path, monkeypatch: pytest.MonkeyPatch, address: str, connections: int
 ) -> None:
     monkeypatch.setattr(server, "_SILENCE", 3600.0)  # however long it takes on this machine to send a request
     right = basic("prometheus", "s3cret")
-    with reader.serve(port=0, users_file=users_file) as handle:
+    with reader.serve(port=0, users_file=users_file, limits=ServerLimits(connections=connections)) as handle:
         assert status(handle.url, Authorization=right) == 200
         users: Any = handle._endpoint._users
-        with guessing(handle, users):
+        with guessing(handle, users, address):
             assert [status(handle.url, Authorization=right) for _ in range(20)] == [200] * 20
 
 
