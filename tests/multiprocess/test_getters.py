@@ -335,6 +335,7 @@ def test_a_hole_in_the_file_is_one_problem(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython 3.10 runs signal handlers between any two instructions")
 # Of what of the standard library was interrupted.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.timeout(method="thread")
 def test_sharing_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     clock = Clock()
     shared = SharedTotals(tmp_path, "shop")

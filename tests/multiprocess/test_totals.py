@@ -581,6 +581,7 @@ def test_a_process_stopped_with_the_lock_delays_others_and_stops_nobody(tmp_path
 
 # Of what of the standard library was interrupted.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.timeout(method="thread")
 def test_a_flush_that_is_interrupted_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     totals, other = SharedTotals(tmp_path, "shop"), SharedTotals(tmp_path, "shop")
     counters = [totals.counter(("calls", str(i))) for i in range(100)]

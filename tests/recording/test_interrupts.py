@@ -29,6 +29,7 @@ def _no_collector() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.timeout(method="thread")
 def test_a_time_limit_that_ends_record_calls_loses_and_doubles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The window between a call's begin and its append is the caller's own: so many calls may or may not have been made."""
     monkeypatch.setattr("otel_metrics.recording.flusher._LONGEST", 240.0)  # a lock that was left taken is waited for
@@ -72,6 +73,7 @@ def test_a_time_limit_that_ends_record_calls_loses_and_doubles_nothing(monkeypat
     assert made - limits <= uses + scores <= made
 
 
+@pytest.mark.timeout(method="thread")
 def test_a_time_limit_that_ends_a_hand_over_to_other_processes_loses_and_doubles_nothing(
     tmp_path: Path,
 ) -> None:
