@@ -149,7 +149,7 @@ def test_times_are_kept_apart_and_a_day_is_whole(tmp_path: Path) -> None:
         assert (day["count"], day["partial"]) == (1, False)
 
 
-def test_a_killed_process_takes_a_second_with_it_at_most(tmp_path: Path) -> None:
+def test_what_a_killed_process_had_shared_is_kept(tmp_path: Path) -> None:
     code = """
 import time, otel_metrics
 from otel_metrics import runtime
