@@ -16,6 +16,7 @@ from otel_metrics.assets.dashboards import texts
 from otel_metrics.promql import VICTORIAMETRICS
 from tests import dialects
 from tests.assets.asking import answer, misread_tables, without_finite_numbers
+from tests.assets.history import MINUTE
 from tests.assets.replayed import LEVELS, NOW, replayed
 from tests.engines import VMAlert
 from tests.processes import ROOT, program
@@ -129,6 +130,28 @@ EMPTY = {
     }
 }
 
+# Of the scenario, of the features that are slow and unused, and of the notifications that fail.
+FIRING = {
+    "AlertmanagerNotificationsFailing",
+    "FeatureCompletionsDropped",
+    "FeatureErrorBudgetBurnFast",
+    "FeatureErrorBudgetBurnSlow",
+    "FeatureErrorsHigh",
+    "FeatureFailuresHigh",
+    "FeatureLearningSamplesFew",
+    "FeatureOptimizationWorse",
+    "FeatureRecoveryFailing",
+    "FeatureResponseTimeHigh",
+    "FeatureSatisfactionLow",
+    "FeatureSilent",
+    "FeatureWarningsHigh",
+    "ResourceExhausted",
+    "ResourceFillingUp",
+    "TelemetryArgumentsRejected",
+    "TelemetryHeartbeat",
+    "TelemetryLabelOverflow",
+}
+
 
 @pytest.fixture(scope="module")
 def past(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> VictoriaMetrics:
@@ -146,9 +169,16 @@ def test_a_table_has_one_row_for_every_key_and_a_heading_for_every_column(past: 
     assert misread_tables(past, DASHBOARDS[name], NOW) == []
 
 
-def test_every_rule_gives_finite_numbers(past: VictoriaMetrics) -> None:
-    for rule in RULES:
-        found = answer(past, "query", query=rule["expr"], time=NOW)
+def test_alerts_fire_where_something_is_wrong(past: VictoriaMetrics) -> None:
+    found = past.query('last_over_time(ALERTS{alertstate="firing"}[1h])', NOW)
+    assert {each["metric"]["alertname"] for each in found} == FIRING
+
+
+def test_every_alert_gives_finite_numbers(past: VictoriaMetrics) -> None:
+    for rule in (rule for rule in RULES if "alert" in rule):
+        # Then every hour of the days before has been recorded, too.
+        found = answer(past, "query", query=rule["expr"], time=NOW - 5 * MINUTE)
+        assert bool(found) == (rule["alert"] in FIRING), rule["alert"]
         assert all(math.isfinite(float(result["value"][1])) for result in found), rule["expr"]
 
 
