@@ -40,8 +40,8 @@ A misspelt variable, such as `OTM_PROMETEUS_URL`, a misspelt table, such as `[to
 such as `msecs`, are told by a warning in the log.
 
 The specification's `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` name the service. `OTEL_METRICS_EXEMPLAR_FILTER` chooses the
-exemplars (`always_on`, `always_off`, `trace_based`); without it, interaction ids and sampled spans become exemplars. With `OTEL_SDK_DISABLED=true`
-OpenTelemetry's instruments take no values; a warning says so.
+exemplars (`always_on`, `always_off`, `trace_based`); without it, interaction ids and sampled spans become exemplars. Where processes share a
+directory, `always_off` alone changes that. With `OTEL_SDK_DISABLED=true` OpenTelemetry's instruments take no values; a warning says so.
 """
 _TABLE: Final = "| setting | allowed | default | variable | meaning |\n|---|---|---|---|---|"
 
