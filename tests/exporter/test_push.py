@@ -219,6 +219,8 @@ def test_the_read_api_answers_from_what_was_pushed(servers: Servers) -> None:
 
 SHUTDOWN = """
 import otel_metrics
+from opentelemetry.sdk.metrics import MeterProvider
+MeterProvider.shutdown.__defaults__ = (3_600_000,)  # if the SDK waits for a push, that is seen
 otel_metrics.configure(otlp="cumulative")
 otel_metrics.get_advanced_metrics().record_error("engine", "Broken", "error")
 otel_metrics.shutdown()
@@ -235,7 +237,7 @@ def test_shutdown_does_not_wait_for_a_dead_receiver(answers: bool) -> None:
         environment = {
             **os.environ,
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"http://127.0.0.1:{port}/v1/metrics",
-            # Whoever waits for an answer waits for an hour; how long shutdown() waits is shown in tests/test_ends.py.
+            # Whoever waits for an answer waits for an hour; how long shutdown() waits itself is shown in tests/test_ends.py.
             "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "3600",
             "OTEL_METRIC_EXPORT_TIMEOUT": "3600000",
         }
