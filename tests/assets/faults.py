@@ -53,21 +53,21 @@ def _columns(panel: Json) -> list[str]:
     return [heading for options in organized for heading in options["renameByName"].values()]
 
 
-def _properties(panel: Json, column: str = "") -> Json:
+def properties(panel: Json, column: str = "") -> Json:
     """What is set for a panel's fields, or for a column of its table."""
     found = dict(panel["fieldConfig"]["defaults"])
-    for matcher, properties in _overrides(panel):
+    for matcher, own in _overrides(panel):
         if column and _matches(matcher, column):
-            found.update(properties)
+            found.update(own)
     return found
 
 
 def _fields(panel: Json) -> Iterator[tuple[str, Json]]:
     """(where, properties) of what a panel shows as numbers: the panel itself, or each column of a table."""
     if panel["type"] == "table":
-        yield from ((f"{panel['title']} / {column}", _properties(panel, column)) for column in _columns(panel))
+        yield from ((f"{panel['title']} / {column}", properties(panel, column)) for column in _columns(panel))
     else:
-        yield panel["title"], _properties(panel)
+        yield panel["title"], properties(panel)
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers
@@ -104,7 +104,7 @@ def states_without_colour(panel: Json) -> list[str]:
     complaints = []
     for label in re.findall(r"\{\{\s*(\w+)\s*\}\}", legends):
         for state in STATES.get(label, ()):
-            colour = _properties(panel, state).get("color", {})
+            colour = properties(panel, state).get("color", {})
             if colour.get("mode") != "fixed":
                 complaints.append(f"{panel['title']}: {state} has no colour of its own")
             elif (state in BAD) != _is_red(colour["fixedColor"]):
@@ -151,7 +151,7 @@ def filled_cells(panel: Json) -> list[str]:
     """Columns whose empty cells say what the whole table says when it is empty."""
     if panel["type"] != "table":
         return []
-    fields = ((f"{panel['title']} / {column}", _properties(panel, column)) for column in _columns(panel))
+    fields = ((f"{panel['title']} / {column}", properties(panel, column)) for column in _columns(panel))
     return [f"{where}: {text}" for where, field in fields if (text := field.get("noValue", "")) not in NOTHING]
 
 

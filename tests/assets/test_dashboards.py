@@ -249,8 +249,7 @@ def test_graphs_tell_when_trouble_began(dashboard: Json) -> None:
 
 def test_states_of_alerts_have_the_colours_of_their_severity() -> None:
     [listed] = [panel for panel in panels(DASHBOARDS["overview"]) if panel["title"] == "Alerts, firing and pending"]
-    [state] = [o["properties"] for o in listed["fieldConfig"]["overrides"] if o["matcher"]["options"] == "State"]
-    firing, calm, waiting = next(one["value"] for one in state if one["id"] == "mappings")
+    firing, calm, waiting = faults.properties(listed, "State")["mappings"]
     colours = {value: (shown["text"], shown["color"]) for value, shown in firing["options"].items()}
     assert colours == {"firing critical": ("critical", "#C4162A"), "firing warning": ("warning", "#A35200")}
     assert calm["options"] == {"firing heartbeat": {"text": "fine", "color": "#2B5C34", "index": 2}}
@@ -263,21 +262,15 @@ def test_states_of_alerts_have_the_colours_of_their_severity() -> None:
     assert waiting["options"]["result"] == {"text": "pending", "color": "#4A4E57", "index": 3}
 
 
-def properties(panel: Json, column: str) -> Json:
-    """What the columns, or curves, of a name have of their own."""
-    overrides = panel["fieldConfig"]["overrides"]
-    return {one["id"]: one["value"] for o in overrides if o["matcher"]["options"] == column for one in o["properties"]}
-
-
 @every_dashboard
 def test_a_list_of_alerts_says_that_there_is_none_only_where_rules_are_loaded(dashboard: Json) -> None:
     """It is a row, made of the heartbeat; a list without rows judges nothing."""
     for listed in (panel for panel in panels(dashboard) if panel["title"] == "Alerts, firing and pending"):
         assert 'or on () ALERTS:since{severity="heartbeat"} * 0' in one_line(listed["targets"][0]["expr"])
         assert listed["fieldConfig"]["defaults"]["noValue"] == "nothing is judged: no rules are loaded"
-        [name] = properties(listed, "Alert")["mappings"]
+        [name] = faults.properties(listed, "Alert")["mappings"]
         assert name["options"]["TelemetryHeartbeat"]["text"] == "no alert is firing or pending"
-        [moment] = properties(listed, "Since")["mappings"]
+        [moment] = faults.properties(listed, "Since")["mappings"]
         assert moment["options"]["0"]["text"] == "–"
 
 
@@ -304,18 +297,18 @@ def test_alerts_that_page_and_others_have_their_colours_wherever_they_are_counte
     for one in DASHBOARDS.values():
         for panel in (panel for panel in panels(one) if panel["title"] == "Alerts firing now"):
             assert [target["legendFormat"] for target in panel["targets"]] == ["critical", "other"]
-            both = panel["fieldConfig"]["defaults"], properties(panel, "other")
+            both = panel["fieldConfig"]["defaults"], faults.properties(panel, "other")
             colours = [[step["color"] for step in fields["thresholds"]["steps"]] for fields in both]
             assert colours == [["#2B5C34", "#C4162A"], ["#2B5C34", "#A35200"]]
     [features] = [panel for panel in panels(DASHBOARDS["overview"]) if panel["title"] == "Features, the worst first"]
-    bounds = {name: properties(features, name) for name in ("Errors", "Success", "Response", "Satisfaction")}
+    bounds = {name: faults.properties(features, name) for name in ("Errors", "Success", "Response", "Satisfaction")}
     found = {name: {step["color"] for step in own["thresholds"]["steps"]} for name, own in bounds.items()}
     red, amber = {"transparent", "#C4162A"}, {"transparent", "#A35200"}
     assert found == {"Errors": red, "Success": red, "Response": amber, "Satisfaction": amber}
-    [silent] = properties(features, "Uses per minute")["mappings"]
+    [silent] = faults.properties(features, "Uses per minute")["mappings"]
     assert silent["options"]["-1"] == {"text": "silent", "color": "#A35200", "index": 0}
     [levels] = [panel for panel in panels(DASHBOARDS["service_levels"]) if panel["title"].startswith("Service levels")]
-    _, burning = properties(levels, "Alert")["mappings"]
+    _, burning = faults.properties(levels, "Alert")["mappings"]
     shown = {value: (told["text"], told["color"]) for value, told in burning["options"].items()}
     assert shown == {"2": ("critical", "#C4162A"), "1": ("warning", "#A35200")}
 
@@ -326,13 +319,13 @@ def every_rule() -> list[Json]:
     return [rule for file in files for group in file["groups"] for rule in group["rules"]]
 
 
-@every_dashboard
-def test_what_no_alert_judges_is_read_by_none(dashboard: Json) -> None:
+def test_what_no_alert_judges_is_read_by_none() -> None:
     judged = "\n".join(rule["expr"] for rule in every_rule() if "alert" in rule)
-    for panel in panels(dashboard):
-        if "o alert judges" in panel["description"]:
-            asked = {name for target in panel["targets"] for name in re.findall(r"\w+(?::\w+)+", target["expr"])}
-            assert not [name for name in asked if re.search(rf"\b{name}\b", judged)], panel["title"]
+    found = [one for each in DASHBOARDS.values() for one in panels(each) if "o alert judges" in one["description"]]
+    assert found
+    for panel in found:
+        asked = {name for target in panel["targets"] for name in re.findall(r"\w+(?::\w+)+", target["expr"])}
+        assert not [name for name in asked if re.search(rf"\b{name}\b", judged)], panel["title"]
 
 
 @every_dashboard
@@ -352,7 +345,7 @@ def test_a_label_that_looks_like_a_number_is_shown_as_it_is(dashboard: Json) -> 
         labels = [heading for name, heading in renamed.items() if not re.match("(Value|Trend)( |$)", name)]
         assert labels
         for heading in labels:
-            assert properties(panel, heading)["unit"] == "string", (panel["title"], heading)
+            assert faults.properties(panel, heading)["unit"] == "string", (panel["title"], heading)
 
 
 def test_every_alert_on_what_is_recorded_is_on_the_page_of_its_family() -> None:

@@ -382,7 +382,7 @@ def test_a_directory_that_is_none_is_a_configuration_error(tmp_path: Path) -> No
 
 
 def test_a_directory_that_can_never_be_made_is_a_configuration_error(tmp_path: Path) -> None:
-    """As one on a read-only file system; it was counted as what passes by itself, and nothing was logged."""
+    """As one on a read-only file system: whoever starts the process is told at once, as it does not pass by itself."""
     path = tmp_path / ("a" * 300)
     with pytest.raises(
         ConfigurationError, match=f"^multiprocess_directory='{path}' cannot be used: File name too long"

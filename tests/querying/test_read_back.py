@@ -153,12 +153,14 @@ def test_the_day_of_a_moment_does_not_depend_on_where_the_process_runs(
     def noon() -> float:
         return datetime.fromisoformat(f"{day}T12:00+00:00").timestamp()
 
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", zone)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", zone)
+            time.tzset()
+            with testing.recording(clock=noon) as metrics:
+                metrics.advanced.record_feature_usage("chat", "ask", 5.0)
+                rows = metrics.advanced.aggregate_daily_metrics(moment)
+    finally:
         time.tzset()
-        with testing.recording(clock=noon) as metrics:
-            metrics.advanced.record_feature_usage("chat", "ask", 5.0)
-            rows = metrics.advanced.aggregate_daily_metrics(moment)
-    time.tzset()
 
     assert [(row["date"], row["count"]) for row in rows] == [(day, 1)]

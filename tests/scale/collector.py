@@ -14,6 +14,8 @@ from tests.querying import pushed
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from otel_metrics.settings import Temporality
     from tests.engines import QueryServer
     from tests.servers import Servers
@@ -24,6 +26,10 @@ class Collector(Process):
 
     name = "otelcol"
     ready_path = "/v1/metrics"
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(folder)
+        self.port = port
 
     def command(self) -> list[str]:
         return [program("otelcol"), f"--config=file:{ROOT}/prometheus/otlp/collector.yml"]
@@ -46,9 +52,7 @@ def test_through_a_collector(
         server, dialect = pushed.victoria_metrics(servers), VICTORIAMETRICS
         to = f"{server.url}/opentelemetry"
         pushed.stored_for_an_hour(server)
-    address = f"127.0.0.1:{free_port()}"
-    with mock.patch.dict(os.environ, {"OTLP_LISTEN": address, "OTLP_SERVER": to}):
-        collector = Collector(servers._new_folder("otelcol"))
-        collector.port = int(address.rpartition(":")[2])
-        servers._started(collector)
-    pushed.compare(servers, server, f"http://{address}/v1/metrics", temporality, dialect, monkeypatch)
+    port = free_port()
+    with mock.patch.dict(os.environ, {"OTLP_LISTEN": f"127.0.0.1:{port}", "OTLP_SERVER": to}):
+        collector = servers.started(Collector, port)
+    pushed.compare(servers, server, f"{collector.url}/v1/metrics", temporality, dialect, monkeypatch)
