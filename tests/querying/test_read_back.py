@@ -121,7 +121,7 @@ def test_values_of_another_kind_under_the_same_name_are_told() -> None:
     assert (alone["count"], "warnings" in alone) == (2, False)
     assert (both["count"], both["avg"]) == (1, 3.0)
     assert both["warnings"] == [
-        "2 values of another kind (performance, learning, optimization) or unit have this name and are not counted"
+        "not counted: 2 under this name, of another kind (performance, learning, optimization) or unit"
     ]
 
 
