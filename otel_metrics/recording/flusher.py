@@ -18,7 +18,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from otel_metrics.ends import before_end
+from otel_metrics.ends import before_end, push_last
 from otel_metrics.forks import Part, notice_fork, renew_after_fork
 from otel_metrics.recording.buffers import LIMIT, CallCounter, SeriesBuffer, StrictBuffer
 from otel_metrics.recording.rejections import Rejections
@@ -169,6 +169,9 @@ class Flusher:
     def close(self) -> None:
         """Stop the ticker and hand over what is pending; nothing that is recorded later is."""
         if self.ticker is not None:
+            if self._share is not None:
+                # In its thread: a SIGTERM that comes meanwhile waits for it, too, before the process ends.
+                push_last(self.ticker)
             self.ticker.stop()
         self.flush()
         for flushers in list(_flushers.values()):
