@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -84,17 +84,19 @@ class Runtime:
         self._servers: list[ServerHandle] = []
         self._private: MeterProvider | None = None
         self._shared_push: MetricReader | None = None
+        exemplars = exemplar_filter()
         if settings.meter_provider is None:
             readers: list[MetricReader] = [] if settings.pushes_for_all else _push(settings)
             if self.totals is None:
                 self._reader = _reader_of_process(settings)
                 readers.insert(0, self._reader)
             # A forked child would inherit the SDK's own hook, and shut its parent's provider down, with all its locks.
-            self._private = MeterProvider(
-                readers, self.resource, exemplar_filter(), shutdown_on_exit=False, views=views()
-            )
+            self._private = MeterProvider(readers, self.resource, exemplars, shutdown_on_exit=False, views=views())
         provider: MeterProvider = self._private or settings.meter_provider  # type: ignore[assignment]
-        self.recorder = Recorder(provider, settings, __version__, SharedSinks(self.totals) if self.totals else None)
+        sinks = None
+        if self.totals is not None:
+            sinks = SharedSinks(self.totals, exemplars=not isinstance(exemplars, AlwaysOffExemplarFilter))
+        self.recorder = Recorder(provider, settings, __version__, sinks)
         if self.totals is not None:
             # Its registry holds nothing else: what an application registered itself is of this process alone.
             self._reader = reader = SharedReader(
@@ -323,12 +325,12 @@ def _follow(facade: Facade) -> Backend:
 PROCESS.attach = _follow
 
 
-def _another(kind: type[Facade]) -> Facade:
-    """Return an object that is to be a copy of another one."""
+def _blank(kind: type[Facade]) -> Facade:
+    """Return an object that is to become a copy of another one."""
     return kind.__new__(kind)
 
 
-PROCESS.another = _another
+PROCESS.blank = _blank
 
 
 def current() -> Runtime:

@@ -386,8 +386,8 @@ class Process:
 
     def __init__(self) -> None:
         self.attach: Callable[[Facade], Backend] = _no_process
-        self.another: Callable[[type[Facade]], Facade] | None = None
-        """Returns an object that is not made yet: whoever loads a pickled one has to load the process's configuration for it, too."""
+        self.blank: Callable[[type[Facade]], Facade] | None = None
+        """Makes what becomes a copy. It is in the module of the process's configuration, so that unpickling loads that module, too."""
         self._said = False
 
     def detached(self) -> None:
@@ -449,7 +449,7 @@ class Facade:
     def __reduce__(self) -> tuple[object, ...]:
         anew: dict[int, dict[Any, Any]] = {id(cache): {} for cache in self._caches}
         own = {name: anew.get(id(value), value) for name, value in vars(self).items() if name not in _ATTACHED}
-        return PROCESS.another, (type(self),), {**own, "_caches": list(anew.values())}
+        return PROCESS.blank, (type(self),), {**own, "_caches": list(anew.values())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

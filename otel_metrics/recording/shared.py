@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from os import environ
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
@@ -38,13 +37,13 @@ if TYPE_CHECKING:
 
 
 class SharedSinks:
-    """Makes the sinks of every series, each with a row of ``totals``."""
+    """Makes the sinks of every series, each with a row of ``totals``, and with ``exemplars`` one of these."""
 
-    def __init__(self, totals: SharedTotals) -> None:
+    def __init__(self, totals: SharedTotals, *, exemplars: bool) -> None:
         self.totals = totals
         self._counted: dict[Key, _Counted] = {}
         self._lock = RLock()
-        self._exemplars = environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() != "always_off"
+        self._exemplars = exemplars
 
     def histogram(self, metric: Metric, attributes: Mapping[str, str]) -> Sink:
         """Return the sink of one series of a histogram."""
