@@ -208,9 +208,8 @@ def _finalize(pool: ModuleType) -> None:
 
 def _end_of_child() -> None:
     """Push once the threads of a child have ended: multiprocessing waits for them after its finalizers, and calls nothing then."""
-    made = sys.modules.get("multiprocessing.process")
     try:
-        if made is not None and made.parent_process() and threading.current_thread() is threading.main_thread():
+        if sys.modules["multiprocessing.process"].parent_process() is not None:
             threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # what it calls next; a second call does nothing
     finally:
         _push_all()
