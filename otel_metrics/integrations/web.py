@@ -213,7 +213,8 @@ class TrackedRequest:
         self._ended = True
         use = self._use
         if self.status >= 500 and (error is None or isinstance(error, GeneratorExit)):
-            error = self.error  # another response is what somebody made of the error on purpose
+            # An error page is a failure, for a client that has gone, too. Another response is what somebody made of the error on purpose.
+            error = self.error
         if template := self._route():
             use.action = f"{use.action} {template}"
         if self.status >= 500:
@@ -355,13 +356,14 @@ def _starlette_route(scope: MutableMapping[str, Any]) -> str | None:
 
 
 def _place(path: str, value: object) -> tuple[int, int] | None:
-    """Return where in a path the value of a parameter stands; None if it cannot be told."""
+    """Return where in a path the value of a parameter stands; None if it cannot be told.
+
+    It is a part, or text within one, as in /v{version}. A number within one is not looked for: it may be spelled otherwise.
+    """
     text, parts = str(value), path.split("/")
     if parts.count(text) == 1:
         start = len("/".join(parts[: parts.index(text)])) + 1
-    elif (
-        isinstance(value, str) and path.count(text) == 1
-    ):  # in a part, as of /v{version}; a number may be spelled otherwise
+    elif isinstance(value, str) and path.count(text) == 1:
         start = path.index(text)
     else:
         return None
