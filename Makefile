@@ -53,8 +53,8 @@ test: $(STAMP) servers  ## everything, against the servers at hand, or SERVERS=c
 $(GROUPS):
 	@$(PYTEST) $(if $(wildcard $@),$@,tests $(addprefix --ignore=,$(APART))) $(PYTEST_ARGS) || exit
 
-# Rules, what dashboards read, import, getters, the daily table, several servers and what starts them: where versions differ. Replays of weeks and days of a million
-# values are left to the current ones.
+# Rules, what dashboards read, import, getters, the daily table, several servers and what starts them: where versions differ.
+# Replays of weeks and days of a million values are left to the current ones.
 ON_OLDEST := $(addprefix tests/,assets/test_rules.py assets/test_native.py assets/test_load.py importing/test_import.py \
 	importing/test_daily_sqlite.py querying/test_behaviour.py querying/test_prometheus_source.py \
 	querying/test_recorded_days.py daily scale/test_prometheus.py test_recipes.py test_servers.py test_cli_servers.py)
